@@ -1,0 +1,39 @@
+# make demo: installs into .venv and runs the whole job on a few clips.
+# make test: installs with test extras, then lint, types and tests.
+# make acceptance: the long suites on real footage (VIDSIM_TEST_DATA, or ../shared/data).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint acceptance clean
+
+demo: $(VENV)/installed
+	$(BIN)/vidsim demo
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd $(VENV)/src && ../bin/mypy --config-file vidsim/pyproject.toml \
+		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -m vidsim.cli
+
+acceptance: $(VENV)/installed-test
+	$(BIN)/pytest -m acceptance -s --timeout 3600
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/vidsim
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e '.[test]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV)

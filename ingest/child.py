@@ -1,0 +1,357 @@
+"""A supervised child process that is spoken to in JSON and raw arrays, never in pickles.
+
+The child handles hostile files or a library that does not get along with ours; whatever
+becomes of it (crash, hang, too much memory), the parent gets a `WorkerError` and lives on.
+
+A message on the wire is a 16 byte head (magic, length of the header, length of the arrays),
+a JSON header and the arrays' bytes one after another.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import math
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.errors import WorkerError
+
+_HEAD = struct.Struct("<4sIQ")
+_MAGIC = b"vsm1"
+_MAX_HEADER = 1 << 20
+_MAX_ARRAYS = 1 << 30
+_DTYPES = ("uint8", "int32", "int64", "float32", "float64")
+_PR_SET_PDEATHSIG = 1
+
+
+class StalledError(WorkerError):
+    """A child that said nothing for as long as it was waited for; it has been ended."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """What goes through a `Channel`: a kind, JSON fields and arrays by name."""
+
+    kind: str
+    fields: dict[str, Any]
+    arrays: dict[str, npt.NDArray[Any]]
+
+
+class Channel:
+    """Messages over a socket, in either direction."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Takes the socket over."""
+        self._sock = sock
+
+    def send(
+        self,
+        kind: str,
+        fields: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Sends one message.
+
+        Raises:
+            TimeoutError: The other side took none of it for `timeout_s` seconds.
+            OSError: The other side is gone.
+        """
+        packed = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+        described = [[name, a.dtype.name, list(a.shape)] for name, a in packed.items()]
+        header = json.dumps({"kind": kind, "fields": dict(fields or {}), "arrays": described})
+        size = sum(array.nbytes for array in packed.values())
+        self._sock.settimeout(timeout_s)
+        self._sock.sendall(_HEAD.pack(_MAGIC, len(header), size) + header.encode("ascii"))
+        for array in packed.values():
+            if array.nbytes:
+                self._sock.sendall(array.data.cast("B"))
+
+    def receive(self, timeout_s: float | None = None) -> Message:
+        """Waits for one whole message, at most `timeout_s` seconds.
+
+        Raises:
+            TimeoutError: It did not come.
+            EOFError: The other side is gone.
+            ValueError: What came is no message, or too large a one.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        magic, header_size, size = _HEAD.unpack(self._read(_HEAD.size, deadline))
+        if magic != _MAGIC or header_size > _MAX_HEADER or size > _MAX_ARRAYS:
+            raise ValueError("not a message")
+        header = json.loads(self._read(header_size, deadline))
+        kind, fields, described = (header[key] for key in ("kind", "fields", "arrays"))
+        if not isinstance(kind, str) or not isinstance(fields, dict):
+            raise ValueError("not a message")
+        body = memoryview(self._read(size, deadline))
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        at = 0
+        for name, dtype_name, shape in described:
+            if dtype_name not in _DTYPES or any(type(n) is not int or n < 0 for n in shape):
+                raise ValueError("not an array")
+            dtype, count = np.dtype(dtype_name), math.prod(shape)
+            if at + count * dtype.itemsize > size:
+                raise ValueError("an array longer than its message")
+            arrays[str(name)] = np.frombuffer(body, dtype, count, at).reshape(shape)
+            at += count * dtype.itemsize
+        if at != size:
+            raise ValueError("a message longer than its arrays")
+        return Message(kind, fields, arrays)
+
+    def _read(self, size: int, deadline: float | None) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        done = 0
+        while done < size:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left)
+            got = self._sock.recv_into(view[done:])
+            if not got:
+                raise EOFError
+            done += got
+        return data
+
+    def close(self) -> None:
+        """Closes the socket, which the other side sees as the end."""
+        self._sock.close()
+
+
+class Child:
+    """A child process that runs ``module:function``, called with its `Channel`.
+
+    One thread at a time may speak to it; `kill` may be called from any.
+    """
+
+    def __init__(
+        self,
+        module_function: str,
+        memory_limit_mb: int | None,
+        env: Mapping[str, str] | None = None,
+        *,
+        name: str = "worker",
+        file_limit_mb: int | None = None,
+        start_timeout_s: float = 120.0,
+    ) -> None:
+        """Starts it without waiting: `send` waits until it is ready.
+
+        Args:
+            module_function: Such as ``vidsim.ingest.decode_worker:main``.
+            memory_limit_mb: Address space it may use, None for no limit.
+            env: Environment variables added to the parent's.
+            name: What messages call it: "decoder", "audio network".
+            file_limit_mb: Largest file it may write, None for no limit.
+            start_timeout_s: Seconds it may take to import its module.
+
+        Raises:
+            WorkerError: No process could be started.
+        """
+        self._name = name
+        self._start_timeout_s = start_timeout_s
+        self._ready = False
+        self._last_lines: deque[str] = deque(maxlen=20)
+        ours, theirs = socket.socketpair()
+        limits = [str(limit or 0) for limit in (memory_limit_mb, file_limit_mb)]
+        command = [sys.executable, "-P", "-m", f"{__package__}.child", module_function]
+        # The child imports what the parent imports, wherever that was found.
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+        try:
+            self._process = _spawn(
+                [*command, str(theirs.fileno()), str(os.getpid()), *limits],
+                {**os.environ, "PYTHONPATH": path, **(env or {})},
+                theirs.fileno(),
+            )
+        except OSError as error:
+            ours.close()
+            raise WorkerError(f"the {name} could not be started ({error.strerror})") from error
+        finally:
+            theirs.close()
+        self._channel = Channel(ours)
+        self._drain = threading.Thread(
+            target=self._keep_last_lines, name=f"vidsim-{name}-stderr", daemon=True
+        )
+        self._drain.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines it wrote to stderr, for a log."""
+        return tuple(self._last_lines)
+
+    def wait_ready(self) -> None:
+        """Waits until it has imported its module; `send` does so by itself.
+
+        Raises:
+            WorkerError: It ended or took too long; it is closed.
+        """
+        if not self._ready:
+            message = self.receive(self._start_timeout_s)
+            if message.kind != "ready":
+                self.close()
+                raise WorkerError(f"the {self._name} did not start as expected")
+            self._ready = True
+
+    def send(
+        self,
+        kind: str,
+        fields: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Sends a message.
+
+        Args:
+            kind: What it is about.
+            fields: Whatever JSON can hold.
+            arrays: Arrays of a number type, by name.
+            timeout_s: Seconds the child may go without taking any of it.
+
+        Raises:
+            WorkerError: It is gone or takes nothing; it is closed.
+        """
+        self.wait_ready()
+        try:
+            self._channel.send(kind, fields, arrays, timeout_s)
+        except (OSError, TimeoutError) as error:
+            raise self._failure(error, timeout_s) from None
+
+    def receive(self, timeout_s: float) -> Message:
+        """Waits for a message, at most `timeout_s` seconds.
+
+        Raises:
+            StalledError: It said nothing in time; it is closed.
+            WorkerError: It crashed or said nonsense; it is closed.
+        """
+        try:
+            return self._channel.receive(timeout_s)
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise self._failure(error, timeout_s) from None
+
+    def kill(self) -> None:
+        """Ends it at once; whoever waits for it gets a `WorkerError`."""
+        self._process.kill()
+
+    def close(self, grace_s: float = 1.0) -> None:
+        """Ends it: by closing the channel, after `grace_s` seconds by force.
+
+        Leaves neither process nor file descriptor behind; may be called again.
+        """
+        self._channel.close()
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._drain.join()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _failure(self, error: Exception, timeout_s: float) -> WorkerError:
+        """Ends the child and says what became of it."""
+        if isinstance(error, TimeoutError):
+            self.close(grace_s=0)
+            return StalledError(f"the {self._name} gave no answer for {timeout_s:g} s")
+        if not isinstance(error, (OSError, EOFError)):
+            self.close(grace_s=0)
+            return WorkerError(f"the {self._name} answered with something unreadable")
+        self.close()
+        code = self._process.returncode
+        if code < 0:
+            return WorkerError(f"the {self._name} crashed ({signal.Signals(-code).name})")
+        last = f": {self._last_lines[-1]}" if self._last_lines else ""
+        return WorkerError(f"the {self._name} ended with code {code}{last}")
+
+    def _keep_last_lines(self) -> None:
+        assert self._process.stderr is not None
+        while line := self._process.stderr.readline(4096):
+            if text := line.decode("utf-8", "replace").strip():
+                self._last_lines.append(text[:500])
+
+
+_spawner: tuple[int, ThreadPoolExecutor] | None = None
+_spawner_lock = threading.Lock()
+
+
+def _spawn(command: list[str], env: dict[str, str], inherited_fd: int) -> subprocess.Popen[bytes]:
+    """Starts a process from a thread that lives as long as this process.
+
+    Linux sends the parent-death signal when the *thread* that started the child ends.
+    """
+    global _spawner
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(inherited_fd,),
+        )
+
+    with _spawner_lock:
+        if _spawner is None or _spawner[0] != os.getpid():
+            _spawner = os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="vidsim-spawner")
+        spawner = _spawner[1]
+    return spawner.submit(start).result()
+
+
+def serve(arguments: list[str]) -> None:
+    """The child's side: sets its limits, imports its module, and runs it until the end."""
+    module_function, fd, parent, memory_mb, file_mb = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+    _die_with(int(parent))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, int(memory_mb))
+    _limit(resource.RLIMIT_FSIZE, int(file_mb))
+    channel = Channel(socket.socket(fileno=int(fd)))
+    module, _, function = module_function.partition(":")
+    run: Callable[[Channel], None] = getattr(importlib.import_module(module), function)
+    try:
+        channel.send("ready")
+        run(channel)
+    except (EOFError, ConnectionError):
+        pass  # The parent has closed the channel: nobody is left to work for.
+
+
+def _limit(kind: int, megabytes: int) -> None:
+    """Lowers a limit of this process; 0 leaves it, and so does one that is lower already."""
+    _, hard = resource.getrlimit(kind)
+    wanted = megabytes << 20
+    if megabytes and (hard == resource.RLIM_INFINITY or wanted < hard):
+        resource.setrlimit(kind, (wanted, wanted))
+
+
+def _die_with(parent: int) -> None:
+    """Has the kernel end this process when its parent ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the parent is gone")
+
+
+if __name__ == "__main__":
+    # The module proper, not this second copy of it, is what workers import.
+    importlib.import_module(f"{__package__}.child").serve(sys.argv[1:])

@@ -1,0 +1,310 @@
+"""One file through PyAV: opening it safely, its timestamps, its frames and their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.buffer import Buffer
+from av.container import InputContainer
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from ..schemas.embedding import ByteArray
+from ..schemas.errors import MediaError
+from ..schemas.modality import SHORT_SIDE, FrameSampling
+
+# Formats that hold their own content. Playlists (hls, dash, concat), image sequences and
+# devices are left out: they make libav open whatever other file or address they name.
+_CONTAINERS = (
+    "3g2,3gp,aac,ac3,aiff,amr,apng,asf,au,avi,caf,dv,eac3,flac,flv,gif,h263,h264,hevc,ivf,m4v,"
+    "matroska,mjpeg,mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,w64,wav,webm,wv,"
+    "yuv4mpegpipe"
+)
+
+_LONGEST_SIDE = 4 * SHORT_SIDE
+"""Wider pictures than 4:1 are squeezed to it, so that no frame takes much memory."""
+
+
+@dataclass
+class Skipped:
+    """Packets that did not decode, counted over a file."""
+
+    packets: int = 0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the packets of a file say about it, in seconds on the file's own clock.
+
+    Attributes:
+        video: Index of the video stream, None without one.
+        audio: Index of the audio stream, None without one.
+        video_s: (n,) float64 presentation times of the video packets, ascending.
+        video_end_s: When the last frame leaves the screen.
+        audio_start_s: When the sound starts.
+        audio_end_s: When it ends.
+        by_dts: Whether presentation times were missing, and decoding times stand in.
+        packets: Packets of both streams.
+    """
+
+    video: int | None
+    audio: int | None
+    video_s: npt.NDArray[np.float64]
+    video_end_s: float
+    audio_start_s: float
+    audio_end_s: float
+    by_dts: bool
+    packets: int
+
+    @property
+    def period_s(self) -> float:
+        """The usual time from one frame to the next."""
+        if len(self.video_s) < 2:
+            return 0.04
+        return float(np.median(np.diff(self.video_s)))
+
+
+def open_local(path: str) -> InputContainer:
+    """Opens a local file in one of the known container formats.
+
+    Raises:
+        MediaError: It cannot be read, or is in none of them.
+    """
+    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    try:
+        return av.open(f"file:{path}", options=options)
+    except FileNotFoundError:
+        raise MediaError("the file is not there any more") from None
+    except PermissionError:
+        raise MediaError("the file may not be read (permission denied)") from None
+    except MemoryError:
+        raise
+    except (av.FFmpegError, OSError, ValueError):
+        raise MediaError("not a video: it is in no format that vidsim reads") from None
+
+
+def packets(
+    container: InputContainer, stream: int | None, skipped: Skipped
+) -> Iterator[av.Packet[Stream] | None]:
+    """The packets of one stream (None: of all) up to the end or the first unreadable one.
+
+    The last of a stream is empty, or None after an unreadable one: it flushes the decoder.
+    """
+    if stream is not None:
+        for other in container.streams:
+            if other.index != stream:
+                other.discard = Discard.all
+    chosen = list(container.streams) if stream is None else [container.streams[stream]]
+    try:
+        yield from container.demux(chosen)
+    except MemoryError:
+        raise
+    except (av.FFmpegError, OSError, ValueError):
+        skipped.packets += 1
+        if stream is not None:
+            yield None
+
+
+def scan(path: str, max_pixels: int, on_progress: Callable[[], None]) -> Scan:
+    """Reads every packet's timestamps without decoding anything.
+
+    Raises:
+        MediaError: Not a video, encrypted, or larger than `max_pixels` a frame.
+    """
+    with open_local(path) as container:
+        video, audio = _best(container, "video", max_pixels), _best(container, "audio")
+        shown: list[float] = []
+        heard: list[float] = []
+        ends = {"video": 0.0, "audio": 0.0}
+        by_dts, locked, count = False, 0, 0
+        for packet in packets(container, None, Skipped()):
+            on_progress()
+            if packet is None or packet.size == 0 or packet.is_discard:
+                continue
+            if packet.stream_index not in (video, audio):
+                continue
+            count += 1
+            locked += packet.has_sidedata("encryption_info")
+            is_video = packet.stream_index == video
+            by_dts |= is_video and packet.pts is None
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is None or packet.time_base is None:
+                continue
+            times = shown if is_video else heard
+            times.append(float(stamp * packet.time_base))
+            end = times[-1] + float((packet.duration or 0) * packet.time_base)
+            kind = "video" if is_video else "audio"
+            ends[kind] = end if len(times) == 1 else max(ends[kind], end)
+        if locked * 2 > count:
+            raise MediaError("encrypted: its key is not in the file")
+        rate = container.streams[video].average_rate if video is not None else None
+    stamps = np.unique(np.asarray(shown, np.float64))
+    if video is not None and by_dts and len(stamps) < count // 2:
+        # A raw stream without any timestamp: frames are counted, at the rate it names.
+        stamps = np.arange(count, dtype=np.float64) / float(rate or 25)
+        ends["video"] = float(count / float(rate or 25))
+    result = Scan(
+        video,
+        audio,
+        stamps,
+        ends["video"],
+        min(heard, default=0.0),
+        ends["audio"],
+        by_dts,
+        count,
+    )
+    if len(stamps) > 1 and result.video_end_s <= stamps[-1]:
+        return replace(result, video_end_s=float(stamps[-1]) + result.period_s)
+    return result
+
+
+def _best(container: InputContainer, kind: str, max_pixels: int = 0) -> int | None:
+    """Index of the stream to use; cover art is no video.
+
+    Raises:
+        MediaError: The picture is larger than `max_pixels`, where that is not 0.
+    """
+    best = container.streams.best(kind)  # type: ignore[arg-type]
+    usable = [
+        stream
+        for stream in (best, *container.streams)
+        if stream is not None
+        and stream.type == kind
+        and stream.codec_context is not None
+        and not stream.disposition & Disposition.attached_pic
+    ]
+    if not usable:
+        return None
+    context = usable[0].codec_context
+    if max_pixels and context.width * context.height > max_pixels:
+        raise MediaError(_too_large(context.width, context.height))
+    return int(usable[0].index)
+
+
+def _too_large(width: int, height: int) -> str:
+    return f"its picture is too large: {width}x{height} pixels"
+
+
+class Picture:
+    """A decoded frame whose pixels are converted when they are first asked for."""
+
+    def __init__(self, frame: VideoFrame, aspect: float, reformatter: VideoReformatter) -> None:
+        """Keeps the frame; `aspect` is width over height of one of its pixels."""
+        self._frame = frame
+        self._aspect = aspect
+        self._reformatter = reformatter
+        self._fitted: dict[FrameSampling, ByteArray] = {}
+        self._rgb: ByteArray | None = None
+
+    def fitted(self, sampling: FrameSampling) -> ByteArray:
+        """The picture as a backbone wants it, (size, size, 3) uint8 RGB."""
+        if self._rgb is None:
+            self._rgb = _to_rgb(self._frame, self._aspect, self._reformatter)
+        if sampling not in self._fitted:
+            self._fitted[sampling] = fit(self._rgb, sampling)
+        return self._fitted[sampling]
+
+
+def video_frames(
+    path: str,
+    found: Scan,
+    max_pixels: int,
+    threads: int,
+    skipped: Skipped,
+    on_progress: Callable[[], None],
+) -> Iterator[tuple[float, Picture]]:
+    """Decodes the video stream once, in presentation order.
+
+    Yields:
+        Seconds from the first frame that the scan saw, and the frame.
+
+    Raises:
+        MediaError: A frame larger than `max_pixels`.
+    """
+    if found.video is None:
+        return
+    origin = None if found.by_dts else float(found.video_s[0]) if len(found.video_s) else 0.0
+    clock = -found.period_s
+    reformatter = VideoReformatter()
+    with open_local(path) as container:
+        stream = container.streams[found.video]
+        aspect = float(stream.sample_aspect_ratio or 1)  # type: ignore[attr-defined]
+        aspect = aspect if 0.1 < aspect < 10 else 1.0
+        context = stream.codec_context
+        context.thread_count = threads
+        context.thread_type = "AUTO" if threads > 1 else "NONE"
+        context.options = {"max_pixels": str(max_pixels)}
+        for packet in packets(container, found.video, skipped):
+            on_progress()
+            try:
+                frames = context.decode(packet)  # type: ignore[attr-defined]
+            except MemoryError:
+                raise
+            except (av.FFmpegError, ValueError):
+                skipped.packets += 1
+                continue
+            for frame in frames:
+                if frame.width * frame.height > max_pixels:
+                    raise MediaError(_too_large(frame.width, frame.height))
+                stamp = frame.dts if found.by_dts else frame.pts
+                if stamp is None:
+                    clock += found.period_s
+                else:
+                    seconds = float(stamp * frame.time_base)
+                    # Decoding times run ahead of the screen by a constant: frame 1 is 0 s.
+                    origin = seconds if origin is None else origin
+                    clock = seconds - origin
+                yield clock, Picture(frame, aspect, reformatter)
+
+
+def _to_rgb(frame: VideoFrame, aspect: float, reformatter: VideoReformatter) -> ByteArray:
+    """The upright picture (h, w, 3) uint8 RGB whose short side is `SHORT_SIDE` pixels."""
+    shown = frame.width * aspect, float(frame.height)
+    scale = SHORT_SIDE / min(shown)
+    width, height = (min(_LONGEST_SIDE, max(1, round(side * scale))) for side in shown)
+    converted = reformatter.reformat(frame, width, height, "rgb24", threads=1)
+    return _upright(np.asarray(converted.to_ndarray(), np.uint8), _display_matrix(frame))
+
+
+def _display_matrix(frame: VideoFrame) -> npt.NDArray[np.int32] | None:
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return (
+        None if data is None else np.frombuffer(bytes(cast(Buffer, data)), np.int32).reshape(3, 3)
+    )
+
+
+def _upright(rgb: ByteArray, matrix: npt.NDArray[np.int32] | None) -> ByteArray:
+    """Turns and mirrors (h, w, 3) as the display matrix says, to the nearest quarter turn.
+
+    The matrix sends (x, y) to (a x + c y, b x + d y).
+    """
+    if matrix is None:
+        return rgb
+    (a, b), (c, d) = matrix[0, :2], matrix[1, :2]
+    if abs(int(a)) < abs(int(c)):
+        rgb, mirrored, upended = rgb.transpose(1, 0, 2), c < 0, b < 0
+    else:
+        mirrored, upended = a < 0, d < 0
+    return np.ascontiguousarray(rgb[:: -1 if upended else 1, :: -1 if mirrored else 1])
+
+
+def fit(rgb: ByteArray, sampling: FrameSampling) -> ByteArray:
+    """Cuts or stretches (h, w, 3) uint8 RGB to (size, size, 3)."""
+    size = sampling.size
+    height, width = rgb.shape[:2]
+    if sampling.fit == "stretch":
+        return np.asarray(cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+    if size > min(height, width):
+        scale = size / min(height, width)
+        larger = max(size, round(width * scale)), max(size, round(height * scale))
+        rgb = np.asarray(cv2.resize(rgb, larger, interpolation=cv2.INTER_LINEAR), np.uint8)
+        height, width = rgb.shape[:2]
+    top, left = (height - size) // 2, (width - size) // 2
+    return np.ascontiguousarray(rgb[top : top + size, left : left + size])

@@ -1,0 +1,68 @@
+"""The child's side of decoding: serves requests one after another over its channel."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import av.logging
+import cv2
+import numpy.typing as npt
+
+from ..schemas.errors import MediaError
+from ..schemas.modality import FrameSampling
+from .child import Channel
+from .decode import DecodeRequest, Opened, decode
+
+_HEARTBEAT_S = 1.0
+
+
+def main(channel: Channel) -> None:
+    """Answers every ``decode`` with opened, segment ..., and done or failed."""
+    av.logging.set_level(av.logging.PANIC)
+    cv2.setNumThreads(1)  # The pool has a process for every core already.
+    while True:
+        _serve(channel, request_from_fields(channel.receive().fields))
+
+
+def request_to_fields(request: DecodeRequest) -> dict[str, Any]:
+    """A request as JSON can hold it."""
+    frames = {name: vars(sampling) for name, sampling in request.frames.items()}
+    return {**vars(request), "frames": frames}
+
+
+def request_from_fields(fields: dict[str, Any]) -> DecodeRequest:
+    """The request that `request_to_fields` packed."""
+    frames = {name: FrameSampling(**sampling) for name, sampling in fields["frames"].items()}
+    return DecodeRequest(**{**fields, "frames": frames})
+
+
+def _serve(channel: Channel, request: DecodeRequest) -> None:
+    last_sign = time.monotonic()
+
+    def on_progress() -> None:
+        # Sent from the decoding loop itself, so a decoder that hangs falls silent.
+        nonlocal last_sign
+        if time.monotonic() - last_sign > _HEARTBEAT_S:
+            channel.send("alive")
+            last_sign = time.monotonic()
+
+    segments = 0
+    try:
+        for event in decode(request, on_progress):
+            if isinstance(event, Opened):
+                channel.send("opened", vars(event))
+            else:
+                segments += 1
+                arrays: dict[str, npt.NDArray[Any]] = {
+                    f"frames/{name}": array for name, array in event.frames.items()
+                }
+                if event.audio is not None:
+                    arrays["audio"] = event.audio
+                channel.send("segment", vars(event.segment), arrays)
+            last_sign = time.monotonic()
+        channel.send("done", {"segments": segments})
+    except MediaError as error:
+        channel.send("failed", {"reason": str(error)})
+    except MemoryError:
+        channel.send("failed", {"reason": "decoding it takes more memory than is allowed"})

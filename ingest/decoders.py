@@ -1,0 +1,303 @@
+"""A pool of decoder processes: many files at once, none of which can hurt the others."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ..schemas.errors import WorkerError
+from ..schemas.video import Segment
+from .child import Child, Message, StalledError
+from .decode import DecodeRequest, Opened, SegmentMedia
+from .decode_worker import request_to_fields
+
+_EVENTS_A_WORKER = 4
+"""Decoded segments that wait for the consumer, a worker; then decoding waits."""
+
+_FILES_A_CHILD = 256
+"""A decoder is replaced after this many files, so that no leak in a codec adds up."""
+
+# A decoder is one thread of work; numpy must not start a thread for every core.
+_ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What one file may cost; time counts only while a decoder is waited for.
+
+    Attributes:
+        stall_s: Seconds without any sign of progress.
+        base_s: Seconds a file of no length may take.
+        per_second: Seconds a second of video may take on top of that.
+        scan_s: Seconds until the length of a file is known.
+        memory_mb: Address space of a decoder.
+        file_mb: Largest file a decoder may write.
+        worker: What a decoder runs; tests put something worse in its place.
+        env: Further environment variables of a decoder.
+    """
+
+    stall_s: float = 20.0
+    base_s: float = 60.0
+    per_second: float = 20.0
+    scan_s: float = 600.0
+    memory_mb: int = 4096
+    file_mb: int = 1
+    worker: str = f"{__package__}.decode_worker:main"
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A file was decoded to its end, into `segments` segments (0: nothing that was asked for)."""
+
+    segments: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A file was given up, perhaps after some segments; `reason` follows "path: "."""
+
+    reason: str
+
+
+Event = Opened | SegmentMedia | Finished | Failed
+
+
+def decode_all(
+    requests: Iterable[tuple[int, DecodeRequest]],
+    workers: int,
+    limits: DecodeLimits = DecodeLimits(),
+) -> Generator[tuple[int, Event], None, None]:
+    """Decodes many files in `workers` processes.
+
+    Args:
+        requests: (number, request) pairs, read as decoders get free, in any thread.
+        workers: Processes, at least 1.
+        limits: What one file may cost.
+
+    Yields:
+        (number, event): for every file perhaps an `Opened` and segments in order, then one
+        `Finished` or `Failed`. Events of different files are interleaved.
+
+    Raises:
+        WorkerError: No decoder can be started at all.
+        Exception: Whatever `requests` raises.
+    """
+    pool = _Pool(requests, max(1, workers), limits)
+    try:
+        yield from pool.run()
+    finally:
+        pool.stop()
+
+
+class _StoppedError(Exception):
+    """The consumer has had enough."""
+
+
+class _Pool:
+    """The threads of one `decode_all`, each with a child of its own."""
+
+    def __init__(
+        self, requests: Iterable[tuple[int, DecodeRequest]], workers: int, limits: DecodeLimits
+    ) -> None:
+        self._requests = iter(requests)
+        self._requests_lock = threading.Lock()
+        self._limits = limits
+        self._events: queue.Queue[tuple[int, Event] | BaseException | None] = queue.Queue(
+            _EVENTS_A_WORKER * workers
+        )
+        self._stopping = threading.Event()
+        self._children: set[Child] = set()
+        self._children_lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"vidsim-decoder-{i}", daemon=True)
+            for i in range(workers)
+        ]
+
+    def run(self) -> Iterator[tuple[int, Event]]:
+        for thread in self._threads:
+            thread.start()
+        running = len(self._threads)
+        while running:
+            event = self._events.get()
+            if event is None:
+                running -= 1
+            elif isinstance(event, BaseException):
+                raise event
+            else:
+                yield event
+
+    def stop(self) -> None:
+        """Ends children and threads; whatever is still under way is lost."""
+        with self._children_lock:
+            self._stopping.set()
+            for child in self._children:
+                child.kill()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def _put(self, event: tuple[int, Event] | BaseException | None) -> None:
+        while not self._stopping.is_set():
+            try:
+                return self._events.put(event, timeout=0.1)
+            except queue.Full:
+                continue
+        raise _StoppedError
+
+    def _next_request(self) -> tuple[int, DecodeRequest] | None:
+        with self._requests_lock:
+            return next(self._requests, None)
+
+    def _work(self) -> None:
+        """One thread: takes requests until there are none, through one child after another."""
+        child: Child | None = None
+        served = 0
+        try:
+            while not self._stopping.is_set() and (task := self._next_request()) is not None:
+                if child is None:
+                    child, served = self._start(), 0
+                try:
+                    self._decode(child, *task)
+                    served += 1
+                except WorkerError as error:
+                    self._end(child)
+                    child = None
+                    self._put((task[0], Failed(str(error))))
+                if child is not None and served >= _FILES_A_CHILD:
+                    self._end(child)
+                    child = None
+            self._put(None)
+        except _StoppedError:
+            pass
+        except BaseException as error:  # Must reach the consumer, who would wait for ever.
+            with contextlib.suppress(_StoppedError):
+                self._put(error)
+        finally:
+            if child is not None:
+                self._end(child)
+
+    def _start(self) -> Child:
+        """A child that is ready.
+
+        Raises:
+            WorkerError: It does not start, which is no file's fault.
+        """
+        limits = self._limits
+        child = Child(
+            limits.worker,
+            limits.memory_mb,
+            {**_ENV, **limits.env},
+            name="decoder",
+            file_limit_mb=limits.file_mb,
+        )
+        with self._children_lock:
+            self._children.add(child)
+            if self._stopping.is_set():
+                child.kill()
+        try:
+            child.wait_ready()
+        except WorkerError:
+            self._end(child)
+            raise
+        return child
+
+    def _end(self, child: Child) -> None:
+        child.close()
+        with self._children_lock:
+            self._children.discard(child)
+
+    def _decode(self, child: Child, number: int, request: DecodeRequest) -> None:
+        """Has one file decoded and passes its events on.
+
+        Raises:
+            WorkerError: The child crashed, hung or took too long.
+        """
+        limits = self._limits
+        allowed, spent = limits.scan_s, 0.0
+        child.send("decode", request_to_fields(request))
+        while True:
+            asked = time.monotonic()
+            message = _receive(child, limits.stall_s)
+            spent += time.monotonic() - asked
+            if message.kind == "failed":
+                return self._put((number, Failed(_text(message, "reason"))))
+            if message.kind == "done":
+                return self._put((number, Finished(_whole(message, "segments"))))
+            if message.kind == "opened":
+                opened = _opened(message)
+                seconds = min(opened.duration_s, request.max_duration_s)
+                allowed = limits.base_s + limits.per_second * seconds + spent
+                self._put((number, opened))
+            elif message.kind == "segment":
+                self._put((number, _segment(message, request)))
+            if spent > allowed:
+                child.kill()
+                raise WorkerError(f"decoding took more than {allowed:.0f} s")
+
+
+def _receive(child: Child, stall_s: float) -> Message:
+    try:
+        return child.receive(stall_s)
+    except StalledError:
+        reason = f"decoding took more than {stall_s:g} s without progress"
+        raise WorkerError(reason) from None
+
+
+def _nonsense() -> WorkerError:
+    return WorkerError("the decoder answered with something unreadable")
+
+
+def _text(message: Message, key: str) -> str:
+    return str(message.fields.get(key, "no reason was given"))[:500]
+
+
+def _whole(message: Message, key: str) -> int:
+    value = message.fields.get(key)
+    if not isinstance(value, int):
+        raise _nonsense()
+    return value
+
+
+def _opened(message: Message) -> Opened:
+    try:
+        return Opened(
+            duration_s=float(message.fields["duration_s"]),
+            segments=_whole(message, "segments"),
+            has_video=bool(message.fields["has_video"]),
+            has_audio=bool(message.fields["has_audio"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise _nonsense() from None
+
+
+def _segment(message: Message, request: DecodeRequest) -> SegmentMedia:
+    """The segment of a message; its arrays must be what was asked for.
+
+    Raises:
+        WorkerError: They are not: the child may have been taken over by what it read.
+    """
+    frames = {
+        name.removeprefix("frames/"): array
+        for name, array in message.arrays.items()
+        if name.startswith("frames/")
+    }
+    audio = message.arrays.get("audio")
+    fits = all(
+        name in request.frames
+        and array.dtype.name == "uint8"
+        and array.shape == (request.frames[name].count, *2 * (request.frames[name].size,), 3)
+        for name, array in frames.items()
+    ) and (audio is None or (audio.dtype.name == "float32" and audio.ndim == 1))
+    try:
+        fields = message.fields
+        segment = Segment(int(fields["index"]), float(fields["start_s"]), float(fields["end_s"]))
+    except (KeyError, TypeError, ValueError):
+        raise _nonsense() from None
+    if not fits:
+        raise _nonsense()
+    return SegmentMedia(segment, frames, audio)

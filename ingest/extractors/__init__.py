@@ -1,0 +1,1 @@
+"""From decoded segments to embeddings, one module a modality."""

@@ -1,0 +1,110 @@
+"""The audio modality: one embedding for each patch of 0.96 s that is not silent.
+
+TensorFlow runs in a process of its own: it would crash beside torch, and its threads and
+memory stay apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
+from ...schemas.errors import WorkerError
+from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
+from ..child import Child
+from ..decode import SegmentMedia
+from ..weights import ensure
+
+_WORKER = f"{__package__.rpartition('.')[0]}.audio_worker:main"
+
+PATCH_SAMPLES = 15_600
+"""Samples a patch: 96 frames of 25 ms every 10 ms (YAMNet's input)."""
+
+HOP_SAMPLES = 15_360
+"""Samples from one patch to the next, 0.96 s: patches follow each other without overlap."""
+
+_SHORTEST_REST = HOP_SAMPLES // 2
+"""A rest of at least half a hop at the end of a segment becomes a patch, padded with zeros."""
+
+_START_SECONDS = 120.0
+_BATCH_SECONDS = 120.0
+"""How long the process may take to load TensorFlow and weights, and for one batch."""
+
+
+class AudioExtractor:
+    """Embeds waveforms with YAMNet in a TensorFlow process."""
+
+    def __init__(self, backbone: Backbone, device: str, threads: int) -> None:
+        """Starts the process; it loads while the caller goes on.
+
+        Args:
+            backbone: yamnet.
+            device: ``cpu`` or ``cuda``.
+            threads: Most threads TensorFlow may use.
+        """
+        self.backbone = backbone
+        self._ready = False
+        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+        if device != "cuda":
+            environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        self._child = Child(_WORKER, memory_limit_mb=None, env=environment, name="audio")
+        self._child.send("load", {"weights": os.fspath(ensure(backbone)), "threads": threads}, {})
+
+    def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
+        """Rows of segments; none for a segment without sound or of silence."""
+        patches, owners, offsets = [], [], []
+        for i, m in enumerate(media):
+            for offset, patch in _patches(m.audio):
+                patches.append(patch)
+                owners.append(i)
+                offsets.append(offset)
+        if not patches:
+            return [SegmentEmbedding({}) for _ in media]
+        vectors = self._compute(np.stack(patches))
+        owner, offset_s = np.array(owners), np.array(offsets, np.float32) / SAMPLE_RATE
+        embeddings = []
+        for i, m in enumerate(media):
+            mine = owner == i
+            start = np.float32(m.segment.start_s) + offset_s[mine]
+            end = np.minimum(start + np.float32(HOP_SAMPLES / SAMPLE_RATE), m.segment.end_s)
+            rows = Rows(vectors[mine], start, np.maximum(start, end).astype(np.float32))
+            embeddings.append(SegmentEmbedding({self.backbone.name: rows} if mine.any() else {}))
+        return embeddings
+
+    def _compute(self, patches: FloatArray) -> FloatArray:
+        if not self._ready:
+            self._expect("ready", _START_SECONDS)
+            self._ready = True
+        self._child.send("embed", {}, {"patches": patches})
+        return self._expect("embeddings", _BATCH_SECONDS)["vectors"]
+
+    def _expect(self, kind: str, timeout_s: float) -> dict[str, FloatArray]:
+        message = self._child.receive(timeout_s)
+        if message.kind != kind:
+            raise WorkerError(
+                f"The audio process failed ({message.fields.get('reason', message.kind)}); "
+                "run again with --modalities color,frame,motion to go on without sound."
+            )
+        return message.arrays
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._child.close()
+
+
+def _patches(audio: FloatArray | None) -> list[tuple[int, FloatArray]]:
+    """Patches (PATCH_SAMPLES,) of a waveform that are not silent, with their first sample."""
+    if audio is None or not len(audio):
+        return []
+    found = []
+    for start in range(0, len(audio), HOP_SAMPLES):
+        piece = audio[start : start + PATCH_SAMPLES]
+        if start and len(piece) < _SHORTEST_REST:
+            break
+        if np.sqrt(np.mean(np.square(piece, dtype=np.float64))) >= SILENCE_RMS:
+            padded = np.pad(piece, (0, PATCH_SAMPLES - len(piece)))
+            found.append((start, padded.astype(np.float32)))
+    return found

@@ -1,0 +1,39 @@
+"""The frame modality: one embedding for each of a segment's 8 frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ...schemas.embedding import Rows, SegmentEmbedding
+from ...schemas.modality import Backbone
+from ..decode import SegmentMedia
+from ..networks.efficientnet_lite import load_efficientnet_lite0
+from .pixels import inference, to_network_input, weight_file
+
+
+class FrameExtractor:
+    """Embeds frames with EfficientNet-Lite0."""
+
+    def __init__(self, backbone: Backbone, device: torch.device) -> None:
+        """Loads the weights of `backbone` onto `device`."""
+        self.backbone = backbone
+        self._device = device
+        network = load_efficientnet_lite0(weight_file(backbone))
+        self._network = network.to(device).to(memory_format=torch.channels_last)
+
+    def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
+        """Rows of segments that carry (8, 224, 224, 3) uint8 frames, 8 rows each."""
+        frames = np.stack([m.frames[self.backbone.modality] for m in media])
+        with inference(self._device):
+            batch = to_network_input(frames.reshape(-1, *frames.shape[2:]), self._device)
+            features = self._network(batch).float().cpu().numpy()
+        count = frames.shape[1]
+        embeddings = []
+        for m, vectors in zip(media, features.reshape(len(media), count, -1)):
+            edges = np.linspace(m.segment.start_s, m.segment.end_s, count + 1, dtype=np.float32)
+            rows = Rows(vectors, edges[:-1], edges[1:])
+            embeddings.append(SegmentEmbedding({self.backbone.name: rows}))
+        return embeddings

@@ -1,0 +1,101 @@
+"""Where vidsim keeps what it made: shards and the embedded Milvus, under one home."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..schemas.errors import StoreError
+from ..schemas.modality import BACKBONES
+from ..schemas.video import Video
+from .shards import CatalogEntry, Shards
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are kept and found: vidsim's home and its Milvus."""
+
+    home: Path
+    uri: str | None = None
+    token: str = ""
+
+
+def open_shards(home: Path) -> Shards:
+    """The shards under `home`."""
+    return Shards(home / "shards")
+
+
+@contextmanager
+def writing(home: Path) -> Iterator[None]:
+    """Holds the right to change what is under `home`.
+
+    Raises:
+        StoreError: Another process holds it, or the folder cannot be written.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / "writing.lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"Another vidsim process is writing to {home}; wait for it to end, "
+            "or set VIDSIM_HOME to another folder."
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def stored_root(video: Video) -> Path:
+    """The folder a stored video's library was made from."""
+    depth = video.video_id.count("/")
+    return Path(video.path).parents[depth - 1]
+
+
+def expected_rows(catalog: dict[str, CatalogEntry]) -> dict[str, int]:
+    """Rows a library must have in Milvus, by backbone, according to its shards."""
+    totals: dict[str, int] = {}
+    for entry in catalog.values():
+        for backbone, rows in entry.rows.items():
+            totals[backbone] = totals.get(backbone, 0) + rows
+    return {name: totals[name] for name in BACKBONES if name in totals}
+
+
+def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
+    """Notes `expected_rows` beside the shards, so that a query need not read them.
+
+    Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
+    compares its counts with.
+    """
+    path = _counts_path(home, library)
+    if not catalog:
+        path.unlink(missing_ok=True)
+        return
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(expected_rows(catalog)))
+    os.replace(partial, path)
+
+
+def read_counts(home: Path) -> dict[str, dict[str, int]]:
+    """Expected rows by library and backbone, as last noted."""
+    noted = {}
+    for path in sorted((home / "counts").glob("*.json")):
+        noted[path.stem] = json.loads(path.read_text())
+    return noted
+
+
+def _counts_path(home: Path, library: str) -> Path:
+    folder = home / "counts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{library}.json"

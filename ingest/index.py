@@ -1,0 +1,123 @@
+"""Keeps Milvus in step with the shards: repair, reindex, remove.
+
+Everything is ordered so that Milvus never holds a row that the shards do not: rows go into
+a shard before they go into Milvus, and out of Milvus before they go out of a shard. After a
+kill, whatever is missing in Milvus is found by counting and written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..schemas.errors import LibraryError
+from ..schemas.modality import BACKBONES, Backbone
+from .home import expected_rows, write_counts
+from .progress import Progress
+from .shards import CatalogEntry, Shards
+from .store import Store, equals, is_in
+
+_CHUNK = 128
+"""Videos whose rows are counted together when looking for what is missing."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was out of step and has been written again."""
+
+    library: str
+    backbone: str
+    found: int
+    expected: int
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.library}: Milvus held {self.found} of {self.expected} rows of "
+            f"{self.backbone}; repaired from the shards."
+        )
+
+
+def repair(store: Store, shards: Shards, library: str) -> list[Repair]:
+    """Compares the row counts of a library with its shards and mends what differs.
+
+    Raises:
+        StoreError: Milvus or a shard cannot be read or written.
+    """
+    catalog = shards.catalog(library)
+    repairs = []
+    for name, expected in expected_rows(catalog).items():
+        backbone = BACKBONES[name]
+        found = store.count(backbone, equals("library", library))
+        if found == expected:
+            continue
+        repairs.append(Repair(library, name, found, expected))
+        if found > expected:
+            store.delete_library(backbone, library)
+        entries = [e for e in catalog.values() if name in e.rows]
+        for start in range(0, len(entries), _CHUNK):
+            _write_missing(store, shards, backbone, library, entries[start : start + _CHUNK])
+        store.flush(backbone)
+    return repairs
+
+
+def _write_missing(
+    store: Store, shards: Shards, backbone: Backbone, library: str, entries: list[CatalogEntry]
+) -> None:
+    """Writes the rows of `entries` again where Milvus has another number of them."""
+    ids = [e.video.video_id for e in entries]
+    expected = sum(e.rows[backbone.name] for e in entries)
+    if store.count(backbone, is_in("video_id", ids)) != expected:
+        store.delete(backbone, ids)
+        store.upsert(backbone, shards.read(library, entries, [backbone.name]))
+
+
+def reindex(
+    store: Store, shards: Shards, libraries: Iterable[str], home: Path, progress: Progress
+) -> dict[str, int]:
+    """Builds the collections of `libraries` anew from their shards; returns rows by backbone.
+
+    No video is read and no network is loaded.
+
+    Raises:
+        StoreError: Milvus or a shard cannot be read or written.
+    """
+    written: dict[str, int] = {}
+    for library in libraries:
+        catalog = shards.catalog(library)
+        for name, total in expected_rows(catalog).items():
+            backbone = BACKBONES[name]
+            stage = f"{library} {name}"
+            progress.start(stage, total, "rows")
+            store.delete_library(backbone, library)
+            entries = [e for e in catalog.values() if name in e.rows]
+            for start in range(0, len(entries), _CHUNK):
+                part = entries[start : start + _CHUNK]
+                rows = store.upsert(backbone, shards.read(library, part, [name]))
+                written[name] = written.get(name, 0) + rows
+                progress.advance(stage, rows)
+            store.flush(backbone)
+            progress.finish(stage)
+        write_counts(home, library, catalog)
+    return written
+
+
+def remove(
+    store: Store, shards: Shards, library: str, video_ids: Collection[str], home: Path
+) -> None:
+    """Removes videos from Milvus and then from the shards.
+
+    Raises:
+        LibraryError: A video that is not in the library.
+        StoreError: Milvus or a shard cannot be written.
+    """
+    catalog = shards.catalog(library)
+    for video_id in video_ids:
+        if video_id not in catalog:
+            raise LibraryError(f"{video_id} is not stored; 'vidsim libraries' lists what is.")
+    for name in sorted({n for video_id in video_ids for n in catalog[video_id].rows}):
+        store.delete(BACKBONES[name], video_ids)
+        store.flush(BACKBONES[name])
+    shards.drop(library, dict.fromkeys(video_ids))
+    write_counts(home, library, shards.catalog(library))

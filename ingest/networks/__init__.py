@@ -1,0 +1,1 @@
+"""Network definitions: plain modules with a loader that reads weights as data."""

@@ -1,0 +1,262 @@
+"""I3D: the motion network, an Inception-v1 inflated to three dimensions.
+
+Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics
+Dataset" (2017), figure 3; the widths of the Inception modules are those of Szegedy et al.,
+"Going Deeper with Convolutions" (2015), table 1. Batch normalisation, which I3D trains
+without scale, is folded into the convolutions when weights are loaded: the network only
+ever infers.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...schemas.errors import WeightsError
+from .efficientnet_lite import same_padding
+
+FEATURES = 1024
+"""Channels of the last Inception module, the length of an embedding."""
+
+CLASSES = 400
+"""Classes of Kinetics-400."""
+
+BN_EPSILON = 1e-3
+"""Batch normalisation's epsilon, the default of Sonnet, which trained the weights."""
+
+_Size = tuple[int, int, int]
+"""Cells along time, height, width."""
+
+_MODULES = {
+    # name: (1x1, 1x1 before 3x3x3, 3x3x3, 1x1 before 3x3x3, 3x3x3, 1x1 after the pool);
+    # the second 3x3x3 stands for Inception's 5x5 (I3D paper, figure 3)
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+
+
+class _Conv(nn.Conv3d):
+    """A convolution with SAME padding and a bias (the folded normalisation), then ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
+        # SAME is symmetric for odd kernels at stride 1; only there may torch do the padding.
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(inputs, outputs, kernel, stride, padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, T, H, W) -> (N, outputs, ...), each axis divided by stride, rounded up."""
+        if self.stride[0] > 1:
+            x = _pad_same(x, (self.kernel_size[0],) * 3, (self.stride[0],) * 3)
+        return functional.relu(super().forward(x), inplace=not torch.is_grad_enabled())
+
+
+class _Pool(nn.Module):
+    """A max pool with SAME padding."""
+
+    def __init__(self, kernel: _Size, stride: _Size) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) of non-negative values -> each axis divided by its stride."""
+        # What comes out of a ReLU is never below the zeros it is padded with here, so they
+        # win no maximum that TensorFlow's minus infinity would not tie.
+        return functional.max_pool3d(
+            _pad_same(x, self.kernel, self.stride), self.kernel, self.stride
+        )
+
+
+class _Inception(nn.Module):
+    """Four branches over the same input, side by side in the output's channels."""
+
+    def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]) -> None:
+        super().__init__()
+        a, b_in, b, c_in, c, d = widths
+        self.branch_0 = _Conv(inputs, a)
+        self.branch_1 = nn.Sequential(_Conv(inputs, b_in), _Conv(b_in, b, kernel=3))
+        self.branch_2 = nn.Sequential(_Conv(inputs, c_in), _Conv(c_in, c, kernel=3))
+        # Stride 1 and an odd kernel: torch's own padding (minus infinity) is TensorFlow's.
+        self.branch_3 = nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), _Conv(inputs, d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, T, H, W) -> (N, a + b + c + d, T, H, W)."""
+        branches = (self.branch_0, self.branch_1, self.branch_2, self.branch_3)
+        return torch.cat([branch(x) for branch in branches], dim=1)
+
+
+class I3D(nn.Module):
+    """I3D on RGB for inference: convolutions with folded normalisation."""
+
+    def __init__(self) -> None:
+        """Builds the layers with random weights; `load_i3d` fills them."""
+        super().__init__()
+        layers: dict[str, nn.Module] = {
+            "Conv3d_1a_7x7": _Conv(3, 64, kernel=7, stride=2),
+            "MaxPool3d_2a_3x3": _Pool((1, 3, 3), (1, 2, 2)),
+            "Conv3d_2b_1x1": _Conv(64, 64),
+            "Conv3d_2c_3x3": _Conv(64, 192, kernel=3),
+            "MaxPool3d_3a_3x3": _Pool((1, 3, 3), (1, 2, 2)),
+        }
+        inputs = 192
+        for name, widths in _MODULES.items():
+            if name == "Mixed_4b":
+                layers["MaxPool3d_4a_3x3"] = _Pool((3, 3, 3), (2, 2, 2))
+            elif name == "Mixed_5b":
+                layers["MaxPool3d_5a_2x2"] = _Pool((2, 2, 2), (2, 2, 2))
+            layers[name] = _Inception(inputs, widths)
+            inputs = widths[0] + widths[2] + widths[4] + widths[5]
+        self.layers = nn.Sequential()
+        for name, layer in layers.items():
+            self.layers.add_module(name, layer)
+        self.classifier = nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pooled features of clips.
+
+        Args:
+            x: (N, 3, T, 224, 224) float RGB in [-1, 1], i.e. ``pixel / 127.5 - 1``; T frames
+                at 25 a second.
+
+        Returns:
+            (N, 1024) float32, non-negative: the paper's 2x7x7 average pool at stride 1, then
+            the mean over the time steps left. The paper takes that mean after its linear
+            1x1x1 classifier, which gives the same logits.
+        """
+        x = self.layers(x)
+        # Under autocast x is bfloat16, whose 8 bits would round a mean of so many cells (and
+        # the CPU has no average pool for it). 7x7 is the whole of a 224-pixel picture.
+        steps = x.float().mean((3, 4))
+        if steps.shape[2] > 1:  # eight frames or fewer leave one time step, nothing to pair
+            steps = (steps[:, :, 1:] + steps[:, :, :-1]) / 2
+        return steps.mean(2)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Kinetics-400 logits (N, 400) of features (N, 1024)."""
+        logits: Tensor = self.classifier(features)
+        return logits
+
+
+def _pad_same(x: Tensor, kernel: _Size, stride: _Size) -> Tensor:
+    """Pads time, height and width of (N, C, T, H, W) with zeros as TensorFlow's SAME does."""
+    before_after: list[int] = []
+    for axis in (2, 1, 0):  # functional.pad counts axes from the last one
+        before_after += same_padding(x.shape[2 + axis], kernel[axis], stride[axis])
+    return functional.pad(x, before_after) if any(before_after) else x
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds dictionaries, strings, numbers and numpy arrays, and calls nothing else.
+
+    A pickle is a program; the three functions here are all that one of plain arrays needs.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The numpy function asked for, or an error."""
+        # numpy 2 moved numpy.core to numpy._core; the published file names the old place.
+        if (module, name) in (
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+        ):
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if (module, name) == ("numpy", "ndarray"):
+            return np.ndarray
+        if (module, name) == ("numpy", "dtype"):
+            return np.dtype
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def load_i3d(path: Path) -> I3D:
+    """Reads the published weights, a pickle of nested dictionaries of numpy arrays.
+
+    Args:
+        path: ``i3d-kinetics-400.ckpt``: ``params`` (kernels DHWIO, biases) and
+            ``batch_stats`` (means and variances, (1, 1, 1, 1, C)), all float32.
+
+    Returns:
+        The network in eval mode, on the CPU, without gradients.
+
+    Raises:
+        WeightsError: The file cannot be read, asks to run code, or an array is missing, left
+            over or misshapen.
+    """
+    try:
+        tree = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+    except pickle.UnpicklingError as error:
+        _refuse(path, str(error), error)
+    except Exception as error:  # a damaged pickle may raise almost anything
+        _refuse(path, f"{type(error).__name__} while reading", error)
+    left = dict(_flatten(tree, ""))
+
+    def take(name: str, shape: tuple[int, ...]) -> Tensor:
+        array = left.pop(name, None)
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            _refuse(path, f"no float32 array {name}")
+        if array.shape != shape:
+            _refuse(path, f"{name} is {array.shape}, not {shape}")
+        return torch.from_numpy(array.astype(np.float64))
+
+    network = I3D().requires_grad_(False).eval()
+    for conv, name in _published_names(network):
+        assert conv.bias is not None
+        outputs, inputs = conv.weight.shape[:2]
+        kernel = take(f"params/{name}/Conv_0/kernel", (*conv.kernel_size, inputs, outputs))
+        beta = take(f"params/{name}/BatchNorm_0/bias", (outputs,))
+        mean = take(f"batch_stats/{name}/BatchNorm_0/mean", (1, 1, 1, 1, outputs)).flatten()
+        variance = take(f"batch_stats/{name}/BatchNorm_0/var", (1, 1, 1, 1, outputs)).flatten()
+        scale = 1 / torch.sqrt(variance + BN_EPSILON)
+        conv.weight.copy_((kernel * scale).permute(4, 3, 0, 1, 2))
+        conv.bias.copy_(beta - mean * scale)
+    logits = "params/Logits/Conv3d_0c_1x1/Conv_0"
+    kernel = take(f"{logits}/kernel", (1, 1, 1, FEATURES, CLASSES))
+    network.classifier.weight.copy_(kernel[0, 0, 0].T)
+    network.classifier.bias.copy_(take(f"{logits}/bias", (CLASSES,)))
+    if left:
+        _refuse(path, f"{len(left)} arrays too many, such as {next(iter(left))}")
+    return network
+
+
+def _flatten(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dictionaries, their names joined by slashes."""
+    if not isinstance(tree, dict):
+        yield prefix, tree
+        return
+    for name, value in tree.items():
+        yield from _flatten(value, f"{prefix}/{name}" if prefix else str(name))
+
+
+def _published_names(network: I3D) -> Iterator[tuple[_Conv, str]]:
+    """Every normalised convolution with its name in the checkpoint."""
+    for name, layer in network.layers.named_children():
+        if isinstance(layer, _Conv):
+            yield layer, name
+        elif isinstance(layer, _Inception):
+            yield layer.branch_0, f"{name}/Branch_0/Conv3d_0a_1x1"
+            for i, branch in ((1, layer.branch_1), (2, layer.branch_2)):
+                for conv, part in zip(branch, ("Conv3d_0a_1x1", "Conv3d_0b_3x3"), strict=True):
+                    assert isinstance(conv, _Conv)
+                    yield conv, f"{name}/Branch_{i}/{part}"
+            last = layer.branch_3[1]
+            assert isinstance(last, _Conv)
+            yield last, f"{name}/Branch_3/Conv3d_0b_1x1"
+
+
+def _refuse(path: Path, why: str, cause: Exception | None = None) -> NoReturn:
+    raise WeightsError(
+        f"{path} does not hold I3D ({why}); "
+        "delete it and run 'vidsim models pull' to fetch it again."
+    ) from cause

@@ -1,0 +1,229 @@
+"""YAMNet: the sound network, run by TensorFlow in a process of its own.
+
+The log-mel front end of Hershey et al., "CNN Architectures for Large-Scale Audio
+Classification" (2017), before the MobileNet-v1 of Howard et al., "MobileNets" (2017), as
+published by Google for AudioSet (2019). Variables are read as data from the published
+checkpoint; the program in the SavedModel around it is never run.
+
+Import this module only where torch is not: both in one process crash it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from ...schemas.errors import WeightsError
+from ...schemas.modality import SAMPLE_RATE
+
+FloatArray = npt.NDArray[np.float32]
+
+FRAMES = 96
+"""Spectrogram frames a patch (YAMNet's parameters; 0.96 s of hops)."""
+
+BANDS = 64
+"""Mel bands a frame (YAMNet's parameters)."""
+
+_WINDOW = round(0.025 * SAMPLE_RATE)
+_HOP = round(0.010 * SAMPLE_RATE)
+"""Window of 25 ms every 10 ms, in samples (YAMNet's parameters)."""
+
+PATCH_SAMPLES = _WINDOW + (FRAMES - 1) * _HOP
+"""Samples of a patch, 15,600 (0.975 s): the last of its 96 windows ends on the last one."""
+
+_FFT = 2 ** math.ceil(math.log2(_WINDOW))
+"""Points of the Fourier transform, 512: the next power of two above the window."""
+
+_MEL_LOW, _MEL_HIGH = 125.0, 7500.0
+"""Edges of the mel bands in hertz (YAMNet's parameters)."""
+
+_LOG_OFFSET = 0.001
+"""Added before the logarithm so that silence is finite (YAMNet's parameters; VGGish: 0.01)."""
+
+FEATURES = 1024
+"""Channels of the last layer, the length of an embedding."""
+
+CLASSES = 521
+"""Classes of AudioSet that YAMNet tells apart."""
+
+BN_EPSILON = 1e-4
+"""Batch normalisation's epsilon (YAMNet's parameters); it is trained without scale."""
+
+_STEM = 32
+"""Channels of the first layer, a full 3x3 convolution at stride 2."""
+
+_SEPARABLE = (
+    # channels, stride of the depthwise 3x3 (MobileNets, table 1)
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+)
+
+_PREFIX = "layer-1/layer/_func/_yamnet/layer_with_weights-"
+"""Where the published checkpoint keeps YAMNet's variables, numbered in the order of layers."""
+
+_BATCH = 64
+"""Patches computed at once: their widest layer takes 25 MB."""
+
+_CHECKPOINT = "variables"
+"""Name of the checkpoint, i.e. of its files up to the first dot."""
+
+
+class YamNet:
+    """YAMNet for inference: convolutions with folded normalisation."""
+
+    def __init__(self, weights: dict[str, FloatArray]) -> None:
+        """Builds the network of `weights`, the checked arrays of `load_yamnet`."""
+        constants = {name: tf.constant(array) for name, array in weights.items()}
+        mel = tf.signal.linear_to_mel_weight_matrix(
+            BANDS, _FFT // 2 + 1, SAMPLE_RATE, _MEL_LOW, _MEL_HIGH
+        )
+        signature = [tf.TensorSpec((None, PATCH_SAMPLES), tf.float32)]
+        self._log_mel = tf.function(lambda x: _log_mel(x, mel), input_signature=signature)
+        self._embed = tf.function(
+            lambda x: _network(_log_mel(x, mel), constants), input_signature=signature
+        )
+
+    def log_mel(self, waveforms: FloatArray) -> FloatArray:
+        """The spectrogram that the network sees.
+
+        Args:
+            waveforms: (n, PATCH_SAMPLES) float32 mono at 16 kHz in [-1, 1].
+
+        Returns:
+            (n, 96, 64) float32, natural logarithms of mel band magnitudes plus 0.001.
+        """
+        return _in_batches(lambda x: (self._log_mel(x),), waveforms)[0]
+
+    def embed(self, patches: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Embeddings and class scores of patches; the caller chose the hop between them.
+
+        Args:
+            patches: (n, PATCH_SAMPLES) float32 mono at 16 kHz in [-1, 1].
+
+        Returns:
+            Embeddings (n, 1024) float32, non-negative, and scores (n, 521) float32 in [0, 1],
+            in the order of YAMNet's class map.
+        """
+        embeddings, scores = _in_batches(self._embed, patches)
+        return embeddings, scores
+
+
+def load_yamnet(directory: Path) -> YamNet:
+    """Reads the variables of the published checkpoint.
+
+    Args:
+        directory: Holds ``variables.index`` and ``variables.data-00000-of-00001``.
+
+    Raises:
+        WeightsError: The checkpoint cannot be read, or a variable is missing or misshapen.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(directory / _CHECKPOINT))
+        shapes = reader.get_variable_to_shape_map()
+    except Exception as error:  # TensorFlow's own errors, ValueError, RuntimeError
+        _refuse(directory, f"{type(error).__name__} while reading", error)
+
+    def take(layer: int, part: str, *shape: int) -> npt.NDArray[np.float64]:
+        name = f"{_PREFIX}{layer}/{part}/.ATTRIBUTES/VARIABLE_VALUE"
+        if name not in shapes:
+            _refuse(directory, f"no variable {name}")
+        if tuple(shapes[name]) != shape:
+            _refuse(directory, f"{name} is {tuple(shapes[name])}, not {shape}")
+        try:
+            array: npt.NDArray[np.float64] = reader.get_tensor(name).astype(np.float64)
+        except Exception as error:
+            _refuse(directory, f"{type(error).__name__} while reading {name}", error)
+        return array
+
+    weights: dict[str, FloatArray] = {}
+    layer = 0
+
+    def convolution(name: str, part: str, shape: tuple[int, ...], outputs: int) -> None:
+        """Takes a convolution and the normalisation after it, and folds the two."""
+        nonlocal layer
+        kernel = take(layer, part, *shape)
+        beta, mean, variance = (
+            take(layer + 1, p, outputs) for p in ("beta", "moving_mean", "moving_variance")
+        )
+        scale = 1 / np.sqrt(variance + BN_EPSILON)
+        # Outputs are a kernel's last axis, but for a depthwise one: (3, 3, channels, 1).
+        kernel *= scale[:, None] if part == "depthwise_kernel" else scale
+        weights[f"{name}/kernel"] = kernel.astype(np.float32)
+        weights[f"{name}/bias"] = (beta - mean * scale).astype(np.float32)
+        layer += 2
+
+    convolution("stem", "kernel", (3, 3, 1, _STEM), _STEM)
+    inputs = _STEM
+    for i, (outputs, _) in enumerate(_SEPARABLE):
+        convolution(f"depthwise_{i}", "depthwise_kernel", (3, 3, inputs, 1), inputs)
+        convolution(f"pointwise_{i}", "kernel", (1, 1, inputs, outputs), outputs)
+        inputs = outputs
+    weights["classifier/kernel"] = take(layer, "kernel", FEATURES, CLASSES).astype(np.float32)
+    weights["classifier/bias"] = take(layer, "bias", CLASSES).astype(np.float32)
+    return YamNet(weights)
+
+
+def _log_mel(waveforms: Any, mel: Any) -> Any:
+    """(n, PATCH_SAMPLES) waveforms and the (257, 64) mel matrix -> (n, 96, 64)."""
+    # Periodic Hann window, zeros appended up to the transform's length, magnitudes (no power).
+    spectrum = tf.abs(tf.signal.stft(waveforms, _WINDOW, _HOP, _FFT))
+    return tf.math.log(tf.tensordot(spectrum, mel, 1) + _LOG_OFFSET)
+
+
+def _network(log_mel: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
+    """(n, 96, 64) log-mel patches -> embeddings (n, 1024), scores (n, 521)."""
+
+    def convolve(x: Any, name: str, stride: int = 1) -> Any:
+        kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
+        operation: Callable[..., Any] = (
+            tf.nn.depthwise_conv2d if name.startswith("depthwise") else tf.nn.conv2d
+        )
+        y = operation(x, kernel, strides=[1, stride, stride, 1], padding="SAME")
+        return tf.nn.relu(tf.nn.bias_add(y, bias))
+
+    x = convolve(log_mel[..., None], "stem", stride=2)
+    for i, (_, stride) in enumerate(_SEPARABLE):
+        x = convolve(convolve(x, f"depthwise_{i}", stride), f"pointwise_{i}")
+    embeddings = tf.reduce_mean(x, [1, 2])
+    logits = tf.linalg.matmul(embeddings, weights["classifier/kernel"])
+    return embeddings, tf.sigmoid(logits + weights["classifier/bias"])
+
+
+def _in_batches(
+    function: Callable[[Any], tuple[Any, ...]], patches: FloatArray
+) -> tuple[FloatArray, ...]:
+    """Applies `function` to `_BATCH` patches at a time and joins what it returns."""
+    if patches.ndim != 2 or patches.shape[1] != PATCH_SAMPLES:
+        raise ValueError(f"patches are {patches.shape}, not (n, {PATCH_SAMPLES})")
+    if not len(patches):  # TensorFlow's convolutions refuse an empty batch
+        silence = np.zeros((1, PATCH_SAMPLES), np.float32)
+        return tuple(array[:0] for array in _in_batches(function, silence))
+    starts = range(0, len(patches), _BATCH)
+    parts = [function(tf.constant(patches[s : s + _BATCH], tf.float32)) for s in starts]
+    return tuple(
+        np.concatenate([t.numpy() for t in tensors]) for tensors in zip(*parts, strict=True)
+    )
+
+
+def _refuse(directory: Path, why: str, cause: Exception | None = None) -> NoReturn:
+    raise WeightsError(
+        f"{directory} does not hold YAMNet ({why}); "
+        "delete it and run 'vidsim models pull' to fetch it again."
+    ) from cause

@@ -1,0 +1,288 @@
+"""Ingest: a folder becomes shards and Milvus rows, and again only what has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..schemas.embedding import EmbeddedVideo, merge
+from ..schemas.errors import LibraryError, MediaError, StoreError
+from ..schemas.modality import BACKBONES, Modality
+from ..schemas.results import FailedFile, IngestReport
+from ..schemas.video import Video
+from .discover import describe, find_media, library_name
+from .embed import EmbedOptions, FailedVideo, embed_all
+from .home import Place, open_shards, stored_root, write_counts, writing
+from .index import remove, repair
+from .progress import Progress
+from .shards import CatalogEntry, Shards, add_entries
+from .store import Store, open_store
+
+_FLUSH_SEGMENTS = 128
+_FLUSH_SECONDS = 20.0
+"""A shard is written when this many segments or seconds have gathered, whichever is first:
+what a power cut can cost."""
+
+
+@dataclass
+class _Plan:
+    """What an ingest has to do."""
+
+    todo: list[Video] = field(default_factory=list)
+    moved: list[Video] = field(default_factory=list)
+    unchanged: int = 0
+    failed: list[FailedFile] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def ingest(
+    folder: Path,
+    place: Place,
+    options: EmbedOptions,
+    progress: Progress,
+    library: str | None = None,
+    prune: bool = False,
+) -> IngestReport:
+    """Embeds every video and sound file under `folder` that is new or has changed.
+
+    Finished videos are safe in a shard before the next ones are; whatever stops the run,
+    the next one goes on from there.
+
+    Args:
+        folder: A folder of videos, or one file.
+        place: Where to keep the result.
+        options: Backbones, segment length, device, workers.
+        progress: Told about the stages.
+        library: The library's name; None for the folder's own.
+        prune: Whether to remove stored videos whose file is gone.
+
+    Raises:
+        LibraryError: No such folder, nothing in it, or the name belongs to another folder.
+        StoreError: The home cannot be written or another process holds it.
+        WeightsError, ModelError, WorkerError: As `embed_all`.
+    """
+    files = find_media(folder)
+    name = library_name(folder, library)
+    root = folder if folder.is_dir() else folder.parent
+    with writing(place.home):
+        shards = open_shards(place.home)
+        catalog = shards.catalog(name)
+        _check_root(catalog, root, name)
+        plan = _plan(files, root, name, catalog, options, progress, folder.is_dir())
+        with open_store(place.home, place.uri, place.token) as store:
+            notes = [str(r) for r in repair(store, shards, name)]
+            removed = []
+            if prune and plan.missing:
+                removed = plan.missing
+                remove(store, shards, name, removed, place.home)
+                catalog = shards.catalog(name)
+            writer = _Writer(store, shards, name, place.home, catalog)
+            _rehome(writer, shards, plan.moved)
+            failed = plan.failed + _embed(writer, plan.todo, options, progress)
+            writer.finish()
+            notes += writer.notes
+    return _report(name, catalog, options, plan, failed, removed, notes)
+
+
+def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> None:
+    """Raises LibraryError where `library` was made from another folder that still exists."""
+    for entry in catalog.values():
+        stored = stored_root(entry.video)
+        if stored != root.absolute() and stored.is_dir() and not stored.samefile(root):
+            raise LibraryError(
+                f"The library {library} was made from {stored}; name this folder's with "
+                f"--library, or run 'vidsim remove {library}' first."
+            )
+        return
+
+
+def _plan(
+    files: Sequence[Path],
+    root: Path,
+    library: str,
+    catalog: dict[str, CatalogEntry],
+    options: EmbedOptions,
+    progress: Progress,
+    whole: bool,
+) -> _Plan:
+    """Compares files with the catalog; `whole` says that they are all the library has."""
+    plan = _Plan()
+    wanted = {b.name for b in options.backbones.values()}
+    found: set[str] = set()
+    progress.start("checking", len(files), "files")
+    for path in files:
+        video_id = f"{library}/{path.relative_to(root).as_posix()}"
+        found.add(video_id)
+        entry = catalog.get(video_id)
+        try:
+            video = describe(path, root, library, entry.video if entry else None)
+        except MediaError as error:
+            plan.failed.append(FailedFile(path=str(path), reason=str(error)))
+            progress.advance("checking", 1)
+            continue
+        same = entry is not None and (
+            (entry.video.fingerprint, entry.segment_seconds)
+            == (video.fingerprint, options.segment_seconds)
+        )
+        if entry is None or not same or not wanted <= entry.rows.keys():
+            plan.todo.append(video)
+        elif entry.video.path != video.path:
+            plan.moved.append(video)
+        else:
+            plan.unchanged += 1
+        progress.advance("checking", 1)
+    progress.finish("checking")
+    if whole:
+        plan.missing = [video_id for video_id in catalog if video_id not in found]
+    return plan
+
+
+def _embed(
+    writer: _Writer, videos: Sequence[Video], options: EmbedOptions, progress: Progress
+) -> list[FailedFile]:
+    """Embeds and writes `videos`; what is complete is written whatever happens."""
+    failed: list[FailedFile] = []
+    if not videos:
+        return failed
+    try:
+        with closing(embed_all(videos, options, progress)) as results:
+            for result in results:
+                if isinstance(result, FailedVideo):
+                    failed.append(FailedFile(path=result.video.path, reason=result.reason))
+                else:
+                    writer.add(result)
+    finally:
+        writer.flush()
+    return failed
+
+
+def _rehome(writer: _Writer, shards: Shards, moved: Sequence[Video]) -> None:
+    """Writes the entries of files that lie elsewhere now under their new path."""
+    by_id = {video.video_id: video for video in moved}
+    pieces: dict[str, EmbeddedVideo] = {}
+    for piece in shards.read(writer.library, [writer.catalog[i] for i in by_id]):
+        first = pieces.get(piece.video.video_id)
+        pieces[piece.video.video_id] = merge(first, piece) if first else piece
+    for video_id, whole in pieces.items():
+        writer.add(replace(whole, video=by_id[video_id]))
+    writer.flush()
+
+
+class _Writer:
+    """Gathers embedded videos and writes them, first to a shard and then to Milvus."""
+
+    def __init__(
+        self,
+        store: Store,
+        shards: Shards,
+        library: str,
+        home: Path,
+        catalog: dict[str, CatalogEntry],
+    ) -> None:
+        self.library = library
+        self.catalog = catalog
+        self.notes: list[str] = []
+        self._store = store
+        self._shards = shards
+        self._home = home
+        self._pending: list[EmbeddedVideo] = []
+        self._since = time.monotonic()
+        self._touched: set[str] = set()
+        self._indexing = True
+
+    def add(self, video: EmbeddedVideo) -> None:
+        """Takes a finished video; writes once enough have gathered."""
+        self._pending.append(video)
+        segments = sum(len(v.segments) for v in self._pending)
+        if segments >= _FLUSH_SEGMENTS or time.monotonic() - self._since > _FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has gathered. A failing Milvus costs nothing: the shard has it all."""
+        videos, self._pending = self._pending, []
+        self._since = time.monotonic()
+        if not videos:
+            return
+        stale = {}
+        for v in videos:
+            old = self.catalog.get(v.video.video_id)
+            if old and old.version != (v.video.fingerprint, v.segment_seconds, v.video.path):
+                stale[v.video.video_id] = old
+        self._index(lambda: self._delete_rows(stale))
+        path = self._shards.write(self.library, videos)
+        if stale:
+            self._shards.drop(
+                self.library,
+                {
+                    v.video.video_id: (v.video.fingerprint, v.segment_seconds, v.video.path)
+                    for v in videos
+                    if v.video.video_id in stale
+                },
+            )
+        add_entries(self.catalog, path)
+        self._index(lambda: self._upsert(videos))
+        write_counts(self._home, self.library, self.catalog)
+
+    def finish(self) -> None:
+        """Seals the collections that were written to."""
+        self.flush()
+        self._index(self._flush_collections)
+
+    def _flush_collections(self) -> None:
+        for name in sorted(self._touched):
+            self._store.flush(BACKBONES[name])
+
+    def _delete_rows(self, stale: dict[str, CatalogEntry]) -> None:
+        for name in sorted({n for entry in stale.values() for n in entry.rows}):
+            self._store.delete(BACKBONES[name], list(stale))
+
+    def _upsert(self, videos: Sequence[EmbeddedVideo]) -> None:
+        for name in sorted({n for v in videos for n in v.backbones}):
+            self._store.upsert(BACKBONES[name], videos)
+            self._touched.add(name)
+
+    def _index(self, action: Callable[[], object]) -> None:
+        """Runs `action` on Milvus; after a failure goes on with shards alone."""
+        if not self._indexing:
+            return
+        try:
+            action()
+        except StoreError as error:
+            self._indexing = False
+            self.notes.append(
+                f"{error} The embeddings are safe in the shards; "
+                "'vidsim reindex' writes the rest to Milvus."
+            )
+
+
+def _report(
+    library: str,
+    catalog: dict[str, CatalogEntry],
+    options: EmbedOptions,
+    plan: _Plan,
+    failed: Sequence[FailedFile],
+    removed: Sequence[str],
+    notes: Sequence[str],
+) -> IngestReport:
+    rows = {
+        modality.value: sum(e.rows.get(backbone.name, 0) for e in catalog.values())
+        for modality, backbone in options.backbones.items()
+    }
+    audio = options.backbones.get(Modality.AUDIO)
+    silent = [e for e in catalog.values() if audio and e.rows.get(audio.name) == 0]
+    return IngestReport(
+        library=library,
+        videos=len(catalog),
+        segments=sum(e.segments for e in catalog.values()),
+        rows=rows,
+        embedded=len(plan.todo) + len(plan.failed) - len(failed),
+        unchanged=plan.unchanged + len(plan.moved),
+        no_audio=len(silent),
+        missing=[i for i in plan.missing if i not in removed],
+        removed=len(removed),
+        failed=sorted(failed, key=lambda f: f.path),
+        notes=list(notes),
+    )

@@ -1,0 +1,339 @@
+"""Shards: HDF5 files that hold every embedding, and the catalog of what they hold.
+
+A shard is written to a temporary file, synced, and renamed into place, so it is there
+whole or not at all. Shards of a library are numbered; where two hold the same video the
+later one counts. `Shards.drop` takes videos out of the oldest shard first, so a run that is
+killed half-way never brings an outdated entry back.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from .. import __version__
+from ..schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
+from ..schemas.errors import StoreError
+from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
+from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
+from ..schemas.video import Segment, Video
+
+Version = tuple[str, float, str]
+"""Fingerprint, segment length and path of an entry."""
+
+_TEXT = h5py.string_dtype("utf-8")
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A stored video without its vectors.
+
+    Attributes:
+        rows: Rows by backbone, 0 for one that was computed and gave none.
+        shards: By backbone, the file that holds its rows.
+    """
+
+    video: Video
+    duration_s: float
+    segment_seconds: float
+    segments: int
+    rows: dict[str, int] = field(default_factory=dict)
+    shards: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def version(self) -> Version:
+        """What must agree for two entries to describe the same cut of the same file."""
+        return self.video.fingerprint, self.segment_seconds, self.video.path
+
+
+class Shards:
+    """All shards under one directory, a folder a library."""
+
+    def __init__(self, directory: Path) -> None:
+        """Opens (not yet creates) `directory`."""
+        self.directory = directory
+
+    def libraries(self) -> list[str]:
+        """Names of the libraries that have a shard."""
+        if not self.directory.is_dir():
+            return []
+        return sorted(p.name for p in self.directory.iterdir() if any(p.glob("*.h5")))
+
+    def files(self, library: str) -> list[Path]:
+        """Shards of `library`, oldest first."""
+        return sorted((self.directory / library).glob("[0-9]*.h5"))
+
+    def catalog(self, library: str) -> dict[str, CatalogEntry]:
+        """What is stored of `library`, by video id, in order of first appearance.
+
+        Raises:
+            StoreError: A shard that cannot be read.
+        """
+        entries: dict[str, CatalogEntry] = {}
+        for path in self.files(library):
+            add_entries(entries, path)
+        return entries
+
+    def write(self, library: str, videos: Sequence[EmbeddedVideo]) -> Path:
+        """Writes `videos` as one new shard and returns its path.
+
+        Raises:
+            StoreError: The disk is full or cannot be written.
+        """
+        directory = self.directory / library
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for stale in directory.glob("*.partial"):
+                stale.unlink()
+            files = self.files(library)
+            number = int(files[-1].stem) + 1 if files else 1
+            path = directory / f"{number:06d}.h5"
+            _write_whole(path, library, videos)
+        except OSError as error:
+            raise StoreError(
+                f"The shard in {directory} cannot be written ({error}); "
+                "free some space or move VIDSIM_HOME."
+            ) from error
+        return path
+
+    def read(
+        self,
+        library: str,
+        entries: Collection[CatalogEntry],
+        backbones: Collection[str] | None = None,
+    ) -> Iterator[EmbeddedVideo]:
+        """Yields the stored `entries` with their vectors, shard by shard.
+
+        A video whose backbones lie in several shards comes once for each of them.
+
+        Args:
+            library: The library of all `entries`.
+            entries: From `catalog`.
+            backbones: Rows to load; None for all.
+        """
+        wanted: dict[Path, dict[str, set[str]]] = {}
+        for entry in entries:
+            for backbone, path in entry.shards.items():
+                if backbones is None or backbone in backbones:
+                    wanted.setdefault(path, {}).setdefault(entry.video.video_id, set()).add(
+                        backbone
+                    )
+        for path in sorted(wanted):
+            yield from _read_videos(path, library, wanted[path])
+
+    def drop(self, library: str, keep: Mapping[str, Version | None]) -> None:
+        """Takes videos out of the shards, for good.
+
+        Args:
+            library: The library to change.
+            keep: By video id, the version that stays: entries of the id with another
+                version go. None keeps none. Other ids are left alone.
+        """
+        for path in self.files(library):
+            entries = _read_entries(path)
+            staying = [
+                e
+                for e in entries
+                if e.video.video_id not in keep or keep[e.video.video_id] == e.version
+            ]
+            if not staying:
+                path.unlink()
+            elif len(staying) < len(entries):
+                names = {e.video.video_id: set(e.rows) for e in staying}
+                _write_whole(path, library, list(_read_videos(path, library, names)))
+        directory = self.directory / library
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+
+
+def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
+    """Adds the entries of the newest shard to a catalog.
+
+    Raises:
+        StoreError: The shard cannot be read.
+    """
+    for new in _read_entries(path):
+        old = catalog.get(new.video.video_id)
+        if old and old.version == new.version:
+            new = replace(new, rows={**old.rows, **new.rows}, shards={**old.shards, **new.shards})
+        catalog[new.video.video_id] = new
+
+
+def _write_whole(path: Path, library: str, videos: Sequence[EmbeddedVideo]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w+b") as raw:
+        with h5py.File(raw, "w", libver="latest") as file:
+            _write(file, library, videos)
+        raw.flush()
+        os.fsync(raw.fileno())
+    os.replace(partial, path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(file: h5py.File, library: str, videos: Sequence[EmbeddedVideo]) -> None:
+    file.attrs.update(
+        format=SHARD_FORMAT,
+        version=LAYOUT_VERSION,
+        library=library,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        vidsim=__version__,
+    )
+    table = file.create_group("videos")
+    for name in VIDEO_STRINGS:
+        table.create_dataset(name, data=[getattr(v.video, name) for v in videos], dtype=_TEXT)
+    table["size"] = np.array([v.video.size for v in videos], np.int64)
+    table["mtime_ns"] = np.array([v.video.mtime_ns for v in videos], np.int64)
+    table["duration_s"] = np.array([v.duration_s for v in videos], np.float64)
+    table["segment_seconds"] = np.array([v.segment_seconds for v in videos], np.float64)
+
+    pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
+    segments = file.create_group("segments")
+    segments["video"] = np.array([i for i, _, _ in pieces], np.int32)
+    segments["index"] = np.array([s.index for _, s, _ in pieces], np.int32)
+    segments["start_s"] = np.array([s.start_s for _, s, _ in pieces], np.float64)
+    segments["end_s"] = np.array([s.end_s for _, s, _ in pieces], np.float64)
+
+    strips = [(n, e.vid2img) for n, (_, _, e) in enumerate(pieces) if e.vid2img is not None]
+    color = file.create_group("vid2img")
+    color["segment"] = np.array([n for n, _ in strips], np.int32)
+    color["strips"] = np.array([strip for _, strip in strips], np.uint8).reshape(-1, *VID2IMG_SHAPE)
+
+    for name in sorted(set().union(*(v.backbones for v in videos))):
+        backbone = BACKBONES[name]
+        rows = [(n, e.rows[name]) for n, (_, _, e) in enumerate(pieces) if name in e.rows]
+        group = file.create_group(f"rows/{name}")
+        group.attrs.update(modality=backbone.modality.value, weights_sha256=backbone.weights_sha256)
+        group["videos"] = np.array(
+            [i for i, v in enumerate(videos) if name in v.backbones], np.int32
+        )
+        group["segment"] = np.repeat(
+            np.array([n for n, _ in rows], np.int32), [len(r.vectors) for _, r in rows]
+        )
+        empty = [np.zeros((0, backbone.dim), np.float32)]
+        group["vectors"] = np.concatenate(empty + [r.vectors for _, r in rows])
+        group["start_s"] = np.concatenate([np.zeros(0, np.float32)] + [r.start_s for _, r in rows])
+        group["end_s"] = np.concatenate([np.zeros(0, np.float32)] + [r.end_s for _, r in rows])
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise StoreError(
+            f"The shard {path} is damaged ({error}); delete it and run ingest again."
+        ) from error
+    if file.attrs.get("format") != SHARD_FORMAT or file.attrs.get("version") != LAYOUT_VERSION:
+        file.close()
+        raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
+    return file
+
+
+def _read_entries(path: Path) -> list[CatalogEntry]:
+    with _open(path) as file:
+        library = str(file.attrs["library"])
+        videos = _read_video_table(file, library)
+        numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
+        owner = file["segments/video"][:]
+        counts = np.bincount(owner, minlength=len(videos))
+        rows: list[dict[str, int]] = [{} for _ in videos]
+        for name, group in file.get("rows", {}).items():
+            of_video = np.bincount(owner[group["segment"][:]], minlength=len(videos))
+            for i in group["videos"][:]:
+                rows[i][name] = int(of_video[i])
+        return [
+            CatalogEntry(
+                video=video,
+                duration_s=float(numbers["duration_s"][i]),
+                segment_seconds=float(numbers["segment_seconds"][i]),
+                segments=int(counts[i]),
+                rows=rows[i],
+                shards=dict.fromkeys(rows[i], path),
+            )
+            for i, video in enumerate(videos)
+        ]
+
+
+def _read_video_table(file: h5py.File, library: str) -> list[Video]:
+    table = file["videos"]
+    texts = [table[name].asstr()[:] for name in VIDEO_STRINGS]
+    sizes, times = table["size"][:], table["mtime_ns"][:]
+    return [
+        Video(
+            video_id=video_id,
+            library=library,
+            path=path,
+            label=label,
+            fingerprint=content,
+            size=int(size),
+            mtime_ns=int(mtime_ns),
+        )
+        for video_id, path, label, content, size, mtime_ns in zip(*texts, sizes, times)
+    ]
+
+
+def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Iterator[EmbeddedVideo]:
+    """Yields the `wanted` videos of one shard, each with the backbones named for it."""
+    with _open(path) as file:
+        videos = _read_video_table(file, library)
+        numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
+        table = {name: file["segments"][name][:] for name in file["segments"]}
+        strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
+        groups: dict[str, dict[str, np.ndarray]] = {}
+        for name in set().union(*wanted.values()):
+            groups[name] = {key: data[:] for key, data in file[f"rows/{name}"].items()}
+        for i, video in enumerate(videos):
+            if video.video_id not in wanted:
+                continue
+            names = wanted[video.video_id]
+            segments, embeddings = [], []
+            for n in np.flatnonzero(table["video"] == i).tolist():
+                segments.append(
+                    Segment(
+                        int(table["index"][n]),
+                        float(table["start_s"][n]),
+                        float(table["end_s"][n]),
+                    )
+                )
+                embeddings.append(_read_embedding(groups, names, n, strips.get(n)))
+            yield EmbeddedVideo(
+                video=video,
+                duration_s=float(numbers["duration_s"][i]),
+                segment_seconds=float(numbers["segment_seconds"][i]),
+                backbones=frozenset(names),
+                segments=tuple(segments),
+                embeddings=tuple(embeddings),
+            )
+
+
+def _read_embedding(
+    groups: dict[str, dict[str, np.ndarray]],
+    names: Collection[str],
+    segment: int,
+    strip: np.ndarray | None,
+) -> SegmentEmbedding:
+    rows = {}
+    for name in names:
+        group = groups[name]
+        # Rows lie in the order of their segments, so a segment's are one slice.
+        first, last = np.searchsorted(group["segment"], [segment, segment + 1])
+        if last > first:
+            rows[name] = Rows(
+                group["vectors"][first:last],
+                group["start_s"][first:last],
+                group["end_s"][first:last],
+            )
+    return SegmentEmbedding(rows=rows, vid2img=strip)

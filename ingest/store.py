@@ -1,0 +1,324 @@
+"""Milvus: one collection a backbone, upserts, counts, search and fetch.
+
+The only module that talks to pymilvus. Milvus Lite (a directory under vidsim's home) is the
+default; a server's URI works the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..schemas.collections import (
+    BATCH_BYTES,
+    FIELDS,
+    MAX_ID_LENGTH,
+    MAX_TOP_K,
+    Index,
+    backbone_of,
+    collection_description,
+    collection_name,
+)
+from ..schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim, to_index
+from ..schemas.errors import ModelError, StoreError
+from ..schemas.modality import Backbone
+from ..schemas.video import row_id
+
+_IDS_PER_FILTER = 200
+"""Ids named in one filter expression; keeps the expression far below a server's limit."""
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A row as Milvus returns it, without its vector."""
+
+    id: str
+    video_id: str
+    library: str
+    path: str
+    label: str
+    segment: int
+    start_s: float
+    end_s: float
+    fingerprint: str
+
+
+_SCALARS = tuple(field.name for field in FIELDS)
+_Item = TypeVar("_Item")
+
+
+@contextmanager
+def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[Store]:
+    """Opens Milvus Lite under `home`, or the server at `uri`, and closes it afterwards.
+
+    Raises:
+        StoreError: Another process holds it, it is damaged, or the server does not answer.
+    """
+    _quiet()
+    from pymilvus import MilvusClient
+    from pymilvus.exceptions import ConnectionConfigException, MilvusException
+
+    target = uri or str(home / "milvus.db")
+    try:
+        if not uri:
+            home.mkdir(parents=True, exist_ok=True)
+        client = MilvusClient(target, token=token, timeout=10)
+    except ConnectionConfigException as error:
+        raise StoreError(
+            f"The store {target} is in use by another vidsim process, or is not a Milvus Lite "
+            "directory; wait for that process to end, or set VIDSIM_HOME to another folder."
+        ) from error
+    except (MilvusException, OSError) as error:
+        raise StoreError(
+            f"Milvus at {target} does not answer ({_reason(error)}); "
+            "start it, or unset VIDSIM_URI to use the embedded one."
+        ) from error
+    try:
+        yield Store(client)
+    finally:
+        client.close()
+
+
+class Store:
+    """The collections of one Milvus; made by `open_store`."""
+
+    def __init__(self, client: Any) -> None:
+        """Wraps an open pymilvus ``MilvusClient``."""
+        self._client = client
+        self._loaded: set[str] = set()
+
+    def backbones(self) -> list[Backbone]:
+        """Backbones that have a collection here."""
+        with _translated("list collections"):
+            found = [backbone_of(name) for name in sorted(self._client.list_collections())]
+        return [b for b in found if b]
+
+    def create(self, backbone: Backbone) -> None:
+        """Makes the collection of `backbone` and loads it; does nothing where it is there."""
+        from pymilvus import DataType
+
+        name = collection_name(backbone)
+        if name in self._loaded:
+            return
+        kinds = {"string": DataType.VARCHAR, "integer": DataType.INT64, "number": DataType.DOUBLE}
+        with _translated(f"create {name}"):
+            if not self._client.has_collection(name):
+                schema = self._client.create_schema(
+                    auto_id=False,
+                    enable_dynamic_field=False,
+                    description=collection_description(backbone),
+                )
+                for field in FIELDS:
+                    schema.add_field(
+                        field.name,
+                        kinds[field.kind],
+                        is_primary=field.name == "id",
+                        description=field.description,
+                        **({"max_length": MAX_ID_LENGTH} if field.kind == "string" else {}),
+                    )
+                schema.add_field(
+                    "vector",
+                    DataType.FLOAT_VECTOR,
+                    dim=index_dim(backbone),
+                    description=f"{backbone.name} embedding, compared by inner product",
+                )
+                index = Index()
+                parameters = self._client.prepare_index_params()
+                parameters.add_index(
+                    "vector", index_type=index.index_type, metric_type=index.metric_type
+                )
+                self._client.create_collection(name, schema=schema, index_params=parameters)
+            self._client.load_collection(name)
+        self._loaded.add(name)
+
+    def upsert(self, backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> int:
+        """Writes all rows that `videos` have of `backbone`; returns how many.
+
+        Raises:
+            StoreError: Milvus refused them or went away; rows already sent stay.
+        """
+        self.create(backbone)
+        name = collection_name(backbone)
+        batch_rows = max(1, BATCH_BYTES // (4 * index_dim(backbone)))
+        sent = 0
+        for batch in _batches(_records(backbone, videos), batch_rows):
+            with _translated(f"write {len(batch)} rows to {name}"):
+                self._client.upsert(name, batch)
+            sent += len(batch)
+        return sent
+
+    def delete(self, backbone: Backbone, video_ids: Collection[str]) -> None:
+        """Deletes every row of `video_ids` from the collection of `backbone`."""
+        self.create(backbone)
+        name = collection_name(backbone)
+        for ids in _batches(sorted(video_ids), _IDS_PER_FILTER):
+            with _translated(f"delete from {name}"):
+                self._client.delete(name, filter=is_in("video_id", ids))
+
+    def delete_library(self, backbone: Backbone, library: str) -> None:
+        """Deletes every row of `library` from the collection of `backbone`."""
+        self.create(backbone)
+        name = collection_name(backbone)
+        with _translated(f"delete from {name}"):
+            self._client.delete(name, filter=equals("library", library))
+
+    def flush(self, backbone: Backbone) -> None:
+        """Seals what was written; Lite searches unflushed rows many times slower."""
+        with _translated("flush"):
+            self._client.flush(collection_name(backbone))
+
+    def count(self, backbone: Backbone, expression: str = "") -> int:
+        """Rows of `backbone` for which `expression` holds."""
+        self.create(backbone)
+        name = collection_name(backbone)
+        with _translated(f"count {name}"):
+            answer = self._client.query(
+                name, filter=expression, output_fields=["count(*)"], consistency_level="Strong"
+            )
+        return int(answer[0]["count(*)"])
+
+    def check_filter(self, backbone: Backbone, expression: str) -> None:
+        """Tries a filter that a person wrote.
+
+        Raises:
+            ModelError: Milvus does not understand it.
+        """
+        try:
+            self.count(backbone, expression)
+        except StoreError as error:
+            reason = _reason(error.__cause__ or error)
+            raise ModelError(
+                f"The filter {expression!r} is not understood ({reason}); fields are "
+                f'{", ".join(_SCALARS)}, for example: label == "snow".'
+            ) from error
+
+    def search(
+        self, backbone: Backbone, queries: FloatArray, limit: int, expression: str = ""
+    ) -> list[list[tuple[StoredRow, float]]]:
+        """The nearest rows of each query by inner product, best first.
+
+        Args:
+            backbone: Whose collection to search.
+            queries: (nq, dim) float32 in the form of `schemas.embedding.to_query`.
+            limit: Most rows a query, at most `MAX_TOP_K`.
+            expression: Milvus filter over the scalar fields.
+        """
+        self.create(backbone)
+        name = collection_name(backbone)
+        with _translated(f"search {name}"):
+            answers = self._client.search(
+                name,
+                data=queries,
+                limit=min(limit, MAX_TOP_K),
+                filter=expression,
+                output_fields=list(_SCALARS),
+                search_params={"metric_type": "IP"},
+            )
+        return [
+            [(_stored_row(hit["entity"]), float(hit["distance"])) for hit in hits]
+            for hits in answers
+        ]
+
+    def fetch(self, backbone: Backbone, expression: str) -> tuple[list[StoredRow], FloatArray]:
+        """Rows for which `expression` holds, with vectors (n, dim) as `from_index` gives them.
+
+        Rows come ordered by video, segment and row. At most `MAX_TOP_K` of them.
+        """
+        self.create(backbone)
+        name = collection_name(backbone)
+        with _translated(f"read {name}"):
+            answer = self._client.query(
+                name,
+                filter=expression,
+                output_fields=[*_SCALARS, "vector"],
+                limit=MAX_TOP_K,
+            )
+        answer = sorted(answer, key=lambda r: (r["video_id"], r["segment"], r["start_s"], r["id"]))
+        vectors = np.array([r["vector"] for r in answer], np.float32)
+        vectors = vectors.reshape(len(answer), index_dim(backbone))
+        return [_stored_row(r) for r in answer], from_index(backbone, vectors)
+
+
+def equals(field: str, value: str) -> str:
+    """The filter ``field == "value"`` with the value quoted."""
+    return f"{field} == {_quote(value)}"
+
+
+def differs(field: str, value: str) -> str:
+    """The filter ``field != "value"`` with the value quoted."""
+    return f"{field} != {_quote(value)}"
+
+
+def is_in(field: str, values: Iterable[str]) -> str:
+    """The filter ``field in ["a", "b"]`` with the values quoted."""
+    return f"{field} in [{', '.join(_quote(v) for v in values)}]"
+
+
+def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _quote(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _stored_row(entity: Mapping[str, Any]) -> StoredRow:
+    return StoredRow(**{name: entity[name] for name in _SCALARS})
+
+
+def _records(backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> Iterator[dict[str, Any]]:
+    for item in videos:
+        video = item.video
+        for segment, embedding in zip(item.segments, item.embeddings):
+            rows = embedding.rows.get(backbone.name)
+            if rows is None:
+                continue
+            vectors = to_index(backbone, rows.vectors)
+            for i, vector in enumerate(vectors):
+                yield {
+                    "id": row_id(video.video_id, segment.index, i),
+                    "video_id": video.video_id,
+                    "library": video.library,
+                    "path": video.path,
+                    "label": video.label,
+                    "segment": segment.index,
+                    "start_s": float(rows.start_s[i]),
+                    "end_s": float(rows.end_s[i]),
+                    "fingerprint": video.fingerprint,
+                    "vector": vector,
+                }
+
+
+@contextmanager
+def _translated(action: str) -> Iterator[None]:
+    """Turns what pymilvus raises into one sentence with the next step."""
+    import grpc
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        yield
+    except (MilvusException, grpc.RpcError) as error:
+        raise StoreError(
+            f"Milvus could not {action} ({_reason(error)}); run 'vidsim reindex' if this stays."
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    text = str(getattr(error, "message", "") or error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def _quiet() -> None:
+    """Pymilvus and Lite log every error that they also raise."""
+    for name in ("pymilvus", "milvus_lite", "grpc._server"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

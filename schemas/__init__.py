@@ -1,0 +1,1 @@
+"""What things are: modalities, backbones, videos, rows, collections, results, settings."""

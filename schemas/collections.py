@@ -1,0 +1,78 @@
+"""Milvus collections: names, fields, index parameters and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .modality import BACKBONES, Backbone
+
+COLLECTION_PREFIX = "vidsim_"
+
+MAX_ID_LENGTH = 2048
+"""Longest id, path or label in bytes; Milvus itself stops at 65,535."""
+
+BATCH_BYTES = 16 * 2**20
+"""Vectors sent in one upsert; a server refuses messages over 64 MiB."""
+
+MAX_TOP_K = 16_384
+"""Most rows one search or query may return on a Milvus server; Lite has no limit of its own,
+so vidsim keeps to the server's everywhere."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A scalar field of every collection, with the words Attu shows for it."""
+
+    name: str
+    kind: Literal["string", "integer", "number"]
+    description: str
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("id", "string", "row id: video_id#segment.row"),
+    Field("video_id", "string", "library/relative/path of the video"),
+    Field("library", "string", "the set of videos it was ingested with"),
+    Field("path", "string", "where the file was when it was ingested"),
+    Field("label", "string", "its class: the folder it lies in"),
+    Field("segment", "integer", "number of the segment within the video"),
+    Field("start_s", "number", "start of what this row describes, seconds"),
+    Field("end_s", "number", "end of what this row describes, seconds"),
+    Field("fingerprint", "string", "hash of the file's content"),
+)
+"""Scalar fields in order; `id` is the primary key, and ``vector`` follows them."""
+
+INDEX_TYPES = frozenset({"FLAT", "IVF_FLAT", "IVF_SQ8", "HNSW", "HNSW_SQ", "AUTOINDEX"})
+"""What Milvus Lite really builds. It accepts any other name too, searches by brute force
+and then fails at the next load, so the name is checked before it is sent."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """How a collection's vectors are indexed; the metric is inner product everywhere."""
+
+    index_type: str = "FLAT"
+    metric_type: str = "IP"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an index type that Lite would only pretend to build."""
+        if self.index_type not in INDEX_TYPES:
+            raise ValueError(f"{self.index_type} is not one of {sorted(INDEX_TYPES)}")
+
+
+def collection_name(backbone: Backbone) -> str:
+    """The collection of a backbone: ``vidsim_frame_efficientnet_lite0``."""
+    return f"{COLLECTION_PREFIX}{backbone.modality}_{backbone.name}"
+
+
+def collection_description(backbone: Backbone) -> str:
+    """One line that tells a person in Attu what the collection holds."""
+    return f"{backbone.modality}: {backbone.about}; rows: {backbone.rows}"
+
+
+def backbone_of(collection: str) -> Backbone | None:
+    """The backbone a collection belongs to, None for a collection that is not ours."""
+    for backbone in BACKBONES.values():
+        if collection_name(backbone) == collection:
+            return backbone
+    return None

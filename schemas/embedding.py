@@ -1,0 +1,131 @@
+"""Embeddings with the stretch of video each row describes, and their form in Milvus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .modality import Backbone
+from .video import Segment, Video
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows one backbone computed for one segment.
+
+    Attributes:
+        vectors: (n, dim) float32, as the network gave them; n is 0 for silence.
+        start_s: (n,) float32, start of the stretch each row describes, seconds.
+        end_s: (n,) float32, its end.
+    """
+
+    vectors: FloatArray
+    start_s: FloatArray
+    end_s: FloatArray
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where shapes differ or a number is not finite."""
+        n = len(self.vectors)
+        if self.vectors.ndim != 2 or self.start_s.shape != (n,) or self.end_s.shape != (n,):
+            raise ValueError(
+                f"rows of different length: {self.vectors.shape}, {self.start_s.shape}"
+            )
+        if not np.isfinite(self.vectors).all():
+            raise ValueError("an embedding holds NaN or infinity")
+
+
+@dataclass(frozen=True)
+class SegmentEmbedding:
+    """What extraction computed for one segment.
+
+    Attributes:
+        rows: Rows by backbone name.
+        vid2img: (20, 100, 3) uint8 colour strip, None where color was not asked for.
+    """
+
+    rows: dict[str, Rows]
+    vid2img: ByteArray | None = None
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """L2-normalises rows (..., dim); a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+def index_dim(backbone: Backbone) -> int:
+    """Dimension of the vectors that Milvus holds for `backbone`."""
+    return backbone.dim + (backbone.similarity == "l2")
+
+
+def to_index(backbone: Backbone, vectors: FloatArray) -> FloatArray:
+    """Rows (n, dim) as Milvus holds them, to be searched by inner product.
+
+    Cosine backbones are L2-normalised. For a true L2 ranking x becomes [x, |x|^2 / 2]:
+    with the query [q, -1] the inner product is (|q|^2 - |q - x|^2) / 2.
+    """
+    if backbone.similarity == "cosine":
+        return unit(vectors)
+    half_squares = 0.5 * np.einsum("nd,nd->n", vectors, vectors)[:, None]
+    return np.hstack([vectors, half_squares]).astype(np.float32)
+
+
+def to_query(backbone: Backbone, vectors: FloatArray) -> FloatArray:
+    """Vectors (n, dim) in the form that is searched for among `to_index` rows."""
+    if backbone.similarity == "cosine":
+        return unit(vectors)
+    return np.hstack([vectors, np.full((len(vectors), 1), -1, np.float32)]).astype(np.float32)
+
+
+def from_index(backbone: Backbone, stored: FloatArray) -> FloatArray:
+    """Rows (n, dim) back from Milvus: normalised for cosine backbones, as extracted for L2."""
+    return stored[:, : backbone.dim]
+
+
+@dataclass(frozen=True)
+class EmbeddedVideo:
+    """A video with everything extracted from it: what a shard keeps.
+
+    Attributes:
+        video: The file.
+        duration_s: Seconds from its first frame or sample to the end of its last.
+        segment_seconds: The segment length it was cut with.
+        backbones: What was computed, also where it gave no rows (silence).
+        segments: The stretches it was cut into.
+        embeddings: One a segment.
+    """
+
+    video: Video
+    duration_s: float
+    segment_seconds: float
+    backbones: frozenset[str]
+    segments: tuple[Segment, ...]
+    embeddings: tuple[SegmentEmbedding, ...]
+
+    def row_counts(self) -> dict[str, int]:
+        """Rows by backbone, 0 for one that was computed and gave none."""
+        return {
+            name: sum(len(e.rows[name].vectors) for e in self.embeddings if name in e.rows)
+            for name in sorted(self.backbones)
+        }
+
+
+def merge(first: EmbeddedVideo, second: EmbeddedVideo) -> EmbeddedVideo:
+    """One video from two that hold different backbones of the same segments."""
+    parts = dict(zip(first.segments, first.embeddings, strict=True))
+    for segment, new in zip(second.segments, second.embeddings, strict=True):
+        old = parts.get(segment, SegmentEmbedding({}))
+        strip = new.vid2img if new.vid2img is not None else old.vid2img
+        parts[segment] = SegmentEmbedding({**old.rows, **new.rows}, strip)
+    segments = sorted(parts, key=lambda s: s.index)
+    return replace(
+        first,
+        backbones=first.backbones | second.backbones,
+        segments=tuple(segments),
+        embeddings=tuple(parts[s] for s in segments),
+    )

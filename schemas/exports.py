@@ -1,0 +1,24 @@
+"""The HDF5 layout of shards and exports: names of groups, datasets and attributes.
+
+A shard holds a batch of videos of one library::
+
+    /                   format, version, library, created, vidsim
+    /videos/...         one entry a video: id, path, label, fingerprint, ...
+    /segments/...       one entry a segment: video (index), index, start_s, end_s
+    /vid2img            strips (n, 20, 100, 3) uint8, segment (n,) index into /segments
+    /rows/BACKBONE      vectors (n, dim) float32 as extracted, segment, start_s, end_s,
+                        videos: which videos it was computed for, with rows or without
+
+An export holds one backbone of any number of videos, row by row::
+
+    /                   format, version, modality, backbone, weights_sha256, vidsim
+    /vectors            (n, dim) float32, or strips (n, 20, 100, 3) uint8 for vid2img
+    /ids /video_ids /labels /paths /segments /start_s /end_s
+"""
+
+SHARD_FORMAT = "vidsim-shard"
+EXPORT_FORMAT = "vidsim-export"
+LAYOUT_VERSION = 1
+
+VIDEO_STRINGS = ("video_id", "path", "label", "fingerprint")
+VIDEO_NUMBERS = ("size", "mtime_ns", "duration_s", "segment_seconds")

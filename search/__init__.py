@@ -1,0 +1,1 @@
+"""A clip becomes a ranking: embed, neighbours per modality, videos, fusion, evidence."""

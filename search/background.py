@@ -1,0 +1,116 @@
+"""How alike two random videos of a library are: the zero point of calibrated fusion."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..ingest.home import expected_rows, open_shards
+from ..ingest.shards import CatalogEntry, Shards
+from ..schemas.modality import BACKBONES, Backbone
+from .fusion import Background
+from .videos import SegmentVectors, compare, from_embedded
+
+_SAMPLE = 128
+"""Videos sampled of a library: 8,128 pairs, measured in well under a second a backbone."""
+
+_PRIOR: Mapping[str, Background] = {
+    "labhist": Background(0.30, 0.18),
+    "vid2img": Background(-0.11, 0.05),
+    "efficientnet_lite0": Background(0.15, 0.12),
+    "yamnet": Background(0.30, 0.15),
+    "i3d": Background(0.45, 0.13),
+}
+"""What random pairs of different sets of clips measured; see docs/fusion.md."""
+
+_PRIOR_PAIRS = 20
+"""How many pairs the prior counts for: a library of seven videos (21 pairs) already leans
+as much on its own."""
+
+
+def background(
+    home: Path, libraries: Collection[str], backbones: Sequence[Backbone]
+) -> dict[str, Background]:
+    """Background of each backbone over `libraries`, measured or as last measured.
+
+    Libraries without shards here (they were ingested elsewhere) count with the prior alone.
+
+    Returns:
+        By backbone name.
+    """
+    moments = {b.name: [_prior_moments(b)] for b in backbones}
+    for library in sorted(libraries):
+        measured = _measured(home, library)
+        for b in backbones:
+            if b.name in measured:
+                moments[b.name].append(measured[b.name])
+    return {name: _pool(found) for name, found in moments.items()}
+
+
+def refresh(home: Path, library: str) -> None:
+    """Measures a library again if it has changed, so that the next query need not."""
+    _measured(home, library)
+
+
+Moments = tuple[float, float, float]
+"""Number of pairs, mean, and mean square of their similarities."""
+
+
+def _prior_moments(backbone: Backbone) -> Moments:
+    prior = _PRIOR[backbone.name]
+    return _PRIOR_PAIRS, prior.mean, prior.deviation**2 + prior.mean**2
+
+
+def _pool(moments: Sequence[Moments]) -> Background:
+    count = sum(n for n, _, _ in moments)
+    mean = sum(n * m for n, m, _ in moments) / count
+    square = sum(n * s for n, _, s in moments) / count
+    return Background(mean, max(square - mean**2, 1e-8) ** 0.5)
+
+
+def _measured(home: Path, library: str) -> dict[str, Moments]:
+    """Moments by backbone, from the note under `home` unless the library has changed."""
+    shards = open_shards(home)
+    stamp = [[p.name, p.stat().st_mtime_ns] for p in shards.files(library)]
+    note = home / "background" / f"{library}.json"
+    if note.exists():
+        kept = json.loads(note.read_text())
+        if kept["shards"] == stamp:
+            return {name: tuple(m) for name, m in kept["moments"].items()}
+    if not stamp:
+        return {}
+    catalog = shards.catalog(library)
+    moments = {
+        name: found
+        for name in expected_rows(catalog)
+        if (found := _measure(shards, library, catalog, BACKBONES[name])) is not None
+    }
+    note.parent.mkdir(parents=True, exist_ok=True)
+    partial = note.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps({"shards": stamp, "moments": moments}))
+    os.replace(partial, note)
+    return moments
+
+
+def _measure(
+    shards: Shards, library: str, catalog: Mapping[str, CatalogEntry], backbone: Backbone
+) -> Moments | None:
+    """Moments over all pairs of up to `_SAMPLE` videos spread evenly over the catalog."""
+    entries = [catalog[i] for i in sorted(catalog) if catalog[i].rows.get(backbone.name)]
+    count = min(len(entries), _SAMPLE)
+    sample = [entries[i * len(entries) // count] for i in range(count)]
+    videos: list[SegmentVectors] = []
+    for video in shards.read(library, sample, [backbone.name]):
+        vectors = from_embedded(backbone, video)
+        if vectors is not None:
+            videos.append(vectors)
+    values = np.array(
+        [compare(backbone, a, b).similarity for i, a in enumerate(videos) for b in videos[:i]]
+    )
+    if not len(values):
+        return None
+    return float(len(values)), float(values.mean()), float((values**2).mean())

@@ -1,0 +1,99 @@
+"""Neighbours: which videos each modality proposes, and their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from ..ingest.store import Store, StoredRow, is_in
+from ..schemas.collections import MAX_TOP_K
+from ..schemas.embedding import FloatArray, to_query
+from ..schemas.modality import Backbone
+from .videos import SegmentVectors, from_stored
+
+_ROWS_PER_VIDEO = 16
+"""Rows asked for per video wanted: a segment has up to 8 frames or 16 sounds, so that one
+video's rows seldom crowd out the others."""
+
+_IDS_PER_FETCH = 100
+_SEGMENTS_PER_FETCH = 512
+
+
+def propose(
+    store: Store, backbone: Backbone, query: SegmentVectors, count: int, expression: str
+) -> list[str]:
+    """Ids of the videos with the rows nearest to any segment of the query, best first.
+
+    Milvus returns rows; more of them are asked for until they make up `count` videos or
+    there are no more.
+
+    Args:
+        store: Where to search.
+        backbone: Whose collection.
+        query: The query's segment vectors.
+        count: Videos wanted.
+        expression: Milvus filter.
+    """
+    queries = to_query(backbone, query.vectors)
+    limit = max(count, count * _ROWS_PER_VIDEO // len(queries))
+    while True:
+        best: dict[str, float] = {}
+        answers = store.search(backbone, queries, limit, expression)
+        for hits in answers:
+            for row, score in hits:
+                best[row.video_id] = max(score, best.get(row.video_id, score))
+        exhausted = all(len(hits) < limit for hits in answers)
+        if len(best) >= count or exhausted or limit >= MAX_TOP_K:
+            return sorted(best, key=lambda video_id: (-best[video_id], video_id))[:count]
+        limit = min(4 * limit, MAX_TOP_K)
+
+
+def fetch_videos(
+    store: Store, backbone: Backbone, video_ids: Collection[str]
+) -> tuple[dict[str, SegmentVectors], dict[str, StoredRow]]:
+    """Segment vectors of videos, and one row of each for its path and label.
+
+    Videos without rows of this backbone are left out.
+    """
+    vectors: dict[str, SegmentVectors] = {}
+    samples: dict[str, StoredRow] = {}
+    ids = sorted(video_ids)
+    for start in range(0, len(ids), _IDS_PER_FETCH):
+        for rows, found in _fetch_pages(store, backbone, ids[start : start + _IDS_PER_FETCH]):
+            vectors.update(from_stored(backbone, rows, found))
+            samples.update({row.video_id: row for row in rows})
+    return vectors, samples
+
+
+def _fetch_pages(
+    store: Store, backbone: Backbone, ids: Sequence[str]
+) -> list[tuple[list[StoredRow], FloatArray]]:
+    """All rows of `ids`, in pages that hold whole videos; Milvus caps what one call returns."""
+    rows, vectors = store.fetch(backbone, is_in("video_id", ids))
+    if len(rows) < MAX_TOP_K:
+        return [(rows, vectors)]
+    if len(ids) > 1:
+        half = len(ids) // 2
+        return _fetch_pages(store, backbone, ids[:half]) + _fetch_pages(store, backbone, ids[half:])
+    return [_fetch_long(store, backbone, ids[0])]
+
+
+def _fetch_long(
+    store: Store, backbone: Backbone, video_id: str
+) -> tuple[list[StoredRow], FloatArray]:
+    """All rows of one video of many hours, some hundred segments at a time."""
+    rows: list[StoredRow] = []
+    parts: list[FloatArray] = []
+    first = 0
+    while True:
+        last = first + _SEGMENTS_PER_FETCH
+        part, vectors = store.fetch(
+            backbone,
+            f"{is_in('video_id', [video_id])} and segment >= {first} and segment < {last}",
+        )
+        if not part and first > 0:
+            return rows, np.concatenate(parts)
+        rows += part
+        parts.append(vectors)
+        first = last

@@ -1,0 +1,274 @@
+"""The whole way from a clip to a ranking that explains itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..ingest.discover import describe
+from ..ingest.home import Place, read_counts
+from ..ingest.progress import Progress
+from ..ingest.store import Store, StoredRow, differs, equals, is_in, open_store
+from ..schemas.errors import LibraryError, MediaError, ModelError
+from ..schemas.modality import Backbone, Modality, choose_backbones
+from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
+from ..schemas.video import SEGMENT_SECONDS
+from .background import background
+from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
+from .neighbours import fetch_videos, propose
+from .videos import Match, SegmentVectors, compare, from_embedded
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """How to search.
+
+    Attributes:
+        modalities: What to compare by; None for all that the libraries have.
+        overrides: Backbones such as ``color=vid2img``.
+        k: Results wanted.
+        libraries: Libraries to search; none for all.
+        expression: Milvus filter over the scalar fields, "" for none.
+        fusion: How to combine modalities.
+        weights: ``frame=2,color=0.5``; None for the measured ones.
+        exclude_self: Whether to leave the query's own video out; None does so for stored
+            videos only.
+        device: Where to embed a new clip.
+        segment_seconds: How a new clip is cut.
+    """
+
+    modalities: tuple[Modality, ...] | None = None
+    overrides: tuple[str, ...] = ()
+    k: int = 10
+    libraries: tuple[str, ...] = ()
+    expression: str = ""
+    fusion: FusionName = "calibrated"
+    weights: str | None = None
+    exclude_self: bool | None = None
+    device: str = "auto"
+    segment_seconds: float = SEGMENT_SECONDS
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """The query: its vectors by modality, and the filter that leaves its own video out."""
+
+    name: str
+    vectors: dict[Modality, SegmentVectors]
+    not_itself: str
+
+
+def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
+    """Ranks stored videos by their likeness to `clip`.
+
+    Args:
+        clip: The id of a stored video (then nothing is decoded), or a file.
+        place: Where the libraries are.
+        options: How to search.
+        progress: Told about the embedding of a new clip.
+
+    Raises:
+        LibraryError: Nothing is stored, or no such clip or library.
+        ModelError: A modality, backbone, weight or filter that does not fit.
+        MediaError: The clip cannot be read, or has nothing to be compared by.
+        StoreError: Milvus cannot be read.
+    """
+    weights = parse_weights(options.weights, options.fusion)
+    with open_store(place.home, place.uri, place.token) as store:
+        counts = read_counts(place.home)
+        libraries = _choose_libraries(counts, options.libraries)
+        backbones = _choose_backbones(store, options)
+        if options.expression:
+            store.check_filter(next(iter(backbones.values())), options.expression)
+        subject = _embed_or_fetch(clip, store, backbones, options, progress)
+        asked = {m: backbones[m] for m in subject.vectors}
+        if not asked:
+            raise MediaError(
+                f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
+                "ask for other modalities with -m."
+            )
+        scope = [is_in("library", libraries)] if options.libraries else []
+        scope += [f"({options.expression})"] if options.expression else []
+        scope += [subject.not_itself] if subject.not_itself else []
+        matches, samples = _compare_all(
+            store, subject, asked, max(TOP, options.k), " and ".join(scope)
+        )
+        notes = _missing_rows(store, counts, libraries, asked)
+    chance = background(place.home, libraries, list(asked.values()))
+    similarities = {m: {i: x.similarity for i, x in found.items()} for m, found in matches.items()}
+    fused = fuse(
+        options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
+    )
+    return QueryResult(
+        query=subject.name,
+        modalities=[m.value for m in asked],
+        missing_modalities=[m.value for m in backbones if m not in asked],
+        fusion=options.fusion,
+        results=_explain(fused, matches, similarities, samples, options.k),
+        notes=notes,
+    )
+
+
+def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> list[str]:
+    unknown = [name for name in asked if counts and name not in counts]
+    if unknown:
+        raise LibraryError(
+            f"No library is called {unknown[0]}; there is {', '.join(sorted(counts))}."
+        )
+    return sorted(asked or counts)
+
+
+def _choose_backbones(store: Store, options: QueryOptions) -> dict[Modality, Backbone]:
+    """One stored backbone for each modality asked for.
+
+    The one named by an override, else the preset's, else the only one there is.
+    """
+    stored = store.backbones()
+    if not stored:
+        raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
+    named = {item.partition("=")[0].strip() for item in options.overrides}
+    wanted = choose_backbones(options.modalities or tuple(Modality), options.overrides)
+    chosen = {}
+    for modality, backbone in wanted.items():
+        there = [b for b in stored if b.modality is modality]
+        if backbone not in there and modality in named | set(options.modalities or ()):
+            if modality in named or not there:
+                names = ", ".join(f"{b.modality}={b.name}" for b in stored)
+                raise ModelError(
+                    f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
+                    f"those with --model, or ingest again with --model {modality}={backbone.name}."
+                )
+        if there:
+            chosen[modality] = backbone if backbone in there else there[0]
+    return chosen
+
+
+def _embed_or_fetch(
+    clip: str,
+    store: Store,
+    backbones: Mapping[Modality, Backbone],
+    options: QueryOptions,
+    progress: Progress,
+) -> _Clip:
+    vectors = {}
+    for modality, backbone in backbones.items():
+        found, _ = fetch_videos(store, backbone, [clip])
+        if found:
+            vectors[modality] = found[clip]
+    if vectors or any(store.count(b, equals("video_id", clip)) for b in store.backbones()):
+        hidden = options.exclude_self is not False
+        return _Clip(clip, vectors, differs("video_id", clip) if hidden else "")
+    path = Path(clip)
+    if not path.is_file():
+        raise LibraryError(
+            f"{clip} is neither a file nor the id of a stored video; "
+            "'vidsim libraries --videos' lists the ids."
+        )
+    return _embed(path, backbones, options, progress)
+
+
+def _embed(
+    path: Path,
+    backbones: Mapping[Modality, Backbone],
+    options: QueryOptions,
+    progress: Progress,
+) -> _Clip:
+    from ..ingest.embed import EmbedOptions, FailedVideo, embed_all
+
+    video = describe(path, path.parent, "query")
+    how = EmbedOptions(backbones, options.segment_seconds, options.device)
+    with closing(embed_all([video], how, progress)) as results:
+        (result,) = results
+    if isinstance(result, FailedVideo):
+        raise MediaError(f"{path} cannot be searched with: {result.reason}")
+    vectors = {}
+    for modality, backbone in backbones.items():
+        found = from_embedded(backbone, result)
+        if found is not None:
+            vectors[modality] = found
+    hidden = differs("fingerprint", video.fingerprint) if options.exclude_self else ""
+    return _Clip(str(path), vectors, hidden)
+
+
+def _compare_all(
+    store: Store,
+    subject: _Clip,
+    backbones: Mapping[Modality, Backbone],
+    proposals: int,
+    expression: str,
+) -> tuple[dict[Modality, dict[str, Match]], dict[str, StoredRow]]:
+    """Every video that any modality proposes, compared exactly in every modality.
+
+    A video that one modality's list lacks is not unlike the query in it: it is looked up.
+    """
+    candidates: set[str] = set()
+    for modality, backbone in backbones.items():
+        candidates.update(
+            propose(store, backbone, subject.vectors[modality], proposals, expression)
+        )
+    matches: dict[Modality, dict[str, Match]] = {}
+    samples: dict[str, StoredRow] = {}
+    for modality, backbone in backbones.items():
+        videos, rows = fetch_videos(store, backbone, candidates)
+        samples.update(rows)
+        matches[modality] = {
+            video_id: compare(backbone, subject.vectors[modality], vectors)
+            for video_id, vectors in videos.items()
+        }
+    return matches, samples
+
+
+def _missing_rows(
+    store: Store,
+    counts: Mapping[str, Mapping[str, int]],
+    libraries: Collection[str],
+    backbones: Mapping[Modality, Backbone],
+) -> list[str]:
+    """One line for each collection whose row count is not what the shards hold."""
+    notes = []
+    for backbone in backbones.values():
+        expected = sum(counts.get(library, {}).get(backbone.name, 0) for library in libraries)
+        found = store.count(backbone, is_in("library", libraries)) if libraries else expected
+        if found != expected:
+            notes.append(
+                f"Milvus holds {found} rows of {backbone.name} where the shards hold {expected}; "
+                "'vidsim reindex' repairs this."
+            )
+    return notes
+
+
+def _explain(
+    fused: Mapping[str, Fused],
+    matches: Mapping[Modality, Mapping[str, Match]],
+    similarities: Mapping[Modality, Mapping[str, float]],
+    samples: Mapping[str, StoredRow],
+    k: int,
+) -> list[QueryMatch]:
+    places = {modality: ranks(found) for modality, found in similarities.items()}
+    results = []
+    for rank, (video_id, total) in enumerate(list(fused.items())[:k], start=1):
+        results.append(
+            QueryMatch(
+                rank=rank,
+                video_id=video_id,
+                path=samples[video_id].path,
+                label=samples[video_id].label,
+                score=total.score,
+                modalities={
+                    modality.value: ModalityMatch(
+                        rank=places[modality][video_id],
+                        similarity=match.similarity,
+                        share=total.shares[modality],
+                        query_start_s=match.query_start_s,
+                        query_end_s=match.query_end_s,
+                        start_s=match.start_s,
+                        end_s=match.end_s,
+                    )
+                    for modality, found in matches.items()
+                    if (match := found.get(video_id)) is not None
+                },
+            )
+        )
+    return results

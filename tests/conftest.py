@@ -1,0 +1,156 @@
+"""Fixtures shared by the tests: generated clips, and the collection of real ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
+from vidsim.ingest.home import Place
+from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
+from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
+from vidsim.schemas.video import Segment, Video
+
+MakeClip = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real videos: VIDSIM_TEST_DATA, or ../shared/data beside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("VIDSIM_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}")
+    return folder
+
+
+def _grey(number: int, size: tuple[int, int], pix_fmt: str) -> av.VideoFrame:
+    """A flat grey frame whose luma is 16 + number, so that decoding tells the number."""
+    frame = av.VideoFrame(*size, pix_fmt)
+    deep = pix_fmt.endswith("10le")
+    for plane, level in zip(frame.planes, (16 + number, 128, 128), strict=True):
+        if deep:
+            plane.update(np.full(plane.buffer_size // 2, level * 4, "<u2").tobytes())
+        else:
+            plane.update(bytes([level]) * plane.buffer_size)
+    return frame
+
+
+def _tone(
+    hertz: float, seconds: float, rate: int, channels: int, from_s: float
+) -> Iterator[av.AudioFrame]:
+    """A sine of amplitude 0.5 in frames of about 1,024 samples."""
+    at = np.arange(round(seconds * rate))
+    wave = 0.5 * np.sin(2 * np.pi * hertz * at / rate)
+    done = round(from_s * rate)
+    for chunk in np.array_split(wave, max(1, len(wave) // 1024)):
+        packed = np.repeat((chunk * 32767).astype(np.int16), channels)[None]
+        frame = av.AudioFrame.from_ndarray(packed, "s16", "mono" if channels == 1 else "stereo")
+        frame.sample_rate, frame.pts, frame.time_base = rate, done, Fraction(1, rate)
+        done += len(chunk)
+        yield frame
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> MakeClip:
+    """Writes a clip whose n-th frame is grey level n (lossless ffv1 unless told otherwise)."""
+
+    def make(
+        name: str = "clip.mkv",
+        *,
+        times: Sequence[float] = (),
+        images: Sequence[np.ndarray] = (),
+        size: tuple[int, int] = (64, 48),
+        codec: str = "ffv1",
+        pix_fmt: str = "yuv420p",
+        tone: tuple[float, float, int, int] | None = None,
+        audio_codec: str = "pcm_s16le",
+        audio_from_s: float = 0.0,
+        rotation: int = 0,
+        aspect: Fraction | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Path:
+        """`times` in seconds; `tone` is (hertz, seconds, rate, channels), amplitude 0.5."""
+        path = tmp_path / name
+        with av.open(str(path), "w", options=options or {}) as container:
+            video = sound = None
+            if times:
+                video = cast(VideoStream, container.add_stream(codec, rate=25))
+                video.width, video.height = images[0].shape[1::-1] if len(images) else size
+                video.pix_fmt = pix_fmt
+                video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+                if aspect:
+                    video.codec_context.sample_aspect_ratio = aspect
+                if rotation:
+                    video.set_display_rotation(rotation)
+            if tone:
+                sound = cast(AudioStream, container.add_stream(audio_codec, rate=tone[2]))
+                sound.layout = "mono" if tone[3] == 1 else "stereo"
+            if sound and tone:
+                for chunk in _tone(*tone, from_s=audio_from_s):
+                    container.mux(sound.encode(chunk))
+                container.mux(sound.encode(None))
+            if video:
+                for number, time in enumerate(times):
+                    if len(images):
+                        frame = av.VideoFrame.from_ndarray(images[number % len(images)], "rgb24")
+                        frame = frame.reformat(format=pix_fmt)
+                    else:
+                        frame = _grey(number % 220, size, pix_fmt)
+                    frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+                    container.mux(video.encode(frame))
+                container.mux(video.encode(None))
+        return path
+
+    return make
+
+
+def embedded(
+    video_id: str,
+    *,
+    fingerprint: str = "f0",
+    backbones: Sequence[str] = ("labhist", "efficientnet_lite0"),
+    segments: int = 1,
+    seed: int = 0,
+    label: str = "snow",
+    silent: bool = False,
+) -> EmbeddedVideo:
+    """A video with random vectors, as extraction would give it."""
+    random = np.random.default_rng(seed)
+    rows_a_segment = {"efficientnet_lite0": 8, "yamnet": 0 if silent else 10}
+    parts, embeddings = [], []
+    for i in range(segments):
+        parts.append(Segment(i, 10.0 * i, 10.0 * (i + 1)))
+        rows = {}
+        for name in backbones:
+            count = rows_a_segment.get(name, 1)
+            if count:
+                edges = np.linspace(10 * i, 10 * (i + 1), count + 1, dtype=np.float32)
+                vectors = random.standard_normal((count, BACKBONES[name].dim), np.float32)
+                rows[name] = Rows(vectors, edges[:-1], edges[1:])
+        strip = random.integers(0, 256, VID2IMG_SHAPE, np.uint8) if "labhist" in backbones else None
+        embeddings.append(SegmentEmbedding(rows, strip))
+    library = video_id.split("/")[0]
+    return EmbeddedVideo(
+        video=Video(video_id, library, f"/videos/{video_id}", label, fingerprint, 100, 7),
+        duration_s=10.0 * segments,
+        segment_seconds=10.0,
+        backbones=frozenset(backbones),
+        segments=tuple(parts),
+        embeddings=tuple(embeddings),
+    )
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """An empty home."""
+    monkeypatch.setenv("VIDSIM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("VIDSIM_URI", raising=False)
+    return Place(tmp_path / "home")

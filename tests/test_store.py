@@ -1,0 +1,138 @@
+"""Milvus: rows go in once, come out exactly, and filters mean what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from vidsim.ingest.index import remove, repair
+from vidsim.ingest.shards import Shards
+from vidsim.ingest.store import equals, is_in, open_store
+from vidsim.schemas.embedding import to_query, unit
+from vidsim.schemas.errors import LibraryError, ModelError, StoreError
+from vidsim.schemas.modality import BACKBONES
+
+from .conftest import embedded
+
+LAB, LITE0, VID2IMG = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "vid2img"))
+HARD_NAMES = ['lib/a "quoted".mp4', "lib/it's.mp4", "lib/back\\slash.mp4", "lib/名前 é.mp4"]
+
+
+@pytest.fixture
+def store(place):
+    with open_store(place.home) as opened:
+        yield opened
+
+
+def test_rows_come_back_as_they_went_in(store):
+    video = embedded("lib/a.mp4", segments=2, seed=4)
+    assert store.upsert(LITE0, [video]) == 16
+    rows, vectors = store.fetch(LITE0, equals("video_id", "lib/a.mp4"))
+    wanted = np.concatenate([e.rows["efficientnet_lite0"].vectors for e in video.embeddings])
+    assert np.allclose(vectors, unit(wanted), atol=1e-6)
+    assert [r.id for r in rows][:2] == ["lib/a.mp4#00000.0", "lib/a.mp4#00000.1"]
+    assert (rows[8].segment, rows[8].start_s, rows[8].label) == (1, 10.0, "snow")
+
+
+def test_upserting_again_doubles_nothing(store):
+    video = embedded("lib/a.mp4")
+    store.upsert(LAB, [video])
+    store.upsert(LAB, [video])
+    assert store.count(LAB) == 1
+
+
+@pytest.mark.parametrize("name", HARD_NAMES)
+def test_names_that_need_quoting(store, name):
+    store.upsert(LAB, [embedded(name), embedded("lib/other.mp4")])
+    assert store.count(LAB, equals("video_id", name)) == 1
+    assert store.count(LAB, is_in("video_id", [name, "lib/other.mp4"])) == 2
+    store.delete(LAB, [name])
+    assert store.count(LAB) == 1
+
+
+@pytest.mark.parametrize("backbone", [LAB, LITE0, VID2IMG], ids=lambda b: b.name)
+def test_search_agrees_with_brute_force(store, backbone):
+    videos = [embedded(f"lib/{i}.mp4", seed=i, backbones=(backbone.name,)) for i in range(30)]
+    store.upsert(backbone, videos)
+    query = np.random.default_rng(99).standard_normal((1, backbone.dim), np.float32)
+    (hits,) = store.search(backbone, to_query(backbone, query), 5)
+    rows = [(v.video.video_id, e.rows[backbone.name].vectors) for v in videos for e in v.embeddings]
+    scored = [
+        (-((r - query[0]) ** 2).sum() if backbone.similarity == "l2" else unit(r) @ query[0], name)
+        for name, vectors in rows
+        for r in vectors
+    ]
+    assert [h.video_id for h, _ in hits] == [name for _, name in sorted(scored, reverse=True)[:5]]
+
+
+def test_a_filter_narrows_and_a_wrong_one_is_explained(store):
+    store.upsert(LAB, [embedded("lib/a", label="snow"), embedded("lib/b", label="sand")])
+    query = to_query(LAB, np.ones((1, LAB.dim), np.float32))
+    (hits,) = store.search(LAB, query, 5, 'label == "sand"')
+    assert [row.video_id for row, _ in hits] == ["lib/b"]
+    with pytest.raises(ModelError, match=r"not understood.*fields are id, video_id"):
+        store.check_filter(LAB, "label ===== 3")
+    with pytest.raises(ModelError, match="not understood"):
+        store.check_filter(LAB, 'colour == "red"')
+
+
+def test_a_second_process_is_told_that_the_store_is_in_use(store, place):
+    store.upsert(LAB, [embedded("lib/a")])
+    code = f"""
+from pathlib import Path
+from vidsim.ingest.store import open_store
+from vidsim.schemas.errors import StoreError
+try:
+    with open_store(Path({str(place.home)!r})) as s:
+        s.backbones()
+except StoreError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "in use by another vidsim process" in done.stdout
+
+
+def test_a_garbage_directory_is_explained(place):
+    (place.home).mkdir(parents=True)
+    (place.home / "milvus.db").write_text("not a database")
+    with pytest.raises(StoreError, match="not a Milvus Lite directory"), open_store(place.home):
+        pass
+
+
+def test_an_unreachable_server_is_explained(place):
+    with (
+        pytest.raises(StoreError, match="does not answer.*unset VIDSIM_URI"),
+        open_store(place.home, "http://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_lost_rows_are_noticed_and_repaired(store, tmp_path):
+    shards = Shards(tmp_path / "shards")
+    videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(5)]
+    shards.write("lib", videos)
+    for backbone in (LAB, LITE0):
+        store.upsert(backbone, videos)
+    assert repair(store, shards, "lib") == []
+    store.delete(LITE0, ["lib/3.mp4"])
+    (mended,) = repair(store, shards, "lib")
+    assert (mended.backbone, mended.found, mended.expected) == ("efficientnet_lite0", 32, 40)
+    assert store.count(LITE0) == 40
+    store.upsert(LAB, [embedded("lib/never-sharded.mp4")])
+    assert len(repair(store, shards, "lib")) == 1
+    assert store.count(LAB) == 5
+
+
+def test_removing_takes_from_both(store, place):
+    shards = Shards(place.home / "shards")
+    videos = [embedded("lib/a.mp4"), embedded("lib/b.mp4")]
+    shards.write("lib", videos)
+    for backbone in (LAB, LITE0):
+        store.upsert(backbone, videos)
+    remove(store, shards, "lib", ["lib/a.mp4"], place.home)
+    assert list(shards.catalog("lib")) == ["lib/b.mp4"]
+    assert (store.count(LAB), store.count(LITE0)) == (1, 8)
+    with pytest.raises(LibraryError, match="lib/a.mp4 is not stored"):
+        remove(store, shards, "lib", ["lib/a.mp4"], place.home)
