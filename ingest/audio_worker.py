@@ -10,8 +10,6 @@ from .child import Channel
 def main(channel: Channel) -> None:
     """Loads YAMNet as told by the first message, then embeds until the channel closes."""
     order = channel.receive()
-    if order is None:
-        return
     try:
         import tensorflow as tf
 
@@ -24,7 +22,8 @@ def main(channel: Channel) -> None:
         channel.send("failed", {"reason": f"{type(error).__name__}: {error}"}, {})
         return
     channel.send("ready", {}, {})
-    while (message := channel.receive()) is not None:
+    while True:  # until the channel closes, which ends the process
+        message = channel.receive()
         try:
             vectors, _ = network.embed(message.arrays["patches"])
         except Exception as error:

@@ -11,35 +11,10 @@ from ..schemas.collections import MAX_ID_LENGTH
 from ..schemas.errors import LibraryError, MediaError
 from ..schemas.video import Video
 
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".divx",
-        ".flv",
-        ".gif",
-        ".m2ts",
-        ".m4v",
-        ".mjpeg",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-    ]
-)
-AUDIO_SUFFIXES = frozenset(
-    [".aac", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"]
-)
+_VIDEO = "3g2 3gp asf avi divx flv gif m2ts m4v mjpeg mkv mov mp4 mpeg mpg mts mxf ogv ts vob"
+_SOUND = "aac aiff flac m4a mp3 oga ogg opus wav wma"
+SUFFIXES = frozenset(f".{name}" for name in f"{_VIDEO} webm wmv {_SOUND}".split())
+"""Files with these endings are tried; what they are is decided by their content."""
 
 
 def find_media(folder: Path) -> list[Path]:
@@ -66,7 +41,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in files:
             suffix = Path(name).suffix.lower()
-            if not name.startswith(".") and suffix in VIDEO_SUFFIXES | AUDIO_SUFFIXES:
+            if not name.startswith(".") and suffix in SUFFIXES:
                 yield Path(parent, name)
 
 

@@ -131,7 +131,8 @@ def _append(
         if strips:
             if embedding.vid2img is None:
                 continue
-            block, start, end = embedding.vid2img[None], [segment.start_s], [segment.end_s]
+            block: np.ndarray = embedding.vid2img[None]
+            start, end = [segment.start_s], [segment.end_s]
         else:
             rows = embedding.rows.get(backbone)
             if rows is None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ..schemas.errors import WeightsError
 
@@ -132,22 +132,23 @@ def _finders(settings: IndexSettings) -> Iterator[PackageFinder]:
     from unearth import PackageFinder
     from unearth.fetchers import PyPIClient
 
-    def client() -> PyPIClient:
-        return PyPIClient(
-            trusted_hosts=settings.trusted_hosts,
-            verify=settings.cert or True,
-            timeout=60.0,
-            **({"proxy": settings.proxy} if settings.proxy else {}),
+    def finder(**source: Any) -> PackageFinder:
+        how: dict[str, Any] = {"proxy": settings.proxy} if settings.proxy else {}
+        trusted = settings.trusted_hosts
+        session = PyPIClient(
+            trusted_hosts=trusted, verify=settings.cert or True, timeout=60.0, **how
+        )
+        return PackageFinder(
+            cast("Any", session), ignore_compatibility=True, trusted_hosts=trusted, **source
         )
 
-    common = {"ignore_compatibility": True, "trusted_hosts": settings.trusted_hosts}
     for place in settings.find_links:
         url = place if "://" in place else Path(place).expanduser().absolute().as_uri()
-        yield PackageFinder(client(), find_links=[url], **common)
+        yield finder(find_links=[url])
     if settings.default_index:
-        yield PackageFinder(client(), **common)
+        yield finder()
     for url in settings.index_urls:
-        yield PackageFinder(client(), index_urls=[url], **common)
+        yield finder(index_urls=[url])
 
 
 def _find(finder: PackageFinder, distribution: str, version: str, sha256: str) -> Link | None:

@@ -66,7 +66,8 @@ def summarize(
         vectors = unit(vectors)
     first = np.flatnonzero(np.diff(np.asarray(segments), prepend=-1))
     counts = np.diff(np.append(first, len(segments)))
-    means = np.add.reduceat(vectors, first, axis=0) / counts[:, None].astype(np.float32)
+    sums = np.add.reduceat(vectors, first, axis=0)
+    means: FloatArray = (sums / counts[:, None]).astype(np.float32)
     return SegmentVectors(
         vectors=unit(means) if backbone.similarity == "cosine" else means,
         start_s=np.minimum.reduceat(np.asarray(start_s, np.float64), first),

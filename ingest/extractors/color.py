@@ -222,7 +222,7 @@ def _greedy_start(points: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 def _pixels(strip: ByteArray) -> FloatArray:
     """The vid2img embedding: the strip's 6,000 values, scaled to 0..1."""
-    return strip.reshape(-1).astype(np.float32) / 255
+    return np.asarray(strip.reshape(-1) / 255, dtype=np.float32)
 
 
 def lab_histogram(strip: ByteArray) -> FloatArray:
@@ -243,4 +243,5 @@ def lab_histogram(strip: ByteArray) -> FloatArray:
         index = np.ravel_multi_index(tuple((below + corner).T), (LAB_BINS,) * 3)
         histogram += np.bincount(index, weights=weight, minlength=LAB_BINS**3)
     root = np.sqrt(histogram)
-    return np.asarray(root / np.linalg.norm(root), dtype=np.float32)
+    normalised: FloatArray = np.asarray(root / np.linalg.norm(root), dtype=np.float32)
+    return normalised

@@ -27,7 +27,7 @@ class MotionExtractor:
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Rows of segments that carry (32, 224, 224, 3) uint8 frames, one row each."""
         clips = np.stack([m.frames[self.backbone.modality] for m in media])
-        with inference(self._device):
+        with inference(self._device, reduced=True):
             features = self._network(to_network_input(clips, self._device))
         vectors = features.float().cpu().numpy()
         return [
