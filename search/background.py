@@ -25,7 +25,7 @@ _PRIOR: Mapping[str, Background] = {
     "yamnet": Background(0.30, 0.15),
     "i3d": Background(0.45, 0.13),
 }
-"""What random pairs of different sets of clips measured; see docs/fusion.md."""
+"""Rough estimates, not measurements: used alone only where a library has no pairs of its own."""
 
 _PRIOR_PAIRS = 20
 """How many pairs the prior counts for: a library of seven videos (21 pairs) already leans

@@ -29,8 +29,8 @@ WEIGHTS: Mapping[FusionName, Mapping[Modality, float]] = {
     },
     "rrf": dict.fromkeys(Modality, 1.0),
 }
-"""Weights of the modalities: measured leave-one-video-out on nine sets of real clips
-(docs/fusion.md); weights learned on one set were no better on another."""
+"""Weights of the modalities: measured leave-one-video-out on nine sets of real clips;
+weights learned on one set were no better on another."""
 
 TOP = 50
 """Hits a modality over which its softmax runs, and candidates each modality proposes."""
