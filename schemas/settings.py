@@ -12,13 +12,25 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .errors import SettingsError
 from .video import SEGMENT_SECONDS
 
-Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+_PREFIX = "VIDSIM_"
+
+
+def _expand(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:  # "~nobody": pydantic passes on a ValueError only
+        raise ValueError("its '~' stands for nobody's home folder") from error
+
+
+Folder = Annotated[Path, AfterValidator(_expand)]
 
 
 class Settings(BaseSettings):
     """Every setting; docs/settings.md lists them for people."""
 
-    model_config = SettingsConfigDict(env_prefix="VIDSIM_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, frozen=True, env_ignore_empty=True, allow_inf_nan=False
+    )
 
     home: Folder = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("vidsim", appauthor=False)),
@@ -28,12 +40,16 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_cache_dir("vidsim", appauthor=False)),
         description="where weights are kept",
     )
-    uri: str | None = Field(None, description="a Milvus server; none for the embedded one")
-    token: SecretStr | None = Field(None, description="for a Milvus server with access control")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks run")
-    workers: int | None = Field(None, ge=1, description="decoder processes")
+    uri: str | None = Field(default=None, description="a Milvus server; none for the embedded one")
+    token: SecretStr | None = Field(
+        default=None, description="for a Milvus server with access control"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where networks run")
+    workers: int | None = Field(default=None, ge=1, description="decoder processes")
     segment_seconds: float = Field(
-        SEGMENT_SECONDS, ge=1, description="length of the segments of a long video, in seconds"
+        default=SEGMENT_SECONDS,
+        ge=1,
+        description="length of the segments of a long video, in seconds",
     )
 
 
@@ -44,8 +60,12 @@ def settings() -> Settings:
         SettingsError: A variable has a value that it cannot have.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # defaults are in the fields
+        return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = f"VIDSIM_{str(first['loc'][0]).upper()}"
-        raise SettingsError(f"{name}={first['input']} is wrong: {first['msg']}.") from error
+        name = f"{_PREFIX}{str(first['loc'][0]).upper()}"
+        why = first["msg"].removeprefix("Value error, ").rstrip(".")
+        why = why[:1].lower() + why[1:]
+        raise SettingsError(
+            f"{name}={first['input']} cannot be used ({why}); correct it or unset it."
+        ) from error

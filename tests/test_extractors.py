@@ -1,0 +1,96 @@
+"""Extractors: the colour clustering against scikit-learn, and what every extractor keeps to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from vidsim.ingest.decode import DecodeRequest, SegmentMedia
+from vidsim.ingest.decoders import decode_all
+from vidsim.ingest.extractors.color import COLORS, dominant_colors, lab_histogram, make_strips
+from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def real_frames(shared_data):
+    """The 30 middle frames of 30 clips of three sets, (30, 200, 200, 3)."""
+    clips = [
+        *sorted(shared_data.glob("capstone70/*/[03].mp4")),
+        *sorted(shared_data.glob("ucf101_mini/*/*.avi"))[::8],
+        *sorted(shared_data.glob("drone_visible/*/*.mp4"))[::4],
+    ][:30]
+    sampling = {"color": BACKBONES["labhist"].frames}
+    requests = [(i, DecodeRequest(str(p), sampling, False)) for i, p in enumerate(clips)]
+    frames = {}
+    for i, event in decode_all(requests, 2):
+        if isinstance(event, SegmentMedia) and i not in frames:
+            frames[i] = event.frames["color"][10]
+    return np.stack([frames[i] for i in sorted(frames)])
+
+
+def inertia(frame, centers):
+    pixels = frame.reshape(-1, 3).astype(np.float32)
+    return sum(
+        ((part[:, None] - centers) ** 2).sum(-1).min(1).sum(dtype=np.float64)
+        for part in np.array_split(pixels, 8)
+    )
+
+
+def test_inertia_is_within_2_percent_of_scikit_learn(real_frames):
+    assert len(real_frames) == 30
+    centers, _ = dominant_colors(real_frames, CPU)
+    ours = [inertia(f, c) for f, c in zip(real_frames, centers)]
+    theirs = [
+        KMeans(COLORS, n_init=10, random_state=0).fit(f.reshape(-1, 3).astype(np.float32)).inertia_
+        for f in real_frames
+    ]
+    ratios = np.array(ours) / np.array(theirs)
+    print(f"inertia: mean ratio {ratios.mean():.4f}, worst {ratios.max():.4f}")
+    assert ratios.mean() <= 1.02
+    assert np.sum(ours) <= 1.02 * np.sum(theirs)
+
+
+def test_dominant_colors_are_the_same_every_time(real_frames):
+    first = make_strips(real_frames[:4], CPU)
+    assert np.array_equal(first, make_strips(real_frames[:4], CPU))
+    # A frame's colours do not depend on what else is in the batch.
+    assert np.array_equal(first[:1], make_strips(real_frames[:1], CPU))
+
+
+def test_a_strip_lays_colors_out_by_share():
+    frame = np.zeros((1, 200, 200, 3), np.uint8)
+    frame[0, :100] = (250, 10, 10)
+    frame[0, 100:160] = (10, 250, 10)
+    frame[0, 160:] = (10, 10, 250)
+    (strip,) = make_strips(frame, CPU)
+    assert strip.shape == VID2IMG_SHAPE[1:]
+    assert (strip[:50] == (250, 10, 10)).all()
+    assert (strip[50:80] == (10, 250, 10)).all()
+    assert (strip[80:] == (10, 10, 250)).all()
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_frame_of_one_color(value):
+    frame = np.full((1, 200, 200, 3), value, np.uint8)
+    _, shares = dominant_colors(frame, CPU)
+    assert shares[0, 0] == 1
+    assert (make_strips(frame, CPU) == value).all()
+
+
+def test_noise_with_every_color_bin_filled():
+    frame = np.random.default_rng(0).integers(0, 256, (1, 200, 200, 3), np.uint8)
+    _, shares = dominant_colors(frame, CPU)
+    assert shares.sum() == pytest.approx(1)
+    assert (np.diff(shares[0]) <= 0).all()
+
+
+def test_a_lab_histogram_moves_little_when_colors_do():
+    strip = np.full(VID2IMG_SHAPE, (120, 80, 40), np.uint8)
+    near = lab_histogram(strip) @ lab_histogram(strip + np.uint8(6))
+    far = lab_histogram(strip) @ lab_histogram(255 - strip)
+    assert np.linalg.norm(lab_histogram(strip)) == pytest.approx(1)
+    assert near > 0.9
+    assert far < 0.1
