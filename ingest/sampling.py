@@ -16,6 +16,13 @@ from ..schemas.video import Segment
 
 Item = TypeVar("Item")
 
+PATCH_SAMPLES = 15_600
+"""Samples of a patch of sound, 0.975 s at 16 kHz: 96 windows of 25 ms, one every 10 ms, the
+last of which ends on the last sample (YAMNet's parameters)."""
+
+HOP_SAMPLES = 15_360
+"""Samples from one patch to the next, 0.96 s: their windows follow without a gap."""
+
 
 def sample_times(sampling: FrameSampling, segment: Segment) -> npt.NDArray[np.float64]:
     """The moments at which a backbone looks at a segment.

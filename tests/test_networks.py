@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 from vidsim.ingest.networks import efficientnet_lite, i3d
+from vidsim.ingest.networks.padding import same_padding
 from vidsim.ingest.weights import ensure
 from vidsim.schemas.errors import WeightsError
 from vidsim.schemas.modality import BACKBONES, SHORT_SIDE
@@ -149,7 +150,7 @@ def test_lite0_refuses_weights_that_do_not_fit(tmp_path: Path, damage: str) -> N
 @pytest.mark.parametrize("stride", [1, 2])
 def test_same_padding_yields_one_output_a_stride(kernel: int, stride: int) -> None:
     for size in range(1, 40):
-        before, after = efficientnet_lite.same_padding(size, kernel, stride)
+        before, after = same_padding(size, kernel, stride)
         assert 0 <= before <= after <= before + 1
         windows = len(range(0, before + size + after - kernel + 1, stride))
         assert windows == len(range(0, size, stride))

@@ -28,7 +28,8 @@ OWN = """
 import sys
 from pathlib import Path
 import numpy as np
-from vidsim.ingest.networks.yamnet import PATCH_SAMPLES, load_yamnet
+from vidsim.ingest.networks.yamnet import load_yamnet
+from vidsim.ingest.sampling import PATCH_SAMPLES
 network = load_yamnet(Path(sys.argv[1]))
 patches = np.load(sys.argv[2])
 embeddings, scores = network.embed(patches)

@@ -16,15 +16,10 @@ from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
 from ..child import Child
 from ..decode import SegmentMedia
+from ..sampling import HOP_SAMPLES, PATCH_SAMPLES
 from ..weights import ensure
 
 _WORKER = f"{__package__.rpartition('.')[0]}.audio_worker:main"
-
-PATCH_SAMPLES = 15_600
-"""Samples a patch: 96 frames of 25 ms every 10 ms (YAMNet's input)."""
-
-HOP_SAMPLES = 15_360
-"""Samples from one patch to the next, 0.96 s: patches follow each other without overlap."""
 
 _SHORTEST_REST = HOP_SAMPLES // 2
 """A rest of at least half a hop at the end of a segment becomes a patch, padded with zeros."""

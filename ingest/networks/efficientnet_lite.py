@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...schemas.errors import WeightsError
+from .padding import same_padding
 
 FEATURES = 1280
 """Channels of the head, the length of an embedding (paper, table 1)."""
@@ -41,16 +42,6 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Cells that TensorFlow's SAME pads before and after an axis of `size` cells.
-
-    The output has ``ceil(size / stride)`` cells. An odd cell goes to the end, which differs
-    from torch's symmetric padding as soon as the stride is above one.
-    """
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
 
 
 class _Conv(nn.Conv2d):

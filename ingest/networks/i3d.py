@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...schemas.errors import WeightsError
-from .efficientnet_lite import same_padding
+from .padding import same_padding
 
 FEATURES = 1024
 """Channels of the last Inception module, the length of an embedding."""

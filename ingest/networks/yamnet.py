@@ -21,11 +21,9 @@ import tensorflow as tf
 
 from ...schemas.errors import WeightsError
 from ...schemas.modality import SAMPLE_RATE
+from ..sampling import PATCH_SAMPLES
 
 FloatArray = npt.NDArray[np.float32]
-
-FRAMES = 96
-"""Spectrogram frames a patch (YAMNet's parameters; 0.96 s of hops)."""
 
 BANDS = 64
 """Mel bands a frame (YAMNet's parameters)."""
@@ -33,9 +31,6 @@ BANDS = 64
 _WINDOW = round(0.025 * SAMPLE_RATE)
 _HOP = round(0.010 * SAMPLE_RATE)
 """Window of 25 ms every 10 ms, in samples (YAMNet's parameters)."""
-
-PATCH_SAMPLES = _WINDOW + (FRAMES - 1) * _HOP
-"""Samples of a patch, 15,600 (0.975 s): the last of its 96 windows ends on the last one."""
 
 _FFT = 2 ** math.ceil(math.log2(_WINDOW))
 """Points of the Fourier transform, 512: the next power of two above the window."""
