@@ -6,18 +6,28 @@ command needs it, so that ``vidsim --help`` answers at once.
 
 from __future__ import annotations
 
+import io
+import os
+import shutil
 import sys
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .schemas.errors import VidsimError
+from .schemas.errors import LibraryError, VidsimError
 
 if TYPE_CHECKING:
     from .ingest.home import Place
-    from .schemas.results import IngestReport, LibrarySummary, QueryResult
+    from .schemas.results import IngestReport, LibrarySummary, ModalityMatch, QueryResult
+
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, which typer gives too."""
+
+_MOST_LINES = 20
+"""Files listed in a report; --json has them all."""
 
 app = typer.Typer(
     name="vidsim",
@@ -61,27 +71,48 @@ SegmentSeconds = Annotated[
 
 
 def main() -> None:
-    """Runs the command line; turns what is raised into one sentence and exit code 1."""
+    """Runs the command line; turns what is raised into one sentence and an exit code."""
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        app()
-    except VidsimError as error:
-        if debug:
-            raise
-        _say(f"Error: {error}")
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        code = app(standalone_mode=False)
+        print(end="", flush=True)
+    except BrokenPipeError:  # "| head" has read enough; the flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except typer.Abort:
+        _say("Nothing was done.")
+        code = 1
     except Exception as error:
         if debug:
             raise
-        _say(
-            f"Error: vidsim failed unexpectedly ({type(error).__name__}: {error}); "
-            "please report it with what --debug prints."
-        )
-        sys.exit(1)
+        code = _explain(error)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        _say("Interrupted; the same command goes on from what was finished.")
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    """Says in one sentence what went wrong; gives the exit code."""
+    if isinstance(error, VidsimError):
+        _say(f"Error: {error}")
+        return 1
+    usage = getattr(error, "format_message", None)
+    if usage:  # typer's own, which has no public base class
+        command = getattr(getattr(error, "ctx", None), "command_path", "vidsim")
+        if text := usage():  # none where no command was given: then help has been shown
+            _say(f"Error: {text.rstrip('.')}; see '{command} --help'.")
+        return 2
+    _say(
+        f"Error: vidsim failed unexpectedly ({type(error).__name__}: {error}); "
+        "please report it with what --debug prints."
+    )
+    return 1
 
 
 def _version(wanted: bool) -> None:
@@ -143,6 +174,8 @@ def ingest(
         print(report.model_dump_json(indent=2))
     else:
         _print_report(report)
+    if not _worked(report):
+        raise LibraryError(f"Nothing of {folder} could be read; give videos or sounds.")
 
 
 @app.command()
@@ -201,6 +234,11 @@ def query(
         print(result.model_dump_json(indent=2))
     else:
         _print_result(result)
+    if not result.results:
+        raise LibraryError(
+            f"Nothing was found for {clip}; widen --filter and --library, "
+            "or ask for other modalities with -m."
+        )
 
 
 @app.command()
@@ -212,16 +250,16 @@ def libraries(
     from .ingest.library import list_videos, summarize
 
     home = _place().home
-    if videos:
-        ids = list_videos(home)
-        print(_to_json(ids) if json else "\n".join(ids))
-        return
-    found = summarize(home)
+    ids = list_videos(home) if videos else []
+    found = [] if videos else summarize(home)
     if json:
-        print(_to_json([summary.model_dump() for summary in found]))
-    elif found:
-        _print_libraries(found)
-    else:
+        print(_to_json(ids if videos else [summary.model_dump() for summary in found]))
+        return
+    for video_id in ids:
+        _show(video_id)
+    for summary in found:
+        _print_library(summary)
+    if not ids and not found:
         _say("Nothing is stored yet; run 'vidsim ingest FOLDER'.")
 
 
@@ -235,11 +273,13 @@ def remove(
 
     place = _place()
     found = find(place.home, names)
-    count = sum(len(ids) for ids in found.values())
+    what = f"{_count(sum(map(len, found.values())), 'video')} of {', '.join(found)}"
+    if not yes and not os.isatty(0):
+        raise LibraryError(f"There is no terminal to ask at; add --yes to remove {what}.")
     if not yes:
-        typer.confirm(f"Remove {count} videos of {', '.join(found)}?", abort=True, err=True)
+        typer.confirm(f"Remove {what}?", abort=True, err=True)
     remove_all(place, found)
-    _say(f"Removed {count} videos of {', '.join(found)}; the files themselves are untouched.")
+    _say(f"Removed {what}; the files themselves are untouched.")
 
 
 @app.command()
@@ -292,15 +332,13 @@ def models_list(json: Json = False) -> None:
     if json:
         print(_to_json(rows))
         return
-    table = _table("modality", "name", "dim", "weights", "licence", "about")
     for row in rows:
-        name = f"{row['name']} (default)" if row["default"] else str(row["name"])
-        table.add_row(
-            str(row["modality"]),
-            name,
-            *(str(row[c]) for c in ("dim", "weights", "licence", "about")),
+        known = [row["weights"], row["licence"], row["default"] and "default"]
+        _show(
+            f"{row['name']:<18}  {row['modality']:<6}  {row['dim']:>5}-d  "
+            + ", ".join(str(item) for item in known if item)
         )
-    _print(table)
+        _show(f"    {row['about']}")
 
 
 @models_app.command("pull")
@@ -341,9 +379,10 @@ def demo(json: Json = False) -> None:
     _say("")
     for what, where in shown.places.items():
         _say(f"{what:<12}{where}")
-    _say(
-        f"Try: vidsim query {shown.original} -m color,motion; vidsim libraries; vidsim remove demo"
-    )
+    _say("")
+    _say(f"Next: vidsim query {shown.original} -m color,motion")
+    _say("      vidsim libraries --videos")
+    _say("      vidsim remove demo")
 
 
 def _place() -> Place:
@@ -378,61 +417,82 @@ def _to_json(value: object) -> str:
 
 
 def _say(text: str) -> None:
+    """Prints a note on stderr; a terminal gets it wrapped between words."""
+    text = _printable(text)
+    if os.isatty(2):
+        indent = " " * (len(text) - len(text.lstrip()))
+        text = textwrap.fill(
+            text,
+            shutil.get_terminal_size().columns,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     print(text, file=sys.stderr)
 
 
-def _print(renderable: object) -> None:
-    from rich.console import Console
+def _show(text: str, bold: bool = False) -> None:
+    """Prints a line of data on stdout, however long."""
+    text = _printable(text)
+    typer.echo(typer.style(text, bold=True) if bold else text)
 
-    Console(highlight=False).print(renderable)
+
+def _printable(text: str) -> str:
+    """Names of files may hold anything, such as a newline or what drives a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _table(*columns: str) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
-    table = Table(box=SIMPLE_HEAD, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+
+def _worked(report: IngestReport) -> bool:
+    return bool(report.embedded or report.unchanged)
 
 
 def _print_report(report: IngestReport) -> None:
-    table = _table("library", "videos", "segments", *(f"{m} rows" for m in report.rows), "no sound")
-    counts = (report.videos, report.segments, *report.rows.values(), report.no_audio)
-    table.add_row(report.library, *(str(n) for n in counts))
-    _print(table)
-    _say(f"{report.embedded} embedded, {report.unchanged} unchanged, {len(report.failed)} failed.")
-    for failed in report.failed:
-        _say(f"  failed: {failed.path}: {failed.reason}")
+    if _worked(report):
+        _show(
+            f"{report.library}: {_count(report.videos, 'video')}, "
+            f"{_count(report.segments, 'segment')}",
+            bold=True,
+        )
+        for modality, rows in report.rows.items():
+            silent = f" ({_count(report.no_audio, 'video')} without sound)"
+            note = silent if modality == "audio" and report.no_audio else ""
+            _show(f"    {modality:<6}  {_count(rows, 'row')}{note}")
+    done = f"{report.embedded:,} embedded, {report.unchanged:,} unchanged"
+    removed = f", {report.removed:,} removed" if report.removed else ""
+    _say(f"{done}{removed}, {len(report.failed):,} failed.")
+    _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
     if report.missing:
-        _say(f"  {len(report.missing)} stored videos have no file any more (--prune removes them):")
-        for video_id in report.missing:
-            _say(f"    {video_id}")
+        _say(f"Of {_count(len(report.missing), 'stored video')} the file is gone (see --prune):")
+        _list(report.missing)
     for note in report.notes:
-        _say(f"  note: {note}")
-    if report.videos and not report.embedded:
-        _say("Nothing new to do.")
-    elif report.videos:
+        _say(f"note: {note}")
+    if report.embedded:
         _say("Next: vidsim query CLIP, or vidsim libraries --videos for ids to query with.")
+    elif not report.failed:
+        _say("Nothing new to do.")
+
+
+def _list(items: Sequence[str]) -> None:
+    for item in items[:_MOST_LINES]:
+        _say(f"  {item}")
+    if len(items) > _MOST_LINES:
+        _say(f"  and {len(items) - _MOST_LINES:,} more (--json lists all)")
 
 
 def _print_result(result: QueryResult) -> None:
-    table = _table("#", "video", "score", *result.modalities)
+    width = len(str(len(result.results)))
     for found in result.results:
-        cells = []
+        _show(f"{found.rank:>{width}}  {found.score:.3f}  {found.video_id}", bold=True)
         for modality in result.modalities:
             match = found.modalities.get(modality)
-            cells.append(
-                f"{match.similarity:.3f} (#{match.rank}, {match.share:.0%})\n"
-                f"{_span(match.query_start_s, match.query_end_s)} ~ "
-                f"{_span(match.start_s, match.end_s)}"
-                if match
-                else "none"
-            )
-        table.add_row(str(found.rank), found.video_id, f"{found.score:.3f}", *cells)
-    _print(table)
-    _say("Per modality: similarity (rank, share of the score), query seconds ~ video seconds.")
+            how = _describe(match) if match else "  none"
+            _show(f"{'':{width}}  {modality:<6}  {how}")
+    if result.results:
+        _say("Each modality: similarity, rank, share of the score, query ~ video seconds.")
     if result.missing_modalities:
         missing = ", ".join(result.missing_modalities)
         _say(f"The query has no {missing} (no track, or silence); it did not count.")
@@ -440,18 +500,21 @@ def _print_result(result: QueryResult) -> None:
         _say(f"note: {note}")
 
 
-def _span(start_s: float, end_s: float) -> str:
-    return f"{start_s:.1f}-{end_s:.1f}"
+def _describe(match: ModalityMatch) -> str:
+    return (
+        f"{match.similarity:6.3f}  {f'#{match.rank}':<4}  {match.share:>4.0%}  "
+        f"{match.query_start_s:.1f}-{match.query_end_s:.1f} ~ {match.start_s:.1f}-{match.end_s:.1f}"
+    )
 
 
-def _print_libraries(found: Iterable[LibrarySummary]) -> None:
-    table = _table("library", "videos", "segments", "hours", "rows", "from")
-    for item in found:
-        rows = "\n".join(f"{count} {name}" for name, count in item.rows.items())
-        table.add_row(
-            item.library, str(item.videos), str(item.segments), f"{item.hours:.2f}", rows, item.root
-        )
-    _print(table)
+def _print_library(item: LibrarySummary) -> None:
+    _show(item.library, bold=True)
+    _show(
+        f"    {_count(item.videos, 'video')}, {_count(item.segments, 'segment')}, "
+        f"{item.hours:.2f} hours"
+    )
+    _show("    rows: " + ", ".join(f"{name} {count:,}" for name, count in item.rows.items()))
+    _show(f"    from {item.root}")
 
 
 class _Bars:
@@ -469,10 +532,12 @@ class _Bars:
             progress.TimeElapsedColumn(),
             progress.TimeRemainingColumn(),
             console=Console(stderr=True),
+            disable=not os.isatty(2),
         )
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
         """Begins a line."""
+        self._progress.start()
         self._tasks[stage] = self._progress.add_task(stage, total=total, amount="", unit=unit)
 
     def advance(self, stage: str, amount: float) -> None:
@@ -491,8 +556,7 @@ class _Bars:
         self._progress.stop_task(self._tasks[stage])
 
     def __enter__(self) -> _Bars:
-        """Shows them."""
-        self._progress.start()
+        """Shows nothing before there is something to show."""
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import Video
 from .discover import describe, find_media, library_name
 from .embed import EmbedOptions, FailedVideo, embed_all
-from .home import Place, open_shards, stored_root, write_counts, writing
+from .home import Place, distrust, open_shards, stored_root, write_counts, writing
 from .index import remove, repair
 from .progress import Progress
 from .shards import CatalogEntry, Shards, add_entries
@@ -73,7 +73,7 @@ def ingest(
         _check_root(catalog, root, name)
         plan = _plan(files, root, name, catalog, options, progress, folder.is_dir())
         with open_store(place.home, place.uri, place.token) as store:
-            notes = [str(r) for r in repair(store, shards, name)]
+            notes = [str(r) for r in repair(store, shards, name, place.home)]
             removed = []
             if prune and plan.missing:
                 removed = plan.missing
@@ -120,17 +120,18 @@ def _plan(
         try:
             video = describe(path, root, library, entry.video if entry else None)
         except MediaError as error:
-            plan.failed.append(FailedFile(path=str(path), reason=str(error)))
+            name = str(path).encode(errors="backslashreplace").decode()  # JSON takes UTF-8 only
+            plan.failed.append(FailedFile(path=name, reason=str(error)))
             progress.advance("checking", 1)
             continue
         same = entry is not None and (
             (entry.video.fingerprint, entry.segment_seconds)
             == (video.fingerprint, options.segment_seconds)
         )
+        if entry is not None and same and entry.video.path != video.path:
+            plan.moved.append(video)
         if entry is None or not same or not wanted <= entry.rows.keys():
             plan.todo.append(video)
-        elif entry.video.path != video.path:
-            plan.moved.append(video)
         else:
             plan.unchanged += 1
         progress.advance("checking", 1)
@@ -230,6 +231,7 @@ class _Writer:
         """Seals the collections that were written to."""
         self.flush()
         self._index(self._flush_collections)
+        write_counts(self._home, self.library, self.catalog)  # a killed run may have not
 
     def _flush_collections(self) -> None:
         for name in sorted(self._touched):
@@ -252,6 +254,7 @@ class _Writer:
             action()
         except StoreError as error:
             self._indexing = False
+            distrust(self._home, self.library)
             self.notes.append(
                 f"{error} The embeddings are safe in the shards; "
                 "'vidsim reindex' writes the rest to Milvus."
@@ -279,7 +282,7 @@ def _report(
         segments=sum(e.segments for e in catalog.values()),
         rows=rows,
         embedded=len(plan.todo) + len(plan.failed) - len(failed),
-        unchanged=plan.unchanged + len(plan.moved),
+        unchanged=plan.unchanged,
         no_audio=len(silent),
         missing=[i for i in plan.missing if i not in removed],
         removed=len(removed),

@@ -6,7 +6,6 @@ default; a server's URI works the same way.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,19 +61,28 @@ def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[
     Raises:
         StoreError: Another process holds it, it is damaged, or the server does not answer.
     """
-    _quiet()
     from pymilvus import MilvusClient
     from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
+    _quiet()  # after the import, which configures logging itself
     target = uri or str(home / "milvus.db")
     try:
         if not uri:
             home.mkdir(parents=True, exist_ok=True)
-        client = MilvusClient(target, token=token, timeout=10)
+    except OSError as error:
+        raise StoreError(
+            f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
+        ) from error
+    try:
+        client = MilvusClient(target, token=token, timeout=10, dedicated=True)
     except ConnectionConfigException as error:
         raise StoreError(
-            f"The store {target} is in use by another vidsim process, or is not a Milvus Lite "
-            "directory; wait for that process to end, or set VIDSIM_HOME to another folder."
+            f"VIDSIM_URI={uri} is no address of a Milvus server; write one such as "
+            "http://127.0.0.1:19530, or unset it to use the embedded Milvus."
+            if uri
+            else f"The store {target} is in use by another vidsim process, cannot be written, or "
+            "is not a Milvus Lite directory; wait for that process to end, or set VIDSIM_HOME to "
+            "another folder."
         ) from error
     except (MilvusException, OSError) as error:
         raise StoreError(
@@ -85,6 +93,10 @@ def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[
         yield Store(client)
     finally:
         client.close()
+        if not uri:  # or Lite keeps the directory open, and locked, until the process ends
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(target)
 
 
 class Store:
@@ -268,8 +280,13 @@ def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
         yield batch
 
 
+_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
+"""What may not stand in a filter's string as it is. Lite knows no escape for other control
+characters, and takes them unescaped."""
+
+
 def _quote(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return f'"{value.translate(_ESCAPED)}"'
 
 
 def _stored_row(entity: Mapping[str, Any]) -> StoredRow:

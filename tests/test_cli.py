@@ -1,0 +1,455 @@
+"""The command line: what it prints and where, how it fails, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from filelock import FileLock
+from milvus_lite.server_manager import server_manager_instance
+from vidsim.cli import main
+from vidsim.ingest.store import open_store
+from vidsim.schemas.results import FailedFile, IngestReport, QueryMatch, QueryResult
+
+LONG = "a-name-that-is-longer-than-any-terminal-is-wide-" + 12 * "0123456789"
+LIBRARIES = ("torch", "tensorflow", "pymilvus", "av", "cv2", "h5py")
+
+
+def environment(home: Path, **changes: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k == "VIDSIM_CACHE" or k[:7] != "VIDSIM_"}
+    return kept | {"VIDSIM_HOME": str(home), "COLUMNS": "80", "PYTHONUNBUFFERED": ""} | changes
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", "from vidsim.cli import main; main()", *words]
+
+
+def vidsim(home: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own, away from any terminal."""
+    return subprocess.run(
+        command(*words),
+        env=environment(home, **changes),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder of three clips, a home that holds them, and what ingest said."""
+    import av
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "clips" / "snow").mkdir(parents=True)
+    for name, shade in {"snow/1.mkv": 240, "snow/2.mkv": 220, f"{LONG}.mkv": 30}.items():
+        with av.open(str(folder / "clips" / name), "w") as container:
+            video = container.add_stream("ffv1", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(25):
+                picture = np.full((48, 64, 3), (shade, shade, 40), np.uint8)
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            container.mux(video.encode(None))
+    done = vidsim(folder / "home", "ingest", str(folder / "clips"), "-m", "color", "--json")
+    return folder / "clips", folder / "home", done
+
+
+@pytest.fixture
+def clips(shared) -> Path:
+    return shared[0]
+
+
+@pytest.fixture
+def home(shared) -> Path:
+    return shared[1]
+
+
+@pytest.fixture
+def call(home, monkeypatch, capfd):
+    """Runs the command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*words: str, **changes: str) -> tuple[int, str, str]:
+        for name, value in environment(home, **changes).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["vidsim", *words])
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:
+            server_manager_instance.release_all()  # else this process would lock the home
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+# --- what it prints
+
+
+def test_ingest_prints_a_report_that_its_model_reads(shared):
+    done = shared[2]
+    report = IngestReport.model_validate_json(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (report.library, report.videos, report.embedded) == ("clips", 3, 3)
+    assert (report.rows, report.failed, report.notes) == ({"color": 3}, [], [])
+
+
+def test_query_prints_a_ranking_that_its_model_reads(home):
+    done = vidsim(home, "query", "clips/snow/1.mkv", "--json")
+    result = QueryResult.model_validate_json(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [r.video_id for r in result.results] == ["clips/snow/2.mkv", f"clips/{LONG}.mkv"]
+    assert result.results[0].label == "snow"
+
+
+def test_ingest_again_says_that_there_is_nothing_to_do(call, clips):
+    code, out, err = call("ingest", str(clips), "-m", "color")
+    assert code == 0
+    assert out == "clips: 3 videos, 3 segments\n    color   3 rows\n"
+    assert err == "0 embedded, 3 unchanged, 0 failed.\nNothing new to do.\n"
+
+
+def test_query_gives_a_line_a_video_and_a_line_a_modality(call):
+    code, out, err = call("query", "clips/snow/1.mkv")
+    first, _, second, _ = out.splitlines()
+    assert code == 0
+    assert re.fullmatch(r"1  [01]\.\d{3}  clips/snow/2\.mkv", first)
+    assert re.fullmatch(rf"2  [01]\.\d{{3}}  clips/{LONG}\.mkv", second)
+    assert re.search(r"^   color    0\.\d{3}  #1 +\d+%  0\.0-1\.0 ~ 0\.0-1\.0$", out, re.M)
+    assert err.startswith("Each modality: similarity, rank, share")
+
+
+def made_result(video_id: str, **modalities: dict[str, float]) -> QueryResult:
+    names = ["color", "frame", "audio", "motion"]
+    match = QueryMatch(
+        rank=1, video_id=video_id, path="", label="", score=1.0, modalities=modalities
+    )
+    return QueryResult(
+        query="q",
+        modalities=names,
+        missing_modalities=[],
+        fusion="rrf",
+        results=[match] * 1000,
+    )
+
+
+def test_the_widest_evidence_fits_80_columns(call, monkeypatch):
+    widest = {
+        "rank": 1000,
+        "similarity": -0.9999,
+        "share": 1.0,
+        "query_start_s": 35_990.0,
+        "query_end_s": 36_000.0,
+        "start_s": 35_990.0,
+        "end_s": 36_000.0,
+    }
+    result = made_result("a/b.mp4", color=widest, frame=widest, motion=widest)
+    monkeypatch.setattr("vidsim.search.query.query", lambda *_: result)
+    _, out, err = call("query", "q")
+    assert len(out.splitlines()) == 5000
+    assert max(map(len, (out + err).splitlines())) <= 80
+    assert "audio     none" in out
+
+
+def test_a_name_cannot_drive_the_terminal(call, monkeypatch):
+    monkeypatch.setattr("vidsim.search.query.query", lambda *_: made_result("a/\x1b[2J\n.mp4"))
+    _, out, _ = call("query", "q")
+    assert out.splitlines()[0] == "   1  1.000  a/\\x1b[2J\\n.mp4"
+
+
+def test_models_list_fits_80_columns(call):
+    code, out, err = call("models", "list")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"^labhist +color +512-d  none needed, default$", out, re.M)
+    _, out, _ = call("models", "list", "--json")
+    assert {row["name"] for row in json.loads(out)} >= {"labhist", "i3d", "yamnet"}
+
+
+def test_libraries_lists_libraries_and_ids(call, clips):
+    _, out, err = call("libraries")
+    assert out.splitlines()[0] == "clips"
+    assert f"    from {clips}\n" in out
+    _, out, err = call("libraries", "--videos")
+    assert out.splitlines() == [f"clips/{LONG}.mkv", "clips/snow/1.mkv", "clips/snow/2.mkv"]
+    assert err == ""
+
+
+@pytest.mark.parametrize("words", [["libraries"], ["libraries", "--videos"]])
+def test_an_empty_home_lists_nothing_and_says_what_to_do(call, tmp_path, words):
+    code, out, err = call(*words, VIDSIM_HOME=str(tmp_path / "none"))
+    assert (code, out) == (0, "")
+    assert err == "Nothing is stored yet; run 'vidsim ingest FOLDER'.\n"
+
+
+def test_a_long_list_of_failures_is_cut_short(call, monkeypatch):
+    report = IngestReport(
+        library="l",
+        videos=1,
+        segments=1,
+        rows={},
+        embedded=1,
+        unchanged=0,
+        no_audio=0,
+        missing=[],
+        removed=0,
+        failed=[FailedFile(path=f"{i}.mp4", reason="not a video") for i in range(500)],
+    )
+    monkeypatch.setattr("vidsim.ingest.pipeline.ingest", lambda *_, **__: report)
+    code, _, err = call("ingest", "folder")
+    assert code == 0
+    assert len(err.splitlines()) < 30
+    assert "and 480 more (--json lists all)" in err
+
+
+def test_notes_are_wrapped_between_words_at_a_terminal(home):
+    control, terminal = pty.openpty()
+    environ = environment(home)
+    done = subprocess.run(
+        command("query", "clips/nothing", "--model", "color=vid2img"),
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        timeout=120,
+    )
+    os.close(terminal)
+    said = read_all(control)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert said.startswith("Error: Nothing is stored as color=vid2img, only color=labhist;")
+    assert len(said.splitlines()) > 1
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def read_all(terminal: int) -> str:
+    """Whatever comes from a terminal until its last writer is gone."""
+    data = b""
+    with suppress(OSError):
+        while part := os.read(terminal, 65536):
+            data += part
+    os.close(terminal)
+    return data.decode()
+
+
+# --- how it fails
+
+NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "code", "said"),
+    [
+        ("query nothing.mp4", {}, 1, "neither a file nor the id .* 'vidsim libraries --videos'"),
+        ("query clips/none.mkv", {}, 1, "neither a file nor the id"),
+        ("query STORED", {"VIDSIM_HOME": "TMP/new"}, 1, "Nothing is stored yet; run"),
+        ("query STORED -m smell", {}, 1, "No modality is called 'smell'; choose from color"),
+        ("query STORED -m motion", {}, 1, "Nothing is stored as motion=i3d, only color=labhist;"),
+        ("query STORED --model color=vid2img", {}, 1, "ingest again with --model color=vid2img"),
+        ("query STORED --model color=x", {}, 1, "no backbone of color; choose from color=labhist"),
+        ("query STORED --filter label=x", {}, 1, "The filter 'label=x' is not understood .* for e"),
+        ("query STORED --filter label=='x'", {}, 1, "Nothing was found for .*; widen --filter"),
+        ("query STORED --weights color", {}, 1, "'color' is no weight; write for example"),
+        ("query STORED --weights color=-1", {}, 1, "'color=-1' is no weight; write for example"),
+        ("query STORED --library none", {}, 1, "No library is called none; there is clips"),
+        ("query STORED --fusion best", {}, 2, "'best' is not calibrated or rrf; see 'vidsim query"),
+        ("query STORED --device tpu", {}, 2, "'tpu' is not auto, cpu or cuda; see 'vidsim query"),
+        ("query STORED --k 0", {}, 2, "'--k': .* see 'vidsim query --help'"),
+        ("query", {}, 2, "Missing argument .*; see 'vidsim query --help'"),
+        ("frobnicate", {}, 2, "No such command 'frobnicate'; see 'vidsim --help'"),
+        ("query STORED", NO_MILVUS, 1, "http://127.0.0.1:9 does not answer .*; start it"),
+        ("query STORED", {"VIDSIM_URI": "here"}, 1, "VIDSIM_URI=here is no address .*; write one"),
+        ("query STORED", {"VIDSIM_DEVICE": "tpu"}, 1, "VIDSIM_DEVICE=tpu cannot .*; correct it"),
+        ("query STORED", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
+        ("ingest CLIPS", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
+        ("ingest TMP/none", {}, 1, "There is no .*; give the folder"),
+        ("ingest TMP", {}, 1, "holds no video or sound file"),
+        ("ingest CLIPS -m smell", {}, 1, "No modality is called 'smell'; choose from color"),
+        ("remove none", {}, 1, "none is no library and no stored video; 'vidsim libraries' lists"),
+        ("remove clips", {}, 1, "no terminal to ask at; add --yes to remove 3 videos of clips"),
+        ("reindex none", {}, 1, "No library is called none; there is clips"),
+        ("export TMP --library none", {}, 1, "No library is called none; there is clips"),
+        ("models pull none", {}, 1, "No backbone is called 'none'; choose from labhist"),
+        ("models path labhist", {}, 1, "labhist needs no weights"),
+    ],
+)
+def test_an_error_is_one_sentence_with_the_next_step(
+    call, clips, tmp_path, words, changes, code, said
+):
+    def fill(text: str) -> str:
+        names = {"STORED": "clips/snow/1.mkv", "CLIPS": str(clips), "TMP": str(tmp_path)}
+        return re.sub("|".join(names), lambda m: names[m[0]], text)
+
+    found, out, err = call(*fill(words).split(), **{k: fill(v) for k, v in changes.items()})
+    assert (found, out) == (code, "")
+    assert re.search(said, err), err
+    assert re.fullmatch(r"Error: .+\.\n", err), err
+
+
+def test_milvus_adds_nothing_to_an_error(home):
+    done = vidsim(home, "query", "clips/snow/1.mkv", "--filter", "label = x")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: The filter 'label = x' .+\n", done.stderr), done.stderr
+
+
+def test_debug_shows_the_traceback(home):
+    done = vidsim(home, "query", "nothing.mp4", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "LibraryError: nothing.mp4" in done.stderr
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_check(call, clips, tmp_path):
+    code, out, err = call(
+        *("ingest", str(clips), "-m", "frame"),
+        VIDSIM_CACHE=str(tmp_path / "cache"),
+        VIDSIM_HOME=str(tmp_path / "home"),
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_EXTRA_INDEX_URL="",
+        PIP_FIND_LINKS="",
+    )
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"Error: .+ cannot be fetched: .+; check the network .+\n", err), err
+
+
+def test_an_ingest_of_which_nothing_can_be_read_fails(call, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / os.fsdecode(b"\xff.mp4")).write_text("hello")
+    code, out, err = call("ingest", str(tmp_path), VIDSIM_HOME=str(tmp_path / "home"))
+    assert (code, out) == (1, "")
+    assert "a.mp4: It is an empty file." in err
+    assert "\\udcff.mp4: Its name is no valid UTF-8; rename it." in err
+    assert re.search(r"^Error: Nothing of .+ could be read; give videos or sounds\.$", err, re.M)
+
+    code, out, _ = call("ingest", str(tmp_path), "--json", VIDSIM_HOME=str(tmp_path / "home"))
+    assert code == 1
+    assert len(IngestReport.model_validate_json(out).failed) == 2
+
+
+def test_a_clip_that_is_no_video_cannot_be_searched_with(home, tmp_path):
+    (tmp_path / "a.mp4").write_text("hello")
+    done = vidsim(home, "query", str(tmp_path / "a.mp4"))
+    assert (done.returncode, done.stdout) == (1, "")
+    said = r"Error: .+ cannot be searched with \(not a video: .+\); give .+\n"
+    assert re.fullmatch(said, done.stderr), done.stderr
+
+
+def test_an_empty_answer_is_still_json(call):
+    code, out, _ = call("query", "clips/snow/1.mkv", "--filter", "label == 'x'", "--json")
+    assert code == 1
+    assert QueryResult.model_validate_json(out).results == []
+
+
+# --- other processes
+
+
+def test_a_home_that_is_being_written_to_is_left_alone(call, clips, home):
+    with FileLock(home / "writing.lock"):
+        code, out, err = call("ingest", str(clips), "-m", "color")
+        assert (code, out) == (1, "")
+        assert re.fullmatch(r"Error: Another vidsim process is writing .+; wait .+\n", err)
+        assert call("remove", "clips", "--yes")[0] == 1
+    assert call("libraries", "--videos")[1].count("\n") == 3
+
+
+def test_a_store_that_another_process_holds_is_said_to_be_in_use(home):
+    with open_store(home):
+        done = vidsim(home, "query", "clips/snow/1.mkv")
+    server_manager_instance.release_all()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: The store .+ is in use .+; wait .+\n", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("words", ["libraries --videos", "libraries --json", "query STORED"])
+def test_a_reader_that_goes_away_is_no_error_to_report(home, words):
+    words = words.replace("STORED", "clips/snow/1.mkv")
+    process = subprocess.Popen(
+        command(*words.split()),
+        env=environment(home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err in (
+        "",
+        "Each modality: similarity, rank, share of the score, query ~ video seconds.\n",
+    )
+
+
+def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(make_clip, tmp_path):
+    clip = make_clip(times=[i / 25 for i in range(25)])
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(400):
+        os.link(clip, folder / f"{number:03}.mkv")
+    control, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command("ingest", str(folder), "-m", "color"),
+        env=environment(tmp_path / "home"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    seen = ""
+    while not re.search(r" [1-9]\d+/400 videos", seen):
+        seen += os.read(control, 65536).decode(errors="replace")
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    seen += read_all(control)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert re.search(r"Interrupted; [^\n]+\n$", seen), seen
+    assert "Traceback" not in seen
+    assert children
+    assert not [child for child in children if child.is_running()]
+
+    done = vidsim(tmp_path / "home", "libraries", "--videos")
+    assert 5 < len(done.stdout.splitlines()) < 400
+
+
+# --- what it imports
+
+
+def imported(home: Path, *words: str) -> set[str]:
+    """Which of the heavy libraries a command has imported at its end."""
+    code = f"""if True:
+        import atexit, sys
+        heavy = {set(LIBRARIES)!r}
+        atexit.register(lambda: print(*heavy & set(sys.modules), file=sys.stderr))
+        from vidsim.cli import main
+        main()"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    assert imported(tmp_path, "--help") == set()
+
+
+def test_a_query_by_id_needs_neither_networks_nor_decoders(home):
+    assert imported(home, "query", "clips/snow/1.mkv") == {"pymilvus", "h5py"}
