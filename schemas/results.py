@@ -39,8 +39,8 @@ class IngestReport(_Result):
 class ModalityMatch(_Result):
     """How one modality compares the query with one result.
 
-    ``rank`` is among all candidates; the four times say which stretch of the query
-    matched which stretch of the result, in seconds.
+    ``rank`` is among all candidates; the four times say which stretch of the query is
+    most alike to which stretch of the result, in seconds.
     """
 
     rank: int = Field(ge=1)

@@ -10,7 +10,7 @@ from ..ingest.store import Store, StoredRow, is_in
 from ..schemas.collections import MAX_TOP_K
 from ..schemas.embedding import FloatArray, to_query
 from ..schemas.modality import Backbone
-from .videos import SegmentVectors, from_stored
+from .videos import VideoVectors, from_stored
 
 _ROWS_PER_VIDEO = 16
 """Rows asked for per video wanted: a segment has up to 8 frames or 16 sounds, so that one
@@ -21,7 +21,7 @@ _SEGMENTS_PER_FETCH = 512
 
 
 def propose(
-    store: Store, backbone: Backbone, query: SegmentVectors, count: int, expression: str
+    store: Store, backbone: Backbone, query: VideoVectors, count: int, expression: str
 ) -> list[str]:
     """Ids of the videos with the rows nearest to any segment of the query, best first.
 
@@ -31,11 +31,11 @@ def propose(
     Args:
         store: Where to search.
         backbone: Whose collection.
-        query: The query's segment vectors.
+        query: The query's vectors.
         count: Videos wanted.
         expression: Milvus filter.
     """
-    queries = to_query(backbone, query.vectors)
+    queries = to_query(backbone, query.means)
     limit = max(count, count * _ROWS_PER_VIDEO // len(queries))
     while True:
         best: dict[str, float] = {}
@@ -51,12 +51,12 @@ def propose(
 
 def fetch_videos(
     store: Store, backbone: Backbone, video_ids: Collection[str]
-) -> tuple[dict[str, SegmentVectors], dict[str, StoredRow]]:
-    """Segment vectors of videos, and one row of each for its path and label.
+) -> tuple[dict[str, VideoVectors], dict[str, StoredRow]]:
+    """Vectors of videos, and one row of each for its path and label.
 
     Videos without rows of this backbone are left out.
     """
-    vectors: dict[str, SegmentVectors] = {}
+    vectors: dict[str, VideoVectors] = {}
     samples: dict[str, StoredRow] = {}
     ids = sorted(video_ids)
     for start in range(0, len(ids), _IDS_PER_FETCH):

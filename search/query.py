@@ -18,7 +18,7 @@ from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
-from .videos import Match, SegmentVectors, compare, from_embedded
+from .videos import VideoVectors, align, from_embedded, similarity
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Clip:
     """The query: its vectors by modality, and the filter that leaves its own video out."""
 
     name: str
-    vectors: dict[Modality, SegmentVectors]
+    vectors: dict[Modality, VideoVectors]
     not_itself: str
 
 
@@ -92,21 +92,25 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         scope = [is_in("library", libraries)] if options.libraries else []
         scope += [f"({options.expression})"] if options.expression else []
         scope += [subject.not_itself] if subject.not_itself else []
-        matches, samples = _compare_all(
+        candidates, samples = _candidates(
             store, subject, asked, max(TOP, options.k), " and ".join(scope)
         )
         notes = _missing_rows(store, counts, libraries, asked)
+    similarities = {
+        m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
+        for m, videos in candidates.items()
+    }
     chance = background(place.home, libraries, list(asked.values()))
-    similarities = {m: {i: x.similarity for i, x in found.items()} for m, found in matches.items()}
     fused = fuse(
         options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
     )
+    best = dict(list(fused.items())[: options.k])
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
         missing_modalities=[m.value for m in backbones if m not in asked],
         fusion=options.fusion,
-        results=_explain(fused, matches, similarities, samples, options.k),
+        results=_explain(best, subject, asked, candidates, similarities, samples),
         notes=notes,
     )
 
@@ -182,7 +186,10 @@ def _embed(
     with closing(embed_all([video], how, progress)) as results:
         (result,) = results
     if isinstance(result, FailedVideo):
-        raise MediaError(f"{path} cannot be searched with: {result.reason}")
+        raise MediaError(
+            f"{path} cannot be searched with ({result.reason.rstrip('.')}); "
+            "give another file, or the id of a stored video."
+        )
     vectors = {}
     for modality, backbone in backbones.items():
         found = from_embedded(backbone, result)
@@ -192,32 +199,26 @@ def _embed(
     return _Clip(str(path), vectors, hidden)
 
 
-def _compare_all(
+def _candidates(
     store: Store,
     subject: _Clip,
     backbones: Mapping[Modality, Backbone],
     proposals: int,
     expression: str,
-) -> tuple[dict[Modality, dict[str, Match]], dict[str, StoredRow]]:
-    """Every video that any modality proposes, compared exactly in every modality.
+) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
+    """Every video that any modality proposes, with its vectors in every modality.
 
     A video that one modality's list lacks is not unlike the query in it: it is looked up.
     """
-    candidates: set[str] = set()
+    proposed: set[str] = set()
     for modality, backbone in backbones.items():
-        candidates.update(
-            propose(store, backbone, subject.vectors[modality], proposals, expression)
-        )
-    matches: dict[Modality, dict[str, Match]] = {}
+        proposed.update(propose(store, backbone, subject.vectors[modality], proposals, expression))
+    vectors: dict[Modality, dict[str, VideoVectors]] = {}
     samples: dict[str, StoredRow] = {}
     for modality, backbone in backbones.items():
-        videos, rows = fetch_videos(store, backbone, candidates)
+        vectors[modality], rows = fetch_videos(store, backbone, proposed)
         samples.update(rows)
-        matches[modality] = {
-            video_id: compare(backbone, subject.vectors[modality], vectors)
-            for video_id, vectors in videos.items()
-        }
-    return matches, samples
+    return vectors, samples
 
 
 def _missing_rows(
@@ -240,15 +241,31 @@ def _missing_rows(
 
 
 def _explain(
-    fused: Mapping[str, Fused],
-    matches: Mapping[Modality, Mapping[str, Match]],
+    best: Mapping[str, Fused],
+    subject: _Clip,
+    backbones: Mapping[Modality, Backbone],
+    candidates: Mapping[Modality, Mapping[str, VideoVectors]],
     similarities: Mapping[Modality, Mapping[str, float]],
     samples: Mapping[str, StoredRow],
-    k: int,
 ) -> list[QueryMatch]:
+    """The results with what each modality says of them: how alike, and where."""
     places = {modality: ranks(found) for modality, found in similarities.items()}
     results = []
-    for rank, (video_id, total) in enumerate(list(fused.items())[:k], start=1):
+    for rank, (video_id, total) in enumerate(best.items(), start=1):
+        modalities = {}
+        for modality, share in total.shares.items():
+            where = align(
+                backbones[modality], subject.vectors[modality], candidates[modality][video_id]
+            )
+            modalities[modality.value] = ModalityMatch(
+                rank=places[modality][video_id],
+                similarity=similarities[modality][video_id],
+                share=share,
+                query_start_s=where.query_start_s,
+                query_end_s=where.query_end_s,
+                start_s=where.start_s,
+                end_s=where.end_s,
+            )
         results.append(
             QueryMatch(
                 rank=rank,
@@ -256,19 +273,7 @@ def _explain(
                 path=samples[video_id].path,
                 label=samples[video_id].label,
                 score=total.score,
-                modalities={
-                    modality.value: ModalityMatch(
-                        rank=places[modality][video_id],
-                        similarity=match.similarity,
-                        share=total.shares[modality],
-                        query_start_s=match.query_start_s,
-                        query_end_s=match.query_end_s,
-                        start_s=match.start_s,
-                        end_s=match.end_s,
-                    )
-                    for modality, found in matches.items()
-                    if (match := found.get(video_id)) is not None
-                },
+                modalities=modalities,
             )
         )
     return results

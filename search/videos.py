@@ -1,4 +1,4 @@
-"""Rows become videos: one vector a segment, and how alike two videos are."""
+"""Rows become videos, and how alike two videos are."""
 
 from __future__ import annotations
 
@@ -14,32 +14,29 @@ from ..schemas.modality import Backbone
 
 
 @dataclass(frozen=True)
-class SegmentVectors:
-    """One modality of one video, a vector a segment.
+class VideoVectors:
+    """One modality of one video: its rows, and a mean a segment.
 
     Attributes:
-        vectors: (n, dim) float32: the mean of the segment's rows, L2-normalised for cosine
-            backbones.
-        start_s: (n,) start of what the rows of each segment describe, seconds.
+        rows: (n, dim) float32, L2-normalised for cosine backbones.
+        start_s: (n,) start of what each row describes, seconds.
         end_s: (n,) its end.
+        edges: (segments + 1,) int: rows ``edges[i]:edges[i + 1]`` are those of segment i.
+        means: (segments, dim) float32: the mean of each segment's rows, L2-normalised for
+            cosine backbones.
     """
 
-    vectors: FloatArray
+    rows: FloatArray
     start_s: npt.NDArray[np.float64]
     end_s: npt.NDArray[np.float64]
+    edges: npt.NDArray[np.int64]
+    means: FloatArray
 
 
 @dataclass(frozen=True)
-class Match:
-    """How alike a query and a video are in one modality, and where.
+class Alignment:
+    """Which stretch of a query is most alike to which stretch of a video, in seconds."""
 
-    Attributes:
-        similarity: See `compare`.
-        query_start_s: Start of the query's best matching segment; then its end.
-        start_s: Start of the video's best matching segment; then its end.
-    """
-
-    similarity: float
     query_start_s: float
     query_end_s: float
     start_s: float
@@ -52,8 +49,8 @@ def summarize(
     vectors: FloatArray,
     start_s: Sequence[float],
     end_s: Sequence[float],
-) -> SegmentVectors:
-    """Means of the rows of each segment.
+) -> VideoVectors:
+    """Gathers the rows of one video.
 
     Args:
         backbone: Decides how vectors are compared, so whether they are normalised.
@@ -62,21 +59,22 @@ def summarize(
         start_s: Start of each row, seconds.
         end_s: End of each row, seconds.
     """
-    if backbone.similarity == "cosine":
-        vectors = unit(vectors)
+    cosine = backbone.similarity == "cosine"
+    rows = unit(vectors) if cosine else vectors
     first = np.flatnonzero(np.diff(np.asarray(segments), prepend=-1))
-    counts = np.diff(np.append(first, len(segments)))
-    sums = np.add.reduceat(vectors, first, axis=0)
-    means: FloatArray = (sums / counts[:, None]).astype(np.float32)
-    return SegmentVectors(
-        vectors=unit(means) if backbone.similarity == "cosine" else means,
-        start_s=np.minimum.reduceat(np.asarray(start_s, np.float64), first),
-        end_s=np.maximum.reduceat(np.asarray(end_s, np.float64), first),
+    edges = np.append(first, len(segments))
+    means = (np.add.reduceat(rows, first, axis=0) / np.diff(edges)[:, None]).astype(np.float32)
+    return VideoVectors(
+        rows=rows,
+        start_s=np.asarray(start_s, np.float64),
+        end_s=np.asarray(end_s, np.float64),
+        edges=edges,
+        means=unit(means) if cosine else means,
     )
 
 
-def from_embedded(backbone: Backbone, video: EmbeddedVideo) -> SegmentVectors | None:
-    """Segment vectors of a freshly embedded video; None where it has no such rows."""
+def from_embedded(backbone: Backbone, video: EmbeddedVideo) -> VideoVectors | None:
+    """Vectors of a freshly embedded video; None where it has no such rows."""
     numbers, rows = [], []
     for segment, embedding in zip(video.segments, video.embeddings, strict=True):
         found = embedding.rows.get(backbone.name)
@@ -96,8 +94,8 @@ def from_embedded(backbone: Backbone, video: EmbeddedVideo) -> SegmentVectors | 
 
 def from_stored(
     backbone: Backbone, rows: Sequence[StoredRow], vectors: FloatArray
-) -> dict[str, SegmentVectors]:
-    """Segment vectors by video id, from rows ordered by video and segment."""
+) -> dict[str, VideoVectors]:
+    """Vectors by video id, from rows ordered by video and segment."""
     videos = {}
     for video_id, first, last in _runs(rows):
         part = rows[first:last]
@@ -119,22 +117,51 @@ def _runs(rows: Sequence[StoredRow]) -> Iterable[tuple[str, int, int]]:
             first = i
 
 
-def compare(backbone: Backbone, query: SegmentVectors, video: SegmentVectors) -> Match:
-    """The likeness of two videos in one modality: that of their best pair of segments.
+def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> float:
+    """The likeness of two videos in one modality.
 
-    For cosine backbones it is the cosine of the two segments' mean vectors, in [-1, 1]; for
-    L2 backbones the negative mean squared difference, at most 0.
+    It is the mean, over the query's segments, of their similarity to the video's nearest
+    segment: a clip cut out of a long video is as much like it as the whole.
     """
-    if backbone.similarity == "cosine":
-        pairs = query.vectors @ video.vectors.T
-    else:
-        squares = (query.vectors**2).sum(1)[:, None] + (video.vectors**2).sum(1)
-        pairs = -np.maximum(squares - 2 * query.vectors @ video.vectors.T, 0) / backbone.dim
-    i, j = np.unravel_index(int(pairs.argmax()), pairs.shape)
-    return Match(
-        similarity=float(pairs[i, j]),
-        query_start_s=float(query.start_s[i]),
-        query_end_s=float(query.end_s[i]),
-        start_s=float(video.start_s[j]),
-        end_s=float(video.end_s[j]),
+    return float(_similarities(backbone, query.means, video.means).max(axis=1).mean())
+
+
+def align(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> Alignment:
+    """Where two videos are most alike.
+
+    The best pair of segments says roughly where. Then the query's segment is laid over the
+    video's, and the segments beside it, at every offset that brings two rows together; the
+    offset counts at which all rows together are most alike, so that one frame that looks
+    like many does not decide.
+    """
+    pairs = _similarities(backbone, query.means, video.means)
+    i, j = (int(n) for n in np.unravel_index(int(pairs.argmax()), pairs.shape))
+    ours = slice(int(query.edges[i]), int(query.edges[i + 1]))
+    last = min(j + 2, len(video.edges) - 1)
+    theirs = slice(int(video.edges[max(j - 1, 0)]), int(video.edges[last]))
+    rows = _similarities(backbone, query.rows[ours], video.rows[theirs])
+    start, end = video.start_s[theirs], video.end_s[theirs]
+    middle = (query.start_s[ours] + query.end_s[ours]) / 2
+    offsets = ((start + end) / 2 - middle[:, None]).reshape(-1)
+    moments = middle + offsets[:, None]
+    under = np.clip(np.searchsorted(start, moments, side="right") - 1, 0, None)
+    meets = (start[under] <= moments) & (moments <= end[under])
+    # Rows that meet nothing count as average, so that an overlap of one row wins no prize.
+    gain = np.where(meets, rows[np.arange(len(middle)), under] - rows.mean(), 0).sum(axis=1)
+    best = int(gain.argmax())
+    met = np.flatnonzero(meets[best])
+    return Alignment(
+        query_start_s=float(query.start_s[ours][met].min()),
+        query_end_s=float(query.end_s[ours][met].max()),
+        start_s=float(start[under[best, met]].min()),
+        end_s=float(end[under[best, met]].max()),
     )
+
+
+def _similarities(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray:
+    """All pairs, (len(a), len(b)): cosines, or negative mean squared differences for L2."""
+    products: FloatArray = a @ b.T
+    if backbone.similarity == "cosine":
+        return products
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)
+    return np.asarray(-np.maximum(squares - 2 * products, 0) / backbone.dim, np.float32)
