@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
 from .shards import CatalogEntry, Shards
+
+_COUNTS = TypeAdapter(dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,45 @@ def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> 
         path.unlink(missing_ok=True)
         return
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(expected_rows(catalog)))
-    os.replace(partial, path)
+    try:
+        partial.write_text(json.dumps(expected_rows(catalog)))
+        os.replace(partial, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
 
 
 def read_counts(home: Path) -> dict[str, dict[str, int]]:
-    """Expected rows by library and backbone, as last noted."""
+    """Expected rows by library and backbone, as last noted.
+
+    Raises:
+        StoreError: A note is damaged, and so is a shard.
+    """
     noted = {}
     for path in sorted((home / "counts").glob("*.json")):
-        noted[path.stem] = json.loads(path.read_text())
+        try:
+            noted[path.stem] = _COUNTS.validate_json(path.read_bytes())
+        except ValidationError:  # the shards know
+            noted[path.stem] = expected_rows(open_shards(home).catalog(path.stem))
     return noted
+
+
+def distrust(home: Path, library: str) -> None:
+    """Notes that Milvus may hold outdated rows of `library`, which no count would show."""
+    _distrust_path(home, library).touch()
+
+
+def distrusted(home: Path, library: str) -> bool:
+    """Whether `distrust` was noted since the library was last written anew."""
+    return _distrust_path(home, library).exists()
+
+
+def trust(home: Path, library: str) -> None:
+    """Takes back `distrust`."""
+    _distrust_path(home, library).unlink(missing_ok=True)
+
+
+def _distrust_path(home: Path, library: str) -> Path:
+    return _counts_path(home, library).with_suffix(".distrusted")
 
 
 def _counts_path(home: Path, library: str) -> Path:

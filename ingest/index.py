@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES, Backbone
-from .home import expected_rows, write_counts
+from .home import expected_rows, trust, write_counts
 from .progress import Progress
 from .shards import CatalogEntry, Shards
 from .store import Store, equals, is_in
@@ -47,7 +47,9 @@ def repair(store: Store, shards: Shards, library: str) -> list[Repair]:
     """
     catalog = shards.catalog(library)
     repairs = []
-    for name, expected in expected_rows(catalog).items():
+    # A backbone may have rows left of files that were since embedded without it.
+    totals = {b.name: 0 for b in store.backbones()} | expected_rows(catalog)
+    for name, expected in totals.items():
         backbone = BACKBONES[name]
         found = store.count(backbone, equals("library", library))
         if found == expected:
@@ -86,11 +88,12 @@ def reindex(
     written: dict[str, int] = {}
     for library in libraries:
         catalog = shards.catalog(library)
+        for backbone in store.backbones():
+            store.delete_library(backbone, library)
         for name, total in expected_rows(catalog).items():
             backbone = BACKBONES[name]
             stage = f"{library} {name}"
             progress.start(stage, total, "rows")
-            store.delete_library(backbone, library)
             entries = [e for e in catalog.values() if name in e.rows]
             for start in range(0, len(entries), _CHUNK):
                 part = entries[start : start + _CHUNK]
@@ -100,6 +103,7 @@ def reindex(
             store.flush(backbone)
             progress.finish(stage)
         write_counts(home, library, catalog)
+        trust(home, library)
     return written
 
 

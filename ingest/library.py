@@ -50,20 +50,20 @@ def find(home: Path, names: Sequence[str]) -> dict[str, list[str]]:
     """
     shards = open_shards(home)
     libraries = shards.libraries()
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}  # in order, each once
     for name in names:
         library = name.partition("/")[0]
         catalog = shards.catalog(library) if library in libraries else {}
         if name in libraries:
-            found[name] = list(catalog)
+            found[name] = dict.fromkeys(catalog)
         elif name in catalog:
-            found.setdefault(library, []).append(name)
+            found.setdefault(library, {})[name] = None
         else:
             raise LibraryError(
                 f"{name} is no library and no stored video; 'vidsim libraries' lists them "
                 "('--videos' the ids)."
             )
-    return found
+    return {library: list(video_ids) for library, video_ids in found.items()}
 
 
 def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:

@@ -15,8 +15,16 @@ from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import Video
 from .discover import describe, find_media, library_name
 from .embed import EmbedOptions, FailedVideo, embed_all
-from .home import Place, distrust, open_shards, stored_root, write_counts, writing
-from .index import remove, repair
+from .home import (
+    Place,
+    distrust,
+    distrusted,
+    open_shards,
+    stored_root,
+    write_counts,
+    writing,
+)
+from .index import reindex, remove, repair
 from .progress import Progress
 from .shards import CatalogEntry, Shards, add_entries
 from .store import Store, open_store
@@ -73,7 +81,11 @@ def ingest(
         _check_root(catalog, root, name)
         plan = _plan(files, root, name, catalog, options, progress, folder.is_dir())
         with open_store(place.home, place.uri, place.token) as store:
-            notes = [str(r) for r in repair(store, shards, name, place.home)]
+            if distrusted(place.home, name):
+                reindex(store, shards, [name], place.home, progress)
+                notes = [f"{name}: written to Milvus anew, which an earlier run could not finish."]
+            else:
+                notes = [str(r) for r in repair(store, shards, name)]
             removed = []
             if prune and plan.missing:
                 removed = plan.missing

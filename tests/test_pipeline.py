@@ -1,0 +1,613 @@
+"""Ingest: what is new or changed is embedded, nothing is lost or doubled, and it says so.
+
+Most tests put `networks` in the place of decoders and networks. `in_step` is the promise:
+Milvus holds exactly what the shards hold, and a second run finds nothing to do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from vidsim.ingest import pipeline
+from vidsim.ingest.embed import EmbedOptions, FailedVideo
+from vidsim.ingest.home import Place, open_shards, read_counts, writing
+from vidsim.ingest.library import reindex_all, remove_all
+from vidsim.ingest.progress import Silent
+from vidsim.ingest.shards import Shards
+from vidsim.ingest.store import Store, equals, open_store
+from vidsim.schemas.embedding import EmbeddedVideo, merge, unit
+from vidsim.schemas.errors import LibraryError, StoreError, WorkerError
+from vidsim.schemas.modality import Modality, choose_backbones
+from vidsim.schemas.results import IngestReport
+from vidsim.schemas.video import Video, row_id
+
+from .conftest import embedded
+
+ROOT = Path(__file__).resolve().parents[1]
+QUIET = Silent()
+
+
+def ingest(folder: Path, place: Place, *modalities: str, **more) -> IngestReport:
+    """Ingests by colour, unless other modalities are named."""
+    wanted = [Modality(m) for m in modalities or ("color",)]
+    options = EmbedOptions(
+        choose_backbones(wanted), more.pop("segment_seconds", 10.0), device="cpu", workers=1
+    )
+    return pipeline.ingest(folder, place, options, QUIET, **more)
+
+
+def pretended(video: Video, backbones: Collection[str], segment_seconds: float) -> EmbeddedVideo:
+    """What the stand-in for the networks gives: it follows from content and backbone alone."""
+    parts = [
+        embedded(
+            video.video_id,
+            backbones=(name,),
+            segments=round(20 / segment_seconds),
+            seed=zlib.crc32(f"{video.fingerprint} {name}".encode()),
+            silent="silent" in video.path,
+        )
+        for name in sorted(backbones)
+    ]
+    return replace(reduce(merge, parts), video=video, segment_seconds=segment_seconds)
+
+
+def pretend(
+    videos: Sequence[Video], options: EmbedOptions, progress: object
+) -> Iterator[EmbeddedVideo | FailedVideo]:
+    """Stands in for `embed_all`; files hold text instead of media."""
+    for video in videos:
+        if Path(video.path).read_text() == "damaged":
+            yield FailedVideo(video, "It is damaged.")
+        else:
+            names = [b.name for b in options.backbones.values()]
+            yield pretended(video, names, options.segment_seconds)
+
+
+@pytest.fixture
+def networks(monkeypatch) -> list[str]:
+    """Stands in for decoders and networks, and tells which videos they were given."""
+    given: list[str] = []
+
+    def embed_all(videos, options, progress):
+        for video in videos:
+            given.append(video.video_id)
+            yield from pretend([video], options, progress)
+
+    monkeypatch.setattr(pipeline, "embed_all", embed_all)
+    return given
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return write_files(tmp_path / "lib", {"a.mp4": "a", "snow/b.mp4": "b", "snow/c.mp4": "c"})
+
+
+def write_files(folder: Path, texts: dict[str, str]) -> Path:
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def shard_rows(place: Place, library: str) -> dict[str, dict[str, tuple]]:
+    """Everything the shards hold: by backbone and row id, what Milvus should hold."""
+    shards = open_shards(place.home)
+    found: dict[str, dict[str, tuple]] = {}
+    for video in shards.read(library, list(shards.catalog(library).values())):
+        for name in video.backbones:
+            rows = found.setdefault(name, {})
+            for segment, embedding in zip(video.segments, video.embeddings, strict=True):
+                if name not in embedding.rows:
+                    continue
+                for i, vector in enumerate(unit(embedding.rows[name].vectors)):
+                    key = row_id(video.video.video_id, segment.index, i)
+                    assert key not in rows
+                    rows[key] = (video.video.fingerprint, video.video.path, vector)
+    return found
+
+
+def in_step(place: Place, library: str = "lib") -> dict[str, int]:
+    """Asserts that Milvus holds what the shards hold; gives the number of rows by backbone."""
+    wanted = shard_rows(place, library)
+    with open_store(place.home) as store:
+        assert {b.name for b in store.backbones()} >= set(wanted)
+        for backbone in store.backbones():
+            rows, vectors = store.fetch(backbone, equals("library", library))
+            expected = wanted.get(backbone.name, {})
+            assert sorted(r.id for r in rows) == sorted(expected)
+            for row, vector in zip(rows, vectors, strict=True):
+                fingerprint, path, expected_vector = expected[row.id]
+                assert (row.fingerprint, row.path) == (fingerprint, path)
+                assert np.allclose(vector, expected_vector, atol=1e-6), row.id
+    counts = {name: len(rows) for name, rows in wanted.items()}
+    assert read_counts(place.home).get(library, {}) == counts
+    return counts
+
+
+# --- with the real decoders and networks ---
+
+
+def test_clips_become_shards_and_rows(place, make_clip, tmp_path, monkeypatch):
+    (tmp_path / "clips" / "snow day").mkdir(parents=True)
+    make_clip("clips/a.mkv", times=[0, 0.2, 0.4])
+    make_clip("clips/snow day/é 名.mkv", times=[0, 0.5, 1.0])
+    (tmp_path / "clips" / "damaged.mp4").write_bytes(b"not a video" * 100)
+    (tmp_path / "clips" / "empty.mp4").touch()
+    (tmp_path / "clips" / "notes.txt").write_text("no media")
+    report = ingest(tmp_path / "clips", place)
+    assert (report.library, report.videos, report.segments) == ("clips", 2, 2)
+    assert (report.embedded, report.unchanged, report.rows) == (2, 0, {"color": 2})
+    assert [Path(f.path).name for f in report.failed] == ["damaged.mp4", "empty.mp4"]
+    assert all(f.reason.endswith(".") and "\n" not in f.reason for f in report.failed)
+    assert in_step(place, "clips") == {"labhist": 2}
+    labels = {i: e.video.label for i, e in open_shards(place.home).catalog("clips").items()}
+    assert labels == {"clips/a.mkv": "", "clips/snow day/é 名.mkv": "snow day"}
+
+    seen = []
+    monkeypatch.setattr(pipeline, "embed_all", lambda videos, *_: iter(seen.extend(videos) or ()))
+    again = ingest(tmp_path / "clips", place)
+    assert [v.video_id for v in seen] == ["clips/damaged.mp4"]
+    assert (again.videos, again.unchanged, again.rows) == (2, 2, {"color": 2})
+
+
+def test_all_four_modalities_go_the_whole_way(place, shared_data, make_clip, tmp_path):
+    made = shared_data / "robustness" / "derived"
+    (tmp_path / "clips").mkdir()
+    for name in ("short_0p4s_with_audio.mp4", "silent_audio.mp4", "audio_only.mp4"):
+        shutil.copy(made / name, tmp_path / "clips" / name)
+    make_clip("clips/no_track.mkv", times=[0, 0.5, 1.0])
+    report = ingest(tmp_path / "clips", place, *Modality)
+    assert (report.videos, report.embedded, report.failed) == (4, 4, [])
+    assert report.no_audio == 2
+    rows = {i.split("/")[1]: e.rows for i, e in open_shards(place.home).catalog("clips").items()}
+    for name in ("short_0p4s_with_audio.mp4", "silent_audio.mp4", "no_track.mkv"):
+        assert (rows[name]["labhist"], rows[name]["efficientnet_lite0"], rows[name]["i3d"]) == (
+            1,
+            8,
+            1,
+        )
+    assert rows["silent_audio.mp4"]["yamnet"] == rows["no_track.mkv"]["yamnet"] == 0
+    assert rows["short_0p4s_with_audio.mp4"]["yamnet"] > 0
+    assert rows["audio_only.mp4"]["yamnet"] > 0
+    assert rows["audio_only.mp4"]["i3d"] == 0
+    assert in_step(place, "clips")["efficientnet_lite0"] == report.rows["frame"] == 24
+
+
+# --- what is new, changed, moved, gone ---
+
+
+def test_a_second_run_embeds_nothing(place, folder, networks):
+    first = ingest(folder, place)
+    assert (first.embedded, sorted(networks)) == (
+        3,
+        ["lib/a.mp4", "lib/snow/b.mp4", "lib/snow/c.mp4"],
+    )
+    networks.clear()
+    files = {p: p.stat().st_mtime_ns for p in open_shards(place.home).files("lib")}
+    second = ingest(folder, place)
+    assert (second.embedded, second.unchanged, second.notes, networks) == (0, 3, [], [])
+    assert {p: p.stat().st_mtime_ns for p in open_shards(place.home).files("lib")} == files
+    assert second.rows == first.rows
+    assert in_step(place) == {"labhist": 6}
+
+
+def test_an_edited_file_is_embedded_anew_and_its_old_rows_go(place, folder, networks):
+    ingest(folder, place, "color", "frame")
+    networks.clear()
+    (folder / "a.mp4").write_text("another")
+    report = ingest(folder, place)
+    assert (networks, report.embedded, report.unchanged) == (["lib/a.mp4"], 1, 2)
+    # What was computed from the old content, by modalities not asked for now, is gone too.
+    assert in_step(place) == {"labhist": 6, "efficientnet_lite0": 32}
+
+
+def test_a_file_that_was_only_touched_is_not_embedded(place, folder, networks):
+    ingest(folder, place)
+    networks.clear()
+    os.utime(folder / "a.mp4", (1, 1))
+    report = ingest(folder, place)
+    assert (networks, report.embedded, report.unchanged) == ([], 0, 3)
+
+
+def test_a_new_file_joins(place, folder, networks):
+    ingest(folder, place)
+    networks.clear()
+    write_files(folder, {"new/d.mp4": "d"})
+    report = ingest(folder, place)
+    assert (networks, report.embedded, report.videos) == (["lib/new/d.mp4"], 1, 4)
+    assert in_step(place) == {"labhist": 8}
+
+
+def test_one_file_of_a_folder_can_be_ingested_alone(place, folder, networks):
+    ingest(folder, place)
+    write_files(folder, {"d.mp4": "d"})
+    report = ingest(folder / "d.mp4", place)
+    assert (report.library, report.embedded, report.videos, report.missing) == ("lib", 1, 4, [])
+    in_step(place)
+
+
+def test_a_moved_folder_keeps_its_embeddings(place, folder, networks, tmp_path):
+    ingest(folder, place, "color")
+    ingest(folder, place, "frame")
+    networks.clear()
+    (tmp_path / "elsewhere").mkdir()
+    folder.rename(tmp_path / "elsewhere" / "lib")
+    report = ingest(tmp_path / "elsewhere" / "lib", place, "color", "frame")
+    assert (networks, report.embedded, report.unchanged) == ([], 0, 3)
+    entry = open_shards(place.home).catalog("lib")["lib/snow/b.mp4"]
+    assert entry.video.path == str(tmp_path / "elsewhere/lib/snow/b.mp4")
+    assert in_step(place) == {"labhist": 6, "efficientnet_lite0": 48}
+
+
+def test_a_moved_folder_keeps_what_it_had_when_a_modality_joins(place, folder, networks, tmp_path):
+    ingest(folder, place, "color")
+    folder.rename(tmp_path / "was")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "was").rename(tmp_path / "new" / "lib")
+    report = ingest(tmp_path / "new" / "lib", place, "motion")
+    assert (report.embedded, report.unchanged) == (3, 0)
+    assert in_step(place) == {"labhist": 6, "i3d": 6}
+
+
+def test_a_deleted_file_is_reported_and_goes_with_prune_only(place, folder, networks):
+    ingest(folder, place)
+    (folder / "a.mp4").unlink()
+    report = ingest(folder, place)
+    assert (report.missing, report.removed, report.videos) == (["lib/a.mp4"], 0, 3)
+    assert in_step(place) == {"labhist": 6}
+    report = ingest(folder, place, prune=True)
+    assert (report.missing, report.removed, report.videos) == ([], 1, 2)
+    assert in_step(place) == {"labhist": 4}
+
+
+def test_pruning_leaves_other_libraries_alone(place, folder, networks, tmp_path):
+    other = write_files(tmp_path / "other", {"a.mp4": "a"})
+    ingest(folder, place)
+    ingest(other, place)
+    (folder / "a.mp4").unlink()
+    ingest(folder, place, prune=True)
+    assert in_step(place, "other") == {"labhist": 2}
+    assert in_step(place) == {"labhist": 4}
+
+
+def test_a_modality_added_later_joins_the_same_videos(place, folder, networks):
+    ingest(folder, place, "color")
+    networks.clear()
+    report = ingest(folder, place, "color", "motion")
+    assert (len(networks), report.videos, report.segments) == (3, 3, 6)
+    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    networks.clear()
+    for modality in ("color", "motion"):
+        assert ingest(folder, place, modality).unchanged == 3
+    assert networks == []
+
+
+def test_another_segment_length_cuts_anew(place, folder, networks):
+    ingest(folder, place)
+    networks.clear()
+    report = ingest(folder, place, segment_seconds=5.0)
+    assert (len(networks), report.videos, report.segments) == (3, 3, 12)
+    assert in_step(place) == {"labhist": 12}
+
+
+def test_silence_is_counted_and_not_asked_for_again(place, networks, tmp_path):
+    folder = write_files(tmp_path / "lib", {"silent.mp4": "s", "loud.mp4": "l"})
+    report = ingest(folder, place, "color", "audio")
+    assert (report.rows, report.no_audio) == ({"color": 4, "audio": 20}, 1)
+    networks.clear()
+    assert ingest(folder, place, "audio").no_audio == 1
+    assert networks == []
+    in_step(place)
+
+
+def test_names_that_need_quoting_are_ingested_edited_and_removed(place, networks, tmp_path):
+    names = ['say "hi".mp4', "it's.mp4", "back\\slash.mp4", "two\nlines\r\t.mp4", "esc\x1b[1m.mp4"]
+    library = 'my "videos" — 名'
+    folder = write_files(tmp_path / library, {f"{n}/{n}": n for n in names})
+    assert ingest(folder, place).embedded == len(names)
+    write_files(folder, {f"{n}/{n}": f"{n} edited" for n in names})
+    report = ingest(folder, place)
+    assert (report.embedded, report.notes) == (len(names), [])
+    assert in_step(place, library) == {"labhist": 2 * len(names)}
+    (folder / names[-1] / names[-1]).unlink()
+    assert ingest(folder, place, prune=True).removed == 1
+    assert in_step(place, library) == {"labhist": 2 * len(names) - 2}
+    remove_all(place, {library: list(open_shards(place.home).catalog(library))})
+    assert in_step(place, library) == {}
+
+
+def test_a_damaged_file_costs_only_itself(place, networks, tmp_path):
+    folder = write_files(tmp_path / "lib", {"a.mp4": "a", "b.mp4": "damaged", "c.mp4": "c"})
+    (folder / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    report = ingest(folder, place)
+    reasons = {Path(f.path).name: f.reason for f in report.failed}
+    assert reasons == {
+        "b.mp4": "It is damaged.",
+        "gone.mp4": "It cannot be read: No such file or directory.",
+    }
+    assert (report.embedded, report.videos) == (2, 2)
+    in_step(place)
+
+
+def test_a_file_that_is_damaged_later_keeps_its_old_rows(place, folder, networks):
+    ingest(folder, place)
+    (folder / "a.mp4").write_text("damaged")
+    report = ingest(folder, place)
+    assert ([Path(f.path).name for f in report.failed], report.embedded) == (["a.mp4"], 0)
+    assert (report.videos, report.missing) == (3, [])
+    assert in_step(place) == {"labhist": 6}
+
+
+def test_a_library_made_from_another_folder_is_refused(place, folder, networks, tmp_path):
+    ingest(folder, place)
+    other = write_files(tmp_path / "other" / "lib", {"x.mp4": "x"})
+    with pytest.raises(LibraryError, match=f"The library lib was made from {folder}; name this"):
+        ingest(other, place)
+    assert ingest(other, place, library="lib 2").videos == 1
+    assert in_step(place, "lib 2") == {"labhist": 2}
+    assert in_step(place) == {"labhist": 6}
+
+
+def test_a_link_to_the_folder_is_the_same_folder(place, folder, networks, tmp_path):
+    ingest(folder, place)
+    (tmp_path / "link").symlink_to(folder)
+    assert ingest(tmp_path / "link", place, library="lib").videos == 3
+
+
+# --- what breaks on the way ---
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """A shard is written after every video (of two segments)."""
+    monkeypatch.setattr(pipeline, "_FLUSH_SEGMENTS", 2)
+
+
+@pytest.mark.parametrize("operation", ["upsert", "delete", "flush"])
+def test_a_failing_milvus_loses_nothing(
+    place, folder, networks, small_shards, monkeypatch, operation
+):
+    ingest(folder, place, "color", "frame")
+    write_files(folder, {"a.mp4": "edited", "snow/b.mp4": "edited too"})
+
+    def fail(*_):
+        raise StoreError("Milvus is away.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, operation, fail)
+        report = ingest(folder, place, "color", "frame")
+    assert (report.embedded, report.videos) == (2, 3)
+    (note,) = report.notes
+    assert note.startswith(
+        "Milvus is away. The embeddings are safe in the shards; 'vidsim reindex'"
+    )
+    rows = shard_rows(place, "lib")
+    assert {name: len(found) for name, found in rows.items()} == {
+        "labhist": 6,
+        "efficientnet_lite0": 48,
+    }
+    networks.clear()
+    (note,) = ingest(folder, place, "color", "frame").notes
+    assert note == "lib: written to Milvus anew, which an earlier run could not finish."
+    assert networks == []
+    in_step(place)
+    assert ingest(folder, place, "color", "frame").notes == []
+
+
+def test_reindex_mends_what_a_failing_milvus_left(place, folder, networks, monkeypatch):
+    ingest(folder, place)
+    (folder / "a.mp4").write_text("edited")
+
+    def fail(*_):
+        raise StoreError("Milvus is away.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "delete", fail)
+        ingest(folder, place)
+    assert reindex_all(place, [], QUIET) == {"labhist": 6}
+    in_step(place)
+    assert ingest(folder, place).notes == []
+
+
+def test_a_worker_that_dies_costs_only_what_was_not_finished(place, folder, networks, monkeypatch):
+    def embed_all(videos, options, progress):
+        yield from pretend(videos[:2], options, progress)
+        raise WorkerError("The audio process died.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pipeline, "embed_all", embed_all)
+        with pytest.raises(WorkerError, match="audio process died"):
+            ingest(folder, place)
+    assert in_step(place) == {"labhist": 4}
+    ingest(folder, place)
+    assert networks == ["lib/snow/c.mp4"]
+    assert in_step(place) == {"labhist": 6}
+
+
+def killed_ingest(folder: str, home: str, moment: str) -> None:
+    """Ingests in a process of its own, which dies without a word at `moment`."""
+    pipeline.embed_all = pretend
+    pipeline._FLUSH_SEGMENTS = 4
+    upsert, write, drop = Store.upsert, Shards.write, Shards.drop
+
+    def die(*_):
+        os._exit(9)
+
+    def upsert_half(self, backbone, videos):
+        upsert(self, backbone, list(videos)[:1])
+        os._exit(9)
+
+    def write_and_die(self, library, videos):
+        write(self, library, videos)
+        os._exit(9)
+
+    def drop_and_die(self, library, keep):
+        drop(self, library, keep)
+        os._exit(9)
+
+    target, name, action = {
+        "before the shard": (Shards, "write", die),
+        "after the shard": (Shards, "write", write_and_die),
+        "after dropping what is outdated": (Shards, "drop", drop_and_die),
+        "before the rows": (Store, "upsert", die),
+        "amid the rows": (Store, "upsert", upsert_half),
+        "before the note": (pipeline, "write_counts", die),
+        "before the end": (Store, "flush", die),
+    }[moment]
+    setattr(target, name, action)
+    ingest(Path(folder), Place(Path(home)), "color", "motion")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before the shard",
+        "after the shard",
+        "after dropping what is outdated",
+        "before the rows",
+        "amid the rows",
+        "before the note",
+        "before the end",
+    ],
+)
+def test_the_run_after_a_kill_goes_on_from_there(place, folder, networks, moment):
+    ingest(folder, place, "color", "motion")
+    write_files(folder, {"a.mp4": "edited", "d.mp4": "d", "e.mp4": "e", "f.mp4": "f"})
+    code = f"from tests.test_pipeline import killed_ingest as k; k({str(folder)!r}, "
+    code += f"{str(place.home)!r}, {moment!r})"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
+    networks.clear()
+    report = ingest(folder, place, "color", "motion")
+    assert (report.videos, report.failed) == (6, [])
+    assert len(networks) == {"before the shard": 4, "before the end": 0}.get(moment, 2)
+    assert in_step(place) == {"labhist": 12, "i3d": 12}
+    networks.clear()
+    assert ingest(folder, place, "color", "motion").notes == []
+    assert networks == []
+
+
+def test_a_first_run_killed_before_its_end_is_completed(place, folder, networks):
+    code = f"from tests.test_pipeline import killed_ingest as k; k({str(folder)!r}, "
+    code += f"{str(place.home)!r}, 'before the note')"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
+    ingest(folder, place, "color", "motion")
+    assert networks == ["lib/snow/c.mp4"]
+    assert in_step(place) == {"labhist": 6, "i3d": 6}
+
+
+def test_a_second_ingest_at_once_is_refused(place, folder, networks):
+    with (
+        writing(place.home),
+        pytest.raises(StoreError, match="Another vidsim process is writing to .*; wait for it"),
+    ):
+        ingest(folder, place)
+    assert networks == []
+    assert ingest(folder, place).videos == 3
+
+
+def test_a_deleted_index_is_built_anew(place, folder, networks):
+    ingest(folder, place, "color", "frame")
+    networks.clear()
+    shutil.rmtree(place.home / "milvus.db")
+    report = ingest(folder, place, "color", "frame")
+    assert report.notes == [
+        "lib: Milvus held 0 of 6 rows of labhist; repaired from the shards.",
+        "lib: Milvus held 0 of 48 rows of efficientnet_lite0; repaired from the shards.",
+    ]
+    in_step(place)
+    shutil.rmtree(place.home / "milvus.db")
+    assert reindex_all(place, ["lib"], QUIET) == {"labhist": 6, "efficientnet_lite0": 48}
+    in_step(place)
+    assert networks == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"labhist": "many"}', "\xff"])
+def test_a_damaged_note_of_counts_is_written_anew(place, folder, networks, text):
+    ingest(folder, place)
+    (place.home / "counts" / "lib.json").write_text(text, "latin-1")
+    assert read_counts(place.home) == {"lib": {"labhist": 6}}
+    ingest(folder, place)
+    assert in_step(place) == {"labhist": 6}
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from("abc"), st.sampled_from(["x", "y", "damaged"])),
+    st.tuples(st.just("delete"), st.sampled_from("abc"), st.none()),
+    st.tuples(st.just("move"), st.sampled_from("12"), st.none()),
+    st.tuples(
+        st.just("ingest"),
+        st.sampled_from([("color",), ("motion",), ("color", "motion")]),
+        st.sampled_from([(10.0, False), (10.0, True), (5.0, False)]),
+    ),
+    st.tuples(st.just("fail"), st.sampled_from(["upsert", "delete", "flush"]), st.none()),
+    st.tuples(st.just("lose"), st.none(), st.none()),
+)
+
+
+@given(st.lists(STEPS, min_size=4, max_size=14))
+@hypothesis_settings(
+    max_examples=25,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whatever_happens_in_between_a_last_run_makes_it_right(tmp_path_factory, steps):
+    base = tmp_path_factory.mktemp("steps")
+    place, folder = Place(base / "home"), base / "0" / "lib"
+    write_files(folder, {"a.mp4": "x", "b.mp4": "x", "keep.mp4": "keep"})
+
+    def fail(*_):
+        raise StoreError("Milvus is away.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "embed_all", pretend)
+        patch.setattr(pipeline, "_FLUSH_SEGMENTS", 4)
+        for step, what, how in steps:
+            if step == "write":
+                write_files(folder, {f"{what}.mp4": how})
+            elif step == "delete":
+                (folder / f"{what}.mp4").unlink(missing_ok=True)
+            elif step == "move":
+                (base / what).mkdir(exist_ok=True)
+                folder = folder.rename(base / what / "lib")
+            elif step == "ingest":
+                ingest(folder, place, *what, segment_seconds=how[0], prune=how[1])
+            elif step == "lose":
+                shutil.rmtree(place.home / "milvus.db", ignore_errors=True)
+            else:
+                with pytest.MonkeyPatch.context() as broken:
+                    broken.setattr(Store, what, fail)
+                    with suppress(StoreError):  # the repair at its start needs Milvus
+                        ingest(folder, place)
+        ingest(folder, place, prune=True)
+        in_step(place)
+        catalog = open_shards(place.home).catalog("lib")
+        files = {f"lib/{p.name}": p.read_text() for p in folder.iterdir()}
+        assert set(catalog) <= set(files)
+        assert {i for i, text in files.items() if text != "damaged"} <= set(catalog)
+        shards = open_shards(place.home)
+        for stored in shards.read("lib", list(catalog.values())):
+            if files[stored.video.video_id] != "damaged":
+                assert stored.video.path == str(folder / stored.video.video_id.split("/")[1])
+                wanted = pretended(stored.video, stored.backbones, stored.segment_seconds)
+                assert np.array_equal(
+                    stored.embeddings[-1].rows[min(stored.backbones)].vectors,
+                    wanted.embeddings[-1].rows[min(stored.backbones)].vectors,
+                )
+        assert ingest(folder, place).notes == []
+    shutil.rmtree(base)
