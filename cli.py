@@ -156,6 +156,7 @@ def ingest(
     """Read a folder of videos: embed what is new or changed, and store it."""
     from .ingest.embed import EmbedOptions
     from .ingest.pipeline import ingest as run
+    from .ingest.progress import Bars
     from .schemas.modality import choose_backbones, parse_modalities
     from .schemas.settings import settings
     from .search.background import refresh
@@ -167,7 +168,7 @@ def ingest(
         device=_device(device or chosen.device),
         workers=workers or chosen.workers,
     )
-    with _Bars() as bars:
+    with Bars() as bars:
         report = run(folder, _place(), options, bars, library=library, prune=prune)
         refresh(_place().home, report.library)
     if json:
@@ -208,6 +209,7 @@ def query(
     json: Json = False,
 ) -> None:
     """Rank stored videos by their likeness to a clip, and say why."""
+    from .ingest.progress import Bars
     from .schemas.modality import parse_modalities
     from .schemas.settings import settings
     from .search.query import QueryOptions
@@ -228,7 +230,7 @@ def query(
         device=_device(device or chosen.device),
         segment_seconds=segment_seconds or chosen.segment_seconds,
     )
-    with _Bars() as bars:
+    with Bars() as bars:
         result = run(clip, _place(), options, bars)
     if json:
         print(result.model_dump_json(indent=2))
@@ -288,8 +290,9 @@ def reindex(
 ) -> None:
     """Build the Milvus collections anew from the shards; no video is read."""
     from .ingest.library import reindex_all
+    from .ingest.progress import Bars
 
-    with _Bars() as bars:
+    with Bars() as bars:
         written = reindex_all(_place(), libraries or [], bars)
     _say("Written: " + (", ".join(f"{n} rows of {b}" for b, n in written.items()) or "nothing"))
 
@@ -303,8 +306,9 @@ def export(
 ) -> None:
     """Write one HDF5 file a backbone, with vectors, ids, labels and times."""
     from .ingest.export import export as run
+    from .ingest.progress import Bars
 
-    with _Bars() as bars:
+    with Bars() as bars:
         files = run(_place().home, folder, library or [], bars)
     for path in files:
         print(path)
@@ -347,9 +351,10 @@ def models_pull(
 ) -> None:
     """Get weights, check them, and keep them for offline use."""
     from .ingest.embed import pull
+    from .ingest.progress import Bars
 
     chosen = _backbones(names)
-    with _Bars() as bars:
+    with Bars() as bars:
         pull(chosen, bars)
     _say("Here: " + ", ".join(b.name for b in chosen))
 
@@ -365,9 +370,10 @@ def models_path(name: Annotated[str, typer.Argument(help="A backbone.")]) -> Non
 @app.command()
 def demo(json: Json = False) -> None:
     """Run the whole job on a small library of real and generated clips."""
+    from .ingest.progress import Bars
     from .search.demo import run
 
-    with _Bars() as bars:
+    with Bars() as bars:
         shown = run(_place(), bars)
     if json:
         print(shown.result.model_dump_json(indent=2))
@@ -515,50 +521,3 @@ def _print_library(item: LibrarySummary) -> None:
     )
     _show("    rows: " + ", ".join(f"{name} {count:,}" for name, count in item.rows.items()))
     _show(f"    from {item.root}")
-
-
-class _Bars:
-    """Progress bars on stderr, one line a stage; nothing where stderr is no terminal."""
-
-    def __init__(self) -> None:
-        from rich import progress
-        from rich.console import Console
-
-        self._tasks: dict[str, Any] = {}
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description:<28}"),
-            progress.BarColumn(),
-            progress.TextColumn("{task.fields[amount]}"),
-            progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not os.isatty(2),
-        )
-
-    def start(self, stage: str, total: float | None, unit: str) -> None:
-        """Begins a line."""
-        self._progress.start()
-        self._tasks[stage] = self._progress.add_task(stage, total=total, amount="", unit=unit)
-
-    def advance(self, stage: str, amount: float) -> None:
-        """Moves a line on."""
-        task = self._tasks[stage]
-        self._progress.advance(task, amount)
-        state = self._progress.tasks[self._progress.task_ids.index(task)]
-        scale, unit = (1e-6, "MB") if state.fields["unit"] == "bytes" else (1, state.fields["unit"])
-        total = "?" if state.total is None else f"{state.total * scale:.0f}"
-        rate = state.completed / state.elapsed if state.elapsed else 0
-        text = f"{state.completed * scale:.0f}/{total} {unit}, {rate * scale:.1f}/s"
-        self._progress.update(task, amount=text)
-
-    def finish(self, stage: str) -> None:
-        """Ends a line."""
-        self._progress.stop_task(self._tasks[stage])
-
-    def __enter__(self) -> _Bars:
-        """Shows nothing before there is something to show."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves them as they are."""
-        self._progress.stop()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Progress(Protocol):
@@ -51,3 +52,51 @@ def shown(progress: Progress, stage: str) -> Iterator[Callable[[int, int | None]
     yield advance
     if before:
         progress.finish(stage)
+
+
+class Bars:
+    """Progress bars on stderr, one line a stage; nothing where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        """Prepares the display; nothing is drawn before the first stage."""
+        from rich import progress
+        from rich.console import Console
+
+        self._tasks: dict[str, Any] = {}
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description:<28}"),
+            progress.BarColumn(),
+            progress.TextColumn("{task.fields[amount]}"),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not os.isatty(2),
+        )
+
+    def start(self, stage: str, total: float | None, unit: str) -> None:
+        """Begins a line."""
+        self._progress.start()
+        self._tasks[stage] = self._progress.add_task(stage, total=total, amount="", unit=unit)
+
+    def advance(self, stage: str, amount: float) -> None:
+        """Moves a line on."""
+        task = self._tasks[stage]
+        self._progress.advance(task, amount)
+        state = self._progress.tasks[self._progress.task_ids.index(task)]
+        scale, unit = (1e-6, "MB") if state.fields["unit"] == "bytes" else (1, state.fields["unit"])
+        total = "?" if state.total is None else f"{state.total * scale:.0f}"
+        rate = state.completed / state.elapsed if state.elapsed else 0
+        text = f"{state.completed * scale:.0f}/{total} {unit}, {rate * scale:.1f}/s"
+        self._progress.update(task, amount=text)
+
+    def finish(self, stage: str) -> None:
+        """Ends a line."""
+        self._progress.stop_task(self._tasks[stage])
+
+    def __enter__(self) -> Bars:
+        """Shows nothing before there is something to show."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves them as they are."""
+        self._progress.stop()
