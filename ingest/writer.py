@@ -1,0 +1,109 @@
+"""Writes embedded videos: first a shard, which is the truth, then Milvus, which is the index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..schemas.embedding import EmbeddedVideo
+from ..schemas.errors import StoreError
+from ..schemas.modality import BACKBONES
+from .home import distrust, write_counts
+from .shards import CatalogEntry, Shards, add_entries
+from .store import Store
+
+_FLUSH_SEGMENTS = 128
+_FLUSH_SECONDS = 20.0
+"""A shard is written when this many segments or seconds have gathered, whichever is first:
+what a power cut can cost."""
+
+
+class Writer:
+    """Gathers embedded videos and writes them, first to a shard and then to Milvus."""
+
+    def __init__(
+        self,
+        store: Store,
+        shards: Shards,
+        library: str,
+        home: Path,
+        catalog: dict[str, CatalogEntry],
+    ) -> None:
+        """Writes to `library` under `home`; `catalog`, what it holds, is kept up to date."""
+        self.library = library
+        self.catalog = catalog
+        self.notes: list[str] = []
+        self._store = store
+        self._shards = shards
+        self._home = home
+        self._pending: list[EmbeddedVideo] = []
+        self._since = time.monotonic()
+        self._touched: set[str] = set()
+        self._indexing = True
+
+    def add(self, video: EmbeddedVideo) -> None:
+        """Takes a finished video; writes once enough have gathered."""
+        self._pending.append(video)
+        segments = sum(len(v.segments) for v in self._pending)
+        if segments >= _FLUSH_SEGMENTS or time.monotonic() - self._since > _FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has gathered. A failing Milvus costs nothing: the shard has it all."""
+        videos, self._pending = self._pending, []
+        self._since = time.monotonic()
+        if not videos:
+            return
+        stale = {}
+        for v in videos:
+            old = self.catalog.get(v.video.video_id)
+            if old and old.version != (v.video.fingerprint, v.segment_seconds, v.video.path):
+                stale[v.video.video_id] = old
+        self._index(lambda: self._delete_rows(stale))
+        path = self._shards.write(self.library, videos)
+        if stale:
+            self._shards.drop(
+                self.library,
+                {
+                    v.video.video_id: (v.video.fingerprint, v.segment_seconds, v.video.path)
+                    for v in videos
+                    if v.video.video_id in stale
+                },
+            )
+        add_entries(self.catalog, path)
+        self._index(lambda: self._upsert(videos))
+        write_counts(self._home, self.library, self.catalog)
+
+    def finish(self) -> None:
+        """Seals the collections that were written to."""
+        self.flush()
+        self._index(self._flush_collections)
+        write_counts(self._home, self.library, self.catalog)  # a killed run may have not
+
+    def _flush_collections(self) -> None:
+        for name in sorted(self._touched):
+            self._store.flush(BACKBONES[name])
+
+    def _delete_rows(self, stale: dict[str, CatalogEntry]) -> None:
+        for name in sorted({n for entry in stale.values() for n in entry.rows}):
+            self._store.delete(BACKBONES[name], list(stale))
+
+    def _upsert(self, videos: Sequence[EmbeddedVideo]) -> None:
+        for name in sorted({n for v in videos for n in v.backbones}):
+            self._store.upsert(BACKBONES[name], videos)
+            self._touched.add(name)
+
+    def _index(self, action: Callable[[], object]) -> None:
+        """Runs `action` on Milvus; after a failure goes on with shards alone."""
+        if not self._indexing:
+            return
+        try:
+            action()
+        except StoreError as error:
+            self._indexing = False
+            distrust(self._home, self.library)
+            self.notes.append(
+                f"{error} The embeddings are safe in the shards; "
+                "'vidsim reindex' writes the rest to Milvus."
+            )
