@@ -136,8 +136,8 @@ def load_vggish(directory: Path, postprocess: bool) -> Vggish:
     Raises:
         WeightsError: A file cannot be read, or an array is missing or misshapen.
     """
-    weights = _read_checkpoint(directory / CHECKPOINT)
-    return Vggish(weights, _read_pca(directory / PCA_PARAMETERS) if postprocess else None)
+    pca = _read_pca(directory / PCA_PARAMETERS) if postprocess else None
+    return Vggish(_read_checkpoint(directory / CHECKPOINT), pca)
 
 
 def _read_checkpoint(path: Path) -> dict[str, FloatArray]:
