@@ -164,20 +164,13 @@ def ingest(
     from .ingest.embed import EmbedOptions
     from .ingest.pipeline import ingest as run
     from .ingest.progress import Bars
-    from .ingest.registry import register_timm
-    from .schemas.modality import (
-        DEFAULT_PRESET,
-        TIMM_SCHEME,
-        choose_backbones,
-        parse_modalities,
-    )
+    from .ingest.registry import register_overrides
+    from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
     from .schemas.settings import settings
     from .search.background import refresh
 
     chosen = settings()
-    for override in model or ():
-        if (name := override.partition("=")[2]).startswith(TIMM_SCHEME):
-            register_timm(chosen.home, name)
+    register_overrides(chosen.home, model or ())
     options = EmbedOptions(
         backbones=choose_backbones(
             parse_modalities(modalities), model or (), preset or DEFAULT_PRESET
@@ -468,9 +461,8 @@ def _backbones(names: Iterable[str] | None) -> list[Any]:
             chosen.append(BACKBONES[name])
         else:
             raise ModelError(f"No backbone is called {name!r}; choose from {', '.join(BACKBONES)}.")
-    return chosen or [
-        BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values() if BACKBONES[n].weights
-    ]
+    default = [BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values()]
+    return chosen or [b for b in default if b.weights]
 
 
 def _to_json(value: object) -> str:

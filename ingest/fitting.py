@@ -50,4 +50,5 @@ def _check_audio(backbone: Backbone, folder: Path) -> None:
         child.send("load", fields, {})
         message = child.receive(_LOAD_SECONDS)
     if message.kind != "ready":
-        raise WeightsError(str(message.fields.get("reason", message.kind)))
+        reason = str(message.fields.get("reason", message.kind))
+        raise WeightsError(reason.removeprefix("WeightsError: "))

@@ -8,6 +8,7 @@ opened: a stored vector can be searched, indexed and exported without importing 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -41,6 +42,20 @@ def load_registered(home: Path) -> None:
                 "with 'vidsim ingest FOLDER --model frame=timm:NAME'."
             ) from error
         BACKBONES[backbone.name] = backbone
+
+
+def register_overrides(home: Path, overrides: Iterable[str]) -> None:
+    """Makes every backbone known that items such as ``frame=timm:NAME`` may name in `home`.
+
+    Raises:
+        ModelError: timm has no such network.
+        StoreError: `home` cannot be read or written.
+    """
+    load_registered(home)
+    for override in overrides:
+        name = override.partition("=")[2]
+        if name.startswith(TIMM_SCHEME):
+            register_timm(home, name)
 
 
 def register_timm(home: Path, name: str) -> Backbone:
