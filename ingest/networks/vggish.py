@@ -204,5 +204,5 @@ def _network(spectrogram: Any, weights: Mapping[str, Any]) -> Any:
 def _refuse(path: Path, what: str, why: str, cause: Exception | None = None) -> NoReturn:
     raise WeightsError(
         f"{path} does not hold {what} ({why}); "
-        "delete it and run 'vidsim models pull' to fetch it again."
+        "get it again, from its publisher or with 'vidsim models pull vggish'."
     ) from cause
