@@ -86,7 +86,9 @@ def _export_one(
             vidsim=__version__,
             modality=backbone.modality.value,
             backbone=backbone.name,
-            weights_sha256=backbone.weights_sha256,
+            weights_sha256=";".join(
+                dict.fromkeys(filter(None, (shards.weights(n, backbone.name) for n in libraries)))
+            ),
             libraries=list(libraries),
         )
         vectors = file.create_dataset(

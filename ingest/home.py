@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
+from .registry import load_registered
 from .shards import CatalogEntry, Shards
 
 _COUNTS = TypeAdapter(dict[str, int])
@@ -30,7 +31,8 @@ class Place:
 
 
 def open_shards(home: Path) -> Shards:
-    """The shards under `home`."""
+    """The shards under `home`, whose backbones are known from then on."""
+    load_registered(home)
     return Shards(home / "shards")
 
 
@@ -60,8 +62,10 @@ def writing(home: Path) -> Iterator[None]:
         lock.release()
 
 
-def stored_root(video: Video) -> Path:
-    """The folder a stored video's library was made from."""
+def stored_root(video: Video) -> Path | None:
+    """The folder a stored video's library was made from; None for one that is no file here."""
+    if not Path(video.path).is_absolute():
+        return None
     depth = video.video_id.count("/")
     return Path(video.path).parents[depth - 1]
 

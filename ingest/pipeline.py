@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo, merge
-from ..schemas.errors import LibraryError, MediaError, StoreError
-from ..schemas.modality import BACKBONES, Modality
+from ..schemas.errors import LibraryError, MediaError
+from ..schemas.modality import Modality
 from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import Video
 from .discover import describe, find_media, library_name
 from .embed import EmbedOptions, FailedVideo, embed_all
-from .home import (
-    Place,
-    distrust,
-    distrusted,
-    open_shards,
-    stored_root,
-    write_counts,
-    writing,
-)
-from .index import reindex, remove, repair
+from .home import Place, open_shards, stored_root, writing
+from .index import bring_in_step, remove
 from .progress import Progress
-from .shards import CatalogEntry, Shards, add_entries
-from .store import Store, open_store
-
-_FLUSH_SEGMENTS = 128
-_FLUSH_SECONDS = 20.0
-"""A shard is written when this many segments or seconds have gathered, whichever is first:
-what a power cut can cost."""
+from .shards import CatalogEntry, Shards
+from .store import open_store
+from .writer import Writer
 
 
 @dataclass
@@ -81,17 +68,13 @@ def ingest(
         _check_root(catalog, root, name)
         plan = _plan(files, root, name, catalog, options, progress, folder.is_dir())
         with open_store(place.home, place.uri, place.token) as store:
-            if distrusted(place.home, name):
-                reindex(store, shards, [name], place.home, progress)
-                notes = [f"{name}: written to Milvus anew, which an earlier run could not finish."]
-            else:
-                notes = [str(r) for r in repair(store, shards, name)]
+            notes = bring_in_step(store, shards, name, place.home, progress)
             removed = []
             if prune and plan.missing:
                 removed = plan.missing
                 remove(store, shards, name, removed, place.home)
                 catalog = shards.catalog(name)
-            writer = _Writer(store, shards, name, place.home, catalog)
+            writer = Writer(store, shards, name, place.home, catalog)
             _rehome(writer, shards, plan.moved)
             failed = plan.failed + _embed(writer, plan.todo, options, progress)
             writer.finish()
@@ -103,6 +86,11 @@ def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> N
     """Raises LibraryError where `library` was made from another folder that still exists."""
     for entry in catalog.values():
         stored = stored_root(entry.video)
+        if stored is None:
+            raise LibraryError(
+                f"The library {library} was imported, not made from a folder of videos; name "
+                f"this folder's with --library, or run 'vidsim remove {library}' first."
+            )
         if stored != root.absolute() and stored.is_dir() and not stored.samefile(root):
             raise LibraryError(
                 f"The library {library} was made from {stored}; name this folder's with "
@@ -154,7 +142,7 @@ def _plan(
 
 
 def _embed(
-    writer: _Writer, videos: Sequence[Video], options: EmbedOptions, progress: Progress
+    writer: Writer, videos: Sequence[Video], options: EmbedOptions, progress: Progress
 ) -> list[FailedFile]:
     """Embeds and writes `videos`; what is complete is written whatever happens."""
     failed: list[FailedFile] = []
@@ -172,7 +160,7 @@ def _embed(
     return failed
 
 
-def _rehome(writer: _Writer, shards: Shards, moved: Sequence[Video]) -> None:
+def _rehome(writer: Writer, shards: Shards, moved: Sequence[Video]) -> None:
     """Writes the entries of files that lie elsewhere now under their new path."""
     by_id = {video.video_id: video for video in moved}
     pieces: dict[str, EmbeddedVideo] = {}
@@ -182,95 +170,6 @@ def _rehome(writer: _Writer, shards: Shards, moved: Sequence[Video]) -> None:
     for video_id, whole in pieces.items():
         writer.add(replace(whole, video=by_id[video_id]))
     writer.flush()
-
-
-class _Writer:
-    """Gathers embedded videos and writes them, first to a shard and then to Milvus."""
-
-    def __init__(
-        self,
-        store: Store,
-        shards: Shards,
-        library: str,
-        home: Path,
-        catalog: dict[str, CatalogEntry],
-    ) -> None:
-        self.library = library
-        self.catalog = catalog
-        self.notes: list[str] = []
-        self._store = store
-        self._shards = shards
-        self._home = home
-        self._pending: list[EmbeddedVideo] = []
-        self._since = time.monotonic()
-        self._touched: set[str] = set()
-        self._indexing = True
-
-    def add(self, video: EmbeddedVideo) -> None:
-        """Takes a finished video; writes once enough have gathered."""
-        self._pending.append(video)
-        segments = sum(len(v.segments) for v in self._pending)
-        if segments >= _FLUSH_SEGMENTS or time.monotonic() - self._since > _FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Writes what has gathered. A failing Milvus costs nothing: the shard has it all."""
-        videos, self._pending = self._pending, []
-        self._since = time.monotonic()
-        if not videos:
-            return
-        stale = {}
-        for v in videos:
-            old = self.catalog.get(v.video.video_id)
-            if old and old.version != (v.video.fingerprint, v.segment_seconds, v.video.path):
-                stale[v.video.video_id] = old
-        self._index(lambda: self._delete_rows(stale))
-        path = self._shards.write(self.library, videos)
-        if stale:
-            self._shards.drop(
-                self.library,
-                {
-                    v.video.video_id: (v.video.fingerprint, v.segment_seconds, v.video.path)
-                    for v in videos
-                    if v.video.video_id in stale
-                },
-            )
-        add_entries(self.catalog, path)
-        self._index(lambda: self._upsert(videos))
-        write_counts(self._home, self.library, self.catalog)
-
-    def finish(self) -> None:
-        """Seals the collections that were written to."""
-        self.flush()
-        self._index(self._flush_collections)
-        write_counts(self._home, self.library, self.catalog)  # a killed run may have not
-
-    def _flush_collections(self) -> None:
-        for name in sorted(self._touched):
-            self._store.flush(BACKBONES[name])
-
-    def _delete_rows(self, stale: dict[str, CatalogEntry]) -> None:
-        for name in sorted({n for entry in stale.values() for n in entry.rows}):
-            self._store.delete(BACKBONES[name], list(stale))
-
-    def _upsert(self, videos: Sequence[EmbeddedVideo]) -> None:
-        for name in sorted({n for v in videos for n in v.backbones}):
-            self._store.upsert(BACKBONES[name], videos)
-            self._touched.add(name)
-
-    def _index(self, action: Callable[[], object]) -> None:
-        """Runs `action` on Milvus; after a failure goes on with shards alone."""
-        if not self._indexing:
-            return
-        try:
-            action()
-        except StoreError as error:
-            self._indexing = False
-            distrust(self._home, self.library)
-            self.notes.append(
-                f"{error} The embeddings are safe in the shards; "
-                "'vidsim reindex' writes the rest to Milvus."
-            )
 
 
 def _report(

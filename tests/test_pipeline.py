@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from vidsim.ingest import pipeline
+from vidsim.ingest import pipeline, writer
 from vidsim.ingest.embed import EmbedOptions, FailedVideo
 from vidsim.ingest.home import Place, open_shards, read_counts, writing
 from vidsim.ingest.library import reindex_all, remove_all
@@ -385,7 +385,7 @@ def test_a_link_to_the_folder_is_the_same_folder(place, folder, networks, tmp_pa
 @pytest.fixture
 def small_shards(monkeypatch):
     """A shard is written after every video (of two segments)."""
-    monkeypatch.setattr(pipeline, "_FLUSH_SEGMENTS", 2)
+    monkeypatch.setattr(writer, "_FLUSH_SEGMENTS", 2)
 
 
 @pytest.mark.parametrize("operation", ["upsert", "delete", "flush"])
@@ -452,7 +452,7 @@ def test_a_worker_that_dies_costs_only_what_was_not_finished(place, folder, netw
 def killed_ingest(folder: str, home: str, moment: str) -> None:
     """Ingests in a process of its own, which dies without a word at `moment`."""
     pipeline.embed_all = pretend
-    pipeline._FLUSH_SEGMENTS = 4
+    writer._FLUSH_SEGMENTS = 4
     upsert, write, drop = Store.upsert, Shards.write, Shards.drop
 
     def die(*_):
@@ -476,7 +476,7 @@ def killed_ingest(folder: str, home: str, moment: str) -> None:
         "after dropping what is outdated": (Shards, "drop", drop_and_die),
         "before the rows": (Store, "upsert", die),
         "amid the rows": (Store, "upsert", upsert_half),
-        "before the note": (pipeline, "write_counts", die),
+        "before the note": (writer, "write_counts", die),
         "before the end": (Store, "flush", die),
     }[moment]
     setattr(target, name, action)
@@ -586,7 +586,7 @@ def test_whatever_happens_in_between_a_last_run_makes_it_right(tmp_path_factory,
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "embed_all", pretend)
-        patch.setattr(pipeline, "_FLUSH_SEGMENTS", 4)
+        patch.setattr(writer, "_FLUSH_SEGMENTS", 4)
         for step, what, how in steps:
             if step == "write":
                 write_files(folder, {f"{what}.mp4": how})

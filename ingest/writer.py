@@ -1,0 +1,114 @@
+"""Writes embedded videos: first a shard, which is the truth, then Milvus, which is the index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..schemas.embedding import EmbeddedVideo
+from ..schemas.errors import StoreError
+from ..schemas.modality import BACKBONES
+from .home import distrust, write_counts
+from .shards import CatalogEntry, Shards, add_entries
+from .store import Store
+
+_FLUSH_SEGMENTS = 128
+_FLUSH_SECONDS = 20.0
+"""A shard is written when this many segments or seconds have gathered, whichever is first:
+what a power cut can cost."""
+
+
+class Writer:
+    """Gathers embedded videos and writes them, first to a shard and then to Milvus."""
+
+    def __init__(
+        self,
+        store: Store,
+        shards: Shards,
+        library: str,
+        home: Path,
+        catalog: dict[str, CatalogEntry],
+        flush_segments: int | None = None,
+    ) -> None:
+        """Writes to `library` under `home`; `catalog`, what it holds, is kept up to date.
+
+        `flush_segments` is for videos that cost little to make: fewer and larger shards.
+        """
+        self.library = library
+        self.catalog = catalog
+        self.notes: list[str] = []
+        self._store = store
+        self._shards = shards
+        self._home = home
+        self._flush_segments = flush_segments or _FLUSH_SEGMENTS
+        self._pending: list[EmbeddedVideo] = []
+        self._segments = 0
+        self._since = time.monotonic()
+        self._touched: set[str] = set()
+        self._indexing = True
+
+    def add(self, video: EmbeddedVideo) -> None:
+        """Takes a finished video; writes once enough have gathered."""
+        self._pending.append(video)
+        self._segments += len(video.segments)
+        if (
+            self._segments >= self._flush_segments
+            or time.monotonic() - self._since > _FLUSH_SECONDS
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has gathered. A failing Milvus costs nothing: the shard has it all."""
+        videos, self._pending, self._segments = self._pending, [], 0
+        self._since = time.monotonic()
+        if not videos:
+            return
+        stale = {}
+        for v in videos:
+            old = self.catalog.get(v.video.video_id)
+            if old and old.version != v.version:
+                stale[v.video.video_id] = old
+        self._index(lambda: self._delete_rows(stale))
+        path = self._shards.write(self.library, videos)
+        if stale:
+            self._shards.drop(
+                self.library,
+                {v.video.video_id: v.version for v in videos if v.video.video_id in stale},
+            )
+        add_entries(self.catalog, path)
+        self._index(lambda: self._upsert(videos))
+        write_counts(self._home, self.library, self.catalog)
+
+    def finish(self) -> None:
+        """Seals the collections that were written to."""
+        self.flush()
+        self._index(self._flush_collections)
+        write_counts(self._home, self.library, self.catalog)  # a killed run may have not
+
+    def _flush_collections(self) -> None:
+        for name in sorted(self._touched):
+            self._store.flush(BACKBONES[name])
+
+    def _delete_rows(self, stale: dict[str, CatalogEntry]) -> None:
+        for name in sorted({n for entry in stale.values() for n in entry.rows}):
+            self._store.delete(BACKBONES[name], list(stale))
+
+    def _upsert(self, videos: Sequence[EmbeddedVideo]) -> None:
+        for name in sorted({n for v in videos for n in v.backbones}):
+            self._store.upsert(BACKBONES[name], videos)
+            self._touched.add(name)
+
+    def _index(self, action: Callable[[], object]) -> None:
+        """Runs `action` on Milvus; after a failure goes on with shards alone."""
+        if not self._indexing:
+            return
+        try:
+            action()
+        except StoreError as error:
+            self._indexing = False
+            distrust(self._home, self.library)
+            self.notes.append(
+                f"{error} The embeddings are safe in the shards; "
+                "'vidsim reindex' writes the rest to Milvus."
+            )
