@@ -466,7 +466,7 @@ def killed_ingest(folder: str, home: str, moment: str) -> None:
         "after dropping what is outdated": (Shards, "drop", drop_and_die),
         "before the rows": (Store, "upsert", die),
         "amid the rows": (Store, "upsert", upsert_half),
-        "before the note": (pipeline, "write_counts", die),
+        "before the note": (writer, "write_counts", die),
         "before the end": (Store, "flush", die),
     }[moment]
     setattr(target, name, action)
