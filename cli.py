@@ -347,7 +347,9 @@ def models_list(json: Json = False) -> None:
 
 @models_app.command("pull")
 def models_pull(
-    names: Annotated[list[str] | None, typer.Argument(help="Backbones [default: all].")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Backbones [default: those of the default preset].")
+    ] = None,
 ) -> None:
     """Get weights, check them, and keep them for offline use."""
     from .ingest.embed import pull
@@ -408,12 +410,14 @@ def _device(name: str) -> str:
 
 def _backbones(names: Iterable[str] | None) -> list[Any]:
     from .schemas.errors import ModelError
-    from .schemas.modality import BACKBONES
+    from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS
 
     for name in names or ():
         if name not in BACKBONES:
             raise ModelError(f"No backbone is called {name!r}; choose from {', '.join(BACKBONES)}.")
-    return [BACKBONES[n] for n in names] if names else [b for b in BACKBONES.values() if b.weights]
+    if names:
+        return [BACKBONES[n] for n in names]
+    return [BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values() if BACKBONES[n].weights]
 
 
 def _to_json(value: object) -> str:

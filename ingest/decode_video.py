@@ -28,7 +28,7 @@ _CONTAINERS = (
     "yuv4mpegpipe"
 )
 
-_LONGEST_SIDE = 4 * SHORT_SIDE
+_WIDEST = 4
 """Wider pictures than 4:1 are squeezed to it, so that no frame takes much memory."""
 
 
@@ -201,14 +201,15 @@ class Picture:
         self._aspect = aspect
         self._reformatter = reformatter
         self._fitted: dict[FrameSampling, ByteArray] = {}
-        self._rgb: ByteArray | None = None
+        self._rgb: dict[int, ByteArray] = {}
 
     def fitted(self, sampling: FrameSampling) -> ByteArray:
         """The picture as a backbone wants it, (size, size, 3) uint8 RGB."""
-        if self._rgb is None:
-            self._rgb = _to_rgb(self._frame, self._aspect, self._reformatter)
+        side = _converted_side(sampling)
+        if side not in self._rgb:
+            self._rgb[side] = _to_rgb(self._frame, self._aspect, self._reformatter, side)
         if sampling not in self._fitted:
-            self._fitted[sampling] = fit(self._rgb, sampling)
+            self._fitted[sampling] = fit(self._rgb[side], sampling)
         return self._fitted[sampling]
 
 
@@ -264,11 +265,24 @@ def video_frames(
                 yield clock, Picture(frame, aspect, reformatter)
 
 
-def _to_rgb(frame: VideoFrame, aspect: float, reformatter: VideoReformatter) -> ByteArray:
-    """The upright picture (h, w, 3) uint8 RGB whose short side is `SHORT_SIDE` pixels."""
+def _converted_side(sampling: FrameSampling) -> int:
+    """Short side in pixels of the picture that a backbone's is made from.
+
+    `SHORT_SIDE` for most, so that they share one conversion; larger for a larger network.
+    """
+    if sampling.fit == "stretch":
+        return max(SHORT_SIDE, sampling.size)
+    wanted = sampling.resize if isinstance(sampling.resize, int) else max(sampling.resize)
+    return max(SHORT_SIDE, sampling.size, wanted)
+
+
+def _to_rgb(
+    frame: VideoFrame, aspect: float, reformatter: VideoReformatter, short_side: int
+) -> ByteArray:
+    """The upright picture (h, w, 3) uint8 RGB whose short side is `short_side` pixels."""
     shown = frame.width * aspect, float(frame.height)
-    scale = SHORT_SIDE / min(shown)
-    width, height = (min(_LONGEST_SIDE, max(1, round(side * scale))) for side in shown)
+    scale = short_side / min(shown)
+    width, height = (min(_WIDEST * short_side, max(1, round(side * scale))) for side in shown)
     converted = reformatter.reformat(frame, width, height, "rgb24", threads=1)
     return _upright(np.asarray(converted.to_ndarray(), np.uint8), _display_matrix(frame))
 
@@ -296,15 +310,25 @@ def _upright(rgb: ByteArray, matrix: npt.NDArray[np.int32] | None) -> ByteArray:
 
 
 def fit(rgb: ByteArray, sampling: FrameSampling) -> ByteArray:
-    """Cuts or stretches (h, w, 3) uint8 RGB to (size, size, 3)."""
+    """Resizes and cuts (h, w, 3) uint8 RGB to (size, size, 3) as `sampling` says."""
     size = sampling.size
-    height, width = rgb.shape[:2]
     if sampling.fit == "stretch":
-        return np.asarray(cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-    if size > min(height, width):
-        scale = size / min(height, width)
-        larger = max(size, round(width * scale)), max(size, round(height * scale))
-        rgb = np.asarray(cv2.resize(rgb, larger, interpolation=cv2.INTER_LINEAR), np.uint8)
-        height, width = rgb.shape[:2]
+        return _resize(rgb, size, size)
+    if isinstance(sampling.resize, int):
+        # A crop that is larger than the short side still has to be filled.
+        scale = max(size, sampling.resize) / min(rgb.shape[:2])
+        height, width = (round(side * scale) for side in rgb.shape[:2])
+    else:
+        height, width = sampling.resize
+    rgb = _resize(rgb, height, width)
     top, left = (height - size) // 2, (width - size) // 2
     return np.ascontiguousarray(rgb[top : top + size, left : left + size])
+
+
+def _resize(rgb: ByteArray, height: int, width: int) -> ByteArray:
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    # Averages where the picture shrinks, so that nothing finer than a pixel is left to alias.
+    smaller = height * width < rgb.shape[0] * rgb.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)

@@ -33,8 +33,13 @@ def request_to_fields(request: DecodeRequest) -> dict[str, Any]:
 
 def request_from_fields(fields: dict[str, Any]) -> DecodeRequest:
     """The request that `request_to_fields` packed."""
-    frames = {name: FrameSampling(**sampling) for name, sampling in fields["frames"].items()}
+    frames = {name: _sampling(sampling) for name, sampling in fields["frames"].items()}
     return DecodeRequest(**{**fields, "frames": frames})
+
+
+def _sampling(fields: dict[str, Any]) -> FrameSampling:
+    resize = fields["resize"]  # JSON knows no tuples
+    return FrameSampling(**{**fields, "resize": resize if isinstance(resize, int) else (*resize,)})
 
 
 def _serve(channel: Channel, request: DecodeRequest) -> None:

