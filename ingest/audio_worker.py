@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from ..schemas.embedding import FloatArray
 from .child import Channel
+
+Embed = Callable[[FloatArray], FloatArray]
+"""Patches (n, PATCH_SAMPLES) -> embeddings (n, dim)."""
+
+
+def _yamnet(weights: Path) -> Embed:
+    from .networks.yamnet import load_yamnet
+
+    network = load_yamnet(weights)
+    return lambda patches: network.embed(patches)[0]
+
+
+def _vggish(weights: Path, postprocess: bool) -> Embed:
+    from .networks.vggish import load_vggish
+
+    return load_vggish(weights, postprocess).embed
+
+
+NETWORKS: dict[str, Callable[[Path], Embed]] = {
+    "yamnet": _yamnet,
+    "vggish": partial(_vggish, postprocess=True),
+    "vggish_raw": partial(_vggish, postprocess=False),
+}
+"""Loaders by backbone; each takes the folder that holds the weights."""
 
 
 def main(channel: Channel) -> None:
-    """Loads YAMNet as told by the first message, then embeds until the channel closes."""
+    """Loads the network named by the first message, then embeds until the channel closes."""
     order = channel.receive()
     try:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(int(order.fields["threads"]))
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        from .networks.yamnet import load_yamnet
-
-        network = load_yamnet(Path(order.fields["weights"]))
+        embed = NETWORKS[order.fields["network"]](Path(order.fields["weights"]))
     except Exception as error:
         channel.send("failed", {"reason": f"{type(error).__name__}: {error}"}, {})
         return
@@ -25,7 +50,7 @@ def main(channel: Channel) -> None:
     while True:  # until the channel closes, which ends the process
         message = channel.receive()
         try:
-            vectors, _ = network.embed(message.arrays["patches"])
+            vectors = embed(message.arrays["patches"])
         except Exception as error:
             channel.send("failed", {"reason": f"{type(error).__name__}: {error}"}, {})
             return

@@ -139,7 +139,7 @@ def _choose_backbones(store: Store, options: QueryOptions) -> dict[Modality, Bac
         there = [b for b in stored if b.modality is modality]
         if backbone not in there and modality in named | set(options.modalities or ()):
             if modality in named or not there:
-                names = ", ".join(f"{b.modality}={b.name}" for b in stored)
+                names = ", ".join(f"{b.modality}={b.name}" for b in there or stored)
                 raise ModelError(
                     f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
                     f"those with --model, or ingest again with --model {modality}={backbone.name}."

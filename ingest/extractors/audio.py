@@ -30,13 +30,13 @@ _BATCH_SECONDS = 120.0
 
 
 class AudioExtractor:
-    """Embeds waveforms with YAMNet in a TensorFlow process."""
+    """Embeds waveforms in a TensorFlow process."""
 
     def __init__(self, backbone: Backbone, device: str, threads: int) -> None:
         """Starts the process; it loads while the caller goes on.
 
         Args:
-            backbone: yamnet.
+            backbone: One that `audio_worker.NETWORKS` has.
             device: ``cpu`` or ``cuda``.
             threads: Most threads TensorFlow may use.
         """
@@ -46,7 +46,9 @@ class AudioExtractor:
         if device != "cuda":
             environment["CUDA_VISIBLE_DEVICES"] = "-1"
         self._child = Child(_WORKER, memory_limit_mb=None, env=environment, name="audio")
-        self._child.send("load", {"weights": os.fspath(ensure(backbone)), "threads": threads}, {})
+        weights = os.fspath(ensure(backbone))
+        order = {"network": backbone.name, "weights": weights, "threads": threads}
+        self._child.send("load", order, {})
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Rows of segments; none for a segment without sound or of silence."""

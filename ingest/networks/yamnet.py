@@ -10,7 +10,6 @@ Import this module only where torch is not: both in one process crash it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,27 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from ...schemas.embedding import FloatArray
 from ...schemas.errors import WeightsError
-from ...schemas.modality import SAMPLE_RATE
-from ..sampling import PATCH_SAMPLES
-
-FloatArray = npt.NDArray[np.float32]
-
-BANDS = 64
-"""Mel bands a frame (YAMNet's parameters)."""
-
-_WINDOW = round(0.025 * SAMPLE_RATE)
-_HOP = round(0.010 * SAMPLE_RATE)
-"""Window of 25 ms every 10 ms, in samples (YAMNet's parameters)."""
-
-_FFT = 2 ** math.ceil(math.log2(_WINDOW))
-"""Points of the Fourier transform, 512: the next power of two above the window."""
-
-_MEL_LOW, _MEL_HIGH = 125.0, 7500.0
-"""Edges of the mel bands in hertz (YAMNet's parameters)."""
+from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 
 _LOG_OFFSET = 0.001
-"""Added before the logarithm so that silence is finite (YAMNet's parameters; VGGish: 0.01)."""
+"""Added before the logarithm so that silence is finite (YAMNet's parameters)."""
 
 FEATURES = 1024
 """Channels of the last layer, the length of an embedding."""
@@ -86,13 +70,10 @@ class YamNet:
     def __init__(self, weights: dict[str, FloatArray]) -> None:
         """Builds the network of `weights`, the checked arrays of `load_yamnet`."""
         constants = {name: tf.constant(array) for name, array in weights.items()}
-        mel = tf.signal.linear_to_mel_weight_matrix(
-            BANDS, _FFT // 2 + 1, SAMPLE_RATE, _MEL_LOW, _MEL_HIGH
-        )
-        signature = [tf.TensorSpec((None, PATCH_SAMPLES), tf.float32)]
-        self._log_mel = tf.function(lambda x: _log_mel(x, mel), input_signature=signature)
-        self._embed = tf.function(
-            lambda x: _network(_log_mel(x, mel), constants), input_signature=signature
+        mel = mel_matrix()
+        self._log_mel = compile_for_patches(lambda x: (log_mel(x, mel, _LOG_OFFSET),))
+        self._embed = compile_for_patches(
+            lambda x: _network(log_mel(x, mel, _LOG_OFFSET), constants)
         )
 
     def log_mel(self, waveforms: FloatArray) -> FloatArray:
@@ -104,7 +85,7 @@ class YamNet:
         Returns:
             (n, 96, 64) float32, natural logarithms of mel band magnitudes plus 0.001.
         """
-        return _in_batches(lambda x: (self._log_mel(x),), waveforms)[0]
+        return in_batches(self._log_mel, waveforms, _BATCH)[0]
 
     def embed(self, patches: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Embeddings and class scores of patches; the caller chose the hop between them.
@@ -116,7 +97,7 @@ class YamNet:
             Embeddings (n, 1024) float32, non-negative, and scores (n, 521) float32 in [0, 1],
             in the order of YAMNet's class map.
         """
-        embeddings, scores = _in_batches(self._embed, patches)
+        embeddings, scores = in_batches(self._embed, patches, _BATCH)
         return embeddings, scores
 
 
@@ -175,14 +156,7 @@ def load_yamnet(directory: Path) -> YamNet:
     return YamNet(weights)
 
 
-def _log_mel(waveforms: Any, mel: Any) -> Any:
-    """(n, PATCH_SAMPLES) waveforms and the (257, 64) mel matrix -> (n, 96, 64)."""
-    # Periodic Hann window, zeros appended up to the transform's length, magnitudes (no power).
-    spectrum = tf.abs(tf.signal.stft(waveforms, _WINDOW, _HOP, _FFT))
-    return tf.math.log(tf.tensordot(spectrum, mel, 1) + _LOG_OFFSET)
-
-
-def _network(log_mel: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
+def _network(spectrogram: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
     """(n, 96, 64) log-mel patches -> embeddings (n, 1024), scores (n, 521)."""
 
     def convolve(x: Any, name: str, stride: int = 1) -> Any:
@@ -193,28 +167,12 @@ def _network(log_mel: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
         y = operation(x, kernel, strides=[1, stride, stride, 1], padding="SAME")
         return tf.nn.relu(tf.nn.bias_add(y, bias))
 
-    x = convolve(log_mel[..., None], "stem", stride=2)
+    x = convolve(spectrogram[..., None], "stem", stride=2)
     for i, (_, stride) in enumerate(_SEPARABLE):
         x = convolve(convolve(x, f"depthwise_{i}", stride), f"pointwise_{i}")
     embeddings = tf.reduce_mean(x, [1, 2])
     logits = tf.linalg.matmul(embeddings, weights["classifier/kernel"])
     return embeddings, tf.sigmoid(logits + weights["classifier/bias"])
-
-
-def _in_batches(
-    function: Callable[[Any], tuple[Any, ...]], patches: FloatArray
-) -> tuple[FloatArray, ...]:
-    """Applies `function` to `_BATCH` patches at a time and joins what it returns."""
-    if patches.ndim != 2 or patches.shape[1] != PATCH_SAMPLES:
-        raise ValueError(f"patches are {patches.shape}, not (n, {PATCH_SAMPLES})")
-    if not len(patches):  # TensorFlow's convolutions refuse an empty batch
-        silence = np.zeros((1, PATCH_SAMPLES), np.float32)
-        return tuple(array[:0] for array in _in_batches(function, silence))
-    starts = range(0, len(patches), _BATCH)
-    parts = [function(tf.constant(patches[s : s + _BATCH], tf.float32)) for s in starts]
-    return tuple(
-        np.concatenate([t.numpy() for t in tensors]) for tensors in zip(*parts, strict=True)
-    )
 
 
 def _refuse(directory: Path, why: str, cause: Exception | None = None) -> NoReturn:

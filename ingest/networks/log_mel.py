@@ -1,0 +1,76 @@
+"""The log-mel front end that YAMNet and VGGish share.
+
+Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (2017). Import this
+module only where torch is not: both in one process crash it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ...schemas.embedding import FloatArray
+from ...schemas.modality import SAMPLE_RATE
+from ..sampling import PATCH_SAMPLES
+
+BANDS = 64
+"""Mel bands a frame (both networks' parameters)."""
+
+_WINDOW = round(0.025 * SAMPLE_RATE)
+_HOP = round(0.010 * SAMPLE_RATE)
+"""Window of 25 ms every 10 ms, in samples (both networks' parameters)."""
+
+_FFT = 2 ** math.ceil(math.log2(_WINDOW))
+"""Points of the Fourier transform, 512: the next power of two above the window."""
+
+_MEL_LOW, _MEL_HIGH = 125.0, 7500.0
+"""Edges of the mel bands in hertz (both networks' parameters)."""
+
+
+def mel_matrix() -> Any:
+    """The (257, 64) tensor that gathers a spectrum's bins into mel bands."""
+    return tf.signal.linear_to_mel_weight_matrix(
+        BANDS, _FFT // 2 + 1, SAMPLE_RATE, _MEL_LOW, _MEL_HIGH
+    )
+
+
+def log_mel(waveforms: Any, mel: Any, offset: float) -> Any:
+    """(n, PATCH_SAMPLES) waveforms -> (n, 96, 64) logarithms of mel band magnitudes.
+
+    Args:
+        waveforms: Float32 mono at 16 kHz in [-1, 1].
+        mel: From `mel_matrix`.
+        offset: Added before the logarithm so that silence is finite.
+    """
+    # Periodic Hann window, zeros appended up to the transform's length, magnitudes (no power).
+    spectrum = tf.abs(tf.signal.stft(waveforms, _WINDOW, _HOP, _FFT))
+    return tf.math.log(tf.tensordot(spectrum, mel, 1) + offset)
+
+
+def compile_for_patches(function: Callable[[Any], Any]) -> Any:
+    """`function` of (n, PATCH_SAMPLES) waveforms as one TensorFlow graph for every n."""
+    return tf.function(function, input_signature=[tf.TensorSpec((None, PATCH_SAMPLES), tf.float32)])
+
+
+def in_batches(
+    function: Callable[[Any], tuple[Any, ...]], patches: FloatArray, size: int
+) -> tuple[FloatArray, ...]:
+    """Applies `function` to `size` patches at a time and joins what it returns.
+
+    Raises:
+        ValueError: Patches that are not (n, PATCH_SAMPLES).
+    """
+    if patches.ndim != 2 or patches.shape[1] != PATCH_SAMPLES:
+        raise ValueError(f"patches are {patches.shape}, not (n, {PATCH_SAMPLES})")
+    if not len(patches):  # TensorFlow's convolutions refuse an empty batch
+        silence = np.zeros((1, PATCH_SAMPLES), np.float32)
+        return tuple(array[:0] for array in in_batches(function, silence, size))
+    starts = range(0, len(patches), size)
+    parts = [function(tf.constant(patches[s : s + size], tf.float32)) for s in starts]
+    return tuple(
+        np.concatenate([t.numpy() for t in tensors]) for tensors in zip(*parts, strict=True)
+    )

@@ -1,0 +1,35 @@
+"""The 8-bit form in which AudioSet publishes VGGish embeddings, and the way back from it.
+
+AudioSet's released features are quantised as those of YouTube-8M are (Abu-El-Haija et al.,
+"YouTube-8M: A Large-Scale Video Classification Benchmark", 2016), so its readers tell how to
+undo it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..schemas.embedding import ByteArray, FloatArray
+
+_LOW, _HIGH = -2.0, 2.0
+"""Range that is kept; what lies outside is clipped (VGGish's parameters)."""
+
+_STEP = (_HIGH - _LOW) / 255
+"""Distance of two neighbouring levels."""
+
+_MIDDLE = (_HIGH - _LOW) / 512
+"""Added on the way back because quantising rounds down: about half a step (YouTube-8M's
+reader divides by 512 here and by 255 above)."""
+
+
+def quantize(vectors: FloatArray) -> ByteArray:
+    """Clips whitened embeddings (..., dim) to [-2, 2] and rounds them down to 256 levels."""
+    return ((np.clip(vectors, _LOW, _HIGH) - _LOW) / _STEP).astype(np.uint8)
+
+
+def dequantize(levels: ByteArray) -> FloatArray:
+    """Embeddings (..., dim) float32 in [-1.9922, 2.0078] of 256 levels, as documented.
+
+    What lay in [-2, 2] before `quantize` comes back within 0.0079, about half a step.
+    """
+    return levels.astype(np.float32) * np.float32(_STEP) + np.float32(_LOW + _MIDDLE)
