@@ -147,9 +147,7 @@ def _message_class() -> Any:
     declared = text_format.Parse(_DECLARATION, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(declared)
-    return message_factory.GetMessageClass(
-        pool.FindMessageTypeByName("vidsim.SequenceExample")
-    )
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("vidsim.SequenceExample"))
 
 
 _SEQUENCE_EXAMPLE = _message_class()
