@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -162,8 +162,8 @@ def _index(
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file that is at `path` once it is complete, and not before.
+def written_at_once(path: Path) -> Iterator[Path]:
+    """Where to write what shall be at `path` once it is complete, and not before.
 
     Raises:
         StoreError: It cannot be written.
@@ -171,13 +171,24 @@ def written_whole(path: Path) -> Iterator[h5py.File]:
     partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, "w") as file:
-            yield file
+        yield partial
         os.replace(partial, path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); choose another folder.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file, written at once.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    with written_at_once(path) as partial, h5py.File(partial, "w") as file:
+        yield file
 
 
 def append(dataset: h5py.Dataset, block: npt.NDArray[Any]) -> None:
