@@ -179,6 +179,36 @@ def ingest(
         raise LibraryError(f"Nothing of {folder} could be read; give videos or sounds.")
 
 
+@app.command("ingest-audioset")
+def ingest_audioset(
+    folder: Annotated[Path, typer.Argument(help="The folder of AudioSet's .tfrecord files.")],
+    library: Annotated[
+        str | None, typer.Option(help="The library's name [default: the folder's].")
+    ] = None,
+    class_labels: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="AudioSet's class_labels_indices.csv, to name labels."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Read AudioSet's published VGGish embeddings; no video is needed."""
+    from .ingest.audioset import ingest_audioset as run
+    from .ingest.audioset import read_class_names
+    from .ingest.progress import Bars
+    from .search.background import refresh
+
+    names = read_class_names(class_labels) if class_labels else None
+    with Bars() as bars:
+        report = run(folder, _place(), bars, library, names)
+        refresh(_place().home, report.library)
+    if json:
+        print(report.model_dump_json(indent=2))
+    else:
+        _print_report(report)
+    if not _worked(report):
+        raise LibraryError(f"No clip in {folder} could be read; fetch AudioSet's features again.")
+
+
 @app.command()
 def query(
     clip: Annotated[str, typer.Argument(help="A file, or the id of a stored video.")],

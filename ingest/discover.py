@@ -86,11 +86,7 @@ def describe(path: Path, root: Path, library: str, known: Video | None = None) -
         raise MediaError("It is an empty file.")
     relative = path.relative_to(root)
     video_id = f"{library}/{relative.as_posix()}"
-    try:
-        if len(video_id.encode()) + len("#00000.000") > MAX_ID_LENGTH:
-            raise MediaError(f"Its path is longer than {MAX_ID_LENGTH} bytes; shorten it.")
-    except UnicodeEncodeError as error:
-        raise MediaError("Its name is no valid UTF-8; rename it.") from error
+    check_id(video_id)
     return Video(
         video_id=video_id,
         library=library,
@@ -100,3 +96,16 @@ def describe(path: Path, root: Path, library: str, known: Video | None = None) -
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
     )
+
+
+def check_id(video_id: str) -> None:
+    """Checks that an id can be stored.
+
+    Raises:
+        MediaError: It is too long, or no valid text.
+    """
+    try:
+        if len(video_id.encode()) + len("#00000.000") > MAX_ID_LENGTH:
+            raise MediaError(f"Its path is longer than {MAX_ID_LENGTH} bytes; shorten it.")
+    except UnicodeEncodeError as error:
+        raise MediaError("Its name is no valid UTF-8; rename it.") from error

@@ -60,8 +60,10 @@ def writing(home: Path) -> Iterator[None]:
         lock.release()
 
 
-def stored_root(video: Video) -> Path:
-    """The folder a stored video's library was made from."""
+def stored_root(video: Video) -> Path | None:
+    """The folder a stored video's library was made from; None for one that is no file here."""
+    if not Path(video.path).is_absolute():
+        return None
     depth = video.video_id.count("/")
     return Path(video.path).parents[depth - 1]
 

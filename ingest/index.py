@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES, Backbone
-from .home import expected_rows, trust, write_counts
+from .home import distrusted, expected_rows, trust, write_counts
 from .progress import Progress
 from .shards import CatalogEntry, Shards
 from .store import Store, equals, is_in
@@ -73,6 +73,23 @@ def _write_missing(
     if store.count(backbone, is_in("video_id", ids)) != expected:
         store.delete(backbone, ids)
         store.upsert(backbone, shards.read(library, entries, [backbone.name]))
+
+
+def bring_in_step(
+    store: Store, shards: Shards, library: str, home: Path, progress: Progress
+) -> list[str]:
+    """Has Milvus hold of `library` what the shards do, before more is written to both.
+
+    Returns:
+        Notes for a person, none where nothing had to be done.
+
+    Raises:
+        StoreError: Milvus or a shard cannot be read or written.
+    """
+    if distrusted(home, library):
+        reindex(store, shards, [library], home, progress)
+        return [f"{library}: written to Milvus anew, which an earlier run could not finish."]
+    return [str(r) for r in repair(store, shards, library)]
 
 
 def reindex(

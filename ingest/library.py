@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..schemas.errors import LibraryError
 from ..schemas.results import LibrarySummary
+from ..schemas.video import Video
 from .home import Place, expected_rows, open_shards, stored_root, writing
 from .index import reindex, remove
 from .progress import Progress
@@ -30,10 +32,16 @@ def summarize(home: Path) -> list[LibrarySummary]:
                 segments=sum(e.segments for e in entries),
                 hours=sum(e.duration_s for e in entries) / 3600,
                 rows=expected_rows({e.video.video_id: e for e in entries}),
-                root=str(stored_root(entries[0].video)),
+                root=_origin(entries[0].video),
             )
         )
     return found
+
+
+def _origin(video: Video) -> str:
+    """The folder a library was made from, or the site that its addresses lead to."""
+    address = urlsplit(video.path)
+    return str(stored_root(video) or f"{address.scheme}://{address.netloc}")
 
 
 def list_videos(home: Path) -> list[str]:

@@ -14,8 +14,8 @@ from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import Video
 from .discover import describe, find_media, library_name
 from .embed import EmbedOptions, FailedVideo, embed_all
-from .home import Place, distrusted, open_shards, stored_root, writing
-from .index import reindex, remove, repair
+from .home import Place, open_shards, stored_root, writing
+from .index import bring_in_step, remove
 from .progress import Progress
 from .shards import CatalogEntry, Shards
 from .store import open_store
@@ -68,11 +68,7 @@ def ingest(
         _check_root(catalog, root, name)
         plan = _plan(files, root, name, catalog, options, progress, folder.is_dir())
         with open_store(place.home, place.uri, place.token) as store:
-            if distrusted(place.home, name):
-                reindex(store, shards, [name], place.home, progress)
-                notes = [f"{name}: written to Milvus anew, which an earlier run could not finish."]
-            else:
-                notes = [str(r) for r in repair(store, shards, name)]
+            notes = bring_in_step(store, shards, name, place.home, progress)
             removed = []
             if prune and plan.missing:
                 removed = plan.missing
@@ -90,6 +86,11 @@ def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> N
     """Raises LibraryError where `library` was made from another folder that still exists."""
     for entry in catalog.values():
         stored = stored_root(entry.video)
+        if stored is None:
+            raise LibraryError(
+                f"The library {library} was imported, not made from a folder of videos; name "
+                f"this folder's with --library, or run 'vidsim remove {library}' first."
+            )
         if stored != root.absolute() and stored.is_dir() and not stored.samefile(root):
             raise LibraryError(
                 f"The library {library} was made from {stored}; name this folder's with "

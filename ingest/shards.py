@@ -18,14 +18,11 @@ import h5py
 import numpy as np
 
 from .. import __version__
-from ..schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
+from ..schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding, Version
 from ..schemas.errors import StoreError
 from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
-
-Version = tuple[str, float, str]
-"""Fingerprint, segment length and path of an entry."""
 
 _TEXT = h5py.string_dtype("utf-8")
 

@@ -29,15 +29,21 @@ class Writer:
         library: str,
         home: Path,
         catalog: dict[str, CatalogEntry],
+        flush_segments: int = _FLUSH_SEGMENTS,
     ) -> None:
-        """Writes to `library` under `home`; `catalog`, what it holds, is kept up to date."""
+        """Writes to `library` under `home`; `catalog`, what it holds, is kept up to date.
+
+        `flush_segments` is for videos that cost little to make: fewer and larger shards.
+        """
         self.library = library
         self.catalog = catalog
         self.notes: list[str] = []
         self._store = store
         self._shards = shards
         self._home = home
+        self._flush_segments = flush_segments
         self._pending: list[EmbeddedVideo] = []
+        self._segments = 0
         self._since = time.monotonic()
         self._touched: set[str] = set()
         self._indexing = True
@@ -45,31 +51,30 @@ class Writer:
     def add(self, video: EmbeddedVideo) -> None:
         """Takes a finished video; writes once enough have gathered."""
         self._pending.append(video)
-        segments = sum(len(v.segments) for v in self._pending)
-        if segments >= _FLUSH_SEGMENTS or time.monotonic() - self._since > _FLUSH_SECONDS:
+        self._segments += len(video.segments)
+        if (
+            self._segments >= self._flush_segments
+            or time.monotonic() - self._since > _FLUSH_SECONDS
+        ):
             self.flush()
 
     def flush(self) -> None:
         """Writes what has gathered. A failing Milvus costs nothing: the shard has it all."""
-        videos, self._pending = self._pending, []
+        videos, self._pending, self._segments = self._pending, [], 0
         self._since = time.monotonic()
         if not videos:
             return
         stale = {}
         for v in videos:
             old = self.catalog.get(v.video.video_id)
-            if old and old.version != (v.video.fingerprint, v.segment_seconds, v.video.path):
+            if old and old.version != v.version:
                 stale[v.video.video_id] = old
         self._index(lambda: self._delete_rows(stale))
         path = self._shards.write(self.library, videos)
         if stale:
             self._shards.drop(
                 self.library,
-                {
-                    v.video.video_id: (v.video.fingerprint, v.segment_seconds, v.video.path)
-                    for v in videos
-                    if v.video.video_id in stale
-                },
+                {v.video.video_id: v.version for v in videos if v.video.video_id in stale},
             )
         add_entries(self.catalog, path)
         self._index(lambda: self._upsert(videos))

@@ -34,7 +34,7 @@ FIELDS: tuple[Field, ...] = (
     Field("video_id", "string", "library/relative/path of the video"),
     Field("library", "string", "the set of videos it was ingested with"),
     Field("path", "string", "where the file was when it was ingested"),
-    Field("label", "string", "its class: the folder it lies in"),
+    Field("label", "string", "its class: the folder it lies in, or its labels joined by '; '"),
     Field("segment", "integer", "number of the segment within the video"),
     Field("start_s", "number", "start of what this row describes, seconds"),
     Field("end_s", "number", "end of what this row describes, seconds"),

@@ -13,6 +13,9 @@ from .video import Segment, Video
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
+Version = tuple[str, float, str]
+"""Fingerprint, segment length and path of a video's entry."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -106,6 +109,11 @@ class EmbeddedVideo:
     backbones: frozenset[str]
     segments: tuple[Segment, ...]
     embeddings: tuple[SegmentEmbedding, ...]
+
+    @property
+    def version(self) -> Version:
+        """What must agree for two entries to describe the same cut of the same file."""
+        return self.video.fingerprint, self.segment_seconds, self.video.path
 
     def row_counts(self) -> dict[str, int]:
         """Rows by backbone, 0 for one that was computed and gave none."""

@@ -17,10 +17,10 @@ class FailedFile(_Result):
 
 
 class IngestReport(_Result):
-    """What ``vidsim ingest`` did, and what the library holds afterwards.
+    """What ``vidsim ingest`` or ``ingest-audioset`` did, and what the library holds afterwards.
 
     ``videos``, ``segments`` and ``rows`` count the whole library; ``embedded`` and
-    ``unchanged`` count this run's files.
+    ``unchanged`` count this run's files, or the clips in them.
     """
 
     library: str

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 SEGMENT_SECONDS = 10.0
 """Length of a segment of a long video, in seconds."""
 
+LABEL_SEPARATOR = "; "
+"""Between the labels of a video that has several; the first one is its class."""
+
 _WHOLE_CLIP = 1.5
 """A clip of up to this many segment lengths stays whole: 15 s at the default."""
 
@@ -33,8 +36,9 @@ class Video:
     Attributes:
         video_id: ``library/relative/path.avi``, the same on every machine.
         library: The named set it belongs to.
-        path: Where it was read, absolute.
-        label: Its class: the name of the folder it lies in, "" at the library's top.
+        path: Where it was read, absolute; an address where it is no file here.
+        label: Its class: the name of the folder it lies in, "" at the library's top. Of an
+            AudioSet clip all its labels, joined by `LABEL_SEPARATOR`.
         fingerprint: Hash of the file's content, hex.
         size: Bytes.
         mtime_ns: Modification time, nanoseconds since the epoch.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ingest.home import expected_rows, open_shards
 from ..ingest.shards import CatalogEntry, Shards
-from ..schemas.modality import BACKBONES, Backbone
+from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
 
@@ -23,10 +23,12 @@ _PRIOR: Mapping[str, Background] = {
     "vid2img": Background(-0.11, 0.07),
     "efficientnet_lite0": Background(0.47, 0.13),
     "yamnet": Background(0.52, 0.17),
+    "vggish": Background(0.03, 0.12),
     "i3d": Background(0.63, 0.08),
 }
 """Means of the backgrounds of four sets of real clips, 6,892 pairs of videos (yamnet: of the
-one set with sound, 1,770 pairs): capstone70, av_segments, drone_visible and ucf101_mini."""
+one set with sound, 1,770 pairs): capstone70, av_segments, drone_visible and ucf101_mini; of
+vggish over 8,128 pairs of AudioSet's clips, as `_measure` finds them."""
 
 _PRIOR_PAIRS = 20
 """How many pairs the prior counts for: a library of seven videos (21 pairs) already leans
@@ -62,7 +64,8 @@ Moments = tuple[float, float, float]
 
 
 def _prior_moments(backbone: Backbone) -> Moments:
-    prior = _PRIOR[backbone.name]
+    # For a backbone that was not measured, the default one of its modality stands in.
+    prior = _PRIOR.get(backbone.name) or _PRIOR[PRESETS[DEFAULT_PRESET][backbone.modality]]
     return _PRIOR_PAIRS, prior.mean, prior.deviation**2 + prior.mean**2
 
 

@@ -84,7 +84,8 @@ class Pca:
 
     def __call__(self, embeddings: FloatArray) -> FloatArray:
         """(n, 128) embeddings as AudioSet has them: whitened, quantised and dequantised."""
-        return dequantize(quantize((embeddings - self._means) @ self._matrix.T))
+        whitened = np.asarray((embeddings - self._means) @ self._matrix.T, np.float32)
+        return dequantize(quantize(whitened))
 
 
 class Vggish:

@@ -1,0 +1,265 @@
+"""AudioSet: its published embeddings become a library, without a video or a network.
+
+The files hold a clip a record: a SequenceExample with the YouTube id, start, end and labels
+of the clip, and 128 bytes for every second of it, which are VGGish's embedding after PCA and
+quantisation (https://research.google.com/audioset/download.html).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..schemas.collections import MAX_ID_LENGTH
+from ..schemas.embedding import ByteArray, EmbeddedVideo, Rows, SegmentEmbedding
+from ..schemas.errors import LibraryError, MediaError
+from ..schemas.modality import BACKBONES, Modality
+from ..schemas.results import FailedFile, IngestReport
+from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
+from .discover import check_id, library_name
+from .home import Place, open_shards, stored_root, writing
+from .index import bring_in_step
+from .progress import Progress
+from .quantization import dequantize
+from .sequence_example import Feature, parse_sequence_example
+from .shards import CatalogEntry
+from .store import open_store
+from .tfrecord import DamagedRecord, read_records
+from .writer import Writer
+
+_BACKBONE = BACKBONES["vggish"]
+
+_FLUSH_SEGMENTS = 4096
+"""Clips a shard, 20 MB of vectors: AudioSet has two million of them."""
+
+_YOUTUBE_ID = re.compile(rb"[\w-]{11}")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a record says of a clip.
+
+    Attributes:
+        youtube_id: The 11 letters that name the video on YouTube.
+        start_s: Start of the clip within that video, seconds.
+        end_s: Its end.
+        labels: Indexes into AudioSet's class list, in the record's order.
+        levels: (seconds, 128) uint8 as published.
+    """
+
+    youtube_id: str
+    start_s: float
+    end_s: float
+    labels: tuple[int, ...]
+    levels: ByteArray
+
+    @property
+    def address(self) -> str:
+        """Where a person can hear it."""
+        return f"https://www.youtube.com/watch?v={self.youtube_id}&t={self.start_s:.0f}"
+
+
+def ingest_audioset(
+    folder: Path,
+    place: Place,
+    progress: Progress,
+    library: str | None = None,
+    class_names: Mapping[int, str] | None = None,
+) -> IngestReport:
+    """Stores the clips of every ``.tfrecord`` file under `folder` that are new or changed.
+
+    Ids are ``library/folder/YOUTUBE_ID``, with ``@START`` where a second clip of a video comes
+    in the same folder. Clips whose file is gone stay: splits may be imported one by one.
+
+    Args:
+        folder: AudioSet's features, for example ``audioset_v1_embeddings``.
+        place: Where to keep the result.
+        progress: Told about the stages.
+        library: The library's name; None for the folder's own.
+        class_names: Display names by label, from `read_class_names`; a label without one is
+            called ``label 123``.
+
+    Raises:
+        LibraryError: No such folder, no record file in it, or the library holds videos.
+        StoreError: The home cannot be written or another process holds it.
+    """
+    if not folder.is_dir():
+        raise LibraryError(f"There is no folder {folder}; give the one of AudioSet's features.")
+    files = sorted(folder.rglob("*.tfrecord"))
+    if not files:
+        raise LibraryError(f"{folder} holds no .tfrecord file; give the folder of the features.")
+    name = library_name(folder, library)
+    failed: list[FailedFile] = []
+    embedded = unchanged = 0
+    with writing(place.home):
+        shards = open_shards(place.home)
+        catalog = shards.catalog(name)
+        _check_imported(catalog, name)
+        with open_store(place.home, place.uri, place.token) as store:
+            notes = bring_in_step(store, shards, name, place.home, progress)
+            writer = Writer(store, shards, name, place.home, catalog, _FLUSH_SEGMENTS)
+            progress.start("importing", len(files), "files")
+            try:
+                for found in _read_files(files, folder, name, class_names or {}, progress):
+                    if isinstance(found, FailedFile):
+                        failed.append(found)
+                        continue
+                    entry = catalog.get(found.video.video_id)
+                    if entry is not None and entry.version == found.version:
+                        unchanged += 1
+                    else:
+                        writer.add(found)
+                        embedded += 1
+            finally:
+                writer.flush()
+            progress.finish("importing")
+            writer.finish()
+            notes += writer.notes
+    return IngestReport(
+        library=name,
+        videos=len(catalog),
+        segments=sum(e.segments for e in catalog.values()),
+        rows={Modality.AUDIO.value: sum(e.rows.get(_BACKBONE.name, 0) for e in catalog.values())},
+        embedded=embedded,
+        unchanged=unchanged,
+        no_audio=0,
+        missing=[],
+        removed=0,
+        failed=failed,
+        notes=notes,
+    )
+
+
+def read_class_names(path: Path) -> dict[int, str]:
+    """Display names by label, of AudioSet's ``class_labels_indices.csv``.
+
+    Raises:
+        LibraryError: It cannot be read, or is another table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise LibraryError(
+            f"{path} is no list of AudioSet's classes ({type(error).__name__}: {error}); it has "
+            "the columns index,mid,display_name and is called class_labels_indices.csv."
+        ) from error
+
+
+def parse_clip(data: bytes) -> Clip:
+    """Reads one record.
+
+    Raises:
+        ValueError: It holds no clip; the message says in a few words why.
+    """
+    example = parse_sequence_example(data)
+    context = defaultdict(Feature, example.context)
+    ids = context["video_id"].of_bytes
+    if len(ids) != 1 or not _YOUTUBE_ID.fullmatch(ids[0]):
+        raise ValueError("it names no YouTube video")
+    times = context["start_time_seconds"].floats + context["end_time_seconds"].floats
+    if len(times) != 2 or not 0 <= times[0] < times[1] < math.inf:
+        raise ValueError("it has no start and end")
+    labels = context["labels"].integers
+    if any(label < 0 for label in labels):
+        raise ValueError("it has a negative label")
+    seconds = [feature.of_bytes for feature in example.steps.get("audio_embedding", ())]
+    if not seconds or any(
+        [len(value) for value in values] != [_BACKBONE.dim] for values in seconds
+    ):
+        raise ValueError(f"it has no embeddings of {_BACKBONE.dim} bytes")
+    levels = np.frombuffer(b"".join(values[0] for values in seconds), np.uint8)
+    return Clip(ids[0].decode(), *times, labels, levels.reshape(-1, _BACKBONE.dim))
+
+
+def _check_imported(catalog: Mapping[str, CatalogEntry], library: str) -> None:
+    """Raises LibraryError where `library` was made from files."""
+    stored = next((stored_root(entry.video) for entry in catalog.values()), None)
+    if stored is not None:
+        raise LibraryError(
+            f"The library {library} was made from {stored}; name AudioSet's with --library."
+        )
+
+
+def _read_files(
+    files: Iterable[Path],
+    root: Path,
+    library: str,
+    class_names: Mapping[int, str],
+    progress: Progress,
+) -> Iterator[EmbeddedVideo | FailedFile]:
+    """The clips of all files, one at a time, and what was skipped."""
+    seen: dict[str, float] = {}
+    for path in files:
+        shown = str(path).encode(errors="backslashreplace").decode()  # JSON takes UTF-8 only
+        base = f"{library}/{(path.relative_to(root).parent).as_posix()}".removesuffix("/.")
+        try:
+            modified_ns = path.stat().st_mtime_ns
+            for record in read_records(path):
+                try:
+                    if isinstance(record, DamagedRecord):
+                        raise ValueError(record.reason)
+                    clip = parse_clip(record.data)
+                    video_id = _name(f"{base}/{clip.youtube_id}", clip, seen)
+                    label = _label(clip, class_names)
+                    yield _embedded(clip, video_id, library, label, record.data, modified_ns)
+                except (ValueError, MediaError) as error:
+                    reason = f"The record at byte {record.offset:,} was skipped: {error}."
+                    yield FailedFile(path=shown, reason=reason)
+        except OSError as error:
+            yield FailedFile(path=shown, reason=f"It cannot be read: {error.strerror or error}.")
+        progress.advance("importing", 1)
+
+
+def _name(video_id: str, clip: Clip, seen: dict[str, float]) -> str:
+    """The clip's id, unlike those `seen` before, which it joins."""
+    first = seen.get(video_id)
+    if first is not None:
+        video_id = f"{video_id}@{clip.start_s:g}"
+    if first == clip.start_s or video_id in seen:
+        raise ValueError("the same clip came before")
+    check_id(video_id)
+    seen[video_id] = clip.start_s
+    return video_id
+
+
+def _label(clip: Clip, class_names: Mapping[int, str]) -> str:
+    label = LABEL_SEPARATOR.join(class_names.get(n, f"label {n}") for n in clip.labels)
+    if len(label.encode()) > MAX_ID_LENGTH:
+        raise ValueError(f"its labels are longer than {MAX_ID_LENGTH} bytes")
+    return label
+
+
+def _embedded(
+    clip: Clip, video_id: str, library: str, label: str, data: bytes, modified_ns: int
+) -> EmbeddedVideo:
+    """The clip as a video of one segment, with a row a second; times are YouTube's."""
+    seconds = clip.start_s + np.arange(len(clip.levels) + 1)
+    edges = np.minimum(seconds, clip.end_s).astype(np.float32)
+    rows = Rows(dequantize(clip.levels), edges[:-1], edges[1:])
+    # The labels' names too: a class list that is given later changes the clip.
+    content = hashlib.blake2b(data + label.encode(), digest_size=16).hexdigest()
+    return EmbeddedVideo(
+        video=Video(
+            video_id=video_id,
+            library=library,
+            path=clip.address,
+            label=label,
+            fingerprint=content,
+            size=len(data),
+            mtime_ns=modified_ns,
+        ),
+        duration_s=clip.end_s - clip.start_s,
+        segment_seconds=SEGMENT_SECONDS,
+        backbones=frozenset({_BACKBONE.name}),
+        segments=(Segment(0, clip.start_s, clip.end_s),),
+        embeddings=(SegmentEmbedding({_BACKBONE.name: rows}),),
+    )

@@ -1,0 +1,105 @@
+"""TensorFlow's SequenceExample messages, parsed without TensorFlow.
+
+Names, numbers and types of the fields are those of ``tensorflow/core/example/feature.proto``
+and ``example.proto``. They are declared in a package and pool of their own, so that
+TensorFlow's may be loaded beside them. A map is on the wire a list of entries with a key and
+a value, and is declared as that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.message import DecodeError
+
+_PACKAGE = "vidsim"
+
+_MESSAGES = {
+    # Fields are numbered from 1.
+    "BytesList": (("value", "bytes", "repeated"),),
+    "FloatList": (("value", "float", "repeated"),),
+    "Int64List": (("value", "int64", "repeated"),),
+    "Feature": (
+        ("bytes_list", "BytesList", "optional"),
+        ("float_list", "FloatList", "optional"),
+        ("int64_list", "Int64List", "optional"),
+    ),
+    "FeatureEntry": (("key", "string", "optional"), ("value", "Feature", "optional")),
+    "Features": (("feature", "FeatureEntry", "repeated"),),
+    "FeatureList": (("feature", "Feature", "repeated"),),
+    "FeatureListEntry": (("key", "string", "optional"), ("value", "FeatureList", "optional")),
+    "FeatureLists": (("feature_list", "FeatureListEntry", "repeated"),),
+    "SequenceExample": (
+        ("context", "Features", "optional"),
+        ("feature_lists", "FeatureLists", "optional"),
+    ),
+}
+"""Fields of each message: name, type, and whether there are any number of it."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature; of the three kinds at most one holds values."""
+
+    of_bytes: tuple[bytes, ...] = ()
+    floats: tuple[float, ...] = ()
+    integers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SequenceExample:
+    """Features by name, of the whole (`context`) and of each of its steps."""
+
+    context: dict[str, Feature]
+    steps: dict[str, tuple[Feature, ...]]
+
+
+def parse_sequence_example(data: bytes) -> SequenceExample:
+    """Reads a serialised ``tensorflow.SequenceExample``.
+
+    Raises:
+        ValueError: `data` hold none.
+    """
+    try:
+        message = _SEQUENCE_EXAMPLE.FromString(data)
+    except DecodeError as error:
+        raise ValueError("it is no SequenceExample") from error
+    return SequenceExample(
+        context={entry.key: _feature(entry.value) for entry in message.context.feature},
+        steps={
+            entry.key: tuple(_feature(feature) for feature in entry.value.feature)
+            for entry in message.feature_lists.feature_list
+        },
+    )
+
+
+def _feature(message: Any) -> Feature:
+    return Feature(
+        of_bytes=tuple(message.bytes_list.value),
+        floats=tuple(message.float_list.value),
+        integers=tuple(message.int64_list.value),
+    )
+
+
+def _declare() -> Any:
+    """The class of the message that `_MESSAGES` declares last."""
+    file = FileDescriptorProto(name="vidsim/example.proto", package=_PACKAGE, syntax="proto3")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for number, (field, kind, label) in enumerate(fields, start=1):
+            declared = message.field.add(name=field, number=number)
+            declared.label = FieldDescriptorProto.Label.Value(f"LABEL_{label.upper()}")
+            if kind in _MESSAGES:
+                declared.type = FieldDescriptorProto.TYPE_MESSAGE
+                declared.type_name = f".{_PACKAGE}.{kind}"
+            else:
+                declared.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+
+
+_SEQUENCE_EXAMPLE = _declare()
