@@ -106,22 +106,21 @@ def is_audioset(item: IndexedVideo) -> bool:
 
 def _export_merged(path: Path, backbone: Backbone, items: Items) -> Path:
     """All rows in one dataset, and what each belongs to in another."""
-    if backbone.name == "vid2img":
-        datasets, dtype = ("color_vid2imgs", "vid_labels"), np.uint8
-    elif backbone.modality in (Modality.COLOR, Modality.MOTION):
-        datasets, dtype = ("feature_vectors", "vid_labels"), np.float32
-    else:
-        datasets, dtype = ("feature_vectors", "feature_labels"), np.float32
+    strips = backbone.name == "vid2img"
+    of_videos = backbone.modality in (Modality.COLOR, Modality.MOTION)
     found: list[IndexedVideo] = []
     with written_whole(path) as file:
         vectors = file.create_dataset(
-            datasets[0], (0, backbone.dim), dtype, maxshape=(None, backbone.dim)
+            "color_vid2imgs" if strips else "feature_vectors",
+            (0, backbone.dim),
+            np.uint8 if strips else np.float32,
+            maxshape=(None, backbone.dim),
         )
         for item, block in items:
             append(vectors, _as_published(backbone, block.reshape(len(block), backbone.dim)))
             found.append(item)
         labels = [_row_label(backbone.modality, i.video) for i in found for _ in i.owners]
-        file[datasets[1]] = _bytes(labels)
+        file["vid_labels" if of_videos else "feature_labels"] = _bytes(labels)
         write_index(file, backbone, "capstone", found)
     return path
 
