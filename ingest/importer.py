@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from .export_reader import Source, open_export, read_videos, strip_rows
 from .home import Place, expected_rows, open_shards, writing
 from .index import bring_in_step
 from .progress import Progress
-from .shards import CatalogEntry
+from .shards import CatalogEntry, Shards
 from .store import open_store
 from .writer import Writer
 
 _CHUNK = 128
 """Videos whose modalities are read and joined at once."""
+
+_COLORS = frozenset(b.name for b in BACKBONES.values() if b.modality is Modality.COLOR)
 
 
 def import_files(
@@ -66,7 +68,8 @@ def import_files(
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)
                 writer = Writer(store, shards, name, place.home, catalogs[name])
-                imported = _write(writer, sources, list(videos), progress)
+                striped = _with_strips(shards, name, sources, catalogs[name])
+                imported = _write(writer, sources, list(videos), striped, progress)
                 notes += writer.notes
                 reports.append(
                     ImportedLibrary(
@@ -134,15 +137,33 @@ def _check_versions(
             )
 
 
+def _with_strips(
+    shards: Shards, library: str, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
+) -> set[str]:
+    """Stored videos whose colour strips are stored too, where `sources` bring any."""
+    if all(source.form != "strips" for source in sources):
+        return set()
+    return {
+        video.video.video_id
+        for video in shards.read(library, catalog.values(), _COLORS)
+        if any(e.vid2img is not None for e in video.embeddings)
+    }
+
+
 def _write(
-    writer: Writer, sources: Sequence[Source], video_ids: Sequence[str], progress: Progress
+    writer: Writer,
+    sources: Sequence[Source],
+    video_ids: Sequence[str],
+    striped: Collection[str],
+    progress: Progress,
 ) -> int:
     """Writes what is not stored yet; returns the number of videos that had something new."""
     stage, imported = f"importing {writer.library}", 0
     progress.start(stage, len(video_ids), "videos")
     try:
         for video in _joined(sources, video_ids):
-            new = _missing(video, writer.catalog.get(video.video.video_id))
+            video_id = video.video.video_id
+            new = _missing(video, writer.catalog.get(video_id), video_id in striped)
             if new is not None:
                 writer.add(new)
                 imported += 1
@@ -162,20 +183,21 @@ def _joined(sources: Sequence[Source], video_ids: Sequence[str]) -> Iterator[Emb
         yield from parts.values()
 
 
-def _missing(video: EmbeddedVideo, entry: CatalogEntry | None) -> EmbeddedVideo | None:
+def _missing(
+    video: EmbeddedVideo, entry: CatalogEntry | None, striped: bool
+) -> EmbeddedVideo | None:
     """What of `video` is not stored, in the stored entry's name; None for nothing."""
     stored = entry.rows.keys() if entry else set()
-    colors = {b.name for b in BACKBONES.values() if b.modality is Modality.COLOR}
-    if not video.backbones & colors and not colors & stored:
-        if any(e.vid2img is not None for e in video.embeddings):
-            video = strip_rows(video)  # a strip is kept with the rows of a backbone
+    brings_strips = any(e.vid2img is not None for e in video.embeddings)
+    if brings_strips and not striped and not video.backbones & _COLORS:
+        video = strip_rows(video)  # shards keep a strip with the rows of a backbone
     new = video.backbones - stored
     if not new:
         return None
     embeddings = tuple(
         SegmentEmbedding(
             {name: rows for name, rows in e.rows.items() if name in new},
-            e.vid2img if new & colors else None,
+            e.vid2img if new & _COLORS else None,
         )
         for e in video.embeddings
     )
