@@ -52,8 +52,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on s
 Model = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", metavar="MODALITY=NAME", help="Another backbone, for example color=vid2img."
+        "--model",
+        metavar="MODALITY=NAME",
+        help="Another backbone, for example color=vid2img; frame=timm:NAME is any of timm's.",
     ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(metavar="compact|classic", help="One backbone a modality [default: compact]."),
 ]
 Modalities = Annotated[
     str | None,
@@ -142,6 +148,7 @@ def ingest(
         str | None, typer.Option(help="The library's name [default: the folder's].")
     ] = None,
     modalities: Modalities = None,
+    preset: Preset = None,
     model: Model = None,
     segment_seconds: SegmentSeconds = None,
     device: Device = None,
@@ -157,13 +164,17 @@ def ingest(
     from .ingest.embed import EmbedOptions
     from .ingest.pipeline import ingest as run
     from .ingest.progress import Bars
-    from .schemas.modality import choose_backbones, parse_modalities
+    from .ingest.registry import register_overrides
+    from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
     from .schemas.settings import settings
     from .search.background import refresh
 
     chosen = settings()
+    register_overrides(chosen.home, model or ())
     options = EmbedOptions(
-        backbones=choose_backbones(parse_modalities(modalities), model or ()),
+        backbones=choose_backbones(
+            parse_modalities(modalities), model or (), preset or DEFAULT_PRESET
+        ),
         segment_seconds=segment_seconds or chosen.segment_seconds,
         device=_device(device or chosen.device),
         workers=workers or chosen.workers,
@@ -226,6 +237,7 @@ def query(
     weights: Annotated[
         str | None, typer.Option(metavar="LIST", help="Weights, e.g. frame=2,color=0.5.")
     ] = None,
+    preset: Preset = None,
     model: Model = None,
     exclude_self: Annotated[
         bool | None,
@@ -251,6 +263,7 @@ def query(
     options = QueryOptions(
         modalities=parse_modalities(modalities) if modalities is not None else None,
         overrides=tuple(model or ()),
+        preset=preset,
         k=k,
         libraries=tuple(library or ()),
         expression=filter,
@@ -383,9 +396,11 @@ def import_(
 @models_app.command("list")
 def models_list(json: Json = False) -> None:
     """List the backbones, their sizes and whether their weights are here."""
+    from .ingest.registry import load_registered
     from .ingest.weights import status
-    from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS
+    from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, PublishedFiles
 
+    load_registered(_place().home)
     defaults = PRESETS[DEFAULT_PRESET].values()
     rows = [
         {
@@ -395,6 +410,7 @@ def models_list(json: Json = False) -> None:
             "default": b.name in defaults,
             "weights": status(b),
             "licence": b.weights.licence if b.weights else "",
+            "from": b.weights.how if isinstance(b.weights, PublishedFiles) else "",
             "about": b.about,
         }
         for b in BACKBONES.values()
@@ -409,6 +425,8 @@ def models_list(json: Json = False) -> None:
             + ", ".join(str(item) for item in known if item)
         )
         _show(f"    {row['about']}")
+        if row["from"] and row["weights"] != "pulled":
+            _show(f"    weights: {row['from']}")
 
 
 @models_app.command("pull")
@@ -417,7 +435,10 @@ def models_pull(
         list[str] | None, typer.Argument(help="Backbones [default: those of the default preset].")
     ] = None,
 ) -> None:
-    """Get weights, check them, and keep them for offline use."""
+    """Get weights, check them, and keep them for offline use.
+
+    Without names, only what the default preset needs; nothing else is asked for.
+    """
     from .ingest.embed import pull
     from .ingest.progress import Bars
 
@@ -425,6 +446,23 @@ def models_pull(
     with Bars() as bars:
         pull(chosen, bars)
     _say("Here: " + ", ".join(b.name for b in chosen))
+
+
+@models_app.command("add")
+def models_add(
+    name: Annotated[str, typer.Argument(help="A backbone, or timm:NAME.")],
+    files: Annotated[list[Path], typer.Argument(help="All of its weight files.")],
+) -> None:
+    """Take weights that were got by hand, if they hold that network.
+
+    The checksum is held against the published one where there is one, and every tensor against
+    the network; on an error nothing is kept.
+    """
+    from .ingest.fitting import add_checked
+
+    (backbone,) = _backbones([name])
+    add_checked(backbone, files)
+    _say(f"Here: {backbone.name}")
 
 
 @models_app.command("path")
@@ -475,15 +513,22 @@ def _device(name: str) -> str:
 
 
 def _backbones(names: Iterable[str] | None) -> list[Any]:
+    from .ingest.registry import load_registered, register_timm
     from .schemas.errors import ModelError
-    from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS
+    from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, TIMM_SCHEME
 
+    home = _place().home
+    load_registered(home)
+    chosen = []
     for name in names or ():
-        if name not in BACKBONES:
+        if name.startswith(TIMM_SCHEME):
+            chosen.append(register_timm(home, name))
+        elif name in BACKBONES:
+            chosen.append(BACKBONES[name])
+        else:
             raise ModelError(f"No backbone is called {name!r}; choose from {', '.join(BACKBONES)}.")
-    if names:
-        return [BACKBONES[n] for n in names]
-    return [BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values() if BACKBONES[n].weights]
+    default = [BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values()]
+    return chosen or [b for b in default if b.weights]
 
 
 def _to_json(value: object) -> str:

@@ -16,6 +16,7 @@ from .export_index import (
     IndexedVideo,
     append,
     choose_libraries,
+    exported_weights,
     read_indexed,
     stored_backbones,
     write_index,
@@ -64,6 +65,7 @@ def _export_one(
     stage = f"exporting {backbone.name}"
     progress.start(stage, None, "videos")
     strips = backbone.name == "vid2img"
+    weights = exported_weights(shards, libraries, backbone)
     shape, dtype = (VID2IMG_SHAPE, np.uint8) if strips else ((backbone.dim,), np.float32)
     items: list[IndexedVideo] = []
     with written_whole(path) as file:
@@ -73,7 +75,7 @@ def _export_one(
             vidsim=__version__,
             modality=backbone.modality.value,
             backbone=backbone.name,
-            weights_sha256=backbone.weights_sha256,
+            weights_sha256=weights,
             libraries=list(libraries),
         )
         vectors = file.create_dataset(
@@ -95,7 +97,7 @@ def _export_one(
         for name, values in texts.items():
             file.create_dataset(name, data=values, dtype=TEXT)
         file["segments"] = np.array(segments, np.int32)
-        write_index(file, backbone, "native", items)
+        write_index(file, backbone, "native", weights, items)
         for name in ("start_s", "end_s"):
             file[name] = file[INDEX]["rows"][name]  # a second name of the same dataset
     progress.finish(stage)

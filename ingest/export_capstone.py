@@ -20,6 +20,7 @@ from .export_index import (
     IndexedVideo,
     append,
     choose_libraries,
+    exported_weights,
     read_indexed,
     stored_backbones,
     write_index,
@@ -65,33 +66,38 @@ def export_capstone(
                 yield item
                 progress.advance(stage, 1)
 
-        files += _export_backbone(backbone, folder, items)
+        weights = exported_weights(shards, chosen, backbone)
+        files += _export_backbone(backbone, folder, weights, items)
         progress.finish(stage)
     return files
 
 
-def _export_backbone(backbone: Backbone, folder: Path, items: Callable[[], Items]) -> list[Path]:
+def _export_backbone(
+    backbone: Backbone, folder: Path, weights: str, items: Callable[[], Items]
+) -> list[Path]:
     """The files of one backbone; `items` starts to read it from the beginning."""
     name = backbone.name
     if name == "vid2img":
-        return [_export_merged(folder / "color_UCF_vid2img.h5", backbone, items())]
+        return [_export_merged(folder / "color_UCF_vid2img.h5", backbone, weights, items())]
     if backbone.modality is Modality.COLOR:
-        return [_export_merged(folder / f"color_UCF_{name}.h5", backbone, items())]
+        return [_export_merged(folder / f"color_UCF_{name}.h5", backbone, weights, items())]
     if backbone.modality is Modality.FRAME:
         return [
-            _export_by_path(folder / f"features_UCF_{name}.h5", backbone, items()),
-            _export_merged(folder / f"merged_features_UCF_{name}.h5", backbone, items()),
+            _export_by_path(folder / f"features_UCF_{name}.h5", backbone, weights, items()),
+            _export_merged(folder / f"merged_features_UCF_{name}.h5", backbone, weights, items()),
         ]
     if backbone.modality is Modality.MOTION:
         suffix = "" if name == "resnet34_3d" else f"_{name}"
-        return [_export_merged(folder / f"cnn3d_UCF_features{suffix}.h5", backbone, items())]
+        return [
+            _export_merged(folder / f"cnn3d_UCF_features{suffix}.h5", backbone, weights, items())
+        ]
     files = []
     clips = [i for i in items() if is_audioset(i[0])] if name == "vggish" else []
     if clips:
-        files += _export_audioset(folder, backbone, clips)
+        files += _export_audioset(folder, backbone, weights, clips)
     others = [i for i in items() if not (clips and is_audioset(i[0]))]
     if others:
-        files.append(_export_merged(folder / f"audio_sec_UCF_{name}.h5", backbone, others))
+        files.append(_export_merged(folder / f"audio_sec_UCF_{name}.h5", backbone, weights, others))
     return files
 
 
@@ -104,7 +110,7 @@ def is_audioset(item: IndexedVideo) -> bool:
     )
 
 
-def _export_merged(path: Path, backbone: Backbone, items: Items) -> Path:
+def _export_merged(path: Path, backbone: Backbone, weights: str, items: Items) -> Path:
     """All rows in one dataset, and what each belongs to in another."""
     strips = backbone.name == "vid2img"
     of_videos = backbone.modality in (Modality.COLOR, Modality.MOTION)
@@ -121,11 +127,11 @@ def _export_merged(path: Path, backbone: Backbone, items: Items) -> Path:
             found.append(item)
         labels = [_row_label(backbone.modality, i.video) for i in found for _ in i.owners]
         file["vid_labels" if of_videos else "feature_labels"] = _bytes(labels)
-        write_index(file, backbone, "capstone", found)
+        write_index(file, backbone, "capstone", weights, found)
     return path
 
 
-def _export_by_path(path: Path, backbone: Backbone, items: Items) -> Path:
+def _export_by_path(path: Path, backbone: Backbone, weights: str, items: Items) -> Path:
     """A dataset a video, named by its path."""
     found = []
     with written_whole(path) as file:
@@ -133,20 +139,21 @@ def _export_by_path(path: Path, backbone: Backbone, items: Items) -> Path:
             if len(block):
                 file[item.video.video_id] = block
             found.append(item)
-        write_index(file, backbone, "capstone", found)
+        write_index(file, backbone, "capstone", weights, found)
     return path
 
 
 def _export_audioset(
     folder: Path,
     backbone: Backbone,
+    weights: str,
     clips: Sequence[tuple[IndexedVideo, npt.NDArray[Any]]],
 ) -> list[Path]:
     path = folder / AUDIOSET_FEATURES
     with written_whole(path) as file:
         levels = np.array([_as_published(backbone, rows) for _, rows in clips], np.float64)
         file["audio_embeddings"] = levels
-        write_index(file, backbone, "capstone", [item for item, _ in clips])
+        write_index(file, backbone, "capstone", weights, [item for item, _ in clips])
     labels = np.empty(len(clips), object)
     for n, (item, _) in enumerate(clips):
         labels[n] = _class_labels(item.video.label)

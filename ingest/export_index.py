@@ -198,8 +198,18 @@ def append(dataset: h5py.Dataset, block: npt.NDArray[Any]) -> None:
         dataset[-len(block) :] = block
 
 
+def exported_weights(shards: Shards, libraries: Sequence[str], backbone: Backbone) -> str:
+    """SHA-256 of the weights of `backbone` as the shards note it, as `Shards.weights` joins it."""
+    noted = (shards.weights(library, backbone.name) for library in libraries)
+    return ";".join(dict.fromkeys(filter(None, noted)))
+
+
 def write_index(
-    file: h5py.File, backbone: Backbone, layout: Layout, items: Sequence[IndexedVideo]
+    file: h5py.File,
+    backbone: Backbone,
+    layout: Layout,
+    weights_sha256: str,
+    items: Sequence[IndexedVideo],
 ) -> None:
     """Writes what `read_index` reads; rows are those of `items`, in their order."""
     group = file.create_group(INDEX)
@@ -210,7 +220,7 @@ def write_index(
         vidsim=__version__,
         modality=backbone.modality.value,
         backbone=backbone.name,
-        weights_sha256=backbone.weights_sha256,
+        weights_sha256=weights_sha256,
     )
     videos = group.create_group("videos")
     for name in (*VIDEO_STRINGS, "library"):

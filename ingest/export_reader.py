@@ -30,6 +30,7 @@ from .array_pickle import ArrayUnpickler
 from .discover import check_id
 from .export_index import IndexedVideo, read_index
 from .quantization import dequantize
+from .weights import digests
 
 Form = Literal["vectors", "levels", "strips"]
 """What rows are: as extracted, VGGish's 0..255, or colour strips."""
@@ -59,12 +60,14 @@ class Source:
         path: The file.
         backbone: What its rows were computed with.
         form: What its rows are.
+        weights_sha256: Of the weights they were computed with, "" where it does not say.
         blocks: Its videos by id.
     """
 
     path: Path
     backbone: Backbone
     form: Form
+    weights_sha256: str
     blocks: dict[str, Block]
 
 
@@ -202,7 +205,7 @@ def _indexed(file: h5py.File, path: Path) -> Source:
     backbone = BACKBONES.get(attributes["backbone"])
     if backbone is None:
         _refuse(path, f"this vidsim knows no backbone {attributes['backbone']}")
-    theirs, ours = attributes["weights_sha256"], backbone.weights_sha256
+    theirs, ours = str(attributes["weights_sha256"]), digests(backbone)
     if theirs and ours and theirs != ours:
         _refuse(path, f"its {backbone.name} had other weights than this vidsim's")
     items = read_index(file)
@@ -219,7 +222,7 @@ def _indexed(file: h5py.File, path: Path) -> Source:
                     _refuse(path, f"it has neither a dataset of all rows nor one of {name}")
                 _check_shape(file[name], path, backbone, len(item.owners))
             blocks[name] = Block(item, name, 0, len(item.owners))
-        return Source(path, backbone, form, blocks)
+        return Source(path, backbone, form, theirs, blocks)
     dataset = (_merged_dataset(file) if capstone else None) or "vectors"
     if dataset not in file:
         _refuse(path, f"it has no dataset {dataset}")
@@ -228,7 +231,7 @@ def _indexed(file: h5py.File, path: Path) -> Source:
     _check_shape(file[dataset], path, backbone, edges[-1])
     for item, first, last in zip(items, edges, edges[1:]):
         blocks[item.video.video_id] = Block(item, dataset, first, last)
-    return Source(path, backbone, form, blocks)
+    return Source(path, backbone, form, theirs, blocks)
 
 
 def _merged_dataset(file: h5py.File) -> str | None:
@@ -296,7 +299,7 @@ def _old(file: h5py.File, path: Path, library: str | None) -> Source:
     form: Form = "vectors"
     if backbone.name in ("vid2img", "vggish"):
         form = "strips" if backbone.name == "vid2img" else "levels"
-    return Source(path, backbone, form, blocks)
+    return Source(path, backbone, form, "", blocks)
 
 
 def _old_by_path(file: h5py.File, path: Path, library: str) -> Source:
@@ -313,7 +316,7 @@ def _old_by_path(file: h5py.File, path: Path, library: str) -> Source:
         if item.video.video_id in blocks:
             _refuse(path, f"it names {key} twice")
         blocks[item.video.video_id] = Block(item, key, 0, rows)
-    return Source(path, backbone, "vectors", blocks)
+    return Source(path, backbone, "vectors", "", blocks)
 
 
 def _old_item(label: str, library: str, backbone: Backbone, rows: int) -> IndexedVideo:
@@ -371,7 +374,7 @@ def _old_audioset(file: h5py.File, path: Path, library: str) -> Source:
             end_s=seconds[1:],
         )
         blocks[item.video.video_id] = Block(item, "audio_embeddings", n, n + 1)
-    return Source(path, backbone, "levels", blocks)
+    return Source(path, backbone, "levels", "", blocks)
 
 
 def _read_labels(path: Path) -> list[str]:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
+from .registry import load_registered
 from .shards import CatalogEntry, Shards
 
 _COUNTS = TypeAdapter(dict[str, int])
@@ -30,7 +31,8 @@ class Place:
 
 
 def open_shards(home: Path) -> Shards:
-    """The shards under `home`."""
+    """The shards under `home`, whose backbones are known from then on."""
+    load_registered(home)
     return Shards(home / "shards")
 
 

@@ -58,6 +58,7 @@ def import_files(
     if not sources:
         raise LibraryError("Only labels were given; give the features beside them too.")
     given = _by_library(sources)
+    weights = {"vid2img": ""} | {s.backbone.name: s.weights_sha256 for s in sources}
     reports, notes = [], []
     with writing(place.home):
         shards = open_shards(place.home)
@@ -67,7 +68,7 @@ def import_files(
         with open_store(place.home, place.uri, place.token) as store:
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)
-                writer = Writer(store, shards, name, place.home, catalogs[name])
+                writer = Writer(store, shards, name, place.home, catalogs[name], weights=weights)
                 striped = _with_strips(shards, name, sources, catalogs[name])
                 imported = _write(writer, sources, list(videos), striped, progress)
                 notes += writer.notes

@@ -24,7 +24,10 @@ reader divides by 512 here and by 255 above)."""
 
 def quantize(vectors: FloatArray) -> ByteArray:
     """Clips whitened embeddings (..., dim) to [-2, 2] and rounds them down to 256 levels."""
-    return ((np.clip(vectors, _LOW, _HIGH) - _LOW) / _STEP).astype(np.uint8)
+    # Multiplied, as VGGish does it: 4 / _STEP is less than 255 in float32.
+    return ((np.clip(vectors, _LOW, _HIGH) - _LOW) * np.float32(255 / (_HIGH - _LOW))).astype(
+        np.uint8
+    )
 
 
 def dequantize(levels: ByteArray) -> FloatArray:

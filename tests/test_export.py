@@ -9,8 +9,9 @@ from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.progress import Silent
-from vidsim.ingest.quantization import dequantize
+from vidsim.ingest.quantization import dequantize, quantize
 from vidsim.ingest.shards import Shards
+from vidsim.ingest.weights import digests
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.modality import BACKBONES
@@ -49,7 +50,7 @@ def test_the_native_export_merges_libraries_into_one_file_a_backbone(place, tmp_
     with h5py.File(tmp_path / "out" / "audio_yamnet.h5") as file:
         assert file.attrs["backbone"] == "yamnet"
         assert file.attrs["modality"] == "audio"
-        assert file.attrs["weights_sha256"] == BACKBONES["yamnet"].weights_sha256 != ""
+        assert file.attrs["weights_sha256"] == digests(BACKBONES["yamnet"]) != ""
         assert list(file.attrs["libraries"]) == ["one", "two"]
         wanted = np.concatenate([rows_of(long, "yamnet"), rows_of(other, "yamnet")])
         assert file["vectors"].dtype == np.float32
@@ -155,6 +156,11 @@ def test_the_capstone_layout_has_its_files_datasets_shapes_and_dtypes(place, tmp
             np.float32,
         )
         assert list(file["vid_labels"])[1:] == [b"v_YoYo_g01_c01.avi", b"v_YoYo_g01_c02.avi"]
+
+
+def test_each_of_the_256_levels_of_sound_survives():
+    levels = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(quantize(dequantize(levels)), levels)
 
 
 def test_another_backbone_has_its_name_in_the_file_name(place, tmp_path):

@@ -10,25 +10,29 @@ import torch
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
 from ..decode import SegmentMedia
-from ..networks.efficientnet_lite import load_efficientnet_lite0
-from .pixels import inference, to_network_input, weight_file
+from ..networks.loading import load_network
+from ..weights import ensure
+from .pixels import inference, to_network_input
 
 
 class FrameExtractor:
-    """Embeds frames with EfficientNet-Lite0."""
+    """Embeds frames with a picture network."""
 
     def __init__(self, backbone: Backbone, device: torch.device) -> None:
         """Loads the weights of `backbone` onto `device`."""
         self.backbone = backbone
         self._device = device
-        network = load_efficientnet_lite0(weight_file(backbone))
+        assert backbone.pixels is not None
+        self._pixels = backbone.pixels
+        network = load_network(backbone, ensure(backbone))
         self._network = network.to(device).to(memory_format=torch.channels_last)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Rows of segments that carry (8, 224, 224, 3) uint8 frames, 8 rows each."""
+        """Rows of segments that carry (8, size, size, 3) uint8 frames, 8 rows each."""
         frames = np.stack([m.frames[self.backbone.modality] for m in media])
         with inference(self._device):
-            batch = to_network_input(frames.reshape(-1, *frames.shape[2:]), self._device)
+            pictures = frames.reshape(-1, *frames.shape[2:])
+            batch = to_network_input(pictures, self._pixels, self._device)
             features = self._network(batch).float().cpu().numpy()
         count = frames.shape[1]
         embeddings = []

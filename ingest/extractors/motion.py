@@ -1,4 +1,4 @@
-"""The motion modality: one embedding of the 32 frames in the middle of a segment."""
+"""The motion modality: one embedding of the frames in the middle of a segment."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ import torch
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
 from ..decode import SegmentMedia
-from ..networks.i3d import load_i3d
-from .pixels import inference, to_network_input, weight_file
+from ..networks.loading import load_network
+from ..weights import ensure
+from .pixels import inference, to_network_input
+
+_REDUCED = frozenset({"i3d"})
+"""Backbones whose embeddings were measured to stay the same in bfloat16 (see `inference`)."""
 
 
 class MotionExtractor:
-    """Embeds clips with I3D."""
+    """Embeds clips with a three-dimensional network."""
 
     def __init__(self, backbone: Backbone, device: torch.device) -> None:
         """Loads the weights of `backbone` onto `device`."""
         self.backbone = backbone
         self._device = device
-        network = load_i3d(weight_file(backbone))
+        assert backbone.pixels is not None
+        self._pixels = backbone.pixels
+        network = load_network(backbone, ensure(backbone))
         self._network = network.to(device).to(memory_format=torch.channels_last_3d)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Rows of segments that carry (32, 224, 224, 3) uint8 frames, one row each."""
+        """Rows of segments that carry (count, size, size, 3) uint8 frames, one row each."""
         clips = np.stack([m.frames[self.backbone.modality] for m in media])
-        with inference(self._device, reduced=True):
-            features = self._network(to_network_input(clips, self._device))
+        with inference(self._device, reduced=self.backbone.name in _REDUCED):
+            features = self._network(to_network_input(clips, self._pixels, self._device))
         vectors = features.float().cpu().numpy()
         return [
             SegmentEmbedding(

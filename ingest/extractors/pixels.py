@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ...schemas.errors import ModelError
-from ...schemas.modality import Backbone
-from ..weights import ensure
+from ...schemas.modality import PixelScale
 
 
 def choose_device(name: str) -> torch.device:
@@ -27,24 +25,16 @@ def choose_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
-def weight_file(backbone: Backbone) -> Path:
-    """The one file of weights of `backbone`, pulled if it is not here.
-
-    Raises:
-        WeightsError: It cannot be fetched.
-    """
-    assert backbone.weights is not None
-    (file,) = backbone.weights.files
-    return ensure(backbone) / file.name
-
-
-def to_network_input(pixels: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """Pictures (n, h, w, 3) or clips (n, t, h, w, 3), uint8, as (n, 3, [t,] h, w) in [-1, 1].
+def to_network_input(
+    pixels: npt.NDArray[np.uint8], scale: PixelScale, device: torch.device
+) -> torch.Tensor:
+    """Pictures (n, h, w, 3) or clips (n, t, h, w, 3), uint8, as (n, 3, [t,] h, w) float32.
 
     The result is in channels-last memory order, as the pixels already are.
     """
-    batch = torch.from_numpy(pixels).to(device).movedim(-1, 1)
-    return batch.float().div_(127.5).sub_(1)
+    mean, std = (torch.tensor(v, device=device) for v in (scale.mean, scale.std))
+    batch = torch.from_numpy(pixels).to(device).float().sub_(mean).div_(std)
+    return batch.movedim(-1, 1)
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+"""The torch network of a backbone, from the folder that holds its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import nn
+
+from ...schemas.modality import TIMM_SCHEME, Backbone, PublishedFiles
+from .efficientnet_lite import load_efficientnet_lite0
+from .i3d import load_i3d
+from .resnet3d import load_resnet34_3d
+from .torchvision_resnets import load_r3d18, load_resnet50
+
+_LOADERS: Mapping[str, Callable[[Path], nn.Module]] = {
+    "efficientnet_lite0": load_efficientnet_lite0,
+    "resnet50": load_resnet50,
+    "i3d": load_i3d,
+    "r3d18": load_r3d18,
+    "resnet34_3d": load_resnet34_3d,
+}
+
+
+def load_network(backbone: Backbone, folder: Path) -> nn.Module:
+    """The network of a frame or motion backbone, for inference on the CPU.
+
+    Args:
+        backbone: One with a single file of weights.
+        folder: Holds that file.
+
+    Returns:
+        A module from pictures (N, 3, size, size) or clips (N, 3, count, size, size), float
+        and scaled by `Backbone.pixels`, to features (N, dim).
+
+    Raises:
+        WeightsError: The file does not hold this network.
+    """
+    assert backbone.weights is not None
+    (file,) = backbone.weights.files
+    if isinstance(backbone.weights, PublishedFiles):
+        address = backbone.weights.files[0].url or ""
+        if address.startswith(TIMM_SCHEME):
+            from .timm_network import load_timm
+
+            return load_timm(address.removeprefix(TIMM_SCHEME), folder / file.name)
+    return _LOADERS[backbone.name](folder / file.name)

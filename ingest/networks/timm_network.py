@@ -1,0 +1,157 @@
+"""Any network of timm as a frame backbone: its own configuration, its own weights.
+
+timm describes with every network what it was trained on: size of its input, mean and
+standard deviation of pixels, how a picture is resized and cut.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import timm.data
+import torch
+from torch import nn
+
+from ...schemas.errors import ModelError, WeightsError
+from ...schemas.modality import (
+    TIMM_SCHEME,
+    Backbone,
+    FrameSampling,
+    Modality,
+    PixelScale,
+    PublishedFile,
+    PublishedFiles,
+    timm_backbone_name,
+)
+from .checkpoint import refuse
+
+_FRAMES = 8
+"""Frames a segment, as every frame backbone has (the capstone's)."""
+
+
+def describe(name: str) -> Backbone:
+    """The backbone that a network of timm makes; nothing is downloaded.
+
+    Args:
+        name: timm's name of the network, perhaps with the tag of its weights.
+
+    Raises:
+        ModelError: timm has no such network, or it does not take square RGB pictures.
+    """
+    try:
+        with torch.device("meta"):  # shapes alone: a large network takes no memory
+            network: Any = timm.create_model(name, num_classes=0)
+    except RuntimeError as error:
+        raise ModelError(
+            f"timm has no network called {name!r}; python -c "
+            '"import timm; print(timm.list_models())" lists them.'
+        ) from error
+    config = timm.data.resolve_model_data_config(network)
+    channels, height, width = config["input_size"]
+    mode = config["crop_mode"]
+    if (channels, height) != (3, width) or mode not in ("center", "squash"):
+        raise ModelError(
+            f"timm's {name} takes pictures of {channels}x{height}x{width} ({mode}), vidsim makes "
+            "square RGB ones; choose another network."
+        )
+    resized = math.floor(height / config["crop_pct"])  # as timm.data.create_transform does
+    published = network.pretrained_cfg
+    hub = published.get("hf_hub_id")
+    dim = int(getattr(network, "head_hidden_size", None) or network.num_features)
+    own_name = timm_backbone_name(name)
+    return Backbone(
+        name=own_name,
+        modality=Modality.FRAME,
+        dim=dim,
+        similarity="cosine",
+        rows=f"one a frame, {_FRAMES} a segment",
+        frames=FrameSampling(
+            count=_FRAMES,
+            size=height,
+            fit="crop",
+            resize=resized if mode == "center" else (resized, resized),
+        ),
+        pixels=PixelScale(mean=_to_bytes(config["mean"]), std=_to_bytes(config["std"])),
+        weights=PublishedFiles(
+            folder=own_name,
+            files=(PublishedFile("model.safetensors", f"{TIMM_SCHEME}{name}", ""),),
+            licence=published.get("license") or "see its model card",
+            source=f"timm {name}",
+            how=f"https://huggingface.co/{hub}" if hub else published.get("url") or "its author",
+        ),
+        about=f"{name} of timm: what is in the picture",
+    )
+
+
+def _to_bytes(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
+    red, green, blue = numbers
+    return red * 255, green * 255, blue * 255
+
+
+def fetch(name: str, target: Path) -> None:
+    """Asks timm for its weights of a network, and writes them to `target` as safetensors.
+
+    Raises:
+        WeightsError: timm publishes none, or its hub is out of reach.
+        OSError: `target` cannot be written.
+    """
+    try:
+        network = timm.create_model(name, pretrained=True)
+    except Exception as error:  # the hub's clients raise whatever they like
+        raise WeightsError(
+            f"timm's weights of {name} cannot be fetched ({type(error).__name__})"
+        ) from error
+    safetensors.torch.save_model(network, str(target))
+
+
+def load_timm(name: str, path: Path) -> nn.Module:
+    """A network of timm with the weights in `path`, without its classifier.
+
+    Args:
+        name: timm's name.
+        path: A safetensors file, or one that ``torch.save`` wrote (read as data alone), in
+            any layout that timm itself reads.
+
+    Returns:
+        The network in eval mode, on the CPU, without gradients; it gives pooled features
+        (N, dim).
+
+    Raises:
+        WeightsError: The file cannot be read, or a tensor is missing, left over or misshapen.
+    """
+    what = f"timm's {name}"
+    try:
+        if _is_safetensors(path):
+            state = safetensors.torch.load_file(path)
+        else:
+            state = timm.models.load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # readers raise almost anything on a damaged file
+        refuse(path, what, f"{type(error).__name__} while reading", error)
+    network: Any
+    try:
+        # timm itself knows how older files of this network are to be read.
+        overlay = {"state_dict": state, "source": "", "custom_load": False}
+        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception as error:
+        refuse(path, what, _first_misfit(str(error)), error)
+    network.reset_classifier(0)
+    result: nn.Module = network.requires_grad_(False).eval()
+    return result
+
+
+def _is_safetensors(path: Path) -> bool:
+    # Eight bytes of length, then JSON; a file of torch.save begins with PK or a pickle.
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _first_misfit(said: str) -> str:
+    """The first thing PyTorch names among all that does not fit."""
+    lines = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
+    named = lines[1] if len(lines) > 1 else lines[0] if lines else "it does not fit"
+    return re.sub(r'("[^"]+"),.*', r"\1 and more", named)[:200]

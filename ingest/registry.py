@@ -1,0 +1,92 @@
+"""Networks of timm as backbones, known again later without timm.
+
+The first use of ``frame=timm:NAME`` asks timm what the network is like and writes that down
+under vidsim's home. From then on it stands in the table of backbones whenever the home is
+opened: a stored vector can be searched, indexed and exported without importing timm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..schemas.errors import ModelError, StoreError
+from ..schemas.modality import (
+    BACKBONES,
+    TIMM_SCHEME,
+    Backbone,
+    PublishedFiles,
+    timm_backbone_name,
+)
+
+_BACKBONE = TypeAdapter(Backbone)
+
+
+def load_registered(home: Path) -> None:
+    """Adds the backbones that were used in `home` to the table.
+
+    Raises:
+        StoreError: A description is damaged.
+    """
+    for path in sorted((home / "backbones").glob("*.json")):
+        if path.stem in BACKBONES:
+            continue
+        try:
+            backbone = _BACKBONE.validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise StoreError(
+                f"{path} is damaged; delete it and name the network once more, "
+                "with 'vidsim ingest FOLDER --model frame=timm:NAME'."
+            ) from error
+        BACKBONES[backbone.name] = backbone
+
+
+def register_overrides(home: Path, overrides: Iterable[str]) -> None:
+    """Makes every backbone known that items such as ``frame=timm:NAME`` may name in `home`.
+
+    Raises:
+        ModelError: timm has no such network.
+        StoreError: `home` cannot be read or written.
+    """
+    load_registered(home)
+    for override in overrides:
+        name = override.partition("=")[2]
+        if name.startswith(TIMM_SCHEME):
+            register_timm(home, name)
+
+
+def register_timm(home: Path, name: str) -> Backbone:
+    """The backbone of ``timm:NAME``, described and written down if it is not known yet.
+
+    Raises:
+        ModelError: timm has no such network, or its name in Milvus is taken by another one.
+        StoreError: `home` cannot be written.
+    """
+    load_registered(home)
+    known = BACKBONES.get(timm_backbone_name(name.removeprefix(TIMM_SCHEME)))
+    if known is None:
+        from .networks.timm_network import describe
+
+        known = describe(name.removeprefix(TIMM_SCHEME))
+        _write(home / "backbones" / f"{known.name}.json", known)
+        BACKBONES[known.name] = known
+    assert isinstance(known.weights, PublishedFiles)
+    there = known.weights.files[0].url or ""
+    if there != name:
+        raise ModelError(f"{name} and {there} would share the name {known.name}; use the latter.")
+    return known
+
+
+def _write(path: Path, backbone: Backbone) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(_BACKBONE.dump_json(backbone, indent=2))
+        os.replace(partial, path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
+        ) from error
