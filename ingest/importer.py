@@ -48,6 +48,7 @@ def import_files(
     """
     if library is not None:
         library_name(Path(), library)
+    shards = open_shards(place.home)  # knows the backbones that were registered here
     sources = []
     progress.start("checking", len(paths), "files")
     for path in paths:
@@ -61,7 +62,6 @@ def import_files(
     weights = {"vid2img": ""} | {s.backbone.name: s.weights_sha256 for s in sources}
     reports, notes = [], []
     with writing(place.home):
-        shards = open_shards(place.home)
         catalogs = {name: shards.catalog(name) for name in given}
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])
