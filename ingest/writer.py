@@ -29,7 +29,7 @@ class Writer:
         library: str,
         home: Path,
         catalog: dict[str, CatalogEntry],
-        flush_segments: int = _FLUSH_SEGMENTS,
+        flush_segments: int | None = None,
         weights: Mapping[str, str] | None = None,
     ) -> None:
         """Writes to `library` under `home`; `catalog`, what it holds, is kept up to date.
@@ -43,7 +43,7 @@ class Writer:
         self._store = store
         self._shards = shards
         self._home = home
-        self._flush_segments = flush_segments
+        self._flush_segments = flush_segments or _FLUSH_SEGMENTS
         self._weights = weights
         self._pending: list[EmbeddedVideo] = []
         self._segments = 0
