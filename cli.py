@@ -346,15 +346,51 @@ def export(
     library: Annotated[
         list[str] | None, typer.Option(help="Only this library; may be given again.")
     ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(metavar="native|capstone", help="vidsim's files, or those of the capstone."),
+    ] = "native",
 ) -> None:
     """Write one HDF5 file a backbone, with vectors, ids, labels and times."""
-    from .ingest.export import export as run
+    from .ingest.export import export as export_native
+    from .ingest.export_capstone import export_capstone
     from .ingest.progress import Bars
 
+    if layout not in ("native", "capstone"):
+        raise typer.BadParameter(f"{layout!r} is not native or capstone.", param_hint="--layout")
+    run = export_capstone if layout == "capstone" else export_native
     with Bars() as bars:
         files = run(_place().home, folder, library or [], bars)
     for path in files:
         print(path)
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="HDF5 files that an export wrote.")],
+    library: Annotated[
+        str | None, typer.Option(help="The library's name, for files that do not say one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Store what export files hold, the capstone's own too; no video is read."""
+    from .ingest.importer import describe_import, import_files
+    from .ingest.progress import Bars
+    from .search.background import refresh
+
+    with Bars() as bars:
+        report = import_files(files, _place(), bars, library=library)
+        for found in report.libraries:
+            refresh(_place().home, found.library)
+    if json:
+        print(report.model_dump_json(indent=2))
+        return
+    for line in describe_import(report):
+        _show(line)
+    for note in report.notes:
+        _say(f"note: {note}")
+    if not any(found.imported for found in report.libraries):
+        _say("Nothing new to do.")
 
 
 @models_app.command("list")

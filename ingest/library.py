@@ -39,9 +39,10 @@ def summarize(home: Path) -> list[LibrarySummary]:
 
 
 def _origin(video: Video) -> str:
-    """The folder a library was made from, or the site that its addresses lead to."""
+    """The folder a library was made from, the site of its addresses, or that it was imported."""
     address = urlsplit(video.path)
-    return str(stored_root(video) or f"{address.scheme}://{address.netloc}")
+    site = f"{address.scheme}://{address.netloc}" if address.netloc else "imported files"
+    return str(stored_root(video) or site)
 
 
 def list_videos(home: Path) -> list[str]:

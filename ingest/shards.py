@@ -78,8 +78,15 @@ class Shards:
             add_entries(entries, path)
         return entries
 
-    def write(self, library: str, videos: Sequence[EmbeddedVideo]) -> Path:
+    def write(
+        self,
+        library: str,
+        videos: Sequence[EmbeddedVideo],
+        weights: Mapping[str, str] | None = None,
+    ) -> Path:
         """Writes `videos` as one new shard and returns its path.
+
+        `weights` are the SHA-256 of the backbones' weights, None for those that are here.
 
         Raises:
             StoreError: The disk is full or cannot be written.
@@ -92,8 +99,10 @@ class Shards:
             files = self.files(library)
             number = int(files[-1].stem) + 1 if files else 1
             path = directory / f"{number:06d}.h5"
-            names = set().union(*(v.backbones for v in videos))
-            _write_whole(path, library, videos, {n: digests(BACKBONES[n]) for n in names})
+            if weights is None:
+                names = set().union(*(v.backbones for v in videos))
+                weights = {n: digests(BACKBONES[n]) for n in names}
+            _write_whole(path, library, videos, weights)
         except OSError as error:
             raise StoreError(
                 f"The shard in {directory} cannot be written ({error}); "

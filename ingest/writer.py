@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo
@@ -30,10 +30,12 @@ class Writer:
         home: Path,
         catalog: dict[str, CatalogEntry],
         flush_segments: int | None = None,
+        weights: Mapping[str, str] | None = None,
     ) -> None:
         """Writes to `library` under `home`; `catalog`, what it holds, is kept up to date.
 
         `flush_segments` is for videos that cost little to make: fewer and larger shards.
+        `weights` are the SHA-256 of the weights by backbone, None for those that are here.
         """
         self.library = library
         self.catalog = catalog
@@ -42,6 +44,7 @@ class Writer:
         self._shards = shards
         self._home = home
         self._flush_segments = flush_segments or _FLUSH_SEGMENTS
+        self._weights = weights
         self._pending: list[EmbeddedVideo] = []
         self._segments = 0
         self._since = time.monotonic()
@@ -70,7 +73,7 @@ class Writer:
             if old and old.version != v.version:
                 stale[v.video.video_id] = old
         self._index(lambda: self._delete_rows(stale))
-        path = self._shards.write(self.library, videos)
+        path = self._shards.write(self.library, videos, self._weights)
         if stale:
             self._shards.drop(
                 self.library,

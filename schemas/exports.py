@@ -9,16 +9,33 @@ A shard holds a batch of videos of one library::
     /rows/BACKBONE      vectors (n, dim) float32 as extracted, segment, start_s, end_s,
                         videos: which videos it was computed for, with rows or without
 
-An export holds one backbone of any number of videos, row by row::
+An export holds one backbone of any number of videos, row by row. In the native layout::
 
     /                   format, version, modality, backbone, weights_sha256, vidsim
     /vectors            (n, dim) float32, or strips (n, 20, 100, 3) uint8 for vid2img
     /ids /video_ids /labels /paths /segments /start_s /end_s
+
+The capstone layout has the files and datasets of CoderHam/VideoSimilarity (docs/exports.md).
+In both, `INDEX` holds what an import needs to restore the videos::
+
+    /.vidsim            format, version, layout, modality, backbone, weights_sha256, vidsim
+    /.vidsim/videos     one entry a video the backbone was computed for, as in a shard, and
+                        library, computed (0: a strip is there, vid2img rows are not)
+    /.vidsim/segments   as in a shard
+    /.vidsim/rows       one entry a row: segment, start_s, end_s
 """
 
 SHARD_FORMAT = "vidsim-shard"
 EXPORT_FORMAT = "vidsim-export"
 LAYOUT_VERSION = 1
 
+INDEX = ".vidsim"
+"""The group of an export that restores its videos; no library can have this name."""
+
 VIDEO_STRINGS = ("video_id", "path", "label", "fingerprint")
 VIDEO_NUMBERS = ("size", "mtime_ns", "duration_s", "segment_seconds")
+
+AUDIOSET_FEATURES = "audioset_balanced_features_vggish.h5"
+AUDIOSET_LABELS = "audioset_balanced_labels.npy"
+AUDIOSET_SECONDS = 10
+"""Rows a clip in `AUDIOSET_FEATURES`; the capstone left shorter clips out."""

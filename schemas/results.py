@@ -36,6 +36,24 @@ class IngestReport(_Result):
     notes: list[str] = Field(default=[], description="what was repaired or went wrong")
 
 
+class ImportedLibrary(_Result):
+    """What ``vidsim import`` did with one library, and what it holds afterwards."""
+
+    library: str
+    imported: int = Field(description="videos that had something new")
+    unchanged: int = Field(description="videos that were stored already")
+    videos: int
+    segments: int
+    rows: dict[str, int] = Field(description="rows by backbone")
+
+
+class ImportReport(_Result):
+    """What ``vidsim import`` did."""
+
+    libraries: list[ImportedLibrary]
+    notes: list[str] = Field(default=[], description="what was repaired or went wrong")
+
+
 class ModalityMatch(_Result):
     """How one modality compares the query with one result.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from hypothesis import settings as hypothesis_settings
 from vidsim.ingest.home import Place
+from vidsim.ingest.quantization import dequantize, quantize
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
 from vidsim.schemas.video import Segment, Video
@@ -128,7 +130,8 @@ def embedded(
 ) -> EmbeddedVideo:
     """A video with random vectors, as extraction would give it."""
     random = np.random.default_rng(seed)
-    rows_a_segment = {"efficientnet_lite0": 8, "yamnet": 0 if silent else 10}
+    sounds = 0 if silent else 10
+    rows_a_segment = {"efficientnet_lite0": 8, "resnet50": 8, "yamnet": sounds, "vggish": sounds}
     parts, embeddings = [], []
     for i in range(segments):
         parts.append(Segment(i, 10.0 * i, 10.0 * (i + 1)))
@@ -138,8 +141,15 @@ def embedded(
             if count:
                 edges = np.linspace(10 * i, 10 * (i + 1), count + 1, dtype=np.float32)
                 vectors = random.standard_normal((count, BACKBONES[name].dim), np.float32)
+                if name == "vggish":  # 256 levels are all that its post-processor gives
+                    vectors = dequantize(quantize(vectors))
                 rows[name] = Rows(vectors, edges[:-1], edges[1:])
-        strip = random.integers(0, 256, VID2IMG_SHAPE, np.uint8) if "labhist" in backbones else None
+        strip = None
+        if {"labhist", "vid2img"} & set(backbones):
+            strip = random.integers(0, 256, VID2IMG_SHAPE, np.uint8)
+        if strip is not None and "vid2img" in backbones:
+            pixels = (strip.reshape(1, -1) / 255).astype(np.float32)
+            rows["vid2img"] = Rows(pixels, rows["vid2img"].start_s, rows["vid2img"].end_s)
         embeddings.append(SegmentEmbedding(rows, strip))
     library = video_id.split("/")[0]
     return EmbeddedVideo(
@@ -150,6 +160,13 @@ def embedded(
         segments=tuple(parts),
         embeddings=tuple(embeddings),
     )
+
+
+def audioset_clip(video_id: str, label: str, seed: int = 0) -> EmbeddedVideo:
+    """A clip as `vidsim ingest-audioset` stores it."""
+    clip = embedded(video_id, backbones=("vggish",), seed=seed, label=label)
+    address = f"https://www.youtube.com/watch?v={seed:011d}&t=30"
+    return replace(clip, video=replace(clip.video, path=address))
 
 
 @pytest.fixture

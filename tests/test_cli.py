@@ -18,7 +18,7 @@ from filelock import FileLock
 from milvus_lite.server_manager import server_manager_instance
 from vidsim.cli import main
 from vidsim.ingest.store import open_store
-from vidsim.schemas.results import FailedFile, IngestReport, QueryMatch, QueryResult
+from vidsim.schemas.results import FailedFile, ImportReport, IngestReport, QueryMatch, QueryResult
 
 LONG = "a-name-that-is-longer-than-any-terminal-is-wide-" + 12 * "0123456789"
 LIBRARIES = ("torch", "tensorflow", "pymilvus", "av", "cv2", "h5py")
@@ -342,7 +342,7 @@ def test_a_clip_that_is_no_video_cannot_be_searched_with(home, tmp_path):
     (tmp_path / "a.mp4").write_text("hello")
     done = vidsim(home, "query", str(tmp_path / "a.mp4"))
     assert (done.returncode, done.stdout) == (1, "")
-    said = r"Error: .+ cannot be searched with \(not a video: .+\); give .+\n"
+    said = r"Error: .+ cannot be searched with \(Not a video: .+\); give .+\n"
     assert re.fullmatch(said, done.stderr), done.stderr
 
 
@@ -453,3 +453,30 @@ def test_help_imports_nothing_heavy(tmp_path):
 
 def test_a_query_by_id_needs_neither_networks_nor_decoders(home):
     assert imported(home, "query", "clips/snow/1.mkv") == {"pymilvus", "h5py"}
+
+
+# --- export and import
+
+
+def test_an_export_in_either_layout_is_imported_again(home, tmp_path):
+    for layout in ("native", "capstone"):
+        done = vidsim(home, "export", str(tmp_path / layout), "--layout", layout)
+        files = done.stdout.split()
+        assert (done.returncode, done.stderr) == (0, "")
+        assert all(Path(name).is_file() for name in files)
+        first = vidsim(tmp_path / f"{layout}-home", "import", *files, "--json")
+        (found,) = ImportReport.model_validate_json(first.stdout).libraries
+        assert (first.returncode, found.library, found.imported) == (0, "clips", 3)
+        again = vidsim(tmp_path / f"{layout}-home", "import", *files)
+        assert again.stdout.startswith("clips: 0 imported, 3 unchanged; 3 videos")
+        assert again.stderr == "Nothing new to do.\n"
+
+
+def test_an_import_of_something_else_is_one_sentence(home, tmp_path):
+    (tmp_path / "x.h5").write_text("hello")
+    done = vidsim(home, "import", str(tmp_path / "x.h5"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {tmp_path}/x.h5 is no HDF5 file that can be read")
+    assert done.stderr.count("\n") == 1
+    wrong = vidsim(home, "export", str(tmp_path), "--layout", "other")
+    assert (wrong.returncode, "not native or capstone" in wrong.stderr) == (2, True)

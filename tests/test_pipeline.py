@@ -462,8 +462,8 @@ def killed_ingest(folder: str, home: str, moment: str) -> None:
         upsert(self, backbone, list(videos)[:1])
         os._exit(9)
 
-    def write_and_die(self, library, videos):
-        write(self, library, videos)
+    def write_and_die(self, *given):
+        write(self, *given)
         os._exit(9)
 
     def drop_and_die(self, library, keep):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...schemas.errors import WeightsError
+from ..array_pickle import ArrayUnpickler
 from .padding import same_padding
 
 FEATURES = 1024
@@ -159,27 +160,6 @@ def _pad_same(x: Tensor, kernel: _Size, stride: _Size) -> Tensor:
     return functional.pad(x, before_after) if any(before_after) else x
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds dictionaries, strings, numbers and numpy arrays, and calls nothing else.
-
-    A pickle is a program; the three functions here are all that one of plain arrays needs.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The numpy function asked for, or an error."""
-        # numpy 2 moved numpy.core to numpy._core; the published file names the old place.
-        if (module, name) in (
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-        ):
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
 def load_i3d(path: Path) -> I3D:
     """Reads the published weights, a pickle of nested dictionaries of numpy arrays.
 
@@ -195,7 +175,7 @@ def load_i3d(path: Path) -> I3D:
             over or misshapen.
     """
     try:
-        tree = _ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+        tree = ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
     except pickle.UnpicklingError as error:
         _refuse(path, str(error), error)
     except Exception as error:  # a damaged pickle may raise almost anything

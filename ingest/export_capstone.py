@@ -1,0 +1,191 @@
+"""Exports with the files, datasets, shapes and dtypes of the capstone (CoderHam/VideoSimilarity).
+
+Its notebooks and ``*_similarity_inference.py`` read these files as they are; docs/exports.md
+tells dataset by dataset what each holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.exports import AUDIOSET_FEATURES, AUDIOSET_LABELS, AUDIOSET_SECONDS
+from ..schemas.modality import Backbone, Modality
+from ..schemas.video import LABEL_SEPARATOR, Video
+from .export_index import (
+    IndexedVideo,
+    append,
+    choose_libraries,
+    exported_weights,
+    read_indexed,
+    stored_backbones,
+    write_index,
+    written_at_once,
+    written_whole,
+)
+from .home import open_shards
+from .progress import Progress
+from .quantization import quantize
+
+Items = Iterable[tuple[IndexedVideo, npt.NDArray[Any]]]
+
+
+def export_capstone(
+    home: Path, folder: Path, libraries: Sequence[str], progress: Progress
+) -> list[Path]:
+    """Writes what is stored in the capstone's layout.
+
+    Another backbone than the capstone's has its name in the file's name.
+
+    Args:
+        home: vidsim's home.
+        folder: Where to write; made if it is not there.
+        libraries: Which to merge; none for all.
+        progress: Told about the stages.
+
+    Returns:
+        The files, each written whole or not at all.
+
+    Raises:
+        LibraryError: A library that is not there, or none at all.
+        StoreError: A file cannot be read or written.
+    """
+    shards = open_shards(home)
+    chosen = choose_libraries(shards, libraries)
+    files = []
+    for backbone in stored_backbones(shards, chosen):
+        stage = f"exporting {backbone.name}"
+        progress.start(stage, None, "videos")
+
+        def items(of: Backbone = backbone, stage: str = stage) -> Items:
+            for item in read_indexed(shards, chosen, of):
+                yield item
+                progress.advance(stage, 1)
+
+        weights = exported_weights(shards, chosen, backbone)
+        files += _export_backbone(backbone, folder, weights, items)
+        progress.finish(stage)
+    return files
+
+
+def _export_backbone(
+    backbone: Backbone, folder: Path, weights: str, items: Callable[[], Items]
+) -> list[Path]:
+    """The files of one backbone; `items` starts to read it from the beginning."""
+    name = backbone.name
+    if name == "vid2img":
+        return [_export_merged(folder / "color_UCF_vid2img.h5", backbone, weights, items())]
+    if backbone.modality is Modality.COLOR:
+        return [_export_merged(folder / f"color_UCF_{name}.h5", backbone, weights, items())]
+    if backbone.modality is Modality.FRAME:
+        return [
+            _export_by_path(folder / f"features_UCF_{name}.h5", backbone, weights, items()),
+            _export_merged(folder / f"merged_features_UCF_{name}.h5", backbone, weights, items()),
+        ]
+    if backbone.modality is Modality.MOTION:
+        suffix = "" if name == "resnet34_3d" else f"_{name}"
+        return [
+            _export_merged(folder / f"cnn3d_UCF_features{suffix}.h5", backbone, weights, items())
+        ]
+    files = []
+    clips = [i for i in items() if is_audioset(i[0])] if name == "vggish" else []
+    if clips:
+        files += _export_audioset(folder, backbone, weights, clips)
+    others = [i for i in items() if not (clips and is_audioset(i[0]))]
+    if others:
+        files.append(_export_merged(folder / f"audio_sec_UCF_{name}.h5", backbone, weights, others))
+    return files
+
+
+def is_audioset(item: IndexedVideo) -> bool:
+    """Whether it is a clip of AudioSet as the capstone kept them: ten seconds, an address."""
+    return (
+        item.video.path.startswith("https://")
+        and len(item.segments) == 1
+        and len(item.owners) == AUDIOSET_SECONDS
+    )
+
+
+def _export_merged(path: Path, backbone: Backbone, weights: str, items: Items) -> Path:
+    """All rows in one dataset, and what each belongs to in another."""
+    strips = backbone.name == "vid2img"
+    of_videos = backbone.modality in (Modality.COLOR, Modality.MOTION)
+    found: list[IndexedVideo] = []
+    with written_whole(path) as file:
+        vectors = file.create_dataset(
+            "color_vid2imgs" if strips else "feature_vectors",
+            (0, backbone.dim),
+            np.uint8 if strips else np.float32,
+            maxshape=(None, backbone.dim),
+        )
+        for item, block in items:
+            append(vectors, _as_published(backbone, block.reshape(len(block), backbone.dim)))
+            found.append(item)
+        labels = [_row_label(backbone.modality, i.video) for i in found for _ in i.owners]
+        file["vid_labels" if of_videos else "feature_labels"] = _bytes(labels)
+        write_index(file, backbone, "capstone", weights, found)
+    return path
+
+
+def _export_by_path(path: Path, backbone: Backbone, weights: str, items: Items) -> Path:
+    """A dataset a video, named by its path."""
+    found = []
+    with written_whole(path) as file:
+        for item, block in items:
+            if len(block):
+                file[item.video.video_id] = block
+            found.append(item)
+        write_index(file, backbone, "capstone", weights, found)
+    return path
+
+
+def _export_audioset(
+    folder: Path,
+    backbone: Backbone,
+    weights: str,
+    clips: Sequence[tuple[IndexedVideo, npt.NDArray[Any]]],
+) -> list[Path]:
+    path = folder / AUDIOSET_FEATURES
+    with written_whole(path) as file:
+        levels = np.array([_as_published(backbone, rows) for _, rows in clips], np.float64)
+        file["audio_embeddings"] = levels
+        write_index(file, backbone, "capstone", weights, [item for item, _ in clips])
+    labels = np.empty(len(clips), object)
+    for n, (item, _) in enumerate(clips):
+        labels[n] = _class_labels(item.video.label)
+    with written_at_once(folder / AUDIOSET_LABELS) as partial, partial.open("wb") as raw:
+        np.save(raw, labels, allow_pickle=True)
+    return [path, folder / AUDIOSET_LABELS]
+
+
+def _as_published(backbone: Backbone, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Rows in the capstone's units: VGGish's 0..255, as its post-processor leaves them."""
+    return quantize(rows) if backbone.name == "vggish" else rows
+
+
+def _row_label(modality: Modality, video: Video) -> str:
+    """What the capstone called a row of this modality: a stem, a path or a file's name."""
+    name = PurePosixPath(video.video_id)
+    if modality is Modality.COLOR:
+        return name.stem
+    if modality is Modality.AUDIO:
+        return f"data/audio/{name.stem}.npy"
+    return name.name if modality is Modality.MOTION else video.video_id
+
+
+def _bytes(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """Fixed-length byte strings in UTF-8, as numpy's dtype ``S`` has them."""
+    return np.array([text.encode() for text in texts], dtype="S")
+
+
+def _class_labels(label: str) -> npt.NDArray[Any]:
+    """A clip's labels: AudioSet's numbers where they were kept, else their names."""
+    names = label.split(LABEL_SEPARATOR)
+    numbers = [name.removeprefix("label ") for name in names]
+    if all(n.isascii() and n.isdigit() and f"label {n}" == name for n, name in zip(numbers, names)):
+        return np.array([int(n) for n in numbers], np.int64)
+    return np.array(names)

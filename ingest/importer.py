@@ -1,0 +1,207 @@
+"""Imports: export files become shards and Milvus rows again, without a video or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..schemas.embedding import EmbeddedVideo, SegmentEmbedding, merge
+from ..schemas.errors import LibraryError
+from ..schemas.exports import AUDIOSET_LABELS
+from ..schemas.modality import BACKBONES, Modality
+from ..schemas.results import ImportedLibrary, ImportReport
+from .discover import library_name
+from .export_index import IndexedVideo
+from .export_reader import Source, open_export, read_videos, strip_rows
+from .home import Place, expected_rows, open_shards, writing
+from .index import bring_in_step
+from .progress import Progress
+from .shards import CatalogEntry, Shards
+from .store import open_store
+from .writer import Writer
+
+_CHUNK = 128
+"""Videos whose modalities are read and joined at once."""
+
+_COLORS = frozenset(b.name for b in BACKBONES.values() if b.modality is Modality.COLOR)
+
+
+def import_files(
+    paths: Sequence[Path], place: Place, progress: Progress, library: str | None = None
+) -> ImportReport:
+    """Stores what export files hold: those of either layout, and the capstone's own.
+
+    The files' modalities of one video join. Everything is checked before anything is written;
+    what is stored already is left alone. The videos' files need not be there.
+
+    Args:
+        paths: The files, of one or several libraries.
+        place: Where to keep the result.
+        progress: Told about the stages.
+        library: The library's name, for files that do not say one.
+
+    Raises:
+        LibraryError: No such file, no library named, or a video that is stored or given in
+            another version.
+        StoreError: A file is damaged or does not fit, or the home cannot be written.
+    """
+    if library is not None:
+        library_name(Path(), library)
+    shards = open_shards(place.home)  # knows the backbones that were registered here
+    sources = []
+    progress.start("checking", len(paths), "files")
+    for path in paths:
+        if path.name != AUDIOSET_LABELS:  # read with the features beside it
+            sources.append(open_export(path, library))
+        progress.advance("checking", 1)
+    progress.finish("checking")
+    if not sources:
+        raise LibraryError("Only labels were given; give the features beside them too.")
+    given = _by_library(sources)
+    weights = {"vid2img": ""} | {s.backbone.name: s.weights_sha256 for s in sources}
+    reports, notes = [], []
+    with writing(place.home):
+        catalogs = {name: shards.catalog(name) for name in given}
+        for name, videos in given.items():
+            _check_versions(videos, catalogs[name])
+        with open_store(place.home, place.uri, place.token) as store:
+            for name, videos in given.items():
+                notes += bring_in_step(store, shards, name, place.home, progress)
+                writer = Writer(store, shards, name, place.home, catalogs[name], weights=weights)
+                striped = _with_strips(shards, name, sources, catalogs[name])
+                imported = _write(writer, sources, list(videos), striped, progress)
+                notes += writer.notes
+                reports.append(
+                    ImportedLibrary(
+                        library=name,
+                        imported=imported,
+                        unchanged=len(videos) - imported,
+                        videos=len(writer.catalog),
+                        segments=sum(e.segments for e in writer.catalog.values()),
+                        rows=expected_rows(writer.catalog),
+                    )
+                )
+    return ImportReport(libraries=reports, notes=notes)
+
+
+def describe_import(report: ImportReport) -> list[str]:
+    """The report as lines for a person, one a library and one a backbone."""
+    lines = []
+    for found in report.libraries:
+        lines.append(
+            f"{found.library}: {found.imported:,} imported, {found.unchanged:,} unchanged; "
+            f"{found.videos:,} videos, {found.segments:,} segments"
+        )
+        lines += [f"    {name:<18}  {rows:,} rows" for name, rows in found.rows.items()]
+    return lines
+
+
+def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]:
+    """The videos of all sources by library and id.
+
+    Raises:
+        LibraryError: Two sources hold two versions of a video, or a name cannot be stored.
+    """
+    found: dict[str, dict[str, IndexedVideo]] = {}
+    for source in sources:
+        for video_id, block in source.blocks.items():
+            item = block.item
+            library = library_name(Path(), item.video.library)
+            if not video_id.startswith(f"{library}/"):
+                raise LibraryError(
+                    f"{source.path} names a video {video_id!r} in the library {library}, where "
+                    "ids begin with the library's name; export it again."
+                )
+            first = found.setdefault(library, {}).setdefault(video_id, item)
+            if (first.video, first.segments) != (item.video, item.segments):
+                raise LibraryError(
+                    f"{source.path} has another version of {video_id} than the files before it; "
+                    "import files of one export only."
+                )
+    return found
+
+
+def _check_versions(
+    videos: Mapping[str, IndexedVideo], catalog: Mapping[str, CatalogEntry]
+) -> None:
+    """Raises LibraryError where a stored video was made from another file, or cut otherwise."""
+    for video_id, item in videos.items():
+        entry = catalog.get(video_id)
+        if entry is not None and (entry.video.fingerprint, entry.segment_seconds) != (
+            item.video.fingerprint,
+            item.segment_seconds,
+        ):
+            raise LibraryError(
+                f"{video_id} is stored in another version than the one to import; run "
+                f"'vidsim remove {video_id}' first."
+            )
+
+
+def _with_strips(
+    shards: Shards, library: str, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
+) -> set[str]:
+    """Stored videos whose colour strips are stored too, where `sources` bring any."""
+    if all(source.form != "strips" for source in sources):
+        return set()
+    return {
+        video.video.video_id
+        for video in shards.read(library, catalog.values(), _COLORS)
+        if any(e.vid2img is not None for e in video.embeddings)
+    }
+
+
+def _write(
+    writer: Writer,
+    sources: Sequence[Source],
+    video_ids: Sequence[str],
+    striped: Collection[str],
+    progress: Progress,
+) -> int:
+    """Writes what is not stored yet; returns the number of videos that had something new."""
+    stage, imported = f"importing {writer.library}", 0
+    progress.start(stage, len(video_ids), "videos")
+    try:
+        for video in _joined(sources, video_ids):
+            video_id = video.video.video_id
+            new = _missing(video, writer.catalog.get(video_id), video_id in striped)
+            if new is not None:
+                writer.add(new)
+                imported += 1
+            progress.advance(stage, 1)
+    finally:
+        writer.flush()
+    writer.finish()
+    progress.finish(stage)
+    return imported
+
+
+def _joined(sources: Sequence[Source], video_ids: Sequence[str]) -> Iterator[EmbeddedVideo]:
+    for start in range(0, len(video_ids), _CHUNK):
+        parts: dict[str, EmbeddedVideo] = {}
+        for video_id, part in read_videos(sources, video_ids[start : start + _CHUNK]):
+            parts[video_id] = merge(parts[video_id], part) if video_id in parts else part
+        yield from parts.values()
+
+
+def _missing(
+    video: EmbeddedVideo, entry: CatalogEntry | None, striped: bool
+) -> EmbeddedVideo | None:
+    """What of `video` is not stored, in the stored entry's name; None for nothing."""
+    stored = entry.rows.keys() if entry else set()
+    brings_strips = any(e.vid2img is not None for e in video.embeddings)
+    if brings_strips and not striped and not video.backbones & _COLORS:
+        video = strip_rows(video)  # shards keep a strip with the rows of a backbone
+    new = video.backbones - stored
+    if not new:
+        return None
+    embeddings = tuple(
+        SegmentEmbedding(
+            {name: rows for name, rows in e.rows.items() if name in new},
+            e.vid2img if new & _COLORS else None,
+        )
+        for e in video.embeddings
+    )
+    if entry is not None:
+        video = replace(video, video=entry.video)  # the file may lie elsewhere here
+    return replace(video, backbones=new, embeddings=embeddings)
