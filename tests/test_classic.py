@@ -92,6 +92,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("VIDSIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VIDSIM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")  # Milvus Lite answers there
     before = dict(BACKBONES)
     yield
     BACKBONES.clear()
@@ -212,17 +213,17 @@ def test_preprocessing_is_torchvisions(name: str) -> None:
     assert backbone.frames is not None
     assert backbone.pixels is not None
     own = to_network_input(fit(picture, backbone.frames)[None], backbone.pixels, CPU)[0]
-    published = ResNet50_Weights.IMAGENET1K_V1 if name == "resnet50" else None
-    if published:  # as the capstone did: the whole picture, no crop
-        transforms = published.transforms(crop_size=224, resize_size=[224, 224])
+    if name == "resnet50":
+        transforms = ResNet50_Weights.IMAGENET1K_V1.transforms()
+        transforms.resize_size = [224, 224]  # as the capstone did: the whole picture, no crop
         expected = transforms(Image.fromarray(picture))
     else:
         video = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
         expected = R3D_18_Weights.KINETICS400_V1.transforms()(video)[:, 0]
     assert own.shape == expected.shape
-    # Averaging against torchvision's antialiased triangle, and half a pixel of the crop.
-    assert (own - expected).abs().mean() < 0.12
-    assert np.corrcoef(own.flatten(), expected.flatten())[0, 1] > 0.98
+    # Averaging, as we shrink, lies between torchvision's antialiased bilinear (pictures) and its
+    # plain one (videos); a crop one pixel off would be twice as far from the latter.
+    assert (own - expected).abs().mean() < (0.05 if name == "resnet50" else 0.18)
 
 
 def test_hara_subtracts_the_mean_from_bytes_in_the_order_rgb() -> None:
@@ -444,7 +445,6 @@ class Publisher(BaseHTTPRequestHandler):
 @pytest.fixture
 def publisher(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A publisher on this machine, and how it publishes R3D-18."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Server", (Publisher,), {}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
