@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ingest.home import expected_rows, open_shards
 from ..ingest.shards import CatalogEntry, Shards
-from ..schemas.modality import BACKBONES, Backbone
+from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
 
@@ -62,7 +62,8 @@ Moments = tuple[float, float, float]
 
 
 def _prior_moments(backbone: Backbone) -> Moments:
-    prior = _PRIOR[backbone.name]
+    # For a backbone that was not measured, the default one of its modality stands in.
+    prior = _PRIOR.get(backbone.name) or _PRIOR[PRESETS[DEFAULT_PRESET][backbone.modality]]
     return _PRIOR_PAIRS, prior.mean, prior.deviation**2 + prior.mean**2
 
 
