@@ -321,7 +321,8 @@ def fit(rgb: ByteArray, sampling: FrameSampling) -> ByteArray:
     else:
         height, width = sampling.resize
     rgb = _resize(rgb, height, width)
-    top, left = (height - size) // 2, (width - size) // 2
+    # A margin of odd size is split as torchvision, timm and Hara's code split it.
+    top, left = round((height - size) / 2), round((width - size) / 2)
     return np.ascontiguousarray(rgb[top : top + size, left : left + size])
 
 

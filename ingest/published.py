@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
+import shutil
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,17 +58,20 @@ def fetch(file: PublishedFile, target: Path, advance: Advance) -> None:
         OSError: `target` cannot be written.
     """
     assert file.url is not None
-    if file.url.startswith(TIMM_SCHEME):
-        from .networks import timm_network
+    url = file.url
+    if url.startswith(TIMM_SCHEME):
+        from .networks.timm_network import published_at
 
         try:
-            timm_network.fetch(file.url.removeprefix(TIMM_SCHEME), target)
+            cached, url = published_at(url.removeprefix(TIMM_SCHEME))
         except WeightsError as error:
             raise UnreachableError(str(error)) from error
-        return
+        if cached:
+            shutil.copyfile(cached, target)
+            return
     done = 0
     with target.open("wb") as out:
-        for block, total in _blocks(file.url):
+        for block, total in _blocks(url):
             out.write(block)
             done += len(block)
             advance(done, total)
@@ -79,7 +83,7 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
     A generator, so that an error of whoever writes the blocks is not taken for the source's.
     """
     try:
-        # The addresses are constants of vidsim, none of them a person's.
+        # The addresses are constants of vidsim and timm, none of them a person's.
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310
             length = response.headers.get("Content-Length")
             total = int(length) if length else None

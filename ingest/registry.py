@@ -71,12 +71,14 @@ def register_timm(home: Path, name: str) -> Backbone:
         from .networks.timm_network import describe
 
         known = describe(name.removeprefix(TIMM_SCHEME))
-        _write(home / "backbones" / f"{known.name}.json", known)
         BACKBONES[known.name] = known
     assert isinstance(known.weights, PublishedFiles)
     there = known.weights.files[0].url or ""
     if there != name:
         raise ModelError(f"{name} and {there} would share the name {known.name}; use the latter.")
+    path = home / "backbones" / f"{known.name}.json"
+    if not path.exists():
+        _write(path, known)
     return known
 
 

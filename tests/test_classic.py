@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -86,12 +87,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[nn.Module,
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A cache and a home of their own, no hub in reach, and a table of backbones that stays."""
-    if "pinned" not in request.keywords.get("callspec_id", request.node.name):
-        monkeypatch.setenv("VIDSIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIDSIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VIDSIM_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")  # Milvus Lite answers there
     before = dict(BACKBONES)
     yield
     BACKBONES.clear()
@@ -138,10 +139,10 @@ def test_the_network_is_torchvisions_without_its_classifier(
 
 
 @pytest.mark.parametrize(
-    ("name", "published", "per_unit"),
-    [("resnet50", ResNet50_Weights.IMAGENET1K_V1, 1), ("r3d18", R3D_18_Weights.KINETICS400_V1, 1)],
+    ("name", "published"),
+    [("resnet50", ResNet50_Weights.IMAGENET1K_V1), ("r3d18", R3D_18_Weights.KINETICS400_V1)],
 )
-def test_facts_are_torchvisions_own(name: str, published: Any, per_unit: int) -> None:
+def test_facts_are_torchvisions_own(name: str, published: Any) -> None:
     backbone, transforms = BACKBONES[name], published.transforms()
     assert isinstance(backbone.weights, PublishedFiles)
     (file,) = backbone.weights.files
@@ -166,8 +167,7 @@ def test_3d_resnet_has_the_parameters_of_torchvisions_twin() -> None:
     projections = sum(p.numel() for n, p in twin.named_parameters() if ".downsample." in n)
     expected = sum(p.numel() for p in twin.parameters()) - projections
     own = sum(p.numel() for p in resnet3d.ResNet34().parameters())
-    assert own == expected == 63_671_184 - 0 or own == expected
-    assert round(own / 1e6, 1) == 63.7
+    assert own == expected
 
 
 @torch.inference_mode()
@@ -213,17 +213,17 @@ def test_preprocessing_is_torchvisions(name: str) -> None:
     assert backbone.frames is not None
     assert backbone.pixels is not None
     own = to_network_input(fit(picture, backbone.frames)[None], backbone.pixels, CPU)[0]
-    published = ResNet50_Weights.IMAGENET1K_V1 if name == "resnet50" else None
-    if published:  # as the capstone did: the whole picture, no crop
-        transforms = published.transforms(crop_size=224, resize_size=[224, 224])
+    if name == "resnet50":
+        transforms = ResNet50_Weights.IMAGENET1K_V1.transforms()
+        transforms.resize_size = [224, 224]  # as the capstone did: the whole picture, no crop
         expected = transforms(Image.fromarray(picture))
     else:
-        video = torch.from_numpy(picture).permute(2, 0, 1)[None]
+        video = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
         expected = R3D_18_Weights.KINETICS400_V1.transforms()(video)[:, 0]
     assert own.shape == expected.shape
-    # Averaging against torchvision's antialiased triangle, and half a pixel of the crop.
-    assert (own - expected).abs().mean() < 0.12
-    assert np.corrcoef(own.flatten(), expected.flatten())[0, 1] > 0.98
+    # Averaging, as we shrink, lies between torchvision's antialiased bilinear (pictures) and its
+    # plain one (videos); a crop one pixel off would be twice as far from the latter.
+    assert (own - expected).abs().mean() < (0.05 if name == "resnet50" else 0.18)
 
 
 def test_hara_subtracts_the_mean_from_bytes_in_the_order_rgb() -> None:
@@ -262,18 +262,16 @@ def test_every_backbone_gives_the_rows_it_promises(
     backbone = BACKBONES[name]
     if isinstance(backbone.weights, PublishedFiles):
         backbone = unpublished(name)
-        monkeypatch.setitem(BACKBONES, name, backbone)
+        BACKBONES[name] = backbone
         add_checked(backbone, [made[name][1]])
     else:
         monkeypatch.delenv("VIDSIM_CACHE")  # pinned weights are pulled for real, once
     assert backbone.frames is not None
     random = np.random.default_rng(0)
     shape = (backbone.frames.count, backbone.frames.size, backbone.frames.size, 3)
+    pixels = random.integers(0, 256, (2, *shape), np.uint8)
     media = [
-        SegmentMedia(
-            Segment(i, 10.0 * i, 10.0 * i + 10),
-            {backbone.modality: random.integers(0, 256, shape, np.uint8)},
-        )
+        SegmentMedia(Segment(i, 10.0 * i, 10.0 * i + 10), {backbone.modality: pixels[i]})
         for i in range(2)
     ]
     with Extraction({backbone.modality: backbone}, "cpu", threads=1) as extraction:
@@ -447,7 +445,6 @@ class Publisher(BaseHTTPRequestHandler):
 @pytest.fixture
 def publisher(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A publisher on this machine, and how it publishes R3D-18."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Server", (Publisher,), {}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -499,7 +496,6 @@ def test_a_hub_out_of_reach_is_one_sentence_and_breaks_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     assert run("models", "pull", "resnet50") == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "https://download.pytorch.org/models/resnet50-0676ba61.pth is out of reach" in line
@@ -523,14 +519,12 @@ def test_a_timm_network_goes_the_whole_way(
     videos = tmp_path / "lib"
     videos.mkdir()
     for n in range(2):
-        make_clip(
-            f"lib/{n}.mkv",
-            times=np.arange(20) / 10,
-            images=[np.full((48, 64, 3), 90 * n + 30, np.uint8)],
-        )
+        grey = np.full((48, 64, 3), 90 * n + 30, np.uint8)
+        make_clip(f"lib/{n}.mkv", times=[i / 10 for i in range(20)], images=[grey])
     chosen = ("-m", "frame", "--model", f"frame=timm:{SMALL}", "--device", "cpu")
     assert run("ingest", videos, *chosen) == 1
     (line,) = [t for t in capsys.readouterr().err.splitlines() if t.startswith("Error")]
+    assert "huggingface.co/timm/resnet10t.c3_in1k/resolve/main/model.safetensors is out of" in line
     assert f"vidsim models add timm_{SMALL} model.safetensors" in line
     assert run("models", "add", f"timm:{SMALL}", path) == 0
     assert run("ingest", videos, *chosen) == 0
@@ -539,13 +533,9 @@ def test_a_timm_network_goes_the_whole_way(
         assert stored.attrs["backbone"] == f"timm_{SMALL}"
         assert stored.attrs["weights_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         vector = stored["vectors"][0]
-    pixel = (
-        torch.full((1, 3, 1, 1), 30 / 255)
-        - torch.tensor(twin.pretrained_cfg["mean"])[:, None, None]
-    )
-    picture = (pixel / torch.tensor(twin.pretrained_cfg["std"])[:, None, None]).expand(
-        -1, -1, 176, 176
-    )
+    config = twin.pretrained_cfg
+    mean, std = (torch.tensor(config[key])[:, None, None] for key in ("mean", "std"))
+    picture = ((30 / 255 - mean) / std).expand(1, 3, *config["input_size"][1:])
     with torch.inference_mode():
         expected = twin.forward_head(twin.forward_features(picture), pre_logits=True)[0]
     assert np.corrcoef(vector, expected)[0, 1] > 0.99
@@ -616,7 +606,7 @@ def test_what_timm_does_not_have_or_a_file_of_another_network(made: Any, tmp_pat
 def test_a_library_keeps_the_hash_of_the_weights_it_was_made_with(
     made: Any, tmp_path: Path, place: Place, make_clip: Any
 ) -> None:
-    make_clip("lib.mkv", times=np.arange(20) / 10)
+    make_clip("lib.mkv", times=[i / 10 for i in range(20)])
     backbone = BACKBONES["resnet34_3d"]
     folder = add_checked(backbone, [made["resnet34_3d"][1]])
     options = EmbedOptions({Modality.MOTION: backbone}, device="cpu", workers=1)
@@ -633,12 +623,12 @@ def test_a_library_keeps_the_hash_of_the_weights_it_was_made_with(
 
 def test_every_backbone_is_documented() -> None:
     text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
-    rows = {
-        cells[0].strip("` "): cells
+    table = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
         for line in text.splitlines()
         if line.startswith("| `")
-        and len(cells := [c.strip() for c in line.strip("|").split("|")]) > 4
-    }
+    ]
+    rows = {cells[0]: cells for cells in table}
     for backbone in BACKBONES.values():
         cells = rows[backbone.name]
         assert cells[1] == backbone.modality

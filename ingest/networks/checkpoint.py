@@ -22,7 +22,8 @@ def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
         WeightsError: It cannot be read, holds more than data, or holds no dictionary.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # opened here, since torch.load goes by a path's suffix
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises almost anything on a damaged file
         refuse(path, what, f"{type(error).__name__} while reading", error)
     if not isinstance(found, Mapping):

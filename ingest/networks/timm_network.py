@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import safetensors.torch
 import timm
 import timm.data
@@ -28,7 +29,7 @@ from ...schemas.modality import (
     PublishedFiles,
     timm_backbone_name,
 )
-from .checkpoint import refuse
+from .checkpoint import read_checkpoint, refuse
 
 _FRAMES = 8
 """Frames a segment, as every frame backbone has (the capstone's)."""
@@ -93,20 +94,22 @@ def _to_bytes(numbers: tuple[float, float, float]) -> tuple[float, float, float]
     return red * 255, green * 255, blue * 255
 
 
-def fetch(name: str, target: Path) -> None:
-    """Asks timm for its weights of a network, and writes them to `target` as safetensors.
+def published_at(name: str) -> tuple[Path | None, str]:
+    """Where timm's weights of a network are: on this disk if its hub's cache has them, and online.
 
     Raises:
-        WeightsError: timm publishes none, or its hub is out of reach.
-        OSError: `target` cannot be written.
+        WeightsError: timm publishes none.
     """
-    try:
-        network = timm.create_model(name, pretrained=True)
-    except Exception as error:  # the hub's clients raise whatever they like
-        raise WeightsError(
-            f"timm's weights of {name} cannot be fetched ({type(error).__name__})"
-        ) from error
-    safetensors.torch.save_model(network, str(target))
+    published = timm.get_pretrained_cfg(name)
+    if published is not None and published.hf_hub_id:
+        repository, file = published.hf_hub_id, published.hf_hub_filename or "model.safetensors"
+        cached = huggingface_hub.try_to_load_from_cache(repository, file)
+        # The answer is also an object of theirs: the file is known not to be online.
+        here = Path(cached) if isinstance(cached, str) else None
+        return here, huggingface_hub.hf_hub_url(repository, file)
+    if published is not None and published.url:
+        return None, published.url
+    raise WeightsError(f"timm publishes no weights of {name}")
 
 
 def load_timm(name: str, path: Path) -> nn.Module:
@@ -125,13 +128,7 @@ def load_timm(name: str, path: Path) -> nn.Module:
         WeightsError: The file cannot be read, or a tensor is missing, left over or misshapen.
     """
     what = f"timm's {name}"
-    try:
-        if _is_safetensors(path):
-            state = safetensors.torch.load_file(path)
-        else:
-            state = timm.models.load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # readers raise almost anything on a damaged file
-        refuse(path, what, f"{type(error).__name__} while reading", error)
+    state = _read_safetensors(path, what) if _is_safetensors(path) else _read_torch(path, what)
     network: Any
     try:
         # timm itself knows how older files of this network are to be read.
@@ -142,6 +139,23 @@ def load_timm(name: str, path: Path) -> nn.Module:
     network.reset_classifier(0)
     result: nn.Module = network.requires_grad_(False).eval()
     return result
+
+
+def _read_safetensors(path: Path, what: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = safetensors.torch.load_file(path)
+    except Exception as error:  # a damaged file may raise almost anything
+        refuse(path, what, f"{type(error).__name__} while reading", error)
+    return found
+
+
+def _read_torch(path: Path, what: str) -> dict[str, Any]:
+    found = read_checkpoint(path, what)
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):  # as timm's training saves
+        if isinstance(found.get(key), dict):
+            found = found[key]
+            break
+    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
 
 
 def _is_safetensors(path: Path) -> bool:
