@@ -346,6 +346,12 @@ def test_a_clip_that_is_no_video_cannot_be_searched_with(home, tmp_path):
     assert re.fullmatch(said, done.stderr), done.stderr
 
 
+def test_a_proxy_does_not_come_between_vidsim_and_its_own_store(home):
+    away = "http://127.0.0.1:9"
+    done = vidsim(home, "query", "clips/snow/1.mkv", http_proxy=away, https_proxy=away, no_proxy="")
+    assert (done.returncode, done.stderr.count("Error")) == (0, 0), done.stderr
+
+
 def test_an_empty_answer_is_still_json(call):
     code, out, _ = call("query", "clips/snow/1.mkv", "--filter", "label == 'x'", "--json")
     assert code == 1
