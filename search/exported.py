@@ -84,9 +84,7 @@ def read_exports(folder: Path, overrides: Sequence[str] = ()) -> Exported:
     )
 
 
-def background_of(
-    rows: ExportedRows, libraries: Mapping[str, Sequence[str]]
-) -> Background:
+def background_of(rows: ExportedRows, libraries: Mapping[str, Sequence[str]]) -> Background:
     """The background of one modality, measured as `search.background` does from shards.
 
     Args:

@@ -64,13 +64,15 @@ class Fused:
 
 
 def parse_weights(text: str | None, fusion: FusionName) -> dict[Modality, float]:
-    """Reads ``frame=2,color=0.5``; modalities not named keep their default.
+    """Reads ``frame=2,color=0.5``; modalities not named keep their default, as all do for None.
+
+    ``default`` means the same as None.
 
     Raises:
         ModelError: An unknown modality or a weight that is no number above zero.
     """
     weights = dict(WEIGHTS[fusion])
-    for part in filter(None, (text or "").split(",")):
+    for part in filter(None, "" if text in (None, "default") else text.split(",")):
         name, _, value = part.partition("=")
         (modality,) = parse_modalities(name)
         try:

@@ -39,9 +39,7 @@ class Judged:
     precision: FloatVector
 
 
-def judge(
-    scores: Scores, classes: IntArray, own: IntArray, relevant: IntArray, k: int
-) -> Judged:
+def judge(scores: Scores, classes: IntArray, own: IntArray, relevant: IntArray, k: int) -> Judged:
     """Judges rankings by descending score, ties by the order of the videos.
 
     Args:

@@ -18,6 +18,7 @@ from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
+from .tuning import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded, similarity
 
 
@@ -32,7 +33,8 @@ class QueryOptions:
         libraries: Libraries to search; none for all.
         expression: Milvus filter over the scalar fields, "" for none.
         fusion: How to combine modalities.
-        weights: ``frame=2,color=0.5``; None for the measured ones.
+        weights: ``frame=2,color=0.5``, ``default`` for the measured ones; None for tuned ones
+            where there are some.
         exclude_self: Whether to leave the query's own video out; None does so for stored
             videos only.
         device: Where to embed a new clip.
@@ -100,6 +102,15 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
         for m, videos in candidates.items()
     }
+    if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
+        tuned = read_tuned(place.home, asked)
+        if tuned is not None:
+            weights |= tuned
+            named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
+            notes.append(
+                f"Tuned weights are used ({named}); --weights default takes the measured ones, "
+                f"deleting {tuned_path(place.home)} goes back for good."
+            )
     chance = background(place.home, libraries, list(asked.values()))
     fused = fuse(
         options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
