@@ -294,14 +294,14 @@ def _outcomes(predictions: Predictions, classes: Classes, values: FloatVector) -
     videos, owner = np.unique(predictions.videos, return_inverse=True)
     return Outcomes(
         videos=videos,
-        sums=np.bincount(owner, values),
+        sums=np.bincount(owner, values).astype(float),
         counts=np.bincount(owner).astype(float),
         classes=classes.numbers[videos],
     )
 
 
 def _right(predictions: Predictions, classes: Classes) -> FloatVector:
-    return (predictions.predicted == classes.numbers[predictions.videos]).astype(float)
+    return np.equal(predictions.predicted, classes.numbers[predictions.videos]).astype(float)
 
 
 def _figures(predictions: Predictions, classes: Classes, drawn: npt.NDArray[np.float32]) -> Figures:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,26 +135,14 @@ def _backbone(path: Path) -> Backbone:
     return BACKBONES[name]
 
 
-class _opened:  # noqa: N801 (used as a function)
-    """Opens an HDF5 file; what HDF5 says of a damaged one becomes a sentence."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Any:
-        try:
-            self._file = h5py.File(self._path, "r")
-        except OSError as error:
-            raise self._damaged() from error
-        return self._file
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._file.close()
-        if isinstance(error, OSError):
-            raise self._damaged() from error
-
-    def _damaged(self) -> StoreError:
-        return StoreError(f"{self._path} is damaged or no HDF5 file; export again.")
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An open HDF5 file; what HDF5 says of a damaged one becomes a sentence."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        raise StoreError(f"{path} is damaged or no HDF5 file; export again.") from error
 
 
 def _read(path: Path, backbone: Backbone, known: dict[str, tuple[str, str]]) -> ExportedRows:
@@ -161,12 +151,12 @@ def _read(path: Path, backbone: Backbone, known: dict[str, tuple[str, str]]) -> 
     with _opened(path) as file:
         table = _table(path, file, backbone)
         ids = table["video_ids"]
-        first = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])) if len(ids) else []
-        edges = [*map(int, first), len(ids)]
+        # Rows of a video lie together.
+        edges = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]] + [len(ids)]
         for start, block in _blocks(file["vectors"], edges, backbone):
             if not np.isfinite(block).all():
                 raise StoreError(f"{path} holds NaN or infinity; export again.")
-            for a, b in zip(edges, edges[1:], strict=False):
+            for a, b in pairwise(edges):
                 if not start <= a < start + len(block):
                     continue
                 about = (str(table["labels"][a]), str(table["libraries"][a]))

@@ -49,7 +49,7 @@ class Protocol:
 
     def allowed(self, queries: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """(queries, videos): whether the video may be a neighbour, for indexes of queries."""
-        return self.gallery & (self.groups[queries][:, None] != self.groups)
+        return np.asarray(self.gallery & (self.groups[queries][:, None] != self.groups))
 
 
 def leave_one_out(ids: Sequence[str]) -> Protocol:

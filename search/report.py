@@ -15,10 +15,7 @@ from .evaluate import Evaluation, confusion_matrix
 from .measures import RECALL_AT
 from .plots import plot_confusions
 
-LEAKY_NOTE = (
-    "LEAKY: a query's own rows, or rows of its video, are among its neighbours; "
-    "the figure says nothing about new videos"
-)
+LEAKY_NOTE = "LEAKY: a query's own video is among its neighbours"
 
 _COLUMNS = (
     "protocol", "configuration", "query", "label", "predicted", "correct", "nearest",
@@ -32,10 +29,11 @@ def text_lines(report: EvaluationReport) -> list[str]:
     for protocol in dict.fromkeys(f.protocol for f in report.figures):
         figures = [f for f in report.figures if f.protocol == protocol]
         lines.append(protocol + (f" ({LEAKY_NOTE})" if figures[0].leaky else ""))
-        lines += _aligned([_header(report.k), *map(_cells, figures)])
-    if report.comparisons:
-        lines.append("paired differences")
-        lines += _aligned([_TEST_HEADER, *map(_test_cells, report.comparisons)])
+        lines += _aligned([_header(report.k), *map(_short_cells, figures)])
+        tests = [t for t in report.comparisons if t.protocol == protocol]
+        if tests:
+            lines.append(f"{protocol}: first minus second, p by random sign flips")
+            lines += _aligned([_TEST_HEADER[1:], *(_test_cells(test)[1:] for test in tests)])
     return lines
 
 
@@ -152,6 +150,12 @@ def _cells(figures: Figures) -> list[str]:
         *(_estimate(figures.recall.get(n)) for n in RECALL_AT),
         _estimate(figures.mean_average_precision),
     ]
+
+
+def _short_cells(figures: Figures) -> list[str]:
+    """`_cells` for a terminal: recall without its intervals."""
+    cells = _cells(figures)
+    return [*cells[:3], *(cell.split(" ")[0] for cell in cells[3:-1]), cells[-1]]
 
 
 def _test_cells(test: PairedTest) -> list[str]:
