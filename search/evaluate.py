@@ -380,10 +380,12 @@ def _without_class(exported: Exported, predictions: Sequence[Predictions]) -> li
     notes = []
     unnamed = sum(label == "" for label in exported.labels)
     if unnamed:
-        notes.append(f"{unnamed} videos have no class (no folder of their own) and ask nothing.")
+        notes.append(
+            f"Videos at the top of their library have no class and ask nothing ({unnamed})."
+        )
     for p in predictions:
         if p.protocol == "leave-one-out" and p.configuration == FUSED:
             alone = len(exported.ids) - unnamed - len(p.videos)
             if alone:
-                notes.append(f"{alone} videos are alone in their class and ask nothing.")
+                notes.append(f"Videos that are alone in their class ask nothing ({alone}).")
     return notes

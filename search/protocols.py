@@ -37,7 +37,7 @@ class Protocol:
         name: One of `CLEAN`.
         queries: (videos,) whether it asks.
         gallery: (videos,) whether it may be a neighbour.
-        groups: (videos,) a video is never a neighbour of one of its own group.
+        groups: (videos,) numbers; a video is never a neighbour of one of its own group.
         notes: What a person should know about it.
     """
 
@@ -82,7 +82,11 @@ def group(ids: Sequence[str]) -> Protocol:
             "No video is named like v_YoYo_g01_c02, which says its group; "
             "use --protocol leave-one-out."
         )
-    notes = (f"group: {without} names carry no group and are groups of one.",) if without else ()
+    notes = (
+        (f"group: names without a group are groups of one ({without} of {len(ids)}).",)
+        if without
+        else ()
+    )
     everyone = np.ones(len(ids), bool)
     return Protocol("group", everyone, everyone, codes, notes)
 
@@ -108,12 +112,13 @@ def official(ids: Sequence[str], train_list: Path, test_list: Path) -> Protocol:
         part = np.zeros(len(ids), bool)
         names = _read_list(path)
         unknown = [name for name in names if _key(name) not in known]
-        if unknown or not names:
-            what = f"{len(unknown)} videos that the export lacks ({unknown[0]}, ...)"
+        if unknown:
             raise LibraryError(
-                f"{path} names {what if unknown else 'no video'}; "
-                "give the list that belongs to this export, or export again."
+                f"{path} names videos that the export lacks ({len(unknown)} of {len(names)}, the "
+                f"first is {unknown[0]}); give the list that belongs to this export."
             )
+        if not names:
+            raise LibraryError(f"{path} names no video; give a list with one Class/name a line.")
         part[[known[_key(name)] for name in names]] = True
         parts.append(part)
     train, test = parts
@@ -123,7 +128,11 @@ def official(ids: Sequence[str], train_list: Path, test_list: Path) -> Protocol:
             "give lists that exclude each other."
         )
     left = int((~(train | test)).sum())
-    notes = (f"official: {left} videos are in neither list and left out.",) if left else ()
+    notes = (
+        (f"official: what is in neither list is left out ({left} of {len(ids)} videos).",)
+        if left
+        else ()
+    )
     return Protocol("official", test, train, np.arange(len(ids)), notes)
 
 
