@@ -105,9 +105,13 @@ def _measure(
 ) -> Moments | None:
     """Moments of a stored library; None where it has no pair of videos with such rows."""
     entries = [catalog[i] for i in sorted(catalog) if catalog[i].rows.get(backbone.name)]
-    read = shards.read(library, spread(entries), [backbone.name])
-    found = (from_embedded(backbone, video) for video in read)
-    return measure(backbone, [vectors for vectors in found if vectors is not None])
+    found = {}
+    for video in shards.read(library, spread(entries), [backbone.name]):
+        vectors = from_embedded(backbone, video)
+        if vectors is not None:
+            found[video.video.video_id] = vectors
+    # Similarity has a direction, so the order of ids, not of shards, says who asks whom.
+    return measure(backbone, [found[i] for i in sorted(found)])
 
 
 def spread(videos: Sequence[T]) -> list[T]:

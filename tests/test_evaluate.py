@@ -249,17 +249,21 @@ def test_nothing_heavy_is_loaded(exports, tmp_path):
 
 def test_weights_are_tuned_on_the_training_part_alone(tmp_path):
     made = videos(40)
-    random = np.random.default_rng(0)
 
     def exported(name: str, spoil: bool) -> EvaluationReport:
         ids = sorted(v.video.video_id for v in made)
         (tmp_path / name).mkdir()
         test = set(ids[::3])
         spoiled = [
-            near(v, embedded("y/y", backbones=ALL, seed=int(random.integers(99))), 9)
+            replace(
+                v,
+                embeddings=embedded(
+                    v.video.video_id, backbones=ALL, seed=900 + i, segments=len(v.segments)
+                ).embeddings,
+            )
             if spoil and v.video.video_id in test
             else v
-            for v in made
+            for i, v in enumerate(made)
         ]
         open_shards(tmp_path / name / "home").write("lib", spoiled)
         export(tmp_path / name / "home", tmp_path / name / "export", [], QUIET)
@@ -416,10 +420,10 @@ def test_three_thousand_videos_take_seconds(tmp_path):
             file["segments"] = np.zeros(count * rows, np.int32)
             file["start_s"] = np.zeros(count * rows, np.float32)
             file["end_s"] = np.ones(count * rows, np.float32)
-    began = time.monotonic()
+    began = time.process_time()
     report = run(tmp_path, "leave-one-out").report
-    seconds = time.monotonic() - began
-    assert seconds < 60
+    seconds = time.process_time() - began
+    assert seconds < 30
     fused = figure(report, "leave-one-out", "fused")
     assert (fused.queries, fused.classes) == (count, classes)
     assert fused.recall[1].value > 0.5
