@@ -34,7 +34,7 @@ def tune(
     """The weights with the best mean average precision among the training videos alone.
 
     Each training video asks the others that are not of its group. One weight after another
-    is set to the best of a few values, until none changes; the first modality's stays 1.
+    is set to the best of a few values, until none changes; that of frame (or else the first) is kept.
 
     Args:
         singles: Those of the modalities.
