@@ -34,7 +34,8 @@ def tune(
     """The weights with the best mean average precision among the training videos alone.
 
     Each training video asks the others that are not of its group. One weight after another
-    is set to the best of a few values, until none changes; that of frame (or else the first) is kept.
+    is set to the best of a few values, until none changes; that of frame (or else of the first
+    modality) is kept, since only their ratios matter.
 
     Args:
         singles: Those of the modalities.
