@@ -235,7 +235,8 @@ def query(
         str, typer.Option(metavar="calibrated|rrf", help="How modalities are combined.")
     ] = "calibrated",
     weights: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Weights, e.g. frame=2,color=0.5.")
+        str | None,
+        typer.Option(metavar="LIST", help="Weights, e.g. frame=2,color=0.5; or default."),
     ] = None,
     preset: Preset = None,
     model: Model = None,
@@ -391,6 +392,79 @@ def import_(
         _say(f"note: {note}")
     if not any(found.imported for found in report.libraries):
         _say("Nothing new to do.")
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="What 'vidsim export' wrote.")],
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Nearest videos that vote.")] = 3,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="leave-one-out (default), split, group, official, or the leaky capstone-all, "
+            "capstone-split; may be given again.",
+        ),
+    ] = None,
+    train_list: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="UCF101's trainlistNN.txt (official).")
+    ] = None,
+    test_list: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="UCF101's testlistNN.txt (official).")
+    ] = None,
+    color: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Compare l2,mse,ssim,labhist on colour.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B", help="Test two configurations [default: each with fused]."),
+    ] = None,
+    model: Model = None,
+    tune_weights: Annotated[
+        bool,
+        typer.Option(
+            "--tune-weights", help="Find fusion weights on the training part, for query to use."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of splits and resamples.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For the report [default: evaluation/].")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure how well exported videos find others of their class."""
+    from .ingest.progress import Bars
+    from .search.color_metrics import parse_color_metrics
+    from .search.evaluate import EvaluateOptions, keep_tuned, parse_comparison, parse_protocols
+    from .search.evaluate import evaluate as run
+    from .search.report import text_lines, write_files
+
+    options = EvaluateOptions(
+        protocols=parse_protocols(protocol or ()),
+        k=k,
+        overrides=tuple(model or ()),
+        color=parse_color_metrics(color) if color is not None else (),
+        compare=tuple(parse_comparison(pair) for pair in compare or ()),
+        train_list=train_list,
+        test_list=test_list,
+        tune_weights=tune_weights,
+        seed=seed,
+    )
+    with Bars() as bars:
+        evaluation = run(folder, options, bars)
+    files = write_files(evaluation, out or folder / "evaluation")
+    report = evaluation.report.model_copy(update={"files": [str(path) for path in files]})
+    kept = keep_tuned(_place().home, report)
+    if json:
+        print(report.model_dump_json(indent=2))
+    else:
+        for line in text_lines(report):
+            _show(line)
+    for note in report.notes:
+        _say(f"note: {note}")
+    if kept:
+        _say(f"The tuned weights are in {kept}; query uses them until it is deleted.")
+    _say(f"Report: {files[-1]}")
 
 
 @models_app.command("list")

@@ -80,7 +80,7 @@ def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[
     try:
         if not uri:
             # Lite is spoken to over loopback, which no proxy of the user's may come between.
-            os.environ["no_grpc_proxy"] = "127.0.0.1"
+            os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112, gRPC reads this spelling
             home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(

@@ -101,3 +101,77 @@ class LibrarySummary(_Result):
     hours: float
     rows: dict[str, int] = Field(description="rows by backbone")
     root: str
+
+
+class Estimate(_Result):
+    """A figure with its bootstrap 95 % interval over queries."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Figures(_Result):
+    """The figures of one configuration under one protocol.
+
+    Leaky protocols have rows for queries and the vote alone; the others are None there.
+    """
+
+    protocol: str
+    leaky: bool = Field(description="a query's own rows are among its neighbours")
+    configuration: str = Field(description="a modality, a colour metric, or fused")
+    queries: int
+    classes: int
+    accuracy: Estimate = Field(description="mean over classes of the vote of k being right")
+    recall: dict[int, Estimate] = Field(description="right within the first 1, 5, 10, 20")
+    mean_average_precision: Estimate | None
+
+
+class PairedTest(_Result):
+    """How two configurations differ on the queries that both have."""
+
+    protocol: str
+    first: str
+    second: str
+    queries: int
+    accuracy: Estimate = Field(description="first minus second")
+    accuracy_p: float
+    mean_average_precision: Estimate = Field(description="first minus second")
+    mean_average_precision_p: float
+
+
+class Confusion(_Result):
+    """How many queries of one class were taken for another."""
+
+    protocol: str
+    configuration: str
+    label: str
+    predicted: str
+    queries: int
+    share: float = Field(description="of the queries of the class")
+
+
+class TunedWeights(_Result):
+    """Fusion weights found on a training part, and where query reads them."""
+
+    weights: dict[str, float]
+    backbones: dict[str, str]
+    protocol: str
+    training_videos: int
+
+
+class EvaluationReport(_Result):
+    """What ``vidsim evaluate`` measured."""
+
+    videos: int
+    libraries: list[str]
+    backbones: dict[str, str]
+    k: int
+    seed: int
+    resamples: int
+    figures: list[Figures]
+    comparisons: list[PairedTest]
+    confusions: list[Confusion] = Field(description="the worst of each configuration")
+    tuned: TunedWeights | None
+    files: list[str]
+    notes: list[str]

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ..ingest.shards import CatalogEntry, Shards
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
+
+T = TypeVar("T")
 
 _SAMPLE = 128
 """Videos sampled of a library: 8,128 pairs, measured in well under a second a backbone."""
@@ -45,13 +48,8 @@ def background(
     Returns:
         By backbone name.
     """
-    moments = {b.name: [_prior_moments(b)] for b in backbones}
-    for library in sorted(libraries):
-        measured = _measured(home, library)
-        for b in backbones:
-            if b.name in measured:
-                moments[b.name].append(measured[b.name])
-    return {name: _pool(found) for name, found in moments.items()}
+    measured = [_measured(home, library) for library in sorted(libraries)]
+    return {b.name: pool(b, [m[b.name] for m in measured if b.name in m]) for b in backbones}
 
 
 def refresh(home: Path, library: str) -> None:
@@ -69,7 +67,9 @@ def _prior_moments(backbone: Backbone) -> Moments:
     return _PRIOR_PAIRS, prior.mean, prior.deviation**2 + prior.mean**2
 
 
-def _pool(moments: Sequence[Moments]) -> Background:
+def pool(backbone: Backbone, measured: Sequence[Moments]) -> Background:
+    """The background of several libraries together, leaning on the prior where they are small."""
+    moments = [_prior_moments(backbone), *measured]
     count = sum(n for n, _, _ in moments)
     mean = sum(n * m for n, m, _ in moments) / count
     square = sum(n * s for n, _, s in moments) / count
@@ -103,15 +103,25 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
 def _measure(
     shards: Shards, library: str, catalog: Mapping[str, CatalogEntry], backbone: Backbone
 ) -> Moments | None:
-    """Moments over all pairs of up to `_SAMPLE` videos spread evenly over the catalog."""
+    """Moments of a stored library; None where it has no pair of videos with such rows."""
     entries = [catalog[i] for i in sorted(catalog) if catalog[i].rows.get(backbone.name)]
-    count = min(len(entries), _SAMPLE)
-    sample = [entries[i * len(entries) // count] for i in range(count)]
-    videos: list[VideoVectors] = []
-    for video in shards.read(library, sample, [backbone.name]):
+    found = {}
+    for video in shards.read(library, spread(entries), [backbone.name]):
         vectors = from_embedded(backbone, video)
         if vectors is not None:
-            videos.append(vectors)
+            found[video.video.video_id] = vectors
+    # Similarity has a direction, so the order of ids, not of shards, says who asks whom.
+    return measure(backbone, [found[i] for i in sorted(found)])
+
+
+def spread(videos: Sequence[T]) -> list[T]:
+    """Up to `_SAMPLE` videos, spread evenly over those given (in the order of their ids)."""
+    count = min(len(videos), _SAMPLE)
+    return [videos[i * len(videos) // count] for i in range(count)]
+
+
+def measure(backbone: Backbone, videos: Sequence[VideoVectors]) -> Moments | None:
+    """Moments of the similarities of all pairs of a `spread`; None where there is no pair."""
     values = np.array(
         [similarity(backbone, a, b) for i, a in enumerate(videos) for b in videos[:i]]
     )

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ..schemas.errors import ModelError
 from ..schemas.modality import Modality, parse_modalities
 
 FusionName = Literal["calibrated", "rrf"]
+
+Scores = npt.NDArray[np.float64]
+"""(queries, videos) similarities or scores of one kind."""
 
 WEIGHTS: Mapping[FusionName, Mapping[Modality, float]] = {
     "calibrated": {
@@ -60,13 +64,15 @@ class Fused:
 
 
 def parse_weights(text: str | None, fusion: FusionName) -> dict[Modality, float]:
-    """Reads ``frame=2,color=0.5``; modalities not named keep their default.
+    """Reads ``frame=2,color=0.5``; modalities not named keep their default, as all do for None.
+
+    ``default`` means the same as None.
 
     Raises:
         ModelError: An unknown modality or a weight that is no number above zero.
     """
     weights = dict(WEIGHTS[fusion])
-    for part in filter(None, (text or "").split(",")):
+    for part in filter(None, "" if text in (None, "default") else text.split(",")):
         name, _, value = part.partition("=")
         (modality,) = parse_modalities(name)
         try:
@@ -101,7 +107,7 @@ def fuse(
     candidates = {video_id for found in similarities.values() for video_id in found}
     parts = {
         modality: (
-            _attention(found, background[modality], len(candidates))
+            _attention_to(found, background[modality], len(candidates))
             if fusion == "calibrated"
             else _reciprocal_ranks(found)
         )
@@ -118,21 +124,77 @@ def fuse(
     return dict(sorted(fused.items(), key=lambda item: (-item[1].score, item[0])))
 
 
-def _attention(
-    found: Mapping[str, float], background: Background, candidates: int
-) -> dict[str, float]:
+def attention(
+    similarities: Scores, background: Background, candidates: npt.NDArray[np.int64]
+) -> Scores:
     """exp(z) over the sum of exp(z) of the best hits, z being deviations above chance.
 
     The sum always runs over as many videos as there are candidates (`TOP` at most): those
     without the modality count as random ones (z = 0). Otherwise the only other video with
     sound would take all of a query's attention to sound, whatever it sounds like.
+
+    Args:
+        similarities: (queries, videos) of one modality; NaN for a video that lacks it or is
+            no candidate.
+        background: What random pairs of videos have.
+        candidates: (queries,) how many videos have any of the query's modalities.
+
+    Returns:
+        (queries, videos), NaN where `similarities` is.
     """
-    values = np.array(list(found.values()))
-    z = np.minimum((values - background.mean) / background.deviation, _Z_CAP)
-    count = min(TOP, candidates)
-    best = np.sort(z)[::-1][:count]
-    total = np.exp(best).sum() + (count - len(best))
-    return dict(zip(found, (np.exp(z) / total).tolist(), strict=True))
+    z = np.minimum((similarities - background.mean) / background.deviation, _Z_CAP)
+    attention = np.exp(z)
+    found = np.nan_to_num(attention)
+    first = max(found.shape[1] - TOP, 0)
+    best = np.sort(np.partition(found, first, axis=1)[:, first:], axis=1)[:, ::-1]
+    count = np.minimum(TOP, candidates)
+    best[np.arange(best.shape[1]) >= count[:, None]] = 0
+    random = np.maximum(count - (~np.isnan(z)).sum(axis=1), 0)
+    return np.asarray(attention / (best.sum(axis=1) + random)[:, None])
+
+
+def fuse_all(
+    similarities: Mapping[Modality, Scores],
+    background: Mapping[Modality, Background],
+    weights: Mapping[Modality, float],
+) -> Scores:
+    """The scores of `fuse` (calibrated) of many queries over the same videos.
+
+    Args:
+        similarities: (queries, videos) of each modality; NaN where the query or the video
+            lacks it, or the video is no candidate.
+        background: For each of those modalities.
+        weights: For each of those modalities, above 0.
+
+    Returns:
+        (queries, videos), NaN for videos that are no candidate.
+    """
+    return combine(attend(similarities, background), weights)
+
+
+def attend(
+    similarities: Mapping[Modality, Scores], background: Mapping[Modality, Background]
+) -> dict[Modality, Scores]:
+    """`attention` of every modality, over the candidates of all of them together."""
+    there = np.logical_or.reduce([~np.isnan(found) for found in similarities.values()])
+    candidates = there.sum(axis=1)
+    return {m: attention(found, background[m], candidates) for m, found in similarities.items()}
+
+
+def combine(parts: Mapping[Modality, Scores], weights: Mapping[Modality, float]) -> Scores:
+    """The weighted mean of `attend`'s (queries, videos) over the modalities that are there."""
+    total = sum(weights[m] * np.nan_to_num(part) for m, part in parts.items())
+    weight = sum(weights[m] * ~np.isnan(part) for m, part in parts.items())
+    with np.errstate(invalid="ignore"):  # 0 / 0 where a video is no candidate
+        return np.asarray(total / weight)
+
+
+def _attention_to(
+    found: Mapping[str, float], background: Background, candidates: int
+) -> dict[str, float]:
+    row = np.array([list(found.values())])
+    (parts,) = attention(row, background, np.array([candidates]))
+    return dict(zip(found, parts.tolist(), strict=True))
 
 
 def _reciprocal_ranks(found: Mapping[str, float]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
+from .tuning import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded, similarity
 
 
@@ -34,7 +35,8 @@ class QueryOptions:
         libraries: Libraries to search; none for all.
         expression: Milvus filter over the scalar fields, "" for none.
         fusion: How to combine modalities.
-        weights: ``frame=2,color=0.5``; None for the measured ones.
+        weights: ``frame=2,color=0.5``, ``default`` for the measured ones; None for tuned ones
+            where there are some.
         exclude_self: Whether to leave the query's own video out; None does so for stored
             videos only.
         device: Where to embed a new clip.
@@ -82,7 +84,10 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
     with open_store(place.home, place.uri, place.token) as store:
         counts = read_counts(place.home)
         libraries = _choose_libraries(counts, options.libraries)
-        backbones = _choose_backbones(store, options)
+        own = clip.partition("/")[0]
+        backbones = _choose_backbones(
+            store, options, _held(counts, [own] if own in counts else libraries)
+        )
         if options.expression:
             store.check_filter(next(iter(backbones.values())), options.expression)
         subject = _embed_or_fetch(clip, store, backbones, options, progress)
@@ -103,6 +108,15 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
         for m, videos in candidates.items()
     }
+    if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
+        tuned = read_tuned(place.home, asked)
+        if tuned is not None:
+            weights |= tuned
+            named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
+            notes.append(
+                f"Tuned weights are used ({named}); --weights default takes the measured ones, "
+                f"deleting {tuned_path(place.home)} goes back for good."
+            )
     chance = background(place.home, libraries, list(asked.values()))
     fused = fuse(
         options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
@@ -127,11 +141,18 @@ def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> lis
     return sorted(asked or counts)
 
 
-def _choose_backbones(store: Store, options: QueryOptions) -> dict[Modality, Backbone]:
+def _held(counts: Mapping[str, Mapping[str, int]], libraries: Sequence[str]) -> set[str]:
+    """Names of the backbones of which `libraries` have rows."""
+    return {n for library in libraries for n, rows in counts.get(library, {}).items() if rows}
+
+
+def _choose_backbones(
+    store: Store, options: QueryOptions, held: Collection[str]
+) -> dict[Modality, Backbone]:
     """One stored backbone for each modality asked for.
 
-    The one named by an override, else the preset's, else (where no preset was named) the
-    only one there is.
+    The one named by an override, else the preset's; where no preset was named and it is not
+    `held`, one that is: a library of AudioSet's clips is compared by VGGish.
     """
     stored = store.backbones()
     if not stored:
@@ -150,10 +171,10 @@ def _choose_backbones(store: Store, options: QueryOptions) -> dict[Modality, Bac
                     f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
                     f"those with --model, or ingest again with --model {modality}={backbone.name}."
                 )
-        if backbone in there:
+        if there and options.preset is None and modality not in named:
+            chosen[modality] = min(there, key=lambda b: (b.name not in held, b is not backbone))
+        elif backbone in there:
             chosen[modality] = backbone
-        elif there and options.preset is None:
-            chosen[modality] = there[0]
     if not chosen:
         names = ", ".join(f"{b.modality}={b.name}" for b in stored)
         raise ModelError(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.store import StoredRow
 from ..schemas.embedding import EmbeddedVideo, FloatArray, unit
 from ..schemas.modality import Backbone
+
+if TYPE_CHECKING:  # evaluation compares exported videos without Milvus
+    from ..ingest.store import StoredRow
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,26 @@ def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> 
     It is the mean, over the query's segments, of their similarity to the video's nearest
     segment: a clip cut out of a long video is as much like it as the whole.
     """
-    return float(_similarities(backbone, query.means, video.means).max(axis=1).mean())
+    return float(similarities(backbone, query.means, video.means).max(axis=1).mean())
+
+
+def by_video(
+    pairs: FloatArray, query_edges: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]
+) -> FloatArray:
+    """`similarity` of many videos at once, from the similarities of their segments.
+
+    Args:
+        pairs: (query segments, segments) similarities.
+        query_edges: (queries + 1,): segments ``query_edges[i]:query_edges[i + 1]`` are those
+            of query i.
+        edges: (videos + 1,) the same for the videos.
+
+    Returns:
+        (queries, videos).
+    """
+    nearest = np.maximum.reduceat(pairs, edges[:-1], axis=1)
+    sums = np.add.reduceat(nearest, query_edges[:-1], axis=0)
+    return np.asarray(sums / np.diff(query_edges)[:, None], np.float32)
 
 
 def align(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> Alignment:
@@ -134,12 +156,12 @@ def align(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> Align
     offset counts at which all rows together are most alike, so that one frame that looks
     like many does not decide.
     """
-    pairs = _similarities(backbone, query.means, video.means)
+    pairs = similarities(backbone, query.means, video.means)
     i, j = (int(n) for n in np.unravel_index(int(pairs.argmax()), pairs.shape))
     ours = slice(int(query.edges[i]), int(query.edges[i + 1]))
     last = min(j + 2, len(video.edges) - 1)
     theirs = slice(int(video.edges[max(j - 1, 0)]), int(video.edges[last]))
-    rows = _similarities(backbone, query.rows[ours], video.rows[theirs])
+    rows = similarities(backbone, query.rows[ours], video.rows[theirs])
     start, end = video.start_s[theirs], video.end_s[theirs]
     middle = (query.start_s[ours] + query.end_s[ours]) / 2
     offsets = ((start + end) / 2 - middle[:, None]).reshape(-1)
@@ -158,8 +180,11 @@ def align(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> Align
     )
 
 
-def _similarities(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray:
-    """All pairs, (len(a), len(b)): cosines, or negative mean squared differences for L2."""
+def similarities(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray:
+    """All pairs of means or rows, (len(a), len(b)).
+
+    They are cosines, or negative mean squared differences for L2 backbones.
+    """
     products: FloatArray = a @ b.T
     if backbone.similarity == "cosine":
         return products

@@ -258,6 +258,16 @@ def test_what_is_not_stored_is_named(filled, tmp_path):
         ask(Place(tmp_path / "empty"), "lib/00.mp4")
 
 
+def test_a_clip_is_compared_by_the_backbone_that_its_library_has(filled):
+    keep(filled, *(embedded(f"sounds/{i}", backbones=("vggish",), seed=i) for i in range(3)))
+    result = ask(filled, "sounds/0")
+    assert result.modalities == ["audio"]
+    assert {r.video_id for r in result.results} == {"sounds/1", "sounds/2"}
+    assert "sounds/1" not in [r.video_id for r in ask(filled, "lib/00.mp4", k=100).results]
+    with pytest.raises(MediaError, match="no audio"):
+        ask(filled, "sounds/0", overrides=("audio=yamnet",))
+
+
 def test_rows_that_milvus_lost_are_told(filled):
     with open_store(filled.home) as store:
         store.delete(YAMNET, ["lib/05.mp4"])

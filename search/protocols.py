@@ -1,0 +1,165 @@
+"""Protocols: which videos ask, and which may be their neighbours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.errors import LibraryError, ModelError
+
+ProtocolName = Literal[
+    "leave-one-out", "split", "group", "official", "capstone-all", "capstone-split"
+]
+
+CLEAN: tuple[ProtocolName, ...] = ("leave-one-out", "split", "group", "official")
+
+LEAKY: tuple[ProtocolName, ...] = ("capstone-all", "capstone-split")
+"""The 2019 capstone's own: a query's own rows are among its neighbours."""
+
+TRAIN_SHARE = 0.7
+"""Training part of a split, as in the capstone."""
+
+_GROUP = re.compile(r"v_(?P<label>\w+)_g(?P<group>\d+)_c\d+")
+"""Names of UCF101 (Soomro, Zamir and Shah, 2012): clips of a group are cut from one video."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Who may be whose neighbour.
+
+    Attributes:
+        name: One of `CLEAN`.
+        queries: (videos,) whether it asks.
+        gallery: (videos,) whether it may be a neighbour.
+        groups: (videos,) numbers; a video is never a neighbour of one of its own group.
+        notes: What a person should know about it.
+    """
+
+    name: ProtocolName
+    queries: npt.NDArray[np.bool_]
+    gallery: npt.NDArray[np.bool_]
+    groups: npt.NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+    def allowed(self, queries: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """(queries, videos): whether the video may be a neighbour, for indexes of queries."""
+        return np.asarray(self.gallery & (self.groups[queries][:, None] != self.groups))
+
+
+def leave_one_out(ids: Sequence[str]) -> Protocol:
+    """Every video asks all others."""
+    everyone = np.ones(len(ids), bool)
+    return Protocol("leave-one-out", everyone, everyone, np.arange(len(ids)))
+
+
+def split(labels: Sequence[str], seed: int) -> Protocol:
+    """30 % of the videos of each class ask the other 70 %; drawn by `seed`."""
+    random = np.random.default_rng(seed)
+    train = np.zeros(len(labels), bool)
+    names = np.asarray(labels, object)
+    for label in sorted(set(labels)):
+        members = random.permutation(np.flatnonzero(names == label))
+        train[members[: max(1, round(TRAIN_SHARE * len(members)))]] = True
+    return Protocol("split", ~train, train, np.arange(len(labels)))
+
+
+def group(ids: Sequence[str]) -> Protocol:
+    """Every video asks all that are not of its UCF101 group.
+
+    Raises:
+        ModelError: No name carries a group.
+    """
+    codes = group_codes(ids)
+    without = sum(_group_of(i) is None for i in ids)
+    if without == len(ids):
+        raise ModelError(
+            "No video is named like v_YoYo_g01_c02, which says its group; "
+            "use --protocol leave-one-out."
+        )
+    notes = (
+        (f"group: names without a group are groups of one ({without} of {len(ids)}).",)
+        if without
+        else ()
+    )
+    everyone = np.ones(len(ids), bool)
+    return Protocol("group", everyone, everyone, codes, notes)
+
+
+def group_codes(ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    """(videos,) number of the group each name carries; names without are groups of one."""
+    keys = [_group_of(i) or i for i in ids]
+    numbers = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], np.int64)
+
+
+def official(ids: Sequence[str], train_list: Path, test_list: Path) -> Protocol:
+    """Videos of a test list ask those of a training list (``Class/name.avi`` a line).
+
+    Names are compared without folders above the class and without the ending.
+
+    Raises:
+        LibraryError: A list cannot be read, names unknown videos, or both name one.
+    """
+    known = {_key(i): n for n, i in enumerate(ids)}
+    parts = []
+    for path in (train_list, test_list):
+        part = np.zeros(len(ids), bool)
+        names = _read_list(path)
+        unknown = [name for name in names if _key(name) not in known]
+        if unknown:
+            raise LibraryError(
+                f"{path} names videos that the export lacks ({len(unknown)} of {len(names)}, the "
+                f"first is {unknown[0]}); give the list that belongs to this export."
+            )
+        if not names:
+            raise LibraryError(f"{path} names no video; give a list with one Class/name a line.")
+        part[[known[_key(name)] for name in names]] = True
+        parts.append(part)
+    train, test = parts
+    if (train & test).any():
+        raise LibraryError(
+            f"{train_list} and {test_list} both name {ids[int((train & test).argmax())]}; "
+            "give lists that exclude each other."
+        )
+    left = int((~(train | test)).sum())
+    notes = (
+        (f"official: what is in neither list is left out ({left} of {len(ids)} videos).",)
+        if left
+        else ()
+    )
+    return Protocol("official", test, train, np.arange(len(ids)), notes)
+
+
+def row_split(rows: int, seed: int) -> npt.NDArray[np.bool_]:
+    """(rows,) whether a row is for training: 70 % of all rows, whatever video they are of.
+
+    This is the capstone's split, which leaks: pieces of one video land on both sides.
+    """
+    train = np.zeros(rows, bool)
+    train[np.random.default_rng(seed).permutation(rows)[: round(TRAIN_SHARE * rows)]] = True
+    return train
+
+
+def _group_of(video_id: str) -> str | None:
+    found = _GROUP.search(PurePosixPath(video_id).name)
+    return f"{found['label']} {found['group']}" if found else None
+
+
+def _key(name: str) -> str:
+    path = PurePosixPath(name)
+    return f"{path.parent.name}/{path.stem}"
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LibraryError(f"{path} cannot be read as a list of videos ({error}).") from error
+    # Training lists of UCF101 add the number of the class.
+    return [re.sub(r"\s+\d+$", "", line.strip()) for line in lines if line.strip()]

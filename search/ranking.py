@@ -1,0 +1,235 @@
+"""Ranks and judges exported videos under a protocol, one block of queries at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.embedding import FloatArray
+from ..schemas.modality import Modality
+from .color_metrics import COLOR_METRICS, Pairs
+from .exported import Exported, ExportedRows
+from .fusion import Background, Scores, attend, combine
+from .measures import FloatVector, IntArray, judge, vote
+from .protocols import Protocol, row_split
+from .videos import by_video, similarities
+
+BLOCK = 256
+"""Queries ranked at a time: 13,320 videos and four modalities then take some 200 MB."""
+
+
+@dataclass(frozen=True)
+class Single:
+    """One way to compare videos: a modality, or a colour metric.
+
+    Attributes:
+        name: As reported.
+        videos: (m,) indexes of the videos that have it, ascending.
+        means: (segments, dim) of these videos, one after another.
+        edges: (m + 1,): segments ``edges[i]:edges[i + 1]`` are those of the i-th video.
+        pairs: How segments are compared.
+    """
+
+    name: str
+    videos: IntArray
+    means: FloatArray
+    edges: IntArray
+    pairs: Pairs
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one configuration said of every query under one protocol.
+
+    Attributes:
+        protocol: Its name.
+        configuration: The name of the `Single`, or of a fusion.
+        queries: Ids of the videos that asked, or ``video_id#row`` under a leaky protocol.
+        videos: (queries,) indexes of those videos.
+        predicted: (queries,) class by the vote of k, -1 for none.
+        nearest: Ids of the nearest videos, "" for none.
+        first_hit: (queries,) rank of the first of the query's class, 0 for none; None under
+            a leaky protocol.
+        precision: (queries,) average precision; None under a leaky protocol.
+    """
+
+    protocol: str
+    configuration: str
+    queries: tuple[str, ...]
+    videos: IntArray
+    predicted: IntArray
+    nearest: tuple[str, ...]
+    first_hit: IntArray | None
+    precision: FloatVector | None
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of videos: names, and the number of each video's (-1 without a class)."""
+
+    names: tuple[str, ...]
+    numbers: IntArray
+
+
+def classes_of(labels: Sequence[str]) -> Classes:
+    """Numbers the classes by name."""
+    names = tuple(sorted(set(labels) - {""}))
+    numbers = {name: i for i, name in enumerate(names)}
+    return Classes(names, np.array([numbers.get(label, -1) for label in labels], np.int64))
+
+
+def single(name: str, rows: ExportedRows, ids: Sequence[str], metric: str | None = None) -> Single:
+    """How videos are compared by one backbone, or by a colour metric on the strips."""
+    index = {video_id: i for i, video_id in enumerate(ids)}
+    found = list(rows.videos.values())
+    return Single(
+        name=name,
+        videos=np.array([index[i] for i in rows.videos], np.int64),
+        means=np.concatenate([v.means for v in found]),
+        edges=np.cumsum([0, *(len(v.means) for v in found)]),
+        pairs=COLOR_METRICS[metric] if metric else partial(similarities, rows.backbone),
+    )
+
+
+def compare(one: Single, queries: IntArray, videos: int) -> Scores:
+    """(queries, videos) similarities; NaN where the query or the video has no such vectors."""
+    scores = np.full((len(queries), videos), np.nan)
+    there = np.flatnonzero(np.isin(queries, one.videos))
+    at = np.searchsorted(one.videos, queries[there])
+    if len(there):
+        segments = [np.arange(one.edges[i], one.edges[i + 1]) for i in at]
+        edges = np.cumsum([0, *map(len, segments)])
+        pairs = one.pairs(one.means[np.concatenate(segments)], one.means)
+        scores[np.ix_(there, one.videos)] = by_video(pairs, edges, one.edges)
+    return scores
+
+
+def blocks(
+    singles: Sequence[Single], protocol: Protocol, queries: IntArray
+) -> Iterator[tuple[IntArray, dict[str, Scores]]]:
+    """Similarities of some queries at a time to the videos they may have for neighbours."""
+    for start in range(0, len(queries), BLOCK):
+        block = queries[start : start + BLOCK]
+        allowed = protocol.allowed(block)
+        yield (
+            block,
+            {
+                one.name: np.where(allowed, compare(one, block, len(protocol.gallery)), np.nan)
+                for one in singles
+            },
+        )
+
+
+def rank_all(
+    exported: Exported,
+    classes: Classes,
+    protocol: Protocol,
+    singles: Sequence[Single],
+    fusions: Mapping[str, Mapping[Modality, float]],
+    background: Mapping[Modality, Background],
+    k: int,
+) -> Iterator[tuple[str, IntArray, Predictions]]:
+    """Predictions of every configuration, block by block of queries.
+
+    A video without a class is nobody's query. Nor is one for which nothing of its class is
+    there to be found; for a `Single` only videos that have its vectors are.
+
+    Args:
+        exported: The videos.
+        classes: Their classes.
+        protocol: A clean one.
+        singles: Ways to compare, those of the modalities under the modalities' names.
+        fusions: Weights by name of the configuration; none for no fusion.
+        background: Of every modality that is fused.
+        k: How many nearest videos vote.
+
+    Yields:
+        Configuration, the queries of the block that count, and what was said of them.
+    """
+    queries = np.flatnonzero(protocol.queries & (classes.numbers >= 0))
+    for block, scores in blocks(singles, protocol, queries):
+        allowed = protocol.allowed(block)
+        parts = attend({m: scores[m.value] for m in background}, background) if fusions else {}
+        fused = {name: combine(parts, weights) for name, weights in fusions.items()}
+        for name, found in (scores | fused).items():
+            there = allowed if name in fused else ~np.isnan(found)
+            own = classes.numbers[block]
+            relevant = (there & (classes.numbers == own[:, None])).sum(axis=1)
+            asks = relevant > 0
+            judged = judge(found[asks], classes.numbers, own[asks], relevant[asks], k)
+            yield (
+                name,
+                block[asks],
+                Predictions(
+                    protocol=protocol.name,
+                    configuration=name,
+                    queries=tuple(exported.ids[i] for i in block[asks]),
+                    videos=block[asks],
+                    predicted=judged.predicted,
+                    nearest=tuple(exported.ids[i] if i >= 0 else "" for i in judged.nearest),
+                    first_hit=judged.first_hit,
+                    precision=judged.precision,
+                ),
+            )
+
+
+def join(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of several blocks of one configuration, in their order."""
+    hits = [p.first_hit for p in parts if p.first_hit is not None]
+    precisions = [p.precision for p in parts if p.precision is not None]
+    return Predictions(
+        protocol=parts[0].protocol,
+        configuration=parts[0].configuration,
+        queries=tuple(q for p in parts for q in p.queries),
+        videos=np.concatenate([p.videos for p in parts]),
+        predicted=np.concatenate([p.predicted for p in parts]),
+        nearest=tuple(n for p in parts for n in p.nearest),
+        first_hit=np.concatenate(hits) if hits else None,
+        precision=np.concatenate(precisions) if precisions else None,
+    )
+
+
+def rank_rows(
+    name: str,
+    rows: ExportedRows,
+    exported: Exported,
+    classes: Classes,
+    protocol: str,
+    k: int,
+    seed: int,
+) -> Predictions | None:
+    """The capstone's own figures, which leak: the vote of the k rows nearest to every row.
+
+    Under ``capstone-all`` a row is its own nearest neighbour; under ``capstone-split`` rows of
+    the query's own video are among the training rows. None where there are too few rows.
+    """
+    from sklearn.neighbors import NearestNeighbors  # scipy and all, only where it is needed
+
+    index = {video_id: i for i, video_id in enumerate(exported.ids)}
+    owners = np.concatenate([[index[i]] * len(v.rows) for i, v in rows.videos.items()])
+    numbers = np.concatenate([np.arange(len(v.rows)) for v in rows.videos.values()])
+    vectors = np.concatenate([v.rows for v in rows.videos.values()])
+    everything = np.ones(len(vectors), bool)
+    train = everything if protocol == "capstone-all" else row_split(len(vectors), seed)
+    asks = everything if protocol == "capstone-all" else ~train
+    asks = asks & (classes.numbers[owners] >= 0)
+    if train.sum() < k or not asks.any():
+        return None
+    # Rows of cosine backbones are normalised: the order of distances is that of cosines.
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors[train])
+    found: npt.NDArray[np.int64] = search.kneighbors(vectors[asks], return_distance=False)
+    neighbours = owners[train][found]
+    return Predictions(
+        protocol=protocol,
+        configuration=name,
+        queries=tuple(f"{exported.ids[owners[i]]}#{numbers[i]}" for i in np.flatnonzero(asks)),
+        videos=owners[asks],
+        predicted=vote(classes.numbers[neighbours]),
+        nearest=tuple(exported.ids[i] for i in neighbours[:, 0]),
+        first_hit=None,
+        precision=None,
+    )

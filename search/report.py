@@ -1,0 +1,205 @@
+"""An evaluation as text: tables for a terminal, a Markdown report, and a CSV of predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from ..schemas.errors import StoreError
+from ..schemas.results import Confusion, Estimate, EvaluationReport, Figures, PairedTest
+from .evaluate import Evaluation, confusion_matrix
+from .measures import RECALL_AT
+from .plots import plot_confusions
+
+LEAKY_NOTE = "LEAKY: a query's own video is among its neighbours"
+
+_COLUMNS = (
+    "protocol", "configuration", "query", "label", "predicted", "correct", "nearest",
+    "first_hit", "average_precision",
+)  # fmt: skip
+
+
+def text_lines(report: EvaluationReport) -> list[str]:
+    """The figures as a table for a terminal, one protocol after another."""
+    lines = []
+    for protocol in dict.fromkeys(f.protocol for f in report.figures):
+        figures = [f for f in report.figures if f.protocol == protocol]
+        lines.append(protocol + (f" ({LEAKY_NOTE})" if figures[0].leaky else ""))
+        lines += _aligned([_header(report.k), *map(_short_cells, figures)])
+        tests = [t for t in report.comparisons if t.protocol == protocol]
+        if tests:
+            lines.append(f"{protocol}: first minus second, p by random sign flips")
+            lines += _aligned([_TEST_HEADER[1:], *(_test_cells(test)[1:] for test in tests)])
+    return lines
+
+
+def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
+    """Writes report.md, predictions.csv and a confusion matrix of every configuration.
+
+    Each file is there whole or as it was before.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    files: list[Path] = []
+
+    def write(name: str, make: Callable[[Path], object]) -> None:
+        beside = folder / f"{name}.{os.getpid()}.partial"
+        make(beside)
+        os.replace(beside, folder / name)
+        files.append(folder / name)
+
+    pictures = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for said in evaluation.predictions:
+            title = f"{said.protocol}, {said.configuration}"
+            leaky = any(f.leaky and f.protocol == said.protocol for f in evaluation.report.figures)
+            name = "confusions_" + title.replace(", ", "_").replace(" ", "_").replace(":", "_")
+            matrix = confusion_matrix(said, evaluation.classes)
+            heading = f"{title} (leaky)" if leaky else title
+            names = evaluation.classes.names
+            write(f"{name}.png", partial(plot_confusions, matrix, names, heading))
+            pictures.append((heading, f"{name}.png"))
+        table = "".join(csv_lines(evaluation))
+        write("predictions.csv", lambda path: path.write_text(table, encoding="utf-8"))
+        page = markdown(evaluation.report, pictures)
+        write("report.md", lambda path: path.write_text(page, encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder with --out."
+        ) from error
+    return files
+
+
+def csv_lines(evaluation: Evaluation) -> Iterable[str]:
+    """Every prediction, one a line, after a line of column names."""
+    names, numbers = evaluation.classes.names, evaluation.classes.numbers
+    yield _csv(_COLUMNS)
+    for said in evaluation.predictions:
+        for i, query in enumerate(said.queries):
+            label, predicted = numbers[said.videos[i]], said.predicted[i]
+            yield _csv(
+                (
+                    said.protocol,
+                    said.configuration,
+                    query,
+                    names[label],
+                    names[predicted] if predicted >= 0 else "",
+                    int(label == predicted),
+                    said.nearest[i],
+                    "" if said.first_hit is None else said.first_hit[i],
+                    "" if said.precision is None else f"{said.precision[i]:.6f}",
+                )
+            )
+
+
+def markdown(report: EvaluationReport, pictures: Sequence[tuple[str, str]]) -> str:
+    """The whole report as a page; pictures as (title, file name) beside it."""
+    backbones = ", ".join(f"{m} {b}" for m, b in report.backbones.items())
+    parts = [
+        f"# Evaluation of {', '.join(report.libraries)}",
+        f"{report.videos:,} videos; {backbones}; k = {report.k}; seed {report.seed}. "
+        f"In brackets: 95 % intervals of {report.resamples:,} bootstrap samples of the videos.",
+    ]
+    parts += [f"- {note}" for note in report.notes]
+    if report.tuned:
+        weights = ", ".join(f"{m} {w:g}" for m, w in report.tuned.weights.items())
+        parts.append(
+            f"Weights tuned on the {report.tuned.training_videos:,} training videos of "
+            f"{report.tuned.protocol}: {weights}."
+        )
+    for protocol in dict.fromkeys(f.protocol for f in report.figures):
+        figures = [f for f in report.figures if f.protocol == protocol]
+        parts.append(f"## {protocol}" + (" (leaky)" if figures[0].leaky else ""))
+        parts += [f"**{LEAKY_NOTE}.**"] if figures[0].leaky else []
+        parts.append(_table(_header(report.k), map(_cells, figures)))
+    if report.comparisons:
+        parts.append("## Paired differences")
+        parts.append("First minus second, on the queries both have; p by random sign flips.")
+        parts.append(_table(_TEST_HEADER, map(_test_cells, report.comparisons)))
+    parts.append("## Worst confusions")
+    header = ["protocol", "configuration", "confusion", "queries"]
+    parts.append(_table(header, map(_confusion_cells, report.confusions)))
+    parts.append("## Confusion matrices")
+    parts += [f"![{title}]({name})" for title, name in pictures]
+    return "\n\n".join(parts) + "\n"
+
+
+def confusion_text(confusion: Confusion) -> str:
+    """``Kayaking -> Rafting 22.9 %``."""
+    return f"{confusion.label} -> {confusion.predicted} {100 * confusion.share:.1f} %"
+
+
+_TEST_HEADER = ["protocol", "first", "second", "queries", "k-NN", "p", "mAP", "p"]
+
+
+def _header(k: int) -> list[str]:
+    return ["", "queries", f"{k}-NN by class", *(f"R@{n}" for n in RECALL_AT), "mAP"]
+
+
+def _cells(figures: Figures) -> list[str]:
+    return [
+        figures.configuration,
+        f"{figures.queries:,}",
+        _estimate(figures.accuracy),
+        *(_estimate(figures.recall.get(n)) for n in RECALL_AT),
+        _estimate(figures.mean_average_precision),
+    ]
+
+
+def _short_cells(figures: Figures) -> list[str]:
+    """`_cells` for a terminal: recall without its intervals."""
+    cells = _cells(figures)
+    return [*cells[:3], *(cell.split(" ")[0] for cell in cells[3:-1]), cells[-1]]
+
+
+def _test_cells(test: PairedTest) -> list[str]:
+    return [
+        test.protocol,
+        test.first,
+        test.second,
+        f"{test.queries:,}",
+        _estimate(test.accuracy, "+"),
+        f"{test.accuracy_p:.4f}",
+        _estimate(test.mean_average_precision, "+"),
+        f"{test.mean_average_precision_p:.4f}",
+    ]
+
+
+def _confusion_cells(confusion: Confusion) -> list[str]:
+    return [
+        confusion.protocol,
+        confusion.configuration,
+        confusion_text(confusion),
+        str(confusion.queries),
+    ]
+
+
+def _estimate(found: Estimate | None, sign: str = "") -> str:
+    if found is None:
+        return "-"
+    return f"{found.value:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(c.replace("|", r"\|") for c in row) + " |" for row in lines)
+
+
+def _csv(values: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(list(values))
+    return line.getvalue()

@@ -1,0 +1,126 @@
+"""Fusion weights tuned on a training part, and the note from which query reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from ..schemas.errors import ModelError, StoreError
+from ..schemas.modality import Backbone, Modality
+from ..schemas.results import TunedWeights
+from .fusion import WEIGHTS, Background, Scores, attend, combine
+from .measures import judge
+from .protocols import Protocol
+from .ranking import Classes, Single, blocks
+
+_STEPS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Weights tried: finer differences are lost in the noise of a set."""
+
+_QUERIES = 1000
+"""Training videos that ask, at most: their similarities to all others are kept in memory."""
+
+
+def tune(
+    singles: Sequence[Single],
+    background: Mapping[Modality, Background],
+    protocol: Protocol,
+    classes: Classes,
+    seed: int,
+) -> dict[Modality, float]:
+    """The weights with the best mean average precision among the training videos alone.
+
+    Each training video asks the others that are not of its group. One weight after another
+    is set to the best of a few values, until none changes; that of frame (or else of the first
+    modality) is kept, since only their ratios matter.
+
+    Args:
+        singles: Those of the modalities.
+        background: Of each modality, from training videos alone.
+        protocol: Its gallery is the training part.
+        classes: Of all videos.
+        seed: Of the training videos that ask, where there are very many.
+
+    Raises:
+        ModelError: No training video has another of its class.
+    """
+    training = Protocol(protocol.name, protocol.gallery, protocol.gallery, protocol.groups)
+    queries = np.flatnonzero(protocol.gallery & (classes.numbers >= 0))
+    if len(queries) > _QUERIES:
+        chosen = np.random.default_rng(seed).choice(queries, _QUERIES, replace=False)
+        queries = np.sort(chosen)
+    own = classes.numbers[queries]
+    relevant = (training.allowed(queries) & (classes.numbers == own[:, None])).sum(axis=1)
+    asks = relevant > 0
+    if not asks.any():
+        raise ModelError("No training video has another of its class; weights need more videos.")
+    queries, own, relevant = queries[asks], own[asks], relevant[asks]
+    parts: dict[Modality, list[Scores]] = {m: [] for m in background}
+    for _, scores in blocks(singles, training, queries):
+        for m, part in attend({m: scores[m.value] for m in background}, background).items():
+            parts[m].append(part)
+    shares = {m: np.concatenate(part) for m, part in parts.items()}
+
+    def precision(weights: Mapping[Modality, float]) -> float:
+        fused = combine(shares, weights)
+        return float(judge(fused, classes.numbers, own, relevant, 1).precision.mean())
+
+    weights = {m: WEIGHTS["calibrated"][m] for m in background}
+    fixed = Modality.FRAME if Modality.FRAME in weights else next(iter(weights))
+    best, before = precision(weights), None
+    while weights != before:
+        before = dict(weights)
+        for modality in [m for m in weights if m is not fixed]:
+            for step in _STEPS:
+                tried = {**weights, modality: step}
+                reached = precision(tried)
+                if reached > best + 1e-9:
+                    best, weights = reached, tried
+    return weights
+
+
+def tuned_path(home: Path) -> Path:
+    """Where tuned weights are kept; without the file the measured ones count."""
+    return home / "fusion-weights.json"
+
+
+def write_tuned(home: Path, tuned: TunedWeights) -> Path:
+    """Keeps weights for later queries, in the place of any before.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    path = tuned_path(home)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        partial.write_text(tuned.model_dump_json(indent=2))
+        os.replace(partial, path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
+        ) from error
+    return path
+
+
+def read_tuned(home: Path, backbones: Mapping[Modality, Backbone]) -> dict[Modality, float] | None:
+    """Tuned weights, if they were found for the backbones that are compared.
+
+    Raises:
+        StoreError: The note is damaged.
+    """
+    path = tuned_path(home)
+    if not path.exists():
+        return None
+    try:
+        tuned = TunedWeights.model_validate_json(path.read_bytes())
+        weights = {Modality(m): w for m, w in tuned.weights.items()}
+    except (OSError, ValidationError, ValueError) as error:
+        raise StoreError(
+            f"{path} is damaged; delete it, or write it anew with 'vidsim evaluate --tune-weights'."
+        ) from error
+    fits = all(tuned.backbones.get(m.value) == b.name for m, b in backbones.items())
+    return weights if fits and all(m in weights for m in backbones) else None

@@ -1,0 +1,429 @@
+"""Evaluation from exports: as query ranks, the same again, and no figure that is not clean."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from vidsim.ingest.export import export
+from vidsim.ingest.home import Place, open_shards, write_counts
+from vidsim.ingest.progress import Silent
+from vidsim.ingest.store import open_store
+from vidsim.schemas.embedding import EmbeddedVideo, Rows
+from vidsim.schemas.errors import LibraryError, ModelError, StoreError
+from vidsim.schemas.modality import BACKBONES, Modality
+from vidsim.schemas.results import EvaluationReport, TunedWeights
+from vidsim.search.evaluate import EvaluateOptions, evaluate, keep_tuned
+from vidsim.search.exported import background_of, read_exports
+from vidsim.search.fusion import WEIGHTS, attend, combine
+from vidsim.search.plots import plot_confusions
+from vidsim.search.protocols import leave_one_out
+from vidsim.search.query import QueryOptions, query
+from vidsim.search.ranking import blocks, single
+from vidsim.search.report import csv_lines, text_lines, write_files
+from vidsim.search.tuning import tuned_path
+
+from .conftest import embedded
+
+ALL = ("labhist", "efficientnet_lite0", "yamnet", "i3d")
+QUIET = Silent()
+
+
+def near(video: EmbeddedVideo, center: EmbeddedVideo, noise: float) -> EmbeddedVideo:
+    """A video whose vectors lie around those of another."""
+    embeddings = []
+    for part in video.embeddings:
+        rows = {}
+        for name, old in part.rows.items():
+            middle = center.embeddings[0].rows[name].vectors.mean(axis=0)
+            rows[name] = Rows(middle + noise * old.vectors, old.start_s, old.end_s)
+        embeddings.append(replace(part, rows=rows))
+    return replace(video, embeddings=tuple(embeddings))
+
+
+def videos(count: int = 24, noise: float = 2.5) -> list[EmbeddedVideo]:
+    """Four classes, in two groups a class; some silent, some of two segments."""
+    made = []
+    for i in range(count):
+        label = ("snow", "rain", "sun", "fog")[i % 4]
+        name = f"lib/{label}/v_{label}_g{i // 4 % 2:02}_c{i:02}.avi"
+        video = embedded(
+            name, backbones=ALL, seed=i, label=label, segments=1 + i % 3 % 2, silent=i % 5 == 0
+        )
+        made.append(near(video, embedded("x/x", backbones=ALL, seed=1000 + i % 4), noise))
+    return made
+
+
+def keep(place: Place, made: list[EmbeddedVideo]) -> None:
+    shards = open_shards(place.home)
+    shards.write("lib", made)
+    with open_store(place.home) as store:
+        for name in ALL:
+            store.upsert(BACKBONES[name], made)
+            store.flush(BACKBONES[name])
+    write_counts(place.home, "lib", shards.catalog("lib"))
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """An export of the made library."""
+    home = tmp_path_factory.mktemp("exported")
+    open_shards(home / "home").write("lib", videos())
+    export(home / "home", home / "export", [], QUIET)
+    return home / "export"
+
+
+def run(folder, *protocols: str, **options):
+    return evaluate(folder, EvaluateOptions(protocols=protocols, **options), QUIET)
+
+
+def figure(report: EvaluationReport, protocol: str, configuration: str):
+    (found,) = [
+        f for f in report.figures if (f.protocol, f.configuration) == (protocol, configuration)
+    ]
+    return found
+
+
+# --- as query ranks
+
+
+def test_the_fused_ranking_is_that_of_query(place, tmp_path):
+    keep(place, videos())
+    export(place.home, tmp_path / "export", [], QUIET)
+    exported = read_exports(tmp_path / "export")
+    ids = exported.ids
+    singles = [single(m.value, rows, ids) for m, rows in exported.modalities.items()]
+    chance = {m: background_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
+    for block, scores in blocks(singles, leave_one_out(ids), np.arange(len(ids))):
+        shares = attend({m: scores[m.value] for m in chance}, chance)
+        fused = combine(shares, WEIGHTS["calibrated"])
+        for q, found in zip(block, fused, strict=True):
+            answer = query(ids[q], place, QueryOptions(k=1000), QUIET)
+            order = np.argsort(-found, kind="stable")[: len(ids) - 1]
+            assert [r.video_id for r in answer.results] == [ids[i] for i in order]
+            assert [r.score for r in answer.results] == pytest.approx(found[order], rel=1e-4)
+
+
+def test_a_silent_video_asks_by_no_sound_but_is_asked_fused(exports):
+    report = run(exports).report
+    silent = sum(i % 5 == 0 for i in range(24))
+    assert figure(report, "leave-one-out", "audio").queries == 24 - silent
+    assert figure(report, "leave-one-out", "fused").queries == 24
+
+
+# --- figures
+
+
+def test_figures_repeat_and_the_csv_adds_up(exports):
+    protocols = ("leave-one-out", "split", "group", "capstone-all", "capstone-split")
+    first, again = (run(exports, *protocols, color=("l2", "ssim")) for _ in range(2))
+    assert first.report == again.report
+    lines = list(csv.DictReader(io.StringIO("".join(csv_lines(first)))))
+    for f in first.report.figures:
+        mine = [
+            line
+            for line in lines
+            if (line["protocol"], line["configuration"]) == (f.protocol, f.configuration)
+        ]
+        assert len(mine) == f.queries
+        by_class: dict[str, list[int]] = {}
+        for line in mine:
+            by_class.setdefault(line["label"], []).append(int(line["correct"]))
+        assert np.mean([np.mean(c) for c in by_class.values()]) == pytest.approx(f.accuracy.value)
+        assert f.accuracy.low <= f.accuracy.value <= f.accuracy.high
+        if f.leaky:
+            assert (f.recall, f.mean_average_precision) == ({}, None)
+            continue
+        precision = np.mean([float(line["average_precision"]) for line in mine])
+        assert precision == pytest.approx(f.mean_average_precision.value, abs=1e-5)
+        for n, recall in f.recall.items():
+            hits = [0 < int(line["first_hit"]) <= n for line in mine]
+            assert np.mean(hits) == pytest.approx(recall.value)
+
+
+def test_clean_protocols_never_name_the_query_and_leaky_ones_do(exports):
+    evaluation = run(exports, "leave-one-out", "split", "group", "capstone-all", "capstone-split")
+    own: dict[str, int] = {}
+    for said in evaluation.predictions:
+        for query_id, nearest in zip(said.queries, said.nearest, strict=True):
+            own.setdefault(said.protocol, 0)
+            own[said.protocol] += query_id.split("#")[0] == nearest
+            if said.protocol == "group":
+                assert query_id[:-8] != nearest[:-8]
+    assert own["leave-one-out"] == own["split"] == own["group"] == 0
+    assert own["capstone-split"] > 0
+    rows = sum(len(p.videos) for p in evaluation.predictions if p.protocol == "capstone-all")
+    assert own["capstone-all"] == rows
+    text = "\n".join(text_lines(evaluation.report))
+    assert text.count("LEAKY") == 2
+
+
+def test_the_leaky_figure_flatters_vectors_that_mean_nothing(tmp_path):
+    made = [embedded(f"lib/{'ab'[i % 2]}/{i}.mp4", seed=i, label="ab"[i % 2]) for i in range(40)]
+    # Frames of a video are alike; videos of a class are not.
+    made = [near(v, v, 0.1) for v in made]
+    open_shards(tmp_path / "home").write("lib", made)
+    export(tmp_path / "home", tmp_path / "export", [], QUIET)
+    report = run(tmp_path / "export", "leave-one-out", "capstone-all", "capstone-split").report
+    assert figure(report, "capstone-all", "frame").accuracy.value == 1
+    assert figure(report, "capstone-split", "frame").accuracy.value > 0.95
+    assert figure(report, "leave-one-out", "frame").accuracy.value < 0.75
+
+
+def test_configurations_are_tested_against_fused_or_as_asked(exports):
+    report = run(exports, color=("labhist",)).report
+    assert {(t.first, t.second) for t in report.comparisons} == {
+        (name, "fused") for name in ("color", "frame", "audio", "motion", "color:labhist")
+    }
+    (asked,) = run(
+        exports, color=("labhist",), compare=(("color", "color:labhist"),)
+    ).report.comparisons
+    assert (asked.accuracy.value, asked.accuracy_p, asked.mean_average_precision_p) == (0, 1, 1)
+    with pytest.raises(ModelError, match="no configuration 'smell'"):
+        run(exports, compare=(("smell", "fused"),))
+
+
+# --- what is written
+
+
+def test_the_report_shows_everything(exports, tmp_path):
+    evaluation = run(exports, "leave-one-out", "capstone-all")
+    files = write_files(evaluation, tmp_path / "out")
+    assert sorted(files) == sorted((tmp_path / "out").iterdir())
+    page = (tmp_path / "out" / "report.md").read_text()
+    for said in evaluation.predictions:
+        assert f"| {said.configuration} |" in page
+    for path in files:
+        if path.suffix == ".png":
+            assert f"({path.name})" in page
+            with Image.open(path) as picture:
+                assert picture.format == "PNG"
+    assert "## capstone-all (leaky)" in page
+    worst = evaluation.report.confusions[0]
+    assert f"{worst.label} -> {worst.predicted} {100 * worst.share:.1f} %" in page
+
+
+def test_101_classes_have_room_for_their_names(tmp_path):
+    names = tuple(f"WalkingWithDog{i}" for i in range(101))
+    plot_confusions(np.eye(101, dtype=np.int64), names, "title", tmp_path / "big.png")
+    plot_confusions(np.eye(4, dtype=np.int64), names[:4], "$title", tmp_path / "small.png")
+    with Image.open(tmp_path / "big.png") as big, Image.open(tmp_path / "small.png") as small:
+        assert big.format == "PNG"
+        assert big.height > 101 * 14  # pixels a name of 7 points (12 at this resolution) takes
+        assert small.height < big.height
+
+
+def test_nothing_heavy_is_loaded(exports, tmp_path):
+    code = (
+        "import sys; from vidsim.cli import main\n"
+        "try: main()\n"
+        "finally: print({'torch', 'tensorflow', 'pymilvus', 'av', 'cv2'} & set(sys.modules))"
+    )
+    words = ["evaluate", str(exports), "--out", str(tmp_path / "out"), "--protocol", "split"]
+    words += ["--tune-weights", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=os.environ | {"VIDSIM_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report, _, loaded = done.stdout.rstrip().rpartition("\n")
+    assert loaded == "set()"
+    parsed = EvaluationReport.model_validate_json(report)
+    assert len(parsed.files) == len(list((tmp_path / "out").iterdir()))
+    assert tuned_path(tmp_path / "home").exists()
+
+
+# --- weights
+
+
+def test_weights_are_tuned_on_the_training_part_alone(tmp_path):
+    made = videos(40)
+
+    def exported(name: str, spoil: bool) -> EvaluationReport:
+        ids = sorted(v.video.video_id for v in made)
+        (tmp_path / name).mkdir()
+        test = set(ids[::3])
+        spoiled = [
+            replace(
+                v,
+                embeddings=embedded(
+                    v.video.video_id, backbones=ALL, seed=900 + i, segments=len(v.segments)
+                ).embeddings,
+            )
+            if spoil and v.video.video_id in test
+            else v
+            for i, v in enumerate(made)
+        ]
+        open_shards(tmp_path / name / "home").write("lib", spoiled)
+        export(tmp_path / name / "home", tmp_path / name / "export", [], QUIET)
+        lists = {"train": [i for i in ids if i not in test], "test": sorted(test)}
+        for part, members in lists.items():
+            text = "\n".join(i.removeprefix("lib/") for i in members)
+            (tmp_path / name / f"{part}.txt").write_text(text)
+        return run(
+            tmp_path / name / "export",
+            "official",
+            tune_weights=True,
+            train_list=tmp_path / name / "train.txt",
+            test_list=tmp_path / name / "test.txt",
+        ).report
+
+    plain, spoiled = exported("plain", False), exported("spoiled", True)
+    assert plain.tuned == spoiled.tuned
+    assert figure(plain, "official", "fused tuned").queries == 14
+    assert figure(plain, "official", "fused") != figure(spoiled, "official", "fused")
+
+
+def test_a_useless_modality_gets_little_weight(tmp_path):
+    made = []
+    for i, v in enumerate(videos(40, noise=1.0)):
+        noise = embedded(
+            v.video.video_id, backbones=("i3d",), seed=500 + i, segments=len(v.segments)
+        )
+        parts = [
+            replace(part, rows=part.rows | other.rows)
+            for part, other in zip(v.embeddings, noise.embeddings, strict=True)
+        ]
+        made.append(replace(v, embeddings=tuple(parts)))
+    open_shards(tmp_path / "home").write("lib", made)
+    export(tmp_path / "home", tmp_path / "export", [], QUIET)
+    tuned = run(tmp_path / "export", "split", tune_weights=True).report.tuned
+    assert tuned.weights["motion"] <= WEIGHTS["calibrated"][Modality.MOTION]
+    assert tuned.training_videos == 28
+
+
+def test_query_reads_tuned_weights_and_goes_back(place):
+    keep(place, videos(8))
+    clip = "lib/rain/v_rain_g00_c01.avi"
+    measured = query(clip, place, QueryOptions(), QUIET)
+    tuned = TunedWeights(
+        weights={"color": 4, "frame": 0.125, "audio": 0.5, "motion": 0.5},
+        backbones=dict(zip(("color", "frame", "audio", "motion"), ALL, strict=True)),
+        protocol="split",
+        training_videos=8,
+    )
+    report = EvaluationReport.model_construct(tuned=tuned)
+    keep_tuned(place.home, report)
+    found = query(clip, place, QueryOptions(), QUIET)
+    assert "color 4, frame 0.125" in found.notes[-1]
+    named = query(
+        clip, place, QueryOptions(weights="color=4,frame=0.125,audio=0.5,motion=0.5"), QUIET
+    )
+    assert found.results == named.results != measured.results
+    assert named.notes == []
+    assert query(clip, place, QueryOptions(weights="default"), QUIET) == measured
+    other = {**tuned.backbones, "frame": "resnet50"}
+    keep_tuned(
+        place.home,
+        report.model_copy(update={"tuned": tuned.model_copy(update={"backbones": other})}),
+    )
+    assert query(clip, place, QueryOptions(), QUIET) == measured
+    tuned_path(place.home).write_text("{")
+    with pytest.raises(StoreError, match="is damaged"):
+        query(clip, place, QueryOptions(), QUIET)
+    tuned_path(place.home).unlink()
+    assert query(clip, place, QueryOptions(), QUIET) == measured
+
+
+# --- bad input
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change(path, **datasets):
+    with h5py.File(path, "r+") as file:
+        for name, values in datasets.items():
+            del file[name]
+            if values is not None:
+                file[name] = values
+
+
+def unmark(path):
+    with h5py.File(path, "r+") as file:
+        del file.attrs["format"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (truncate, "is damaged or no HDF5 file"),
+        (unmark, "is of another layout"),
+        (lambda path: path.write_text("no HDF5"), "is damaged or no HDF5 file"),
+        (lambda path: change(path, labels=None), "has no dataset 'labels'"),
+        (lambda path: change(path, start_s=[0.0]), "of different length"),
+        (lambda path: change(path, vectors=np.zeros((24, 5), np.float32)), "vectors of shape"),
+        (lambda path: change(path, vectors=np.full((32, 1024), np.nan)), "NaN or infinity"),
+    ],
+)
+def test_a_bad_export_is_one_sentence(exports, tmp_path, spoil, words):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for path in exports.glob("*.h5"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    spoil(folder / "motion_i3d.h5")
+    with pytest.raises(StoreError, match=words) as caught:
+        run(folder)
+    assert "motion_i3d.h5" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_does_not_fit_is_one_sentence(exports, tmp_path):
+    with pytest.raises(StoreError, match="holds no exports"):
+        run(tmp_path)
+    with pytest.raises(ModelError, match="--train-list"):
+        run(exports, "official")
+    with pytest.raises(ModelError, match="one training part"):
+        run(exports, "leave-one-out", tune_weights=True)
+    with pytest.raises(ModelError, match="frame=resnet50"):
+        run(exports, overrides=("frame=resnet50",))
+    (tmp_path / "list.txt").write_text("snow/unknown.avi\n")
+    lists = {"train_list": tmp_path / "list.txt", "test_list": tmp_path / "list.txt"}
+    with pytest.raises(LibraryError, match="snow/unknown.avi"):
+        run(exports, "official", **lists)
+
+
+# --- size
+
+
+def test_three_thousand_videos_take_seconds(tmp_path):
+    random = np.random.default_rng(0)
+    count, classes = 3000, 101
+    centers = random.standard_normal((classes, 1280), np.float32)
+    own = np.arange(count) % classes
+    table = {
+        "video_ids": [f"lib/{c}/{i:05}.avi" for i, c in enumerate(own)],
+        "labels": [str(c) for c in own],
+        "libraries": ["lib"] * count,
+    }
+    for name, rows in (("efficientnet_lite0", 8), ("i3d", 1)):
+        backbone = BACKBONES[name]
+        path = tmp_path / f"{backbone.modality}_{name}.h5"
+        with h5py.File(path, "w") as file:
+            file.attrs.update(format="vidsim-export", backbone=name)
+            vectors = np.repeat(centers[own, : backbone.dim], rows, axis=0)
+            file["vectors"] = vectors + 6 * random.standard_normal(vectors.shape, np.float32)
+            for column, values in table.items():
+                file[column] = np.repeat(np.array(values, "S"), rows)
+            file["segments"] = np.zeros(count * rows, np.int32)
+            file["start_s"] = np.zeros(count * rows, np.float32)
+            file["end_s"] = np.ones(count * rows, np.float32)
+    began = time.process_time()
+    report = run(tmp_path, "leave-one-out").report
+    seconds = time.process_time() - began
+    assert seconds < 30
+    fused = figure(report, "leave-one-out", "fused")
+    assert (fused.queries, fused.classes) == (count, classes)
+    assert fused.recall[1].value > 0.5
