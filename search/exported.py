@@ -17,6 +17,7 @@ from ..schemas.embedding import FloatArray
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.exports import EXPORT_FORMAT
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone, Modality
+from ..schemas.video import LABEL_SEPARATOR
 from .background import measure, pool, spread
 from .fusion import Background
 from .videos import VideoVectors, summarize
@@ -40,7 +41,7 @@ class Exported:
 
     Attributes:
         ids: Ids of all videos that any modality has, ascending.
-        labels: The class of each, "" where it has none.
+        labels: The class of each (the first of several), "" where it has none.
         libraries: The library of each.
         modalities: What was exported of them; the videos may differ.
         strips: The colour strips as vid2img vectors, None where there are none.
@@ -73,16 +74,20 @@ def read_exports(folder: Path, overrides: Sequence[str] = ()) -> Exported:
         )
     known: dict[str, tuple[str, str]] = {}
     chosen = _choose(list(files), overrides)
-    modalities = {m: _read(files[b], b, known) for m, b in chosen.items()}
+    read = {m: _read(files[b], b, known) for m, b in chosen.items()}
+    # A library of sounds has been asked for pictures too, and has none.
+    modalities = {m: rows for m, rows in read.items() if rows.videos}
+    if not modalities:
+        raise StoreError(f"The exports in {folder} hold no rows; export a library that has some.")
     vid2img = BACKBONES["vid2img"]
     strips = _read(files[vid2img], vid2img, {}) if vid2img in files else None
     ids = tuple(sorted(known))
     return Exported(
         ids=ids,
-        labels=tuple(known[i][0] for i in ids),
+        labels=tuple(known[i][0].partition(LABEL_SEPARATOR)[0] for i in ids),
         libraries=tuple(known[i][1] for i in ids),
         modalities=modalities,
-        strips=strips,
+        strips=strips if strips and strips.videos else None,
     )
 
 
@@ -153,7 +158,7 @@ def _read(path: Path, backbone: Backbone, known: dict[str, tuple[str, str]]) -> 
         ids = table["video_ids"]
         # Rows of a video lie together.
         edges = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]] + [len(ids)]
-        for start, block in _blocks(file["vectors"], edges, backbone):
+        for start, block in _blocks(file["vectors"], edges, backbone) if len(ids) else ():
             if not np.isfinite(block).all():
                 raise StoreError(f"{path} holds NaN or infinity; export again.")
             for a, b in pairwise(edges):
