@@ -58,24 +58,26 @@ class Bars:
     """Progress bars on stderr, one line a stage; nothing where stderr is no terminal."""
 
     def __init__(self) -> None:
-        """Prepares the display; nothing is drawn before the first stage."""
-        from rich import progress
-        from rich.console import Console
-
+        """Shows nothing yet; rich is loaded with the first stage, which many commands lack."""
         self._tasks: dict[str, Any] = {}
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description:<28}"),
-            progress.BarColumn(),
-            progress.TextColumn("{task.fields[amount]}"),
-            progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not os.isatty(2),
-        )
+        self._progress: Any = None
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
         """Begins a line."""
-        self._progress.start()
+        if self._progress is None:
+            from rich import progress
+            from rich.console import Console
+
+            self._progress = progress.Progress(
+                progress.TextColumn("{task.description:<28}"),
+                progress.BarColumn(),
+                progress.TextColumn("{task.fields[amount]}"),
+                progress.TimeElapsedColumn(),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+                disable=not os.isatty(2),
+            )
+            self._progress.start()
         self._tasks[stage] = self._progress.add_task(stage, total=total, amount="", unit=unit)
 
     def advance(self, stage: str, amount: float) -> None:
@@ -99,4 +101,5 @@ class Bars:
 
     def __exit__(self, *_: object) -> None:
         """Leaves them as they are."""
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()

@@ -37,6 +37,9 @@ def propose(
     """
     queries = to_query(backbone, query.means)
     limit = max(count, count * _ROWS_PER_VIDEO[backbone.modality] // len(queries))
+    held = store.count(backbone)
+    if held <= 4 * limit:  # few enough to ask for all of them at once
+        limit = max(1, held)
     while True:
         best: dict[str, float] = {}
         answers = store.search(backbone, queries, limit, expression)
