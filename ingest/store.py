@@ -265,6 +265,7 @@ class Store:
                 filter=expression,
                 output_fields=[*_SCALARS, "vector"],
                 limit=MAX_TOP_K,
+                strict_float32=True,  # vectors as arrays, not as lists of Python's floats
             )
         answer = sorted(answer, key=lambda r: (r["video_id"], r["segment"], r["start_s"], r["id"]))
         vectors = np.array([r["vector"] for r in answer], np.float32)
