@@ -47,7 +47,11 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=True, help="The networks and their weights.")
 app.add_typer(models_app, name="models")
+bench_app = typer.Typer(no_args_is_help=True, help="Run-time tables, as text and as plots.")
+app.add_typer(bench_app, name="bench")
 
+Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
+Runs = Annotated[int, typer.Option(min=1, help="Measured runs, of which the median counts.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout.")]
 Model = Annotated[
     list[str] | None,
@@ -314,6 +318,55 @@ def export(
         print(path)
 
 
+@bench_app.command("kmeans")
+def bench_kmeans(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    runs: Runs = 7,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Time the dominant colours of a picture: scikit-learn, faiss, and vidsim's own."""
+    from .ingest.progress import Bars
+    from .search.bench.kmeans import bench_kmeans as run
+    from .search.bench.plots import plot_kmeans
+    from .search.bench.tables import kmeans_table
+    from .search.bench.timing import check_plot
+
+    check_plot(plot)
+    with Bars() as bars:
+        result = run(image, runs, bars)
+    if plot:
+        plot_kmeans(result, plot)
+    _print_bench(result.model_dump_json(indent=2) if json else kmeans_table(result))
+
+
+@bench_app.command("knn")
+def bench_knn(
+    export: Annotated[
+        Path | None, typer.Argument(help="HDF5 of 'vidsim export' [default: synthetic vectors].")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1000, help="Synthetic vectors.")] = 20_000,
+    dim: Annotated[int, typer.Option(min=2, help="Their dimension.")] = 512,
+    runs: Runs = 5,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Time nearest-neighbour search: faiss and Milvus, exact and through an index."""
+    from .ingest.progress import Bars
+    from .search.bench.knn import bench_knn as run
+    from .search.bench.plots import plot_knn
+    from .search.bench.tables import knn_table
+    from .search.bench.timing import check_plot
+
+    check_plot(plot)
+    place = _place()
+    with Bars() as bars:
+        result = run(export, rows, dim, runs, place.uri, place.token, bars)
+    if plot:
+        plot_knn(result, plot)
+    _print_bench(result.model_dump_json(indent=2) if json else knn_table(result))
+
+
 @models_app.command("list")
 def models_list(json: Json = False) -> None:
     """List the backbones, their sizes and whether their weights are here."""
@@ -389,6 +442,10 @@ def demo(json: Json = False) -> None:
     _say(f"Next: vidsim query {shown.original} -m color,motion")
     _say("      vidsim libraries --videos")
     _say("      vidsim remove demo")
+
+
+def _print_bench(result: str | list[str]) -> None:
+    print(result if isinstance(result, str) else "\n".join(result))
 
 
 def _place() -> Place:
