@@ -318,6 +318,37 @@ def export(
         print(path)
 
 
+@app.command()
+def duplicates(
+    libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    max_distance: Annotated[
+        int, typer.Option(min=0, max=32, help="Most differing bits of two frames' 64-bit hashes.")
+    ] = 14,
+    min_similarity: Annotated[
+        float, typer.Option(min=-1, max=1, help="Least mean cosine of the frame embeddings.")
+    ] = 0.8,
+    json: Json = False,
+) -> None:
+    """List videos that show the same, and where: near-duplicates."""
+    from .ingest.embed import default_workers
+    from .ingest.progress import Bars
+    from .schemas.settings import settings
+    from .search.duplicates import duplicates_table, find_duplicates
+
+    workers = settings().workers or default_workers()
+    with Bars() as bars:
+        report = find_duplicates(
+            _place().home, libraries or [], max_distance, min_similarity, workers, bars
+        )
+    if json:
+        print(report.model_dump_json(indent=2))
+        return
+    for line in duplicates_table(report):
+        _show(line)
+    _say(f"{_count(len(report.pairs), 'pair')} among {_count(report.videos, 'video')}.")
+    _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
+
+
 @bench_app.command("kmeans")
 def bench_kmeans(
     image: Annotated[Path, typer.Argument(help="A picture.")],

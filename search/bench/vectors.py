@@ -13,7 +13,7 @@ from ...schemas.errors import StoreError
 _ROWS_A_CLUSTER = 100
 _NOISE = 0.8
 """Length of a vector's noise against that of its cluster's centre: neighbours within a
-cluster have cosines of about 0.6, as the frames of one class of real clips do."""
+cluster have cosines of about 0.6."""
 
 
 def clustered(rows: int, dim: int, queries: int) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,168 @@
+"""Wavelet hashes of the frames of stored videos, made when they are first asked for.
+
+They are made from the files, not at ingest: few libraries are ever searched for
+duplicates, shards and Milvus stay as they are, and frames can be taken twice a second (the
+8 of a segment lie too far apart to say where a copy starts). Decoding again costs some ten
+milliseconds a clip, once: the hashes are kept under vidsim's home by the file's fingerprint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.embedding import ByteArray
+from ..schemas.modality import FrameSampling
+from ..schemas.results import FailedFile
+from ..schemas.video import Video
+from .decode import DecodeRequest, SegmentMedia
+from .decoders import Failed, decode_all
+from .progress import Progress
+from .sampling import sample_times
+
+HASH_BITS = 64
+
+_SAMPLING = FrameSampling(count=8, size=128, fit="stretch")
+_SEGMENT_SECONDS = 4.0
+"""8 frames in about 4 seconds. The whole frame counts: copies are cut at the edges."""
+
+_BAR = 24
+"""Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
+16, and codecs stray from it)."""
+
+_MOST_BAR = 0.35
+"""Part of a side that a bar may take on one edge; more is a dark scene."""
+
+_FLAT = 4.0
+"""Standard deviation in grey levels under which a frame (black, a fade) has no hash: the
+signs of its wavelets are noise."""
+
+_FOLDER = "hashes-1"
+"""The number changes with the way hashes are made."""
+
+
+@dataclass(frozen=True)
+class FrameHashes:
+    """The hashes of one video.
+
+    Attributes:
+        hashes: (n, 8) uint8: 64 bits a frame.
+        times_s: (n,) float64, when each frame is seen, ascending.
+    """
+
+    hashes: ByteArray
+    times_s: npt.NDArray[np.float64]
+
+
+def frame_hashes(
+    home: Path, videos: Sequence[Video], workers: int, progress: Progress
+) -> tuple[dict[str, FrameHashes], list[FailedFile]]:
+    """Hashes of videos by id, and the files that cannot be read (any more).
+
+    Hashes that were made before are read from ``hashes-1`` under `home`. A file that has
+    changed since it was ingested is hashed as it is now.
+    """
+    folder = home / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {v.video_id: kept for v in videos if (kept := _load(folder, v)) is not None}
+    failed = []
+    missing = [v for v in videos if v.video_id not in found]
+    if missing:
+        progress.start("hashing frames", len(missing), "videos")
+        for video, result in _hash_all(missing, workers):
+            if isinstance(result, str):
+                failed.append(FailedFile(path=video.path, reason=result))
+            else:
+                found[video.video_id] = result
+                _save(folder, video, result)
+            progress.advance("hashing frames", 1)
+        progress.finish("hashing frames")
+    return found, failed
+
+
+def _hash_all(videos: Sequence[Video], workers: int) -> Iterator[tuple[Video, FrameHashes | str]]:
+    """Each video with its hashes, or with the reason why there are none."""
+    requests = (
+        (i, DecodeRequest(v.path, {"hash": _SAMPLING}, False, _SEGMENT_SECONDS))
+        for i, v in enumerate(videos)
+    )
+    parts: dict[int, list[SegmentMedia]] = {}
+    with closing(decode_all(requests, min(workers, len(videos)))) as events:
+        for i, event in events:
+            if isinstance(event, SegmentMedia):
+                parts.setdefault(i, []).append(event)
+            elif isinstance(event, Failed):
+                parts.pop(i, None)
+                yield videos[i], event.reason
+            elif not hasattr(event, "duration_s"):
+                yield videos[i], _hash_video(parts.pop(i, []))
+
+
+def _hash_video(segments: Sequence[SegmentMedia]) -> FrameHashes:
+    shown = [s for s in segments if "hash" in s.frames]
+    if not shown:
+        return FrameHashes(np.zeros((0, HASH_BITS // 8), np.uint8), np.zeros(0))
+    frames = np.concatenate([s.frames["hash"] for s in shown])
+    times = np.concatenate([sample_times(_SAMPLING, s.segment) for s in shown])
+    grey = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames])
+    grey = without_bars(np.asarray(grey, np.uint8))
+    telling = grey.std(axis=(1, 2)) >= _FLAT
+    return FrameHashes(wavelet_hashes(grey[telling]), times[telling])
+
+
+def without_bars(grey: ByteArray) -> ByteArray:
+    """Cuts off the edges of frames (n, h, w) that are dark in every one of them."""
+    brightest = grey.max(axis=0)
+    top, bottom = _content(brightest.max(axis=1))
+    left, right = _content(brightest.max(axis=0))
+    return grey[:, top:bottom, left:right]
+
+
+def _content(brightest: ByteArray) -> tuple[int, int]:
+    """First and end index of what lies between the bars on both edges."""
+    bright = np.flatnonzero(brightest > _BAR)
+    size = len(brightest)
+    if not len(bright) or max(bright[0], size - 1 - bright[-1]) > _MOST_BAR * size:
+        return 0, size
+    return int(bright[0]), int(bright[-1]) + 1
+
+
+def wavelet_hashes(grey: ByteArray) -> ByteArray:
+    """Wavelet hashes (n, 8) uint8 of frames (n, h, w): 64 bits each.
+
+    Haar wavelets down to 8x8, against their median (imagehash's ``whash``).
+    """
+    import imagehash
+    from PIL import Image
+
+    bits = [imagehash.whash(Image.fromarray(_square(frame))).hash.reshape(-1) for frame in grey]
+    return np.packbits(np.array(bits, np.bool_).reshape(-1, HASH_BITS), axis=1)
+
+
+def _square(frame: ByteArray) -> ByteArray:
+    """The frame at 64x64, a power of two as the wavelets want it."""
+    return np.asarray(cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _load(folder: Path, video: Video) -> FrameHashes | None:
+    path = folder / f"{video.fingerprint}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return FrameHashes(kept["hashes"], kept["times_s"])
+    except (OSError, ValueError, KeyError, EOFError):
+        return None  # not made yet, or damaged: then it is made anew
+
+
+def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
+    path = folder / f"{video.fingerprint}.npz"
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, hashes=hashes.hashes, times_s=hashes.times_s)
+    os.replace(partial, path)
