@@ -84,7 +84,7 @@ def test_a_disguised_copy_is_found_with_its_times(place, shared_data, tmp_path):
 def test_hashes_are_made_once_and_a_lost_file_is_named(place, make_clip, tmp_path):
     shades = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     (tmp_path / "lib").mkdir()
-    make_clip("lib/a.mkv", times=np.arange(40) / 10, images=shades)
+    make_clip("lib/a.mkv", times=[i / 10 for i in range(40)], images=list(shades))
     ingest(tmp_path / "lib", place)
     videos = [e.video for e in open_shards(place.home).catalog("lib").values()]
     first, failed = frame_hashes(place.home, videos, 1, QUIET)
