@@ -326,7 +326,7 @@ def duplicates(
     ] = 14,
     min_similarity: Annotated[
         float, typer.Option(min=-1, max=1, help="Least mean cosine of the frame embeddings.")
-    ] = 0.8,
+    ] = 0.7,
     json: Json = False,
 ) -> None:
     """List videos that show the same, and where: near-duplicates."""

@@ -26,7 +26,7 @@ from ..schemas.results import DuplicatePair, DuplicatesReport, Stretch
 from .videos import VideoVectors, from_embedded
 
 MAX_DISTANCE = 14
-MIN_SIMILARITY = 0.8
+MIN_SIMILARITY = 0.7
 """Measured on copies, near-duplicates and distractors; docs/duplicates.md has the figures."""
 
 _NEIGHBOURS = 64
