@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
 
+# Each process computes with one thread, so that two of them do not fight for two cores.
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -121,7 +121,7 @@ def _run(
                 elif isinstance(event, Failed):
                     opened.pop(i, None)
                     batch = [(owner, media) for owner, media in batch if owner != i]
-                    yield FailedVideo(videos[i], event.reason)
+                    yield FailedVideo(videos[i], _sentence(event.reason))
                 else:
                     opened[i].finished = True
                     yield from _complete([i], opened, options)
@@ -180,6 +180,11 @@ def _complete(
             segments=tuple(segment for segment, _ in parts),
             embeddings=tuple(embedding for _, embedding in parts),
         )
+
+
+def _sentence(reason: str) -> str:
+    """A decoder's reason, which follows "path: " in a log, as a sentence of its own."""
+    return f"{reason[:1].upper()}{reason[1:]}."
 
 
 def _only_sound(options: EmbedOptions) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -48,6 +48,14 @@ class StoredRow:
     start_s: float
     end_s: float
     fingerprint: str
+
+
+class Hit(NamedTuple):
+    """A row that a search found: its id, its video's, and the inner product."""
+
+    id: str
+    video_id: str
+    score: float
 
 
 _SCALARS = tuple(field.name for field in FIELDS)
@@ -228,7 +236,7 @@ class Store:
 
     def search(
         self, backbone: Backbone, queries: FloatArray, limit: int, expression: str = ""
-    ) -> list[list[tuple[StoredRow, float]]]:
+    ) -> list[list[Hit]]:
         """The nearest rows of each query by inner product, best first.
 
         Args:
@@ -245,11 +253,11 @@ class Store:
                 data=queries,
                 limit=min(limit, MAX_TOP_K),
                 filter=expression,
-                output_fields=list(_SCALARS),
+                output_fields=["video_id"],  # every field more costs Lite as much as the search
                 search_params={"metric_type": "IP"},
             )
         return [
-            [(_stored_row(hit["entity"]), float(hit["distance"])) for hit in hits]
+            [Hit(hit["id"], hit["entity"]["video_id"], float(hit["distance"])) for hit in hits]
             for hits in answers
         ]
 

@@ -9,12 +9,12 @@ import numpy as np
 from ..ingest.store import Store, StoredRow, is_in
 from ..schemas.collections import MAX_TOP_K
 from ..schemas.embedding import FloatArray, to_query
-from ..schemas.modality import Backbone
+from ..schemas.modality import Backbone, Modality
 from .videos import VideoVectors, from_stored
 
-_ROWS_PER_VIDEO = 16
-"""Rows asked for per video wanted: a segment has up to 8 frames or 16 sounds, so that one
-video's rows seldom crowd out the others."""
+_ROWS_PER_VIDEO = {Modality.COLOR: 2, Modality.FRAME: 16, Modality.AUDIO: 16, Modality.MOTION: 2}
+"""Rows asked for per video wanted: a segment has one row of colour and motion, 8 frames and up
+to 16 sounds, so that one video's rows seldom crowd out the others."""
 
 _IDS_PER_FETCH = 100
 _SEGMENTS_PER_FETCH = 512
@@ -36,13 +36,13 @@ def propose(
         expression: Milvus filter.
     """
     queries = to_query(backbone, query.means)
-    limit = max(count, count * _ROWS_PER_VIDEO // len(queries))
+    limit = max(count, count * _ROWS_PER_VIDEO[backbone.modality] // len(queries))
     while True:
         best: dict[str, float] = {}
         answers = store.search(backbone, queries, limit, expression)
         for hits in answers:
-            for row, score in hits:
-                best[row.video_id] = max(score, best.get(row.video_id, score))
+            for _, video_id, score in hits:
+                best[video_id] = max(score, best.get(video_id, score))
         exhausted = all(len(hits) < limit for hits in answers)
         if len(best) >= count or exhausted or limit >= MAX_TOP_K:
             return sorted(best, key=lambda video_id: (-best[video_id], video_id))[:count]

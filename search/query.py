@@ -139,7 +139,7 @@ def _choose_backbones(store: Store, options: QueryOptions) -> dict[Modality, Bac
         there = [b for b in stored if b.modality is modality]
         if backbone not in there and modality in named | set(options.modalities or ()):
             if modality in named or not there:
-                names = ", ".join(f"{b.modality}={b.name}" for b in stored)
+                names = ", ".join(f"{b.modality}={b.name}" for b in there or stored)
                 raise ModelError(
                     f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
                     f"those with --model, or ingest again with --model {modality}={backbone.name}."
@@ -228,10 +228,15 @@ def _missing_rows(
     backbones: Mapping[Modality, Backbone],
 ) -> list[str]:
     """One line for each collection whose row count is not what the shards hold."""
-    notes = []
+    notes: list[str] = []
+    if not libraries:
+        return notes
     for backbone in backbones.values():
         expected = sum(counts.get(library, {}).get(backbone.name, 0) for library in libraries)
-        found = store.count(backbone, is_in("library", libraries)) if libraries else expected
+        # Without a filter a count costs nothing, and most searches are of all there is.
+        found = store.count(backbone)
+        if found != expected:
+            found = store.count(backbone, is_in("library", libraries))
         if found != expected:
             notes.append(
                 f"Milvus holds {found} rows of {backbone.name} where the shards hold {expected}; "

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
+from hypothesis import settings as hypothesis_settings
 from vidsim.ingest.home import Place
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
 from vidsim.schemas.video import Segment, Video
+
+hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ, and are shared
+hypothesis_settings.load_profile("vidsim")
 
 MakeClip = Callable[..., Path]
 

@@ -342,7 +342,7 @@ def test_a_clip_that_is_no_video_cannot_be_searched_with(home, tmp_path):
     (tmp_path / "a.mp4").write_text("hello")
     done = vidsim(home, "query", str(tmp_path / "a.mp4"))
     assert (done.returncode, done.stdout) == (1, "")
-    said = r"Error: .+ cannot be searched with \(not a video: .+\); give .+\n"
+    said = r"Error: .+ cannot be searched with \(Not a video: .+\); give .+\n"
     assert re.fullmatch(said, done.stderr), done.stderr
 
 

@@ -159,32 +159,42 @@ def test_clips_become_shards_and_rows(place, make_clip, tmp_path, monkeypatch):
     assert labels == {"clips/a.mkv": "", "clips/snow day/é 名.mkv": "snow day"}
 
     seen = []
-    monkeypatch.setattr(pipeline, "embed_all", lambda videos, *_: iter(seen.extend(videos) or ()))
+
+    def embed_nothing(videos, *_):
+        seen.extend(v.video_id for v in videos)
+        yield from ()
+
+    monkeypatch.setattr(pipeline, "embed_all", embed_nothing)
     again = ingest(tmp_path / "clips", place)
-    assert [v.video_id for v in seen] == ["clips/damaged.mp4"]
+    assert seen == ["clips/damaged.mp4"]
     assert (again.videos, again.unchanged, again.rows) == (2, 2, {"color": 2})
 
 
 def test_all_four_modalities_go_the_whole_way(place, shared_data, make_clip, tmp_path):
     made = shared_data / "robustness" / "derived"
     (tmp_path / "clips").mkdir()
-    for name in ("short_0p4s_with_audio.mp4", "silent_audio.mp4", "audio_only.mp4"):
+    for name in ("silent_audio.mp4", "audio_only.mp4"):
         shutil.copy(made / name, tmp_path / "clips" / name)
     make_clip("clips/no_track.mkv", times=[0, 0.5, 1.0])
+    make_clip("clips/both.mkv", times=[0, 0.2, 0.4], tone=(440, 0.5, 16_000, 1))
+    make_clip("clips/sound.wav", tone=(440, 2, 16_000, 1))
     report = ingest(tmp_path / "clips", place, *Modality)
-    assert (report.videos, report.embedded, report.failed) == (4, 4, [])
+    assert (report.videos, report.embedded) == (4, 4)
+    (failed,) = report.failed  # its only track is silent
+    assert failed.path.endswith("audio_only.mp4")
+    assert failed.reason == "It has no picture, and no sound but silence."
     assert report.no_audio == 2
     rows = {i.split("/")[1]: e.rows for i, e in open_shards(place.home).catalog("clips").items()}
-    for name in ("short_0p4s_with_audio.mp4", "silent_audio.mp4", "no_track.mkv"):
+    for name in ("both.mkv", "silent_audio.mp4", "no_track.mkv"):
         assert (rows[name]["labhist"], rows[name]["efficientnet_lite0"], rows[name]["i3d"]) == (
             1,
             8,
             1,
         )
     assert rows["silent_audio.mp4"]["yamnet"] == rows["no_track.mkv"]["yamnet"] == 0
-    assert rows["short_0p4s_with_audio.mp4"]["yamnet"] > 0
-    assert rows["audio_only.mp4"]["yamnet"] > 0
-    assert rows["audio_only.mp4"]["i3d"] == 0
+    assert rows["both.mkv"]["yamnet"] == 1
+    assert rows["sound.wav"]["yamnet"] == 2
+    assert rows["sound.wav"]["i3d"] == 0
     assert in_step(place, "clips")["efficientnet_lite0"] == report.rows["frame"] == 24
 
 
