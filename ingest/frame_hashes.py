@@ -1,9 +1,9 @@
 """Wavelet hashes of the frames of stored videos, made when they are first asked for.
 
 They are made from the files, not at ingest: few libraries are ever searched for
-duplicates, shards and Milvus stay as they are, and frames can be taken twice a second (the
-8 of a segment lie too far apart to say where a copy starts). Decoding again costs some ten
-milliseconds a clip, once: the hashes are kept under vidsim's home by the file's fingerprint.
+duplicates, shards and Milvus stay as they are, and frames can be taken four times a second
+(the 8 of a segment lie too far apart to say where a copy starts). The hashes are kept under
+vidsim's home by the file's fingerprint, so each file is decoded for them once.
 """
 
 from __future__ import annotations
@@ -29,9 +29,16 @@ from .sampling import sample_times
 
 HASH_BITS = 64
 
-_SAMPLING = FrameSampling(count=8, size=128, fit="stretch")
+CROPS = (1.0, 0.95, 0.9, 0.85, 0.8)
+"""Parts of width and height around the centre that are hashed too: a copy cut at its edges
+is like one of them. A cut of 5 % already turns some 6 of the 64 bits."""
+
+_CROPPED_EVERY = 2
+"""Of so many frames one has its crops hashed: they make up most of the work."""
+
+_SAMPLING = FrameSampling(count=16, size=128, fit="stretch")
 _SEGMENT_SECONDS = 4.0
-"""8 frames in about 4 seconds. The whole frame counts: copies are cut at the edges."""
+"""16 frames in 4 seconds (6 at most, see `cut_segments`); of a shorter clip, in its length."""
 
 _BAR = 24
 """Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
@@ -44,21 +51,28 @@ _FLAT = 4.0
 """Standard deviation in grey levels under which a frame (black, a fade) has no hash: the
 signs of its wavelets are noise."""
 
-_FOLDER = "hashes-1"
+_SIDE = 32
+"""Frames are hashed at this size, a power of two as the wavelets want it."""
+
+_FOLDER = "hashes-2"
 """The number changes with the way hashes are made."""
 
 
 @dataclass(frozen=True)
 class FrameHashes:
-    """The hashes of one video.
+    """The hashes of one video, without those of flat frames.
 
     Attributes:
-        hashes: (n, 8) uint8: 64 bits a frame.
-        times_s: (n,) float64, when each frame is seen, ascending.
+        whole: (n, 8) uint8: 64 bits a frame.
+        whole_s: (n,) float64, when each frame is seen, ascending.
+        crops: (m, len(CROPS), 8) uint8: the crops of some of these frames.
+        crops_s: (m,) float64, when those are seen.
     """
 
-    hashes: ByteArray
-    times_s: npt.NDArray[np.float64]
+    whole: ByteArray
+    whole_s: npt.NDArray[np.float64]
+    crops: ByteArray
+    crops_s: npt.NDArray[np.float64]
 
 
 def frame_hashes(
@@ -66,7 +80,7 @@ def frame_hashes(
 ) -> tuple[dict[str, FrameHashes], list[FailedFile]]:
     """Hashes of videos by id, and the files that cannot be read (any more).
 
-    Hashes that were made before are read from ``hashes-1`` under `home`. A file that has
+    Hashes that were made before are read from ``hashes-2`` under `home`. A file that has
     changed since it was ingested is hashed as it is now.
     """
     folder = home / _FOLDER
@@ -107,14 +121,33 @@ def _hash_all(videos: Sequence[Video], workers: int) -> Iterator[tuple[Video, Fr
 
 def _hash_video(segments: Sequence[SegmentMedia]) -> FrameHashes:
     shown = [s for s in segments if "hash" in s.frames]
-    if not shown:
-        return FrameHashes(np.zeros((0, HASH_BITS // 8), np.uint8), np.zeros(0))
-    frames = np.concatenate([s.frames["hash"] for s in shown])
-    times = np.concatenate([sample_times(_SAMPLING, s.segment) for s in shown])
-    grey = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames])
-    grey = without_bars(np.asarray(grey, np.uint8))
+    grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for s in shown for f in s.frames["hash"]]
+    times = [sample_times(_SAMPLING, s.segment) for s in shown]
+    size = _SAMPLING.size
+    return hash_frames(
+        np.asarray(grey, np.uint8).reshape(-1, size, size), np.concatenate([*times, np.zeros(0)])
+    )
+
+
+def hash_frames(grey: ByteArray, times_s: npt.NDArray[np.float64]) -> FrameHashes:
+    """Hashes of the frames (n, h, w) of one video, seen at `times_s`."""
+    if len(grey):
+        grey = without_bars(grey)
     telling = grey.std(axis=(1, 2)) >= _FLAT
-    return FrameHashes(wavelet_hashes(grey[telling]), times[telling])
+    grey, times = grey[telling], times_s[telling]
+    some = grey[::_CROPPED_EVERY]
+    return FrameHashes(
+        whole=wavelet_hashes(grey),
+        whole_s=times,
+        crops=np.stack([wavelet_hashes(_center(some, part)) for part in CROPS], axis=1),
+        crops_s=times[::_CROPPED_EVERY],
+    )
+
+
+def _center(grey: ByteArray, part: float) -> ByteArray:
+    """The middle of frames (n, h, w): `part` of their width and height."""
+    top, left = (round(n * (1 - part) / 2) for n in grey.shape[1:])
+    return grey[:, top : grey.shape[1] - top, left : grey.shape[2] - left]
 
 
 def without_bars(grey: ByteArray) -> ByteArray:
@@ -137,25 +170,29 @@ def _content(brightest: ByteArray) -> tuple[int, int]:
 def wavelet_hashes(grey: ByteArray) -> ByteArray:
     """Wavelet hashes (n, 8) uint8 of frames (n, h, w): 64 bits each.
 
-    Haar wavelets down to 8x8, against their median (imagehash's ``whash``).
+    Haar wavelets down to 8x8, against their median (imagehash's ``whash``). Without
+    ``remove_max_haar_ll``, which subtracts a constant from all that is then compared with
+    its median: the bits are the same.
     """
     import imagehash
     from PIL import Image
 
-    bits = [imagehash.whash(Image.fromarray(_square(frame))).hash.reshape(-1) for frame in grey]
+    bits = [
+        imagehash.whash(
+            Image.fromarray(cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)),
+            image_scale=_SIDE,
+            remove_max_haar_ll=False,
+        ).hash.reshape(-1)
+        for frame in grey
+    ]
     return np.packbits(np.array(bits, np.bool_).reshape(-1, HASH_BITS), axis=1)
-
-
-def _square(frame: ByteArray) -> ByteArray:
-    """The frame at 64x64, a power of two as the wavelets want it."""
-    return np.asarray(cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _load(folder: Path, video: Video) -> FrameHashes | None:
     path = folder / f"{video.fingerprint}.npz"
     try:
         with np.load(path, allow_pickle=False) as kept:
-            return FrameHashes(kept["hashes"], kept["times_s"])
+            return FrameHashes(**{name: kept[name] for name in FrameHashes.__annotations__})
     except (OSError, ValueError, KeyError, EOFError):
         return None  # not made yet, or damaged: then it is made anew
 
@@ -164,5 +201,5 @@ def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
     path = folder / f"{video.fingerprint}.npz"
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as file:
-        np.savez(file, hashes=hashes.hashes, times_s=hashes.times_s)
+        np.savez(file, **vars(hashes))
     os.replace(partial, path)

@@ -8,7 +8,7 @@ shift, the cosines of their frame embeddings must then be high.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.frame_hashes import HASH_BITS, FrameHashes, frame_hashes
+from ..ingest.frame_hashes import CROPS, HASH_BITS, FrameHashes, frame_hashes
 from ..ingest.home import open_shards
 from ..ingest.progress import Progress
 from ..ingest.shards import CatalogEntry
@@ -29,24 +29,31 @@ MAX_DISTANCE = 14
 MIN_SIMILARITY = 0.7
 """Measured on copies, near-duplicates and distractors; docs/duplicates.md has the figures."""
 
-_NEIGHBOURS = 64
-"""Matches looked at of each frame; a scene that is on screen for half a minute fills them."""
-
-_SHIFT_BIN_S = 1.0
-"""Shifts that differ by less are the same: frames are hashed twice a second."""
-
-_MIN_SHARE = 0.4
-"""Part of the frames under the stretch, of the video with fewer, that must match."""
-
+_SHIFT_STEP_S = 0.25
+_SHIFT_STEPS = 3
+"""Shifts that fall into as many steps in a row are the same: frames lie up to 0.375 s apart
+(see `frame_hashes`), so those of a copy lie up to half of that beside the original's."""
 
 @dataclass(frozen=True)
-class _Match:
-    """Two videos, by number, and the frames (i of the one, j of the other) that match."""
+class Match:
+    """Frames of one video that match those of another at one crop and one shift of time.
+
+    Attributes:
+        first: Number of the video whose crops match.
+        second: Number of the video whose whole frames they match.
+        times_s: (n,) float64, when the matching frames are seen in the first video.
+        shift_s: What to add for their time in the second.
+        distance: Mean differing bits of the matching frames.
+        share: Matching frames as a part of those that the two videos have in common at
+            this shift.
+    """
 
     first: int
     second: int
-    frames: npt.NDArray[np.int64]
-    distances: npt.NDArray[np.int64]
+    times_s: npt.NDArray[np.float64]
+    shift_s: float
+    distance: float
+    share: float
 
 
 def find_duplicates(
@@ -109,61 +116,89 @@ def duplicates_table(report: DuplicatesReport) -> list[str]:
     return lines
 
 
-def match_videos(videos: Sequence[FrameHashes], max_distance: int) -> list[_Match]:
-    """Pairs of videos with frames that match at one shift, as `_MIN_SHARE` asks."""
+def match_videos(
+    videos: Sequence[FrameHashes], max_distance: int, min_share: float
+) -> list[Match]:
+    """The best match of each pair of videos of which enough frames match.
+
+    Every crop looks for whole frames of other videos within `max_distance` bits (faiss).
+    """
     import faiss
 
-    sizes = [len(v.hashes) for v in videos]
+    sizes = [len(v.whole) for v in videos]
     if not sum(sizes):
         return []
-    codes = np.concatenate([v.hashes for v in videos])
     owner = np.repeat(np.arange(len(videos)), sizes)
-    first_code = np.cumsum([0, *sizes])
+    times_s = np.concatenate([v.whole_s for v in videos])
     index = faiss.IndexBinaryFlat(HASH_BITS)
-    index.add(codes)
-    distances, neighbours = index.search(codes, min(_NEIGHBOURS, len(codes)))
-    code = np.repeat(np.arange(len(codes)), neighbours.shape[1])
-    other, distance = neighbours.reshape(-1), distances.reshape(-1).astype(np.int64)
-    near = (other >= 0) & (distance <= max_distance) & (owner[code] != owner[other])
-    code, other, distance = code[near], other[near], distance[near]
-    flip = owner[code] > owner[other]
-    a, b = np.where(flip, other, code), np.where(flip, code, other)
-    # Both frames of a match may have found each other: once is enough.
-    _, once = np.unique(a * len(codes) + b, return_index=True)
-    a, b, distance = a[once], b[once], distance[once]
-    order = np.lexsort((owner[b], owner[a]))
-    a, b, distance = a[order], b[order], distance[order]
-    pair = owner[a] * len(videos) + owner[b]
-    edges = np.flatnonzero(np.diff(pair, prepend=-1, append=-1))
-    found = []
-    for start, end in pairwise(edges.tolist()):
-        i, j = int(owner[a[start]]), int(owner[b[start]])
-        frames = np.stack([a[start:end] - first_code[i], b[start:end] - first_code[j]], axis=1)
-        match = _best_shift(_Match(i, j, frames, distance[start:end]), videos)
-        if match is not None:
-            found.append(match)
-    return found
-
-
-def _best_shift(match: _Match, videos: Sequence[FrameHashes]) -> _Match | None:
-    """The frames of a match that agree on the shift with most votes; None if too few do."""
-    first, second = videos[match.first], videos[match.second]
-    shifts = second.times_s[match.frames[:, 1]] - first.times_s[match.frames[:, 0]]
-    agree = np.abs(shifts[:, None] - shifts[None]) <= _SHIFT_BIN_S / 2
-    kept = agree[int(agree.sum(axis=1).argmax())]
-    shift = float(np.median(shifts[kept]))
-    under = [
-        int(((v.times_s >= low) & (v.times_s <= high)).sum())
-        for v, low, high in (
-            (first, second.times_s[0] - shift, second.times_s[-1] - shift),
-            (second, first.times_s[0] + shift, first.times_s[-1] + shift),
+    index.add(np.concatenate([v.whole for v in videos]))
+    best: dict[tuple[int, int], Match] = {}
+    for number, video in enumerate(videos):
+        if not len(video.crops):
+            continue
+        # faiss finds what is nearer than the radius, not what is just as far.
+        limits, distances, found = index.range_search(
+            video.crops.reshape(-1, HASH_BITS // 8), max_distance + 1
         )
-    ]
-    matched = [len(np.unique(match.frames[kept, side])) for side in (0, 1)]
-    least = min(under)
-    if least == 0 or min(matched) < max(2, _MIN_SHARE * least):
-        return None
-    return _Match(match.first, match.second, match.frames[kept], match.distances[kept])
+        code = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64)))
+        foreign = owner[found] != number
+        frame, crop = np.divmod(code[foreign], len(CROPS))
+        found = found[foreign]
+        hits = _Hits(frame, crop, owner[found], times_s[found], distances[foreign])
+        for match in _best_shifts(number, hits, videos):
+            pair = match.first, match.second
+            if match.share >= min_share and (
+                pair not in best or match.share > best[pair].share
+            ):
+                best[pair] = match
+    return [best[pair] for pair in sorted(best)]
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Crops of one video and the frames that they match; each (n,)."""
+
+    frame: npt.NDArray[np.int64]
+    crop: npt.NDArray[np.int64]
+    video: npt.NDArray[np.int64]
+    time_s: npt.NDArray[np.float64]
+    distance: npt.NDArray[np.float32]
+
+
+def _best_shifts(number: int, hits: _Hits, videos: Sequence[FrameHashes]) -> Iterator[Match]:
+    """For each video that was hit, the match at the crop and shift with most frames."""
+    if not len(hits.frame):
+        return
+    ours_s = videos[number].crops_s
+    step = np.floor((hits.time_s - ours_s[hits.frame]) / _SHIFT_STEP_S).astype(np.int64)
+    # Each hit votes in bins that overlap, so that no bin's edge divides a shift.
+    votes = np.concatenate(
+        [
+            np.stack([hits.video, hits.crop, step - k, hits.frame], axis=1)
+            for k in range(_SHIFT_STEPS)
+        ]
+    )
+    order = np.lexsort((np.tile(hits.distance, _SHIFT_STEPS), *votes.T[::-1]))
+    votes, distance = votes[order], np.tile(hits.distance, _SHIFT_STEPS)[order]
+    new = np.diff(votes, axis=0, prepend=-1).any(axis=1)  # a frame's nearest hit in a bin
+    votes, distance = votes[new], distance[new]
+    first = np.flatnonzero(np.diff(votes[:, :3], axis=0, prepend=-1).any(axis=1))
+    count = np.diff(first, append=len(votes))
+    bits = np.add.reduceat(distance, first) / count
+    other = votes[first, 0]
+    shift = (votes[first, 2] + _SHIFT_STEPS / 2) * _SHIFT_STEP_S
+    slack = _SHIFT_STEPS * _SHIFT_STEP_S / 2
+    ends = np.array([(v.whole_s[0], v.whole_s[-1]) if len(v.whole) else (0, 0) for v in videos])
+    common = np.searchsorted(ours_s, ends[other, 1] - shift + slack, side="right")
+    common -= np.searchsorted(ours_s, ends[other, 0] - shift - slack)
+    order = np.lexsort((bits, -count, other))
+    for i in order[np.flatnonzero(np.diff(other[order], prepend=-1))].tolist():
+        frames = votes[first[i] : first[i] + count[i], 3]
+        times, moved = ours_s[frames], float(shift[i])
+        pair = number, int(other[i])
+        if pair[0] > pair[1]:
+            pair, times, moved = pair[::-1], times + moved, -moved
+        yield Match(*pair, times, moved, float(bits[i]), float(count[i] / common[i]))
 
 
 def _confirm(
