@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .schemas.duplicates import DuplicateOptions
 from .schemas.errors import LibraryError, VidsimError
 
 if TYPE_CHECKING:
@@ -323,10 +324,10 @@ def duplicates(
     libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
     max_distance: Annotated[
         int, typer.Option(min=0, max=32, help="Most differing bits of two frames' 64-bit hashes.")
-    ] = 14,
+    ] = DuplicateOptions.max_distance,
     min_similarity: Annotated[
-        float, typer.Option(min=-1, max=1, help="Least mean cosine of the frame embeddings.")
-    ] = 0.7,
+        float, typer.Option(min=-1, max=1, help="Least cosine of the mean frame embeddings.")
+    ] = DuplicateOptions.min_similarity,
     json: Json = False,
 ) -> None:
     """List videos that show the same, and where: near-duplicates."""
@@ -335,11 +336,10 @@ def duplicates(
     from .schemas.settings import settings
     from .search.duplicates import duplicates_table, find_duplicates
 
+    options = DuplicateOptions(max_distance, min_similarity)
     workers = settings().workers or default_workers()
     with Bars() as bars:
-        report = find_duplicates(
-            _place().home, libraries or [], max_distance, min_similarity, workers, bars
-        )
+        report = find_duplicates(_place().home, libraries or [], options, workers, bars)
     if json:
         print(report.model_dump_json(indent=2))
         return

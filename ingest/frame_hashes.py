@@ -29,9 +29,10 @@ from .sampling import sample_times
 
 HASH_BITS = 64
 
-CROPS = (1.0, 0.95, 0.9, 0.85, 0.8)
-"""Parts of width and height around the centre that are hashed too: a copy cut at its edges
-is like one of them. A cut of 5 % already turns some 6 of the 64 bits."""
+CROPS = (1.0, 0.9, 0.8)
+"""Parts of width and height around the centre that are hashed too: a copy cut at its edges is
+like one of them. Copies cut by something in between differ from the nearest one by fewer bits
+than `DuplicateOptions.max_distance`."""
 
 _CROPPED_EVERY = 2
 """Of so many frames one has its crops hashed: they make up most of the work."""

@@ -146,9 +146,9 @@ class DuplicatePair(_Result):
 
     first: Stretch
     second: Stretch
-    hash_distance: float = Field(description="mean differing bits (of 64) over the stretch")
-    similarity: float = Field(description="mean cosine of the frame embeddings over the stretch")
-    coverage: float = Field(ge=0, le=1, description="the stretch as a part of the shorter video")
+    hash_distance: float = Field(description="mean differing bits (of 64) of matching frames")
+    similarity: float = Field(description="cosine of the mean frame embeddings of the stretch")
+    coverage: float = Field(ge=0, le=1, description="matching part of the shorter video")
 
 
 class DuplicatesReport(_Result):
