@@ -129,6 +129,7 @@ def match_videos(videos: Sequence[FrameHashes], max_distance: int) -> list[Match
         return []
     owner = np.repeat(np.arange(len(videos)), sizes)
     times_s = np.concatenate([v.whole_s for v in videos])
+    lengths_s = np.array([np.ptp(v.whole_s) if len(v.whole) else 0.0 for v in videos])
     index = faiss.IndexBinaryFlat(HASH_BITS)
     index.add(np.concatenate([v.whole for v in videos]))
     best: dict[tuple[int, int], Match] = {}
@@ -139,16 +140,17 @@ def match_videos(videos: Sequence[FrameHashes], max_distance: int) -> list[Match
         limits, distances, found = index.range_search(
             video.crops.reshape(-1, HASH_BITS // 8), max_distance + 1
         )
-        code = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64)))
+        edges: npt.NDArray[np.int64] = limits.astype(np.int64)
+        code = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
         foreign = owner[found] != number
         frame, crop = np.divmod(code[foreign], len(CROPS))
         found = found[foreign]
         hits = _Hits(frame, crop, owner[found], times_s[found], distances[foreign])
-        for match in _best_shifts(number, hits, videos):
+        for match in _best_shifts(number, video.crops_s, lengths_s, hits, max_distance):
             pair = match.first, match.second
             if pair not in best or match.coverage > best[pair].coverage:
                 best[pair] = match
-    return [best[pair] for pair in sorted(best) if best[pair].coverage >= _MIN_COVERAGE]
+    return [best[pair] for pair in sorted(best)]
 
 
 @dataclass(frozen=True)
@@ -162,11 +164,24 @@ class _Hits:
     distance: npt.NDArray[np.float32]
 
 
-def _best_shifts(number: int, hits: _Hits, videos: Sequence[FrameHashes]) -> Iterator[Match]:
-    """For each video that was hit, the match at the crop and shift with most frames."""
+def _best_shifts(
+    number: int,
+    ours_s: npt.NDArray[np.float64],
+    lengths_s: npt.NDArray[np.float64],
+    hits: _Hits,
+    max_distance: int,
+) -> Iterator[Match]:
+    """For each video that was hit, the crop and shift at which most frames match best.
+
+    Args:
+        number: The video whose crops hit.
+        ours_s: When its crops are seen.
+        lengths_s: Of all videos, from the first hashed frame to the last.
+        hits: What the crops hit.
+        max_distance: Most bits in which they differ from it.
+    """
     if not len(hits.frame):
         return
-    ours_s = videos[number].crops_s
     step = np.floor((hits.time_s - ours_s[hits.frame]) / _SHIFT_STEP_S).astype(np.int64)
     # Each hit votes in bins that overlap, so that no bin's edge divides a shift.
     votes = np.concatenate(
@@ -184,11 +199,13 @@ def _best_shifts(number: int, hits: _Hits, videos: Sequence[FrameHashes]) -> Ite
     bits = np.add.reduceat(distance, first) / count
     other = votes[first, 0]
     shift = (votes[first, 2] + _SHIFT_STEPS / 2) * _SHIFT_STEP_S
-    lengths = np.array([np.ptp(v.whole_s) if len(v.whole) else 0.0 for v in videos])
-    shorter = np.minimum(lengths[other] / max(lengths[number], 1e-9), 1.0)
+    shorter = np.minimum(lengths_s[other] / max(lengths_s[number], 1e-9), 1.0)
     coverage = np.minimum(count / np.maximum(len(ours_s) * shorter, 1.0), 1.0)
-    order = np.lexsort((bits, -count, other))
+    closeness = count * (max_distance + 1 - bits)
+    order = np.lexsort((-closeness, other))
     for i in order[np.flatnonzero(np.diff(other[order], prepend=-1))].tolist():
+        if coverage[i] < _MIN_COVERAGE:
+            continue
         frames = votes[first[i] : first[i] + count[i], 3]
         times, moved = ours_s[frames], float(shift[i])
         pair = number, int(other[i])
@@ -225,7 +242,8 @@ def _mean(video: VideoVectors, start_s: float, end_s: float) -> FloatArray:
     inside = (middle >= start_s) & (middle <= end_s)
     if not inside.any():
         inside[np.abs(middle - (start_s + end_s) / 2).argmin()] = True
-    return unit(video.rows[inside].mean(axis=0, keepdims=True))[0]
+    mean: FloatArray = unit(video.rows[inside].mean(axis=0, keepdims=True))[0]
+    return mean
 
 
 def _stretch(entry: CatalogEntry, start: float, end: float) -> Stretch:
@@ -246,7 +264,9 @@ def _entries(home: Path, libraries: Sequence[str]) -> tuple[list[CatalogEntry], 
     for library in libraries:
         if library not in known:
             raise LibraryError(f"No library is called {library}; there is {', '.join(known)}.")
-    entries = [e for name in libraries or known for e in shards.catalog(name).values()]
+    entries = [
+        e for name in dict.fromkeys(libraries or known) for e in shards.catalog(name).values()
+    ]
     stored = {n for e in entries for n, rows in e.rows.items() if rows}
     frame = [b.name for b in BACKBONES.values() if b.modality is Modality.FRAME]
     preset = PRESETS[DEFAULT_PRESET][Modality.FRAME]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from vidsim.ingest import pipeline
 from vidsim.ingest.embed import EmbedOptions
-from vidsim.ingest.home import Place
+from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.progress import Silent
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.modality import Modality, choose_backbones
+from vidsim.schemas.results import DuplicatePair
 from vidsim.search.demo import disguise
 from vidsim.search.duplicates import find_duplicates
 
@@ -33,13 +35,17 @@ def ingest(folder: Path, place: Place) -> None:
     pipeline.ingest(folder, place, options, QUIET)
 
 
-def write_copies(source: Path, folder: Path) -> None:
+def write_copies(source: Path, folder: Path) -> dict[str, float]:
+    """Writes the copies; returns which part of the original comes before each, by id."""
+    before = {}
     clips = sorted(source.rglob("*.mp4"))
     for i, clip in enumerate(clips[:: len(clips) // COPIES][:COPIES]):
         crop, trim = CUTS[i % len(CUTS)]
         target = folder / clip.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         disguise(clip, target, crop=crop, trim=trim)
+        before[f"{folder.name}/{clip.relative_to(source)}"] = trim / 2
+    return before
 
 
 def origin(video_id: str) -> str:
@@ -61,22 +67,38 @@ def same(ids: Sequence[str]) -> set[Pair]:
     return {frozenset((a, b)) for a in ids for b in ids if a < b and origin(a) == origin(b)}
 
 
-def listed(home: Path, libraries: Sequence[str], options: DuplicateOptions) -> set[Pair]:
+def listed(
+    home: Path, libraries: Sequence[str], options: DuplicateOptions
+) -> dict[Pair, DuplicatePair]:
     report = find_duplicates(home, libraries, options, 2, QUIET)
     assert report.failed == []
-    return {frozenset((p.first.video_id, p.second.video_id)) for p in report.pairs}
+    return {frozenset((p.first.video_id, p.second.video_id)): p for p in report.pairs}
+
+
+def start_errors(
+    home: Path, pairs: Iterable[DuplicatePair], before: Mapping[str, float]
+) -> list[float]:
+    """How far off, in seconds, each copy's start within its original is, ascending."""
+    errors = []
+    for pair in pairs:
+        original, copy = pair.first, pair.second  # "copies_of_" comes after both originals
+        library, _, name = original.video_id.partition("/")
+        if copy.video_id == f"copies_of_{library}/{name}":
+            length = open_shards(home).catalog(library)[original.video_id].duration_s
+            shift = original.start_s - copy.start_s
+            errors.append(abs(shift - before[copy.video_id] * length))
+    return sorted(errors)
 
 
 def video_ids(home: Path, libraries: Sequence[str]) -> list[str]:
-    from vidsim.ingest.home import open_shards
-
     return sorted(i for name in libraries for i in open_shards(home).catalog(name))
 
 
 @pytest.mark.acceptance
 def test_copies_and_near_duplicates_are_listed(place, shared_data, tmp_path):
+    before: dict[str, float] = {}
     for name in COPIES_OF:
-        write_copies(shared_data / name, tmp_path / f"copies_of_{name}")
+        before |= write_copies(shared_data / name, tmp_path / f"copies_of_{name}")
     for name in (*CHOSEN_ON, *HELD_OUT):
         folder = tmp_path / name
         ingest(folder if folder.exists() else shared_data / name, place)
@@ -86,14 +108,16 @@ def test_copies_and_near_duplicates_are_listed(place, shared_data, tmp_path):
     for bits in (6, 10, 14, 16):
         for cosine in (0.0, 0.7, 0.8, 0.9):
             got = listed(place.home, CHOSEN_ON, DuplicateOptions(bits, cosine))
-            right = len(got & true)
+            right = len(got.keys() & true)
             print(
                 f"| {bits} | {cosine} | {len(got)} | {right / max(1, len(got)):.2f} "
                 f"| {right / len(true):.2f} |"
             )
-    assert listed(place.home, CHOSEN_ON, default) == true
+    chosen = listed(place.home, CHOSEN_ON, default)
+    assert chosen.keys() == true
 
-    got = listed(place.home, HELD_OUT, default)
+    reported = listed(place.home, HELD_OUT, default)
+    got = set(reported)
     true = same(video_ids(place.home, HELD_OUT))
     kinds = {
         "neardup_semi": lambda i: i.startswith("neardup_semi"),
@@ -111,5 +135,12 @@ def test_copies_and_near_duplicates_are_listed(place, shared_data, tmp_path):
         )
         for pair in sorted(map(sorted, wrong - related)):
             print("   ", *pair)
+    errors = start_errors(place.home, [*chosen.values(), *reported.values()], before)
+    print(
+        f"\nWhere {len(errors)} copies start: {np.median(errors):.2f} s off in the median, "
+        f"{sum(e > 0.5 for e in errors)} by more than 0.5 s, at most {errors[-1]:.1f} s."
+    )
+    assert len(errors) == 2 * COPIES
+    assert np.median(errors) < 0.5
     assert true <= got
     assert not any("diferit" in i for p in got for i in p)
