@@ -72,7 +72,7 @@ def test_a_disguised_copy_is_found_with_its_times(place, shared_data, tmp_path):
             os.symlink(source, clips / f"{name.replace('/', '_')}.mp4")
     disguise(clips / "snow_0.mp4", clips / "copy.mp4", crop=0.06, trim=0.4)
     ingest(clips, place)
-    report = duplicates(place.home, "lib")
+    report = duplicates(place.home, "lib", "lib")  # named twice, compared once
     assert pairs(report) == {frozenset(("lib/copy.mp4", "lib/snow_0.mp4"))}
     (found,) = report.pairs
     catalog = open_shards(place.home).catalog("lib")
