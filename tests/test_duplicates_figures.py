@@ -124,14 +124,15 @@ def test_copies_and_near_duplicates_are_listed(place, shared_data, tmp_path):
         "av_segments and copies": lambda i: "av_segments" in i,
         "ucf101_mini": lambda i: i.startswith("ucf101_mini"),
     }
-    print("\n| held out | pairs | found | same recording | other |\n|---|---|---|---|---|")
+    print("\n| held out | pairs | found | same recording | other | precision |")
+    print("|---|---|---|---|---|---|")
     for kind, of_kind in kinds.items():
         of = {p for p in got if any(of_kind(i) for i in p)}
         wrong = of - true
         related = {p for p in wrong if len({source(i) for i in p}) == 1}
         print(
             f"| {kind} | {sum(all(map(of_kind, p)) for p in true)} | {len(of & true)} "
-            f"| {len(related)} | {len(wrong - related)} |"
+            f"| {len(related)} | {len(wrong - related)} | {len(of & true) / max(1, len(of)):.2f} |"
         )
         for pair in sorted(map(sorted, wrong - related)):
             print("   ", *pair)
