@@ -31,11 +31,10 @@ HASH_BITS = 64
 
 CROPS = (1.0, 0.9, 0.8)
 """Parts of width and height around the centre that are hashed too: a copy cut at its edges is
-like one of them. Copies cut by something in between differ from the nearest one by fewer bits
-than `DuplicateOptions.max_distance`."""
+like one of them. docs/duplicates.md measures copies cut by these parts and in between."""
 
 _CROPPED_EVERY = 2
-"""Of so many frames one has its crops hashed: they make up most of the work."""
+"""Of so many frames one has its crops hashed, which saves a third of the hashes (a choice)."""
 
 _SAMPLING = FrameSampling(count=16, size=128, fit="stretch")
 _SEGMENT_SECONDS = 4.0
@@ -43,7 +42,7 @@ _SEGMENT_SECONDS = 4.0
 
 _BAR = 24
 """Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
-16, and codecs stray from it)."""
+16, and codecs stray from it). A choice, as the next two are; none was measured."""
 
 _MOST_BAR = 0.35
 """Part of a side that a bar may take on one edge; more is a dark scene."""
@@ -55,7 +54,7 @@ signs of its wavelets are noise."""
 _SIDE = 32
 """Frames are hashed at this size, a power of two as the wavelets want it."""
 
-_FOLDER = "hashes-2"
+_FOLDER = "hashes-1"
 """The number changes with the way hashes are made."""
 
 
@@ -81,7 +80,7 @@ def frame_hashes(
 ) -> tuple[dict[str, FrameHashes], list[FailedFile]]:
     """Hashes of videos by id, and the files that cannot be read (any more).
 
-    Hashes that were made before are read from ``hashes-2`` under `home`. A file that has
+    Hashes that were made before are read from ``hashes-1`` under `home`. A file that has
     changed since it was ingested is hashed as it is now.
     """
     folder = home / _FOLDER

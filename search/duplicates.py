@@ -29,8 +29,8 @@ from ..schemas.results import DuplicatePair, DuplicatesReport, Stretch
 from .videos import VideoVectors, from_embedded
 
 _MIN_COVERAGE = 0.4
-"""Part of the shorter video's frames that must match. A choice, not a measured optimum: the
-copies of docs/duplicates.md reach 0.9, but half a video is worth listing too."""
+"""Part of the shorter video's frames that must match. A choice, not a measured optimum:
+trimmed copies match almost wholly, but half a video is worth listing too."""
 
 _FRAME_S = 0.5
 """About what a matching frame stands for: that often crops are hashed."""
@@ -43,11 +43,11 @@ _SHIFT_STEPS = 3
 
 @dataclass(frozen=True)
 class Match:
-    """Frames of one video that match those of another at one crop and one shift of time.
+    """Frames of two videos that match at one crop (of either) and one shift of time.
 
     Attributes:
-        first: Number of the video whose crops match.
-        second: Number of the video whose whole frames they match.
+        first: Number of one video, the smaller one.
+        second: Number of the other.
         times_s: (n,) float64, when the matching frames are seen in the first video.
         shift_s: What to add for their time in the second.
         distance: Mean differing bits of the matching frames.
