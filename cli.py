@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .schemas.duplicates import DuplicateOptions
 from .schemas.errors import LibraryError, VidsimError
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=True, help="The networks and their weights.")
 app.add_typer(models_app, name="models")
+bench_app = typer.Typer(no_args_is_help=True, help="Run-time tables, as text and as plots.")
+app.add_typer(bench_app, name="bench")
 
+Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
+Runs = Annotated[int, typer.Option(min=1, help="Measured runs, of which the median counts.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout.")]
 Model = Annotated[
     list[str] | None,
@@ -467,6 +472,85 @@ def evaluate(
     _say(f"Report: {files[-1]}")
 
 
+@app.command()
+def duplicates(
+    libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    max_distance: Annotated[
+        int, typer.Option(min=0, max=32, help="Most differing bits of two frames' 64-bit hashes.")
+    ] = DuplicateOptions.max_distance,
+    min_similarity: Annotated[
+        float, typer.Option(min=-1, max=1, help="Least cosine of the mean frame embeddings.")
+    ] = DuplicateOptions.min_similarity,
+    json: Json = False,
+) -> None:
+    """List videos that show the same, and where: near-duplicates."""
+    from .ingest.embed import default_workers
+    from .ingest.progress import Bars
+    from .schemas.settings import settings
+    from .search.duplicates import duplicates_table, find_duplicates
+
+    options = DuplicateOptions(max_distance, min_similarity)
+    workers = settings().workers or default_workers()
+    with Bars() as bars:
+        report = find_duplicates(_place().home, libraries or [], options, workers, bars)
+    if json:
+        print(report.model_dump_json(indent=2))
+        return
+    for line in duplicates_table(report):
+        _show(line)
+    _say(f"{_count(len(report.pairs), 'pair')} among {_count(report.videos, 'video')}.")
+    _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
+
+
+@bench_app.command("kmeans")
+def bench_kmeans(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    runs: Runs = 7,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Time the dominant colours of a picture: scikit-learn, faiss, and vidsim's own."""
+    from .ingest.progress import Bars
+    from .search.bench.kmeans import bench_kmeans as run
+    from .search.bench.plots import plot_kmeans
+    from .search.bench.tables import kmeans_table
+    from .search.bench.timing import check_plot
+
+    check_plot(plot)
+    with Bars() as bars:
+        result = run(image, runs, bars)
+    if plot:
+        plot_kmeans(result, plot)
+    _print_bench(result.model_dump_json(indent=2) if json else kmeans_table(result))
+
+
+@bench_app.command("knn")
+def bench_knn(
+    export: Annotated[
+        Path | None, typer.Argument(help="HDF5 of 'vidsim export' [default: synthetic vectors].")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1000, help="Synthetic vectors.")] = 20_000,
+    dim: Annotated[int, typer.Option(min=2, help="Their dimension.")] = 512,
+    runs: Runs = 5,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Time nearest-neighbour search: faiss and Milvus, exact and through an index."""
+    from .ingest.progress import Bars
+    from .search.bench.knn import bench_knn as run
+    from .search.bench.plots import plot_knn
+    from .search.bench.tables import knn_table
+    from .search.bench.timing import check_plot
+
+    check_plot(plot)
+    place = _place()
+    with Bars() as bars:
+        result = run(export, rows, dim, runs, place.uri, place.token, bars)
+    if plot:
+        plot_knn(result, plot)
+    _print_bench(result.model_dump_json(indent=2) if json else knn_table(result))
+
+
 @models_app.command("list")
 def models_list(json: Json = False) -> None:
     """List the backbones, their sizes and whether their weights are here."""
@@ -569,6 +653,10 @@ def demo(json: Json = False) -> None:
     _say(f"Next: vidsim query {shown.original} -m color,motion")
     _say("      vidsim libraries --videos")
     _say("      vidsim remove demo")
+
+
+def _print_bench(result: str | list[str]) -> None:
+    print(result if isinstance(result, str) else "\n".join(result))
 
 
 def _place() -> Place:

@@ -105,7 +105,7 @@ def _run(
     )
     opened: dict[int, _Open] = {}
     batch: list[tuple[int, SegmentMedia]] = []
-    workers = min(options.workers or _default_workers(), len(videos))
+    workers = min(options.workers or default_workers(), len(videos))
     with closing(decode_all(requests, workers, limits)) as events:
         first = next(events)  # decoders start and run ahead while the networks load
         with Extraction(options.backbones, options.device) as extraction:
@@ -192,6 +192,6 @@ def _only_sound(options: EmbedOptions) -> bool:
     return list(options.backbones) == [Modality.AUDIO]
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
     """One decoder for every two cores, four at most: more would starve the networks."""
     return max(1, min(4, len(os.sched_getaffinity(0)) // 2))

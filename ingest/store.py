@@ -66,7 +66,21 @@ _Item = TypeVar("_Item")
 
 @contextmanager
 def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[Store]:
+    """The collections of the Milvus that `open_client` opens.
+
+    Raises:
+        StoreError: As `open_client`.
+    """
+    with open_client(home, uri, token) as client:
+        yield Store(client)
+
+
+@contextmanager
+def open_client(home: Path, uri: str | None = None, token: str = "") -> Iterator[Any]:
     """Opens Milvus Lite under `home`, or the server at `uri`, and closes it afterwards.
+
+    Yields:
+        A pymilvus ``MilvusClient``.
 
     Raises:
         StoreError: Another process holds it, it is damaged, or the server does not answer.
@@ -103,7 +117,7 @@ def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[
             "start it, or unset VIDSIM_URI to use the embedded one."
         ) from error
     try:
-        yield Store(client)
+        yield client
     finally:
         client.close()
         if not uri:  # or Lite keeps the directory open, and locked, until the process ends

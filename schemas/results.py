@@ -175,3 +175,80 @@ class EvaluationReport(_Result):
     tuned: TunedWeights | None
     files: list[str]
     notes: list[str]
+
+
+class KmeansTiming(_Result):
+    """One way of k-means on one picture."""
+
+    method: str = Field(description="sklearn, faiss (the capstone's way) or vidsim")
+    k: int = Field(ge=1, description="colours wanted")
+    ms: float = Field(description="median time of a run, milliseconds")
+    inertia: float = Field(description="sum over pixels of squared distance, RGB in 0..1")
+    time_ratio: float = Field(description="ms as a part of faiss's at the same k")
+    inertia_ratio: float = Field(description="inertia as a part of faiss's at the same k")
+
+
+class KmeansBench(_Result):
+    """What ``vidsim bench kmeans`` measured."""
+
+    image: str
+    pixels: int
+    runs: int
+    threads: int
+    timings: list[KmeansTiming]
+
+
+class KnnTiming(_Result):
+    """One search of one index."""
+
+    engine: str = Field(description="faiss or milvus")
+    index: str = Field(description="FLAT or IVF_FLAT")
+    queries: int = Field(ge=1, description="vectors searched for in one call")
+    k: int = Field(ge=1, description="neighbours wanted of each")
+    ms: float = Field(description="median time of a call, milliseconds")
+    recall: float = Field(ge=0, le=1, description="part of the exact neighbours that it found")
+
+
+class KnnBench(_Result):
+    """What ``vidsim bench knn`` measured; every vector has length 1, compared by inner product."""
+
+    data: str
+    rows: int
+    dim: int
+    lists: int = Field(description="IVF lists (nlist)")
+    probes: int = Field(description="lists searched (nprobe)")
+    milvus: str = Field(description="its version and where it ran")
+    runs: int
+    threads: int
+    build_s: dict[str, float] = Field(description="seconds to build each engine's indexes")
+    timings: list[KnnTiming]
+
+
+class Stretch(_Result):
+    """A stretch of a video, in seconds."""
+
+    video_id: str
+    path: str
+    start_s: float
+    end_s: float
+
+
+class DuplicatePair(_Result):
+    """Two videos that show the same, and where."""
+
+    first: Stretch
+    second: Stretch
+    hash_distance: float = Field(description="mean differing bits (of 64) of matching frames")
+    similarity: float = Field(description="cosine of the mean frame embeddings of the stretch")
+    coverage: float = Field(ge=0, le=1, description="matching part of the shorter video")
+
+
+class DuplicatesReport(_Result):
+    """What ``vidsim duplicates`` found, surest first."""
+
+    libraries: list[str]
+    videos: int = Field(description="compared with each other")
+    max_distance: int
+    min_similarity: float
+    pairs: list[DuplicatePair]
+    failed: list[FailedFile] = Field(description="videos whose file cannot be read any more")

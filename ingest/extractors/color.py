@@ -90,28 +90,31 @@ def make_strips(frames: ByteArray, device: torch.device) -> ByteArray:
     return np.stack([np.repeat(c, p, axis=0) for c, p in zip(colors, pixels)])
 
 
-def dominant_colors(frames: ByteArray, device: torch.device) -> tuple[FloatArray, FloatArray]:
-    """The `COLORS` dominant colours of each frame, largest share first; deterministic.
+def dominant_colors(
+    frames: ByteArray, device: torch.device, count: int = COLORS
+) -> tuple[FloatArray, FloatArray]:
+    """The dominant colours of each frame, largest share first; deterministic.
 
     Args:
         frames: (n, h, w, 3) uint8 RGB.
         device: Where to cluster.
+        count: Colours wanted.
 
     Returns:
-        Colours (n, 10, 3) in 0..255 and shares (n, 10), both float32. A frame of fewer
-        colours has shares of 0 at the end.
+        Colours (n, count, 3) in 0..255 and shares (n, count), both float32. A frame of
+        fewer colours has shares of 0 at the end.
     """
     points, weights = _color_histogram(frames, device, _COARSE_LEVELS)
     points = points.repeat_interleave(_STARTS, 0)
     weights = weights.repeat_interleave(_STARTS, 0)
-    centers, inertia = _lloyd(points, weights, _greedy_start(points, weights))
+    centers, inertia = _lloyd(points, weights, _greedy_start(points, weights, count))
     best = inertia.view(-1, _STARTS).argmin(1)
     frame = torch.arange(len(frames), device=device)
-    centers = centers.view(-1, _STARTS, COLORS, 3)[frame, best]
+    centers = centers.view(-1, _STARTS, count, 3)[frame, best]
     points, weights = _color_histogram(frames, device, _LEVELS)
     centers, _ = _lloyd(points, weights, centers)
     nearest = _distances(points, centers).argmin(2)
-    mass = _sum_by_center(weights[..., None], nearest)[..., 0]
+    mass = _sum_by_center(weights[..., None], nearest, count)[..., 0]
     shares, order = torch.sort(
         mass / mass.sum(1, keepdim=True), dim=1, descending=True, stable=True
     )
@@ -175,38 +178,38 @@ def _distances(points: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
     return torch.baddbmm(squares, points, centers.transpose(1, 2), alpha=-2).clamp_min_(0)
 
 
-def _sum_by_center(moments: torch.Tensor, nearest: torch.Tensor) -> torch.Tensor:
-    """Sums moments (n, bins, d) over the bins of each center: (n, COLORS, d)."""
-    sums = moments.new_zeros(len(moments), COLORS, moments.shape[2])
+def _sum_by_center(moments: torch.Tensor, nearest: torch.Tensor, count: int) -> torch.Tensor:
+    """Sums moments (n, bins, d) over the bins of each center: (n, count, d)."""
+    sums = moments.new_zeros(len(moments), count, moments.shape[2])
     return sums.scatter_add_(1, nearest[..., None].expand_as(moments), moments)
 
 
 def _lloyd(
     points: torch.Tensor, weights: torch.Tensor, centers: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lloyd's iterations: centers (n, COLORS, 3) and the inertia (n,) they end with."""
+    """Lloyd's iterations: centers (n, count, 3) and the inertia (n,) they end with."""
     moments = torch.cat([points * weights[..., None], weights[..., None]], dim=2)
     for _ in range(_ITERATIONS):
-        sums = _sum_by_center(moments, _distances(points, centers).argmin(2))
+        sums = _sum_by_center(moments, _distances(points, centers).argmin(2), centers.shape[1])
         filled = sums[..., 3:] > 0
         centers = torch.where(filled, sums[..., :3] / sums[..., 3:].clamp_min(1e-9), centers)
     inertia = (weights * _distances(points, centers).amin(2)).sum(1)
     return centers, inertia
 
 
-def _greedy_start(points: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Starting centers (n, COLORS, 3) by greedy k-means++ (Arthur and Vassilvitskii, 2007).
+def _greedy_start(points: torch.Tensor, weights: torch.Tensor, count: int) -> torch.Tensor:
+    """Starting centers (n, count, 3) by greedy k-means++ (Arthur and Vassilvitskii, 2007).
 
     Each center is the best of `_CANDIDATES` points drawn with probability weight x squared
     distance. The draws are the same for every frame, run and device.
     """
     n = len(points)
     frame = torch.arange(n, device=points.device)
-    dice = torch.rand(_STARTS, COLORS, _CANDIDATES, generator=torch.Generator().manual_seed(0))
+    dice = torch.rand(_STARTS, count, _CANDIDATES, generator=torch.Generator().manual_seed(0))
     dice = dice.to(points.device).repeat(n // _STARTS, 1, 1)
     closest = torch.ones_like(weights)
-    centers = points.new_empty(n, COLORS, 3)
-    for k in range(COLORS):
+    centers = points.new_empty(n, count, 3)
+    for k in range(count):
         reach = (weights * closest).cumsum(1)
         drawn = torch.searchsorted(reach, dice[:, k] * reach[:, -1:])
         drawn = drawn.clamp_max(points.shape[1] - 1)

@@ -1,0 +1,205 @@
+"""Wavelet hashes of the frames of stored videos, made when they are first asked for.
+
+They are made from the files, not at ingest: few libraries are ever searched for
+duplicates, shards and Milvus stay as they are, and frames can be taken four times a second
+(the 8 of a segment lie too far apart to say where a copy starts). The hashes are kept under
+vidsim's home by the file's fingerprint, so each file is decoded for them once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.embedding import ByteArray
+from ..schemas.modality import FrameSampling
+from ..schemas.results import FailedFile
+from ..schemas.video import Video
+from .decode import DecodeRequest, SegmentMedia
+from .decoders import Failed, decode_all
+from .progress import Progress
+from .sampling import sample_times
+
+HASH_BITS = 64
+
+CROPS = (1.0, 0.9, 0.8)
+"""Parts of width and height around the centre that are hashed too: a copy cut at its edges is
+like one of them. docs/duplicates.md measures copies cut by these parts and in between."""
+
+_CROPPED_EVERY = 2
+"""Of so many frames one has its crops hashed, which saves a third of the hashes (a choice)."""
+
+_SAMPLING = FrameSampling(count=16, size=128, fit="stretch")
+_SEGMENT_SECONDS = 4.0
+"""16 frames in 4 seconds (6 at most, see `cut_segments`); of a shorter clip, in its length."""
+
+_BAR = 24
+"""Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
+16, and codecs stray from it). A choice, as the next two are; none was measured."""
+
+_MOST_BAR = 0.35
+"""Part of a side that a bar may take on one edge; more is a dark scene."""
+
+_FLAT = 4.0
+"""Standard deviation in grey levels under which a frame (black, a fade) has no hash: the
+signs of its wavelets are noise."""
+
+_SIDE = 32
+"""Frames are hashed at this size, a power of two as the wavelets want it."""
+
+_FOLDER = "hashes-1"
+"""The number changes with the way hashes are made."""
+
+
+@dataclass(frozen=True)
+class FrameHashes:
+    """The hashes of one video, without those of flat frames.
+
+    Attributes:
+        whole: (n, 8) uint8: 64 bits a frame.
+        whole_s: (n,) float64, when each frame is seen, ascending.
+        crops: (m, len(CROPS), 8) uint8: the crops of some of these frames.
+        crops_s: (m,) float64, when those are seen.
+    """
+
+    whole: ByteArray
+    whole_s: npt.NDArray[np.float64]
+    crops: ByteArray
+    crops_s: npt.NDArray[np.float64]
+
+
+def frame_hashes(
+    home: Path, videos: Sequence[Video], workers: int, progress: Progress
+) -> tuple[dict[str, FrameHashes], list[FailedFile]]:
+    """Hashes of videos by id, and the files that cannot be read (any more).
+
+    Hashes that were made before are read from ``hashes-1`` under `home`. A file that has
+    changed since it was ingested is hashed as it is now.
+    """
+    folder = home / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {v.video_id: kept for v in videos if (kept := _load(folder, v)) is not None}
+    failed = []
+    missing = [v for v in videos if v.video_id not in found]
+    if missing:
+        progress.start("hashing frames", len(missing), "videos")
+        for video, result in _hash_all(missing, workers):
+            if isinstance(result, str):
+                failed.append(FailedFile(path=video.path, reason=result))
+            else:
+                found[video.video_id] = result
+                _save(folder, video, result)
+            progress.advance("hashing frames", 1)
+        progress.finish("hashing frames")
+    return found, failed
+
+
+def _hash_all(videos: Sequence[Video], workers: int) -> Iterator[tuple[Video, FrameHashes | str]]:
+    """Each video with its hashes, or with the reason why there are none."""
+    requests = (
+        (i, DecodeRequest(v.path, {"hash": _SAMPLING}, False, _SEGMENT_SECONDS))
+        for i, v in enumerate(videos)
+    )
+    parts: dict[int, list[SegmentMedia]] = {}
+    with closing(decode_all(requests, min(workers, len(videos)))) as events:
+        for i, event in events:
+            if isinstance(event, SegmentMedia):
+                parts.setdefault(i, []).append(event)
+            elif isinstance(event, Failed):
+                parts.pop(i, None)
+                yield videos[i], event.reason
+            elif not hasattr(event, "duration_s"):
+                yield videos[i], _hash_video(parts.pop(i, []))
+
+
+def _hash_video(segments: Sequence[SegmentMedia]) -> FrameHashes:
+    shown = [s for s in segments if "hash" in s.frames]
+    grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for s in shown for f in s.frames["hash"]]
+    times = [sample_times(_SAMPLING, s.segment) for s in shown]
+    size = _SAMPLING.size
+    return hash_frames(
+        np.asarray(grey, np.uint8).reshape(-1, size, size), np.concatenate([*times, np.zeros(0)])
+    )
+
+
+def hash_frames(grey: ByteArray, times_s: npt.NDArray[np.float64]) -> FrameHashes:
+    """Hashes of the frames (n, h, w) of one video, seen at `times_s`."""
+    if len(grey):
+        grey = without_bars(grey)
+    telling = grey.std(axis=(1, 2)) >= _FLAT
+    grey, times = grey[telling], times_s[telling]
+    some = grey[::_CROPPED_EVERY]
+    return FrameHashes(
+        whole=wavelet_hashes(grey),
+        whole_s=times,
+        crops=np.stack([wavelet_hashes(_center(some, part)) for part in CROPS], axis=1),
+        crops_s=times[::_CROPPED_EVERY],
+    )
+
+
+def _center(grey: ByteArray, part: float) -> ByteArray:
+    """The middle of frames (n, h, w): `part` of their width and height."""
+    top, left = (round(n * (1 - part) / 2) for n in grey.shape[1:])
+    return grey[:, top : grey.shape[1] - top, left : grey.shape[2] - left]
+
+
+def without_bars(grey: ByteArray) -> ByteArray:
+    """Cuts off the edges of frames (n, h, w) that are dark in every one of them."""
+    brightest = grey.max(axis=0)
+    top, bottom = _content(brightest.max(axis=1))
+    left, right = _content(brightest.max(axis=0))
+    return grey[:, top:bottom, left:right]
+
+
+def _content(brightest: ByteArray) -> tuple[int, int]:
+    """First and end index of what lies between the bars on both edges."""
+    bright = np.flatnonzero(brightest > _BAR)
+    size = len(brightest)
+    if not len(bright) or max(bright[0], size - 1 - bright[-1]) > _MOST_BAR * size:
+        return 0, size
+    return int(bright[0]), int(bright[-1]) + 1
+
+
+def wavelet_hashes(grey: ByteArray) -> ByteArray:
+    """Wavelet hashes (n, 8) uint8 of frames (n, h, w): 64 bits each.
+
+    Haar wavelets down to 8x8, against their median (imagehash's ``whash``). Without
+    ``remove_max_haar_ll``, which subtracts a constant from all that is then compared with
+    its median: the bits are the same.
+    """
+    import imagehash
+    from PIL import Image
+
+    bits = [
+        imagehash.whash(
+            Image.fromarray(cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)),
+            image_scale=_SIDE,
+            remove_max_haar_ll=False,
+        ).hash.reshape(-1)
+        for frame in grey
+    ]
+    return np.packbits(np.array(bits, np.bool_).reshape(-1, HASH_BITS), axis=1)
+
+
+def _load(folder: Path, video: Video) -> FrameHashes | None:
+    path = folder / f"{video.fingerprint}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return FrameHashes(**{name: kept[name] for name in FrameHashes.__annotations__})
+    except (OSError, ValueError, KeyError, EOFError):
+        return None  # not made yet, or damaged: then it is made anew
+
+
+def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
+    path = folder / f"{video.fingerprint}.npz"
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, **vars(hashes))
+    os.replace(partial, path)

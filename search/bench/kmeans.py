@@ -1,0 +1,106 @@
+"""Dominant colours of one picture: scikit-learn, the capstone's faiss, and vidsim's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import faiss
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+
+from ...ingest.extractors.color import dominant_colors
+from ...ingest.progress import Progress
+from ...schemas.embedding import ByteArray, FloatArray
+from ...schemas.errors import MediaError
+from ...schemas.results import KmeansBench, KmeansTiming
+from .timing import interleave, use_threads
+
+COUNTS = (5, 10, 20, 50)
+"""Numbers of colours in the capstone's table (CoderHam/VideoSimilarity)."""
+
+_SIDE = 200
+_ITERATIONS = 20
+"""The capstone clustered frames of 200x200 pixels in 20 iterations of faiss."""
+
+
+def bench_kmeans(
+    image: Path, runs: int, progress: Progress, counts: Sequence[int] = COUNTS
+) -> KmeansBench:
+    """Times k-means on the pixels of one picture, and says how well each way did.
+
+    scikit-learn starts once, by k-means++. Every way clusters on the CPU.
+
+    Args:
+        image: A picture; it is resized to 200x200 as the capstone's frames were.
+        runs: Measured runs of each way, of which the median counts.
+        progress: Told about the runs.
+        counts: Numbers of colours.
+
+    Raises:
+        MediaError: The picture cannot be read.
+    """
+    frame = _read(image)
+    pixels = np.asarray(frame.reshape(-1, 3) / 255, np.float32)
+    threads = use_threads()
+    ways: dict[str, Callable[[int], FloatArray]] = {
+        "sklearn": partial(_by_sklearn, pixels),
+        "faiss": partial(_by_faiss, pixels),
+        "vidsim": partial(_by_vidsim, frame),
+    }
+    tasks = {(name, k): partial(way, k) for k in counts for name, way in ways.items()}
+    ms, centers = interleave(tasks, runs, progress)
+    inertias = {key: inertia(pixels, found) for key, found in centers.items()}
+    return KmeansBench(
+        image=str(image),
+        pixels=len(pixels),
+        runs=runs,
+        threads=threads,
+        timings=[
+            KmeansTiming(
+                method=name,
+                k=k,
+                ms=ms[name, k],
+                inertia=inertias[name, k],
+                time_ratio=ms[name, k] / ms["faiss", k],
+                # A picture of few colours leaves nothing over: then all ways are equal.
+                inertia_ratio=(inertias[name, k] + 1e-9) / (inertias["faiss", k] + 1e-9),
+            )
+            for name, k in tasks
+        ],
+    )
+
+
+def inertia(pixels: FloatArray, centers: FloatArray) -> float:
+    """Sum of the squared distances of pixels (n, 3) to the nearest of centers (k, 3)."""
+    nearest = np.full(len(pixels), np.inf)
+    for center in centers:
+        nearest = np.minimum(nearest, np.square(pixels - center, dtype=np.float64).sum(axis=1))
+    return float(nearest.sum())
+
+
+def _read(image: Path) -> ByteArray:
+    found = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    if found is None:
+        raise MediaError(f"{image} is no picture that can be read; give a PNG or JPEG file.")
+    rgb = cv2.cvtColor(found, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.resize(rgb, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _by_sklearn(pixels: FloatArray, k: int) -> FloatArray:
+    fitted = KMeans(k, n_init=1, random_state=0).fit(pixels)
+    return np.asarray(fitted.cluster_centers_, np.float32)
+
+
+def _by_faiss(pixels: FloatArray, k: int) -> FloatArray:
+    clustering = faiss.Kmeans(3, k, niter=_ITERATIONS, seed=0, max_points_per_centroid=len(pixels))
+    clustering.train(pixels)
+    return np.asarray(clustering.centroids, np.float32)
+
+
+def _by_vidsim(frame: ByteArray, k: int) -> FloatArray:
+    colors, _ = dominant_colors(frame[None], torch.device("cpu"), k)
+    return np.asarray(colors[0] / 255, np.float32)

@@ -1,0 +1,141 @@
+"""Nearest neighbours: faiss and Milvus side by side, exact and through an IVF index."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from ...ingest.progress import Progress
+from ...schemas.collections import Index
+from ...schemas.embedding import FloatArray
+from ...schemas.results import KnnBench, KnnTiming
+from .milvus import open_searcher
+from .timing import interleave, use_threads
+from .vectors import clustered, exported
+
+QUERIES = (1, 10, 100)
+NEIGHBOURS = (3, 10, 100, 200)
+"""Numbers of queries and of neighbours in the capstone's table (CoderHam/VideoSimilarity)."""
+
+PROBES = 8
+"""IVF lists searched a query."""
+
+_INDEX_TYPES = ("FLAT", "IVF_FLAT")
+_Numbers = npt.NDArray[np.int64]
+
+
+def bench_knn(
+    export: Path | None,
+    rows: int,
+    dim: int,
+    runs: int,
+    uri: str | None,
+    token: str,
+    progress: Progress,
+    neighbours: Sequence[int] = NEIGHBOURS,
+) -> KnnBench:
+    """Times searches, one call each, on the same vectors in the same run.
+
+    Milvus gets collections of its own, which are dropped: Lite's in a temporary directory,
+    a server's beside those of the libraries. Both IVF indexes have the same number of lists.
+
+    Args:
+        export: An HDF5 file of ``vidsim export``; None for synthetic vectors.
+        rows: Synthetic vectors to search among.
+        dim: Their dimension.
+        runs: Measured calls a cell, of which the median counts.
+        uri: A Milvus server; None for Lite.
+        token: For a server with access control.
+        progress: Told about the stages.
+        neighbours: Numbers of neighbours to ask for.
+
+    Raises:
+        StoreError: The export cannot be used, or Milvus does not do as it is told.
+    """
+    vectors = exported(export, max(QUERIES)) if export else clustered(rows, dim, max(QUERIES))
+    base, queries = vectors
+    lists = _lists(len(base))
+    threads = use_threads()
+    build_s: dict[str, float] = {}
+    progress.start("building indexes", 2 * len(_INDEX_TYPES), "indexes")
+    with open_searcher(uri, token) as milvus:
+        began = time.perf_counter()
+        indexes = {kind: _faiss_index(kind, base, lists) for kind in _INDEX_TYPES}
+        build_s["faiss"] = time.perf_counter() - began
+        progress.advance("building indexes", len(_INDEX_TYPES))
+        began = time.perf_counter()
+        for kind in _INDEX_TYPES:
+            milvus.build(Index(kind), base, lists)
+            progress.advance("building indexes", 1)
+        build_s["milvus"] = time.perf_counter() - began
+        progress.finish("building indexes")
+        tasks: dict[tuple[str, str, int, int], Callable[[], _Numbers]] = {}
+        for kind in _INDEX_TYPES:
+            for count in QUERIES:
+                for k in neighbours:
+                    asked = queries[:count]
+                    tasks["faiss", kind, count, k] = partial(_search_faiss, indexes[kind], asked, k)
+                    tasks["milvus", kind, count, k] = partial(milvus.search, kind, asked, k, PROBES)
+        ms, answers = interleave(tasks, runs, progress)
+        about = milvus.about
+    return KnnBench(
+        data=str(export) if export else "synthetic clusters",
+        rows=len(base),
+        dim=base.shape[1],
+        lists=lists,
+        probes=min(PROBES, lists),
+        milvus=about,
+        runs=runs,
+        threads=threads,
+        build_s=build_s,
+        timings=[
+            KnnTiming(
+                engine=engine,
+                index=kind,
+                queries=count,
+                k=k,
+                ms=ms[engine, kind, count, k],
+                recall=recall(answers[engine, kind, count, k], answers["faiss", "FLAT", count, k]),
+            )
+            for engine, kind, count, k in tasks
+        ],
+    )
+
+
+def recall(found: _Numbers, exact: _Numbers) -> float:
+    """Part of the `exact` neighbours (nq, k) that are among those `found` (nq, k).
+
+    -1 stands for a neighbour that there is not, and does not count.
+    """
+    wanted = exact >= 0
+    hit = (exact[:, :, None] == found[:, None, :]).any(axis=2) & wanted
+    return float(hit.sum() / max(1, wanted.sum()))
+
+
+def _lists(rows: int) -> int:
+    """The power of two below 4 sqrt(rows), faiss' own rule of thumb: 1,024 at 106,557 rows."""
+    return int(2 ** math.floor(math.log2(max(1.0, 4 * math.sqrt(rows)))))
+
+
+def _faiss_index(kind: str, base: FloatArray, lists: int) -> Any:
+    flat = faiss.IndexFlatIP(base.shape[1])
+    if kind == "FLAT":
+        flat.add(base)
+        return flat
+    index = faiss.IndexIVFFlat(flat, base.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
+    index.train(base)
+    index.add(base)
+    index.nprobe = PROBES
+    return index
+
+
+def _search_faiss(index: Any, queries: FloatArray, k: int) -> _Numbers:
+    return np.asarray(index.search(queries, k)[1], np.int64)

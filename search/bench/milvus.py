@@ -1,0 +1,132 @@
+"""Collections of bare vectors in Milvus, made for a benchmark and dropped after it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from pymilvus import DataType
+from pymilvus.exceptions import MilvusException
+
+from ...ingest.store import open_client
+from ...schemas.collections import BATCH_BYTES, Index
+from ...schemas.embedding import FloatArray
+from ...schemas.errors import StoreError
+
+_INDEX_SECONDS = 600.0
+"""How long a server may take to build an index: one that it cannot build hangs for ever."""
+
+
+class Searcher:
+    """One loaded collection for each index type."""
+
+    def __init__(self, client: Any, uri: str | None) -> None:
+        """Makes nothing yet; `uri` is None for Lite."""
+        self._client = client
+        self._lite = uri is None
+        self._names: dict[str, str] = {}
+        where = "Lite, in process" if uri is None else uri
+        self.about = f"{client.get_server_version()} ({where})"
+
+    def build(self, index: Index, vectors: FloatArray, lists: int) -> None:
+        """Writes vectors (n, dim) and indexes them; ids are their row numbers.
+
+        Rows are flushed before they are indexed: unflushed ones are searched by brute force
+        by Lite and through another index by a server.
+
+        Raises:
+            StoreError: The index was not built in time.
+        """
+        name = f"vidsim_bench_{os.getpid()}_{index.index_type.lower()}"
+        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=vectors.shape[1])
+        self._client.create_collection(name, schema=schema)
+        self._names[index.index_type] = name
+        batch = max(1, BATCH_BYTES // (4 * vectors.shape[1]))
+        for start in range(0, len(vectors), batch):
+            part = enumerate(vectors[start : start + batch], start)
+            self._client.insert(name, [{"id": i, "vector": vector} for i, vector in part])
+        self._client.flush(name)
+        parameters = self._client.prepare_index_params()
+        parameters.add_index(
+            "vector",
+            index_type=index.index_type,
+            metric_type=index.metric_type,
+            params=self._build_parameters(index, lists),
+        )
+        self._client.create_index(name, parameters, timeout=_INDEX_SECONDS)
+        self._wait(name)
+        self._client.load_collection(name)
+
+    def _build_parameters(self, index: Index, lists: int) -> Mapping[str, object]:
+        if index.index_type == "FLAT":
+            return {}
+        # Lite reads nlist one level deeper than a server, and ignores it elsewhere.
+        return {"params": {"nlist": lists}} if self._lite else {"nlist": lists}
+
+    def _wait(self, name: str) -> None:
+        until = time.monotonic() + _INDEX_SECONDS
+        while time.monotonic() < until:
+            state = self._client.describe_index(name, "vector")
+            if state.get("state") == "Finished" and not state.get("pending_index_rows"):
+                return
+            time.sleep(0.2)
+        raise StoreError(
+            f"Milvus did not build an index within {_INDEX_SECONDS:g} s; "
+            "run with fewer --rows, or look at the server's log."
+        )
+
+    def search(
+        self, index_type: str, queries: FloatArray, k: int, probes: int
+    ) -> npt.NDArray[np.int64]:
+        """Row numbers (nq, k) of the nearest by inner product; -1 where there are fewer."""
+        answers = self._client.search(
+            self._names[index_type],
+            data=queries,
+            limit=k,
+            output_fields=["id"],
+            search_params={"metric_type": "IP", "params": {"nprobe": probes}},
+            consistency_level="Bounded",
+        )
+        found = np.full((len(queries), k), -1, np.int64)
+        for row, hits in zip(found, answers):
+            row[: len(hits)] = [hit["id"] for hit in hits]
+        return found
+
+    def drop(self) -> None:
+        """Drops what `build` made."""
+        for name in self._names.values():
+            self._client.drop_collection(name)
+
+
+@contextmanager
+def open_searcher(uri: str | None, token: str) -> Iterator[Searcher]:
+    """A Milvus to measure: the server at `uri`, or Lite in a temporary directory.
+
+    Raises:
+        StoreError: The server does not answer, or refuses what is asked.
+    """
+    with (
+        TemporaryDirectory(prefix="vidsim-bench-") as folder,
+        open_client(Path(folder), uri, token) as client,
+    ):
+        searcher = None
+        try:
+            searcher = Searcher(client, uri)
+            yield searcher
+        except (MilvusException, grpc.RpcError) as error:
+            raise StoreError(
+                f"Milvus gave up during the benchmark ({error}); run it with fewer --rows."
+            ) from error
+        finally:
+            if searcher is not None:
+                searcher.drop()

@@ -1,0 +1,74 @@
+"""Benchmarks as pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...schemas.errors import StoreError
+from ...schemas.results import KmeansBench, KnnBench
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_kmeans(bench: KmeansBench, path: Path) -> None:
+    """Draws time and inertia over k as a PNG.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    times, inertias = figure.subplots(1, 2)
+    for method in dict.fromkeys(t.method for t in bench.timings):
+        of_method = [t for t in bench.timings if t.method == method]
+        k = [t.k for t in of_method]
+        times.plot(k, [t.ms for t in of_method], marker="o", label=method)
+        inertias.plot(k, [t.inertia for t in of_method], marker="o", label=method)
+    _name(times, "k", "ms", "time")
+    _name(inertias, "k", "sum of squared distances", "inertia")
+    times.legend()
+    _save(figure, path)
+
+
+def plot_knn(bench: KnnBench, path: Path) -> None:
+    """Draws time over K, a panel for each number of queries, as a PNG.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    counts = list(dict.fromkeys(t.queries for t in bench.timings))
+    figure = Figure(figsize=(4 * len(counts), 4), layout="constrained")
+    panels = figure.subplots(1, len(counts), squeeze=False)[0]
+    for panel, count in zip(panels, counts, strict=True):
+        for engine, index in dict.fromkeys((t.engine, t.index) for t in bench.timings):
+            line = [
+                t for t in bench.timings if (t.engine, t.index, t.queries) == (engine, index, count)
+            ]
+            panel.plot(
+                [t.k for t in line], [t.ms for t in line], marker="o", label=f"{engine} {index}"
+            )
+        _name(panel, "K", "ms", f"queries: {count}")
+    panels[0].legend()
+    figure.suptitle(f"{bench.rows:,} x {bench.dim}")
+    _save(figure, path)
+
+
+def _name(axes: Axes, x: str, y: str, title: str) -> None:
+    axes.set(xlabel=x, ylabel=y, title=title, xscale="log", yscale="log")
+    axes.grid(visible=True, which="both", alpha=0.3)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        figure.savefig(partial, format="png", dpi=150)
+        os.replace(partial, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error}); name another file.") from error

@@ -1,0 +1,64 @@
+"""Vectors to search among, and vectors to search for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ...schemas.embedding import FloatArray, unit
+from ...schemas.errors import StoreError
+
+_ROWS_A_CLUSTER = 100
+_NOISE = 0.8
+"""Length of a vector's noise against that of its cluster's centre: neighbours within a
+cluster have cosines of about 0.6."""
+
+
+def clustered(rows: int, dim: int, queries: int) -> tuple[FloatArray, FloatArray]:
+    """Synthetic unit vectors in clusters of about 100, the same at every call.
+
+    Returns:
+        Base (rows, dim) and queries (queries, dim) drawn from the same clusters, float32.
+    """
+    random = np.random.default_rng(0)
+    centers = random.standard_normal((max(1, rows // _ROWS_A_CLUSTER), dim), np.float32)
+    owner = random.integers(0, len(centers), rows + queries)
+    noise = random.standard_normal((rows + queries, dim), np.float32)
+    noise *= _NOISE
+    noise += centers[owner]
+    vectors = unit(noise)
+    return vectors[:rows], vectors[rows:]
+
+
+def exported(path: Path, queries: int) -> tuple[FloatArray, FloatArray]:
+    """Unit vectors of an export, some of which are taken out to be searched for.
+
+    Args:
+        path: An HDF5 file with a dataset ``vectors`` (n, ...).
+        queries: Rows to take out, spread by chance (the same at every call).
+
+    Returns:
+        Base (n - queries, dim) and queries (queries, dim), float32.
+
+    Raises:
+        StoreError: No such file, no such dataset, or too few rows in it.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            stored = file.get("vectors")
+            if not isinstance(stored, h5py.Dataset) or stored.ndim < 2:
+                raise StoreError(f"{path} has no dataset 'vectors'; 'vidsim export' writes some.")
+            vectors = np.asarray(stored[:], np.float32)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be read as HDF5 ({error}); give a file that 'vidsim export' wrote."
+        ) from error
+    if len(vectors) < 2 * queries:
+        raise StoreError(
+            f"{path} holds {len(vectors)} vectors; give one with {2 * queries} or more."
+        )
+    vectors = unit(vectors.reshape(len(vectors), -1))
+    order = np.random.default_rng(0).permutation(len(vectors))
+    return vectors[order[queries:]], vectors[order[:queries]]

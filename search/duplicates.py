@@ -1,0 +1,291 @@
+"""Near-duplicates: wavelet hashes propose pairs of videos, frame embeddings confirm them.
+
+The crops of a video's frames look for the whole frames of all others (Hamming distance,
+faiss), so that a copy cut at its edges is found. Frames that match say by how much the two
+videos are shifted against each other; a pair counts where enough frames agree on one crop and
+one shift. Over the stretch that matches, the mean frame embeddings must be alike too.
+
+The scan compares every crop with every frame: its time grows with the square of the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ingest.frame_hashes import CROPS, HASH_BITS, FrameHashes, frame_hashes
+from ..ingest.home import open_shards
+from ..ingest.progress import Progress
+from ..ingest.shards import CatalogEntry
+from ..schemas.duplicates import DuplicateOptions
+from ..schemas.embedding import FloatArray, unit
+from ..schemas.errors import LibraryError
+from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
+from ..schemas.results import DuplicatePair, DuplicatesReport, Stretch
+from .videos import VideoVectors, from_embedded
+
+_MIN_COVERAGE = 0.4
+"""Part of the shorter video's frames that must match. A choice, not a measured optimum:
+trimmed copies match almost wholly, but half a video is worth listing too."""
+
+_FRAME_S = 0.5
+"""About what a matching frame stands for: that often crops are hashed."""
+
+_SHIFT_STEP_S = 0.25
+_SHIFT_STEPS = 3
+"""Shifts that fall into as many steps in a row are the same: frames lie up to 0.375 s apart
+(see `frame_hashes`), so those of a copy lie up to half of that beside the original's."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """Frames of two videos that match at one crop (of either) and one shift of time.
+
+    Attributes:
+        first: Number of one video, the smaller one.
+        second: Number of the other.
+        times_s: (n,) float64, when the matching frames are seen in the first video.
+        shift_s: What to add for their time in the second.
+        distance: Mean differing bits of the matching frames.
+        coverage: Matching frames as a part of those of the shorter video.
+    """
+
+    first: int
+    second: int
+    times_s: npt.NDArray[np.float64]
+    shift_s: float
+    distance: float
+    coverage: float
+
+
+def find_duplicates(
+    home: Path,
+    libraries: Sequence[str],
+    options: DuplicateOptions,
+    workers: int,
+    progress: Progress,
+) -> DuplicatesReport:
+    """Lists the pairs of stored videos that show the same, and where.
+
+    Args:
+        home: vidsim's home.
+        libraries: Which to compare, within and between each other; none for all.
+        options: The thresholds.
+        workers: Decoder processes.
+        progress: Told about the hashing.
+
+    Raises:
+        LibraryError: Nothing is stored, no such library, or none with frame embeddings.
+        StoreError: A shard cannot be read.
+    """
+    entries, name = _entries(home, libraries)
+    hashes, failed = frame_hashes(home, [e.video for e in entries], workers, progress)
+    entries = [e for e in entries if e.video.video_id in hashes]
+    pairs = []
+    matches = match_videos([hashes[e.video.video_id] for e in entries], options.max_distance)
+    wanted = sorted({n for m in matches for n in (m.first, m.second)})
+    vectors = _vectors(home, [entries[n] for n in wanted], name)
+    for match in matches:
+        first, second = entries[match.first], entries[match.second]
+        pair = _confirm(match, first, second, vectors)
+        if pair.similarity >= options.min_similarity:
+            pairs.append(pair)
+    return DuplicatesReport(
+        libraries=sorted({e.video.library for e in entries}),
+        videos=len(entries),
+        max_distance=options.max_distance,
+        min_similarity=options.min_similarity,
+        pairs=sorted(pairs, key=lambda p: (-p.similarity, p.first.video_id, p.second.video_id)),
+        failed=failed,
+    )
+
+
+def duplicates_table(report: DuplicatesReport) -> list[str]:
+    """Lines a person reads: three a pair."""
+    lines = []
+    for p in report.pairs:
+        lines.append(
+            f"{p.similarity:.3f} cosine, {p.hash_distance:.1f} bits, {p.coverage:.0%} covered"
+        )
+        lines += [
+            f"    {s.start_s:7.1f} - {s.end_s:7.1f} s  {s.video_id}" for s in (p.first, p.second)
+        ]
+    return lines
+
+
+def match_videos(videos: Sequence[FrameHashes], max_distance: int) -> list[Match]:
+    """The best match of each pair of videos of which enough frames match.
+
+    Every crop looks for whole frames of other videos within `max_distance` bits (faiss).
+    """
+    import faiss
+
+    sizes = [len(v.whole) for v in videos]
+    if not sum(sizes):
+        return []
+    owner = np.repeat(np.arange(len(videos)), sizes)
+    times_s = np.concatenate([v.whole_s for v in videos])
+    lengths_s = np.array([np.ptp(v.whole_s) if len(v.whole) else 0.0 for v in videos])
+    index = faiss.IndexBinaryFlat(HASH_BITS)
+    index.add(np.concatenate([v.whole for v in videos]))
+    best: dict[tuple[int, int], Match] = {}
+    for number, video in enumerate(videos):
+        if not len(video.crops):
+            continue
+        # faiss finds what is nearer than the radius, not what is just as far.
+        limits, distances, found = index.range_search(
+            video.crops.reshape(-1, HASH_BITS // 8), max_distance + 1
+        )
+        edges: npt.NDArray[np.int64] = limits.astype(np.int64)
+        code = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+        foreign = owner[found] != number
+        frame, crop = np.divmod(code[foreign], len(CROPS))
+        found = found[foreign]
+        hits = _Hits(frame, crop, owner[found], times_s[found], distances[foreign])
+        for match in _best_shifts(number, video.crops_s, lengths_s, hits, max_distance):
+            pair = match.first, match.second
+            if pair not in best or match.coverage > best[pair].coverage:
+                best[pair] = match
+    return [best[pair] for pair in sorted(best)]
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Crops of one video and the frames that they match; each (n,)."""
+
+    frame: npt.NDArray[np.int64]
+    crop: npt.NDArray[np.int64]
+    video: npt.NDArray[np.int64]
+    time_s: npt.NDArray[np.float64]
+    distance: npt.NDArray[np.float32]
+
+
+def _best_shifts(
+    number: int,
+    ours_s: npt.NDArray[np.float64],
+    lengths_s: npt.NDArray[np.float64],
+    hits: _Hits,
+    max_distance: int,
+) -> Iterator[Match]:
+    """For each video that was hit, the crop and shift at which most frames match best.
+
+    Args:
+        number: The video whose crops hit.
+        ours_s: When its crops are seen.
+        lengths_s: Of all videos, from the first hashed frame to the last.
+        hits: What the crops hit.
+        max_distance: Most bits in which they differ from it.
+    """
+    if not len(hits.frame):
+        return
+    step = np.floor((hits.time_s - ours_s[hits.frame]) / _SHIFT_STEP_S).astype(np.int64)
+    # Each hit votes in bins that overlap, so that no bin's edge divides a shift.
+    votes = np.concatenate(
+        [
+            np.stack([hits.video, hits.crop, step - k, hits.frame], axis=1)
+            for k in range(_SHIFT_STEPS)
+        ]
+    )
+    order = np.lexsort((np.tile(hits.distance, _SHIFT_STEPS), *votes.T[::-1]))
+    votes, distance = votes[order], np.tile(hits.distance, _SHIFT_STEPS)[order]
+    new = np.diff(votes, axis=0, prepend=-1).any(axis=1)  # a frame's nearest hit in a bin
+    votes, distance = votes[new], distance[new]
+    first = np.flatnonzero(np.diff(votes[:, :3], axis=0, prepend=-1).any(axis=1))
+    count = np.diff(first, append=len(votes))
+    bits = np.add.reduceat(distance, first) / count
+    other = votes[first, 0]
+    shift = (votes[first, 2] + _SHIFT_STEPS / 2) * _SHIFT_STEP_S
+    shorter = np.minimum(lengths_s[other] / max(lengths_s[number], 1e-9), 1.0)
+    coverage = np.minimum(count / np.maximum(len(ours_s) * shorter, 1.0), 1.0)
+    closeness = count * (max_distance + 1 - bits)
+    order = np.lexsort((-closeness, other))
+    for i in order[np.flatnonzero(np.diff(other[order], prepend=-1))].tolist():
+        if coverage[i] < _MIN_COVERAGE:
+            continue
+        frames = votes[first[i] : first[i] + count[i], 3]
+        times, moved = ours_s[frames], float(shift[i])
+        pair = number, int(other[i])
+        if pair[0] > pair[1]:
+            pair, times, moved = pair[::-1], times + moved, -moved
+        yield Match(*pair, times, moved, float(bits[i]), float(coverage[i]))
+
+
+def _confirm(
+    match: Match,
+    first: CatalogEntry,
+    second: CatalogEntry,
+    vectors: Mapping[str, VideoVectors],
+) -> DuplicatePair:
+    """The pair with the stretch it was found on, and how alike its embeddings are there."""
+    shift = match.shift_s
+    start = max(0.0, -shift, float(match.times_s.min()) - _FRAME_S / 2)
+    end = float(match.times_s.max()) + _FRAME_S / 2
+    end = max(start, min(first.duration_s, second.duration_s - shift, end))
+    ours = _mean(vectors[first.video.video_id], start, end)
+    theirs = _mean(vectors[second.video.video_id], start + shift, end + shift)
+    return DuplicatePair(
+        first=_stretch(first, start, end),
+        second=_stretch(second, start + shift, end + shift),
+        hash_distance=match.distance,
+        similarity=float(ours @ theirs),
+        coverage=match.coverage,
+    )
+
+
+def _mean(video: VideoVectors, start_s: float, end_s: float) -> FloatArray:
+    """Mean of the rows within a stretch, or of the one nearest to its middle; normalised."""
+    middle = (video.start_s + video.end_s) / 2
+    inside = (middle >= start_s) & (middle <= end_s)
+    if not inside.any():
+        inside[np.abs(middle - (start_s + end_s) / 2).argmin()] = True
+    mean: FloatArray = unit(video.rows[inside].mean(axis=0, keepdims=True))[0]
+    return mean
+
+
+def _stretch(entry: CatalogEntry, start: float, end: float) -> Stretch:
+    return Stretch(
+        video_id=entry.video.video_id,
+        path=entry.video.path,
+        start_s=max(0.0, start),
+        end_s=min(entry.duration_s, end),
+    )
+
+
+def _entries(home: Path, libraries: Sequence[str]) -> tuple[list[CatalogEntry], str]:
+    """Stored videos with frame embeddings, and the backbone: the preset's, else any."""
+    shards = open_shards(home)
+    known = shards.libraries()
+    if not known:
+        raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
+    for library in libraries:
+        if library not in known:
+            raise LibraryError(f"No library is called {library}; there is {', '.join(known)}.")
+    entries = [
+        e for name in dict.fromkeys(libraries or known) for e in shards.catalog(name).values()
+    ]
+    stored = {n for e in entries for n, rows in e.rows.items() if rows}
+    frame = [b.name for b in BACKBONES.values() if b.modality is Modality.FRAME]
+    preset = PRESETS[DEFAULT_PRESET][Modality.FRAME]
+    usable = [n for n in (preset, *frame) if n in stored]
+    if not usable:
+        raise LibraryError(
+            f"{', '.join(libraries or known)} has no frame embeddings to confirm duplicates "
+            "with; run 'vidsim ingest FOLDER -m frame'."
+        )
+    return [e for e in entries if e.rows.get(usable[0])], usable[0]
+
+
+def _vectors(home: Path, entries: Sequence[CatalogEntry], backbone: str) -> dict[str, VideoVectors]:
+    shards = open_shards(home)
+    found = {}
+    for library in sorted({e.video.library for e in entries}):
+        mine = [e for e in entries if e.video.library == library]
+        for video in shards.read(library, mine, [backbone]):
+            vectors = from_embedded(BACKBONES[backbone], video)
+            if vectors is not None:
+                found[video.video.video_id] = vectors
+    return found

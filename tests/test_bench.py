@@ -1,0 +1,151 @@
+"""Benchmarks: every cell is measured, exact search is exact, and plots are pictures."""
+
+from __future__ import annotations
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_sample_image
+from vidsim.ingest.progress import Silent
+from vidsim.schemas.errors import MediaError, StoreError
+from vidsim.schemas.results import KmeansBench, KnnBench
+from vidsim.search.bench.kmeans import bench_kmeans, inertia
+from vidsim.search.bench.knn import QUERIES, bench_knn, recall
+from vidsim.search.bench.plots import plot_kmeans, plot_knn
+from vidsim.search.bench.tables import kmeans_table, knn_table
+from vidsim.search.bench.timing import interleave
+from vidsim.search.bench.vectors import clustered, exported
+
+QUIET = Silent()
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / "china.png"
+    cv2.imwrite(str(path), load_sample_image("china.jpg")[::2, ::2, ::-1])
+    return path
+
+
+@pytest.fixture(scope="module")
+def kmeans(picture) -> KmeansBench:
+    return bench_kmeans(picture, 1, QUIET, counts=(5, 20))
+
+
+@pytest.fixture(scope="module")
+def knn() -> KnnBench:
+    return bench_knn(None, 1500, 16, 1, None, "", QUIET, neighbours=(3, 10))
+
+
+def test_every_way_of_kmeans_is_timed_at_every_k(kmeans):
+    cells = [(t.method, t.k) for t in kmeans.timings]
+    assert cells == [(m, k) for k in (5, 20) for m in ("sklearn", "faiss", "vidsim")]
+    assert all(t.ms > 0 for t in kmeans.timings)
+    assert all(t.time_ratio == t.inertia_ratio == 1 for t in kmeans.timings if t.method == "faiss")
+    assert KmeansBench.model_validate_json(kmeans.model_dump_json()) == kmeans
+
+
+def test_every_way_of_kmeans_does_about_as_well(kmeans):
+    found = {(t.method, t.k): t.inertia for t in kmeans.timings}
+    for method in ("sklearn", "faiss", "vidsim"):
+        assert found[method, 20] < found[method, 5] / 2
+    for k in (5, 20):
+        assert found["vidsim", k] < 1.05 * found["sklearn", k]
+        assert found["vidsim", k] < 1.05 * found["faiss", k]
+
+
+def test_inertia_is_that_of_scikit_learn():
+    points = np.random.default_rng(0).random((500, 3), np.float32)
+    fitted = KMeans(4, n_init=1, random_state=0).fit(points)
+    assert inertia(points, fitted.cluster_centers_) == pytest.approx(fitted.inertia_, rel=1e-4)
+
+
+def test_every_search_is_timed_and_exact_search_is_exact(knn):
+    cells = {(t.engine, t.index, t.queries, t.k) for t in knn.timings}
+    assert cells == {
+        (engine, index, count, k)
+        for engine in ("faiss", "milvus")
+        for index in ("FLAT", "IVF_FLAT")
+        for count in QUERIES
+        for k in (3, 10)
+    }
+    assert len(cells) == len(knn.timings)
+    for timing in knn.timings:
+        assert timing.ms > 0
+        if timing.index == "FLAT":
+            assert timing.recall == 1
+        elif timing.queries == max(QUERIES):
+            assert 0.3 < timing.recall < 1, timing
+    assert KnnBench.model_validate_json(knn.model_dump_json()) == knn
+
+
+def test_recall_is_the_part_that_was_found():
+    exact = np.array([[1, 2, 3, 4], [5, 6, -1, -1]])
+    assert recall(exact, exact) == 1
+    assert recall(np.array([[4, 9, 1, -1], [7, 8, 9, -1]]), exact) == pytest.approx(2 / 6)
+
+
+def test_tables_have_every_cell(kmeans, knn):
+    heading, rule, *rows = [line for line in kmeans_table(kmeans) if line.startswith("|")]
+    assert [row.split("|")[1].strip() for row in rows] == ["5", "20"]
+    assert {line.count("|") for line in (heading, rule, *rows)} == {2 + 6}
+    heading, rule, *rows = [line for line in knn_table(knn) if line.startswith("|")]
+    assert len(rows) == len(QUERIES) * 2
+    assert {line.count("|") for line in (heading, rule, *rows)} == {2 + 1 + 6}
+
+
+def test_plots_are_pictures(kmeans, knn, tmp_path):
+    plot_kmeans(kmeans, tmp_path / "kmeans.png")
+    plot_knn(knn, tmp_path / "knn.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kmeans.png", "knn.png"]
+    for path in tmp_path.iterdir():
+        assert np.ptp(cv2.imread(str(path))) > 200
+    with pytest.raises(StoreError, match="another file"):
+        plot_knn(knn, tmp_path / "nowhere" / "knn.png")
+
+
+def test_the_median_of_runs_in_turn_counts(monkeypatch):
+    clock = iter([0, 9, 10, 11, 11, 12, 20, 22, 22, 23, 30, 39, 39, 40])
+    monkeypatch.setattr("vidsim.search.bench.timing.time.perf_counter", lambda: next(clock))
+    order = []
+    tasks = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    ms, _ = interleave(tasks, 3, QUIET)
+    assert ms == {"a": 2000, "b": 1000}
+    assert order == ["a", "b"] * 4
+
+
+def test_synthetic_vectors_have_neighbours_and_length_1():
+    base, queries = clustered(2000, 64, 10)
+    assert np.linalg.norm(base, axis=1) == pytest.approx(np.ones(2000), abs=1e-5)
+    nearest = (queries @ base.T).max(axis=1)
+    assert nearest.min() > 3 / np.sqrt(64)  # far above what chance gives
+
+
+def test_an_export_is_searched_without_its_queries(tmp_path):
+    path = tmp_path / "frame.h5"
+    stored = np.random.default_rng(1).integers(0, 256, (300, 4, 5, 3), np.uint8)
+    with h5py.File(path, "w") as file:
+        file["vectors"] = stored
+    base, queries = exported(path, 100)
+    assert (base.shape, queries.shape) == ((200, 60), (100, 60))
+    assert (queries @ base.T).max() < 0.9999
+
+
+@pytest.mark.parametrize("content", ["absent", "text", "other", "few"])
+def test_an_unfit_export_ends_in_one_sentence(tmp_path, content):
+    path = tmp_path / "x.h5"
+    if content == "text":
+        path.write_text("no HDF5")
+    elif content in ("other", "few"):
+        with h5py.File(path, "w") as file:
+            file["vectors" if content == "few" else "rows"] = np.zeros((3, 4))
+    with pytest.raises(StoreError) as caught:
+        exported(path, 100)
+    assert "; " in str(caught.value)
+
+
+def test_what_is_no_picture_ends_in_one_sentence(tmp_path):
+    (tmp_path / "x.png").write_text("no picture")
+    with pytest.raises(MediaError, match="PNG or JPEG"):
+        bench_kmeans(tmp_path / "x.png", 1, QUIET)

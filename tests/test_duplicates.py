@@ -1,0 +1,195 @@
+"""Near-duplicates: copies are found where they are, other videos are not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vidsim.ingest import pipeline
+from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.frame_hashes import (
+    CROPS,
+    FrameHashes,
+    frame_hashes,
+    hash_frames,
+    wavelet_hashes,
+    without_bars,
+)
+from vidsim.ingest.home import open_shards
+from vidsim.ingest.progress import Silent
+from vidsim.schemas.duplicates import DuplicateOptions
+from vidsim.schemas.errors import LibraryError
+from vidsim.schemas.modality import Modality, choose_backbones
+from vidsim.schemas.results import DuplicatesReport
+from vidsim.search.demo import disguise
+from vidsim.search.duplicates import duplicates_table, find_duplicates, match_videos
+
+from .conftest import embedded
+
+QUIET = Silent()
+OPTIONS = DuplicateOptions()
+
+
+def duplicates(home: Path, *libraries: str) -> DuplicatesReport:
+    return find_duplicates(home, libraries, OPTIONS, 1, QUIET)
+
+
+def ingest(folder: Path, place) -> None:
+    pipeline.ingest(
+        folder, place, EmbedOptions(choose_backbones([Modality.FRAME]), workers=1), QUIET
+    )
+
+
+def pairs(report: DuplicatesReport) -> set[frozenset[str]]:
+    return {frozenset((p.first.video_id, p.second.video_id)) for p in report.pairs}
+
+
+def random_hashes(seed: int, count: int, start_s: float = 0.25) -> FrameHashes:
+    codes = np.random.default_rng(seed).integers(0, 256, (count, 8), np.uint8)
+    return hashes_of(codes, start_s)
+
+
+def hashes_of(codes: np.ndarray, start_s: float = 0.25) -> FrameHashes:
+    """Frames twice a second, whose crops all have the hash of the whole."""
+    times = start_s + np.arange(len(codes)) / 2
+    return FrameHashes(codes, times, np.repeat(codes[:, None], len(CROPS), axis=1), times)
+
+
+def flipped(hashes: np.ndarray, bits: int) -> np.ndarray:
+    """The hashes with their first `bits` bits turned over."""
+    return hashes ^ np.packbits(np.arange(64) < bits)
+
+
+def test_a_disguised_copy_is_found_with_its_times(place, shared_data, tmp_path):
+    clips = tmp_path / "lib"
+    clips.mkdir()
+    for name in ("snow/0", "snow/1", "animals/0", "children/0", "drive/0"):
+        source = shared_data / "capstone70" / f"{name}.mp4"
+        if source.exists():
+            os.symlink(source, clips / f"{name.replace('/', '_')}.mp4")
+    disguise(clips / "snow_0.mp4", clips / "copy.mp4", crop=0.06, trim=0.4)
+    ingest(clips, place)
+    report = duplicates(place.home, "lib", "lib")  # named twice, compared once
+    assert pairs(report) == {frozenset(("lib/copy.mp4", "lib/snow_0.mp4"))}
+    (found,) = report.pairs
+    catalog = open_shards(place.home).catalog("lib")
+    length = catalog["lib/snow_0.mp4"].duration_s
+    assert found.first.video_id == "lib/copy.mp4"
+    assert found.second.start_s - found.first.start_s == pytest.approx(0.2 * length, abs=0.7)
+    assert found.second.end_s - found.second.start_s == pytest.approx(0.6 * length, abs=1.5)
+    assert found.hash_distance <= OPTIONS.max_distance
+    assert found.similarity >= OPTIONS.min_similarity
+    assert DuplicatesReport.model_validate_json(report.model_dump_json()) == report
+    assert [line.split()[-1] for line in duplicates_table(report)[1:]] == [
+        "lib/copy.mp4",
+        "lib/snow_0.mp4",
+    ]
+
+
+def test_hashes_are_made_once_and_a_lost_file_is_named(place, make_clip, tmp_path):
+    shades = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
+    (tmp_path / "lib").mkdir()
+    make_clip("lib/a.mkv", times=[i / 10 for i in range(40)], images=list(shades))
+    ingest(tmp_path / "lib", place)
+    videos = [e.video for e in open_shards(place.home).catalog("lib").values()]
+    first, failed = frame_hashes(place.home, videos, 1, QUIET)
+    assert failed == []
+    assert len(first["lib/a.mkv"].whole) == 16
+    assert first["lib/a.mkv"].crops.shape == (8, len(CROPS), 8)
+    (tmp_path / "lib" / "a.mkv").unlink()
+    again, _ = frame_hashes(place.home, videos, 1, QUIET)
+    assert np.array_equal(again["lib/a.mkv"].crops, first["lib/a.mkv"].crops)
+    changed = replace(videos[0], fingerprint="other")
+    none, failed = frame_hashes(place.home, [changed], 1, QUIET)
+    assert none == {}
+    assert [Path(f.path).name for f in failed] == ["a.mkv"]
+    assert "not there" in failed[0].reason
+
+
+def test_a_copy_is_matched_at_its_shift_and_a_stranger_is_not():
+    original = random_hashes(1, 30)
+    copy = hashes_of(flipped(original.whole[10:26], 5))
+    (match,) = match_videos([original, copy, random_hashes(2, 30)], 10)
+    assert (match.first, match.second) == (0, 1)
+    assert match.times_s == pytest.approx(original.whole_s[10:26])
+    assert match.shift_s == pytest.approx(-5, abs=0.25)
+    assert (match.distance, match.coverage) == (5, 1)
+    assert match_videos([original, copy], 5) != []
+    assert match_videos([original, copy], 4) == []
+
+
+def test_frames_that_match_only_at_different_shifts_or_crops_are_no_copy():
+    original = random_hashes(1, 30)
+    shuffled = hashes_of(original.whole[np.random.default_rng(0).permutation(30)])
+    assert match_videos([original, shuffled], 10) == []
+    mixed = hashes_of(original.whole.copy())
+    strangers = random_hashes(2, 30)
+    mixed.whole[:] = strangers.whole
+    mixed.crops[:] = strangers.crops
+    for frame in range(30):
+        mixed.crops[frame, frame % len(CROPS)] = original.whole[frame]
+    assert match_videos([original, mixed], 10) == []
+    mixed.crops[:, 2] = original.whole
+    assert len(match_videos([original, mixed], 10)) == 1
+
+
+def test_one_frame_that_two_videos_share_is_no_copy():
+    one, other = random_hashes(1, 20), random_hashes(2, 20)
+    other.whole[7] = one.whole[3]
+    assert match_videos([one, other], 10) == []
+
+
+def test_no_videos_and_no_hashes_have_no_duplicates():
+    assert match_videos([], 10) == []
+    assert match_videos([random_hashes(1, 0), random_hashes(2, 0)], 10) == []
+
+
+def test_a_letterbox_is_cut_off_and_a_dark_scene_is_not():
+    picture = np.random.default_rng(0).integers(60, 255, (3, 64, 64), np.uint8)
+    boxed = np.pad(picture, ((0, 0), (12, 12), (5, 0)), constant_values=16)
+    assert np.array_equal(without_bars(boxed), picture)
+    dark = np.full((3, 64, 64), 16, np.uint8)
+    dark[:, 40:, :] = 200
+    assert without_bars(dark).shape == dark.shape
+
+
+def test_hashes_outlive_noise_and_size_but_not_another_picture():
+    import cv2
+    from sklearn.datasets import load_sample_image
+
+    grey = [
+        cv2.cvtColor(load_sample_image(n), cv2.COLOR_RGB2GRAY) for n in ("china.jpg", "flower.jpg")
+    ]
+    small = cv2.resize(grey[0], (200, 128), interpolation=cv2.INTER_AREA)
+    noisy = np.clip(small + np.random.default_rng(0).normal(0, 6, small.shape), 0, 255)
+    codes = np.concatenate([wavelet_hashes(g[None]) for g in (*grey, noisy.astype(np.uint8))])
+    bits = np.unpackbits(codes, axis=1)
+    assert (bits[0] != bits[2]).sum() <= 4
+    assert (bits[0] != bits[1]).sum() > OPTIONS.max_distance
+
+
+def test_a_crop_is_hashed_like_the_copy_that_was_cut_to_it():
+    from sklearn.datasets import load_sample_image
+
+    picture = np.asarray(load_sample_image("flower.jpg")[..., 1])[None]
+    _, height, width = picture.shape
+    top, left = height // 10, width // 10
+    copy = picture[:, top : height - top, left : width - left]
+    original, cut = (hash_frames(p, np.zeros(1)) for p in (picture, copy))
+    bits = np.unpackbits(original.crops[0] ^ cut.whole, axis=1).sum(axis=1)
+    assert bits.argmin() == CROPS.index(0.8)
+    assert bits.min() <= 2
+    assert bits[0] > 4
+
+
+def test_what_cannot_be_compared_ends_in_one_sentence(place):
+    with pytest.raises(LibraryError, match="Nothing is stored yet"):
+        duplicates(place.home)
+    open_shards(place.home).write("lib", [embedded("lib/a.mp4", backbones=("labhist",))])
+    with pytest.raises(LibraryError, match="no frame embeddings .* -m frame"):
+        duplicates(place.home)
+    with pytest.raises(LibraryError, match="No library is called other; there is lib"):
+        duplicates(place.home, "other")
