@@ -220,7 +220,9 @@ class KnnBench(_Result):
     milvus: str = Field(description="its version and where it ran")
     runs: int
     threads: int
-    build_s: dict[str, float] = Field(description="seconds to build each engine's indexes")
+    build_s: dict[str, float] = Field(
+        description="seconds an engine takes to take in the vectors and index them"
+    )
     timings: list[KnnTiming]
 
 

@@ -132,14 +132,17 @@ def test_an_export_is_searched_without_its_queries(tmp_path):
     assert (queries @ base.T).max() < 0.9999
 
 
-@pytest.mark.parametrize("content", ["absent", "text", "other", "few"])
+@pytest.mark.parametrize("content", ["absent", "text", "other", "few", "words", "nan"])
 def test_an_unfit_export_ends_in_one_sentence(tmp_path, content):
     path = tmp_path / "x.h5"
     if content == "text":
         path.write_text("no HDF5")
-    elif content in ("other", "few"):
+    elif content != "absent":
+        stored = {"words": np.full((300, 4), b"a"), "nan": np.full((300, 4), np.nan)}
         with h5py.File(path, "w") as file:
-            file["vectors" if content == "few" else "rows"] = np.zeros((3, 4))
+            file["rows" if content == "other" else "vectors"] = stored.get(
+                content, np.zeros((3, 4))
+            )
     with pytest.raises(StoreError) as caught:
         exported(path, 100)
     assert "; " in str(caught.value)

@@ -45,7 +45,7 @@ def knn_table(bench: KnnBench) -> list[str]:
         *_markdown(rows),
         f"{bench.data}: {bench.rows:,} x {bench.dim}; IVF of {bench.lists} lists, "
         f"{bench.probes} searched; {bench.threads} threads; medians of {bench.runs} interleaved "
-        f"calls; Milvus {bench.milvus}; indexes built in: {built}.",
+        f"calls; Milvus {bench.milvus}; vectors taken in and indexed in: {built}.",
     ]
 
 

@@ -43,13 +43,19 @@ def exported(path: Path, queries: int) -> tuple[FloatArray, FloatArray]:
         Base (n - queries, dim) and queries (queries, dim), float32.
 
     Raises:
-        StoreError: No such file, no such dataset, or too few rows in it.
+        StoreError: No such file, no such dataset, or too few rows or unusable ones in it.
     """
     try:
         with h5py.File(path, "r") as file:
             stored = file.get("vectors")
-            if not isinstance(stored, h5py.Dataset) or stored.ndim < 2:
-                raise StoreError(f"{path} has no dataset 'vectors'; 'vidsim export' writes some.")
+            if (
+                not isinstance(stored, h5py.Dataset)
+                or stored.ndim < 2
+                or stored.dtype.kind not in "fu"
+            ):
+                raise StoreError(
+                    f"{path} has no numbers in a dataset 'vectors'; 'vidsim export' writes some."
+                )
             vectors = np.asarray(stored[:], np.float32)
     except OSError as error:
         raise StoreError(
@@ -59,6 +65,8 @@ def exported(path: Path, queries: int) -> tuple[FloatArray, FloatArray]:
         raise StoreError(
             f"{path} holds {len(vectors)} vectors; give one with {2 * queries} or more."
         )
+    if not np.isfinite(vectors).all():
+        raise StoreError(f"{path} holds NaN or infinity; export again.")
     vectors = unit(vectors.reshape(len(vectors), -1))
     order = np.random.default_rng(0).permutation(len(vectors))
     return vectors[order[queries:]], vectors[order[:queries]]
