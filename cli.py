@@ -582,9 +582,12 @@ def models_list(json: Json = False) -> None:
             f"{row['name']:<18}  {row['modality']:<6}  {row['dim']:>5}-d  "
             + ", ".join(str(item) for item in known if item)
         )
-        _show(f"    {row['about']}")
+        more = [row["about"]]
         if row["from"] and row["weights"] != "pulled":
-            _show(f"    weights: {row['from']}")
+            more.append(f"weights: {row['from']}")
+        for text in more:
+            for line in textwrap.wrap(str(text), 76, break_long_words=False):
+                _show(f"    {line}")
 
 
 @models_app.command("pull")

@@ -412,6 +412,7 @@ def test_what_does_not_fit_is_one_sentence(exports, tmp_path):
 # --- size
 
 
+@pytest.mark.acceptance
 def test_three_thousand_videos_are_many_blocks(tmp_path):
     random = np.random.default_rng(0)
     count, classes = 3000, 101

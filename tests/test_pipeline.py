@@ -571,7 +571,7 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, min_size=4, max_size=14))
 @hypothesis_settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
