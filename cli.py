@@ -428,7 +428,8 @@ def evaluate(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of splits and resamples.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="For the report [default: evaluation/].")
+        Path | None,
+        typer.Option(metavar="DIR", help="For the report [default: FOLDER/evaluation]."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -464,7 +465,7 @@ def evaluate(
         _say(f"note: {note}")
     if kept:
         _say(f"The tuned weights are in {kept}; query uses them until it is deleted.")
-    _say(f"Report: {files[-1]}")
+    _say(f"Report: {files[0]}")
 
 
 @models_app.command("list")

@@ -208,10 +208,10 @@ def keep_tuned(home: Path, report: EvaluationReport) -> Path | None:
 def confusions(predictions: Predictions, classes: Classes) -> list[Confusion]:
     """Every pair of classes confused, worst share of its class first."""
     matrix = confusion_matrix(predictions, classes)
-    totals = np.maximum(matrix.sum(axis=1), 1)
+    shares = confusion_shares(predictions, classes)
     wrong = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
     pairs = [(int(i), int(j)) for i, j in np.argwhere(wrong)]
-    pairs.sort(key=lambda p: (-matrix[p] / totals[p[0]], -matrix[p], p))
+    pairs.sort(key=lambda p: (-shares[p], -matrix[p], p))
     return [
         Confusion(
             protocol=predictions.protocol,
@@ -219,7 +219,7 @@ def confusions(predictions: Predictions, classes: Classes) -> list[Confusion]:
             label=classes.names[i],
             predicted=classes.names[j],
             queries=int(matrix[i, j]),
-            share=float(matrix[i, j] / totals[i]),
+            share=float(shares[i, j]),
         )
         for i, j in pairs
     ]
@@ -235,6 +235,13 @@ def confusion_matrix(predictions: Predictions, classes: Classes) -> npt.NDArray[
     if not named.any():
         return np.zeros((len(labels), len(labels)), np.int64)
     return np.asarray(count(own[named], predictions.predicted[named], labels=list(labels)))
+
+
+def confusion_shares(predictions: Predictions, classes: Classes) -> npt.NDArray[np.float64]:
+    """(classes, classes) `confusion_matrix` over all queries of the class, voted on or not."""
+    own = classes.numbers[predictions.videos]
+    queries = np.bincount(own, minlength=len(classes.names))
+    return np.asarray(confusion_matrix(predictions, classes) / np.maximum(queries, 1)[:, None])
 
 
 def _protocol(name: ProtocolName, exported: Exported, options: EvaluateOptions) -> Protocol:

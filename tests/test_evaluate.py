@@ -21,13 +21,13 @@ from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES, Modality
 from vidsim.schemas.results import EvaluationReport, TunedWeights
-from vidsim.search.evaluate import EvaluateOptions, evaluate, keep_tuned
+from vidsim.search.evaluate import EvaluateOptions, confusions, evaluate, keep_tuned
 from vidsim.search.exported import background_of, read_exports
 from vidsim.search.fusion import WEIGHTS, attend, combine
 from vidsim.search.plots import plot_confusions
 from vidsim.search.protocols import leave_one_out
 from vidsim.search.query import QueryOptions, query
-from vidsim.search.ranking import blocks, single
+from vidsim.search.ranking import Classes, Predictions, blocks, single
 from vidsim.search.report import csv_lines, text_lines, write_files
 from vidsim.search.tuning import tuned_path
 
@@ -228,12 +228,45 @@ def test_the_report_shows_everything(exports, tmp_path):
 
 def test_101_classes_have_room_for_their_names(tmp_path):
     names = tuple(f"WalkingWithDog{i}" for i in range(101))
-    plot_confusions(np.eye(101, dtype=np.int64), names, "title", tmp_path / "big.png")
-    plot_confusions(np.eye(4, dtype=np.int64), names[:4], "$title", tmp_path / "small.png")
+    plot_confusions(np.eye(101), names, "title", tmp_path / "big.png")
+    plot_confusions(np.eye(4), names[:4], "$title", tmp_path / "small.png")
     with Image.open(tmp_path / "big.png") as big, Image.open(tmp_path / "small.png") as small:
         assert big.format == "PNG"
         assert big.height > 101 * 14  # pixels a name of 7 points (12 at this resolution) takes
         assert small.height < big.height
+
+
+def test_527_classes_make_a_picture_of_bounded_size(tmp_path):
+    names = tuple(f"class {i}" for i in range(527))
+    plot_confusions(np.eye(527), names, "title", tmp_path / "huge.png")
+    with Image.open(tmp_path / "huge.png") as huge:
+        assert 527 < huge.height < 4000
+
+
+def test_figures_outlast_a_picture_that_fails(exports, tmp_path, monkeypatch):
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("vidsim.search.report.plot_confusions", fails)
+    with pytest.raises(MemoryError):
+        write_files(run(exports), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"report.md", "predictions.csv"}
+
+
+def test_the_share_of_a_confusion_is_of_all_queries_of_the_class():
+    said = Predictions(
+        protocol="leave-one-out",
+        configuration="frame",
+        queries=("a", "b", "c", "d"),
+        videos=np.arange(4),
+        predicted=np.array([1, 0, -1, -1]),
+        nearest=("b", "a", "e", "e"),
+        first_hit=np.array([2, 1, 2, 2]),
+        precision=np.ones(4),
+    )
+    classes = Classes(("rain", "snow"), np.array([0, 0, 0, 0, -1]))
+    (found,) = confusions(said, classes)
+    assert (found.label, found.predicted, found.queries, found.share) == ("rain", "snow", 1, 0.25)
 
 
 def test_nothing_heavy_is_loaded(exports, tmp_path):
