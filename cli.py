@@ -435,6 +435,7 @@ def evaluate(
 ) -> None:
     """Measure how well exported videos find others of their class."""
     from .ingest.progress import Bars
+    from .ingest.registry import load_registered
     from .search.color_metrics import parse_color_metrics
     from .search.evaluate import EvaluateOptions, keep_tuned, parse_comparison, parse_protocols
     from .search.evaluate import evaluate as run
@@ -451,6 +452,7 @@ def evaluate(
         tune_weights=tune_weights,
         seed=seed,
     )
+    load_registered(_place().home)
     with Bars() as bars:
         evaluation = run(folder, options, bars)
     files = write_files(evaluation, out or folder / "evaluation")

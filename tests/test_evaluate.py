@@ -13,13 +13,14 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter
 from vidsim.ingest.export import export
 from vidsim.ingest.home import Place, open_shards, write_counts
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
 from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
-from vidsim.schemas.modality import BACKBONES, Modality
+from vidsim.schemas.modality import BACKBONES, Backbone, Modality
 from vidsim.schemas.results import EvaluationReport, TunedWeights
 from vidsim.search.evaluate import EvaluateOptions, confusions, evaluate, keep_tuned
 from vidsim.search.exported import background_of, read_exports
@@ -206,6 +207,34 @@ def test_configurations_are_tested_against_fused_or_as_asked(exports):
         run(exports, compare=(("smell", "fused"),))
 
 
+def test_what_is_not_measured_is_told(exports):
+    report = run(exports, "leave-one-out", "capstone-all", color=("l2", "mse", "ssim")).report
+    assert report.notes == [
+        "capstone-all: color:mse and color:ssim not measured; rows are compared by L2 alone."
+    ]
+    with pytest.raises(ModelError, match="not tested under leaky protocols; add --protocol"):
+        run(exports, "capstone-all", compare=(("frame", "fused"),))
+
+
+@pytest.mark.parametrize("backbones", [ALL, ("labhist",)])
+def test_who_asks_nothing_is_told_of_every_protocol(tmp_path, backbones):
+    labels = ["snow"] * 4 + ["rain"] * 4 + ["alone"] + [""] * 2
+    made = [
+        embedded(f"lib/{label}/v_{label}_g01_c{i:02}.avi", backbones=backbones, seed=i, label=label)
+        for i, label in enumerate(labels)
+    ]
+    # Only one class has clips of two groups.
+    made[0] = embedded("lib/snow/v_snow_g02_c00.avi", backbones=backbones, label="snow")
+    open_shards(tmp_path / "home").write("lib", made)
+    export(tmp_path / "home", tmp_path / "export", [], QUIET)
+    report = run(tmp_path / "export", "leave-one-out", "group").report
+    assert report.notes[1:] == [
+        "Videos at the top of their library have no class and ask nothing (2).",
+        "leave-one-out: videos with none of their class to find ask nothing (1).",
+        "group: videos with none of their class to find ask nothing (5).",
+    ]
+
+
 # --- what is written
 
 
@@ -390,6 +419,28 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def copied(exports, folder):
+    folder.mkdir()
+    for path in exports.glob("*.h5"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def corrupt(path):
+    """Spoils the header of a dataset, not that of the file."""
+    with h5py.File(path) as file:
+        at = h5py.h5o.get_info(file["labels"].id).addr
+    found = bytearray(path.read_bytes())
+    found[at : at + 64] = b"\xff" * 64
+    path.write_bytes(found)
+
+
+def regroup(path):
+    change(path, vectors=None)
+    with h5py.File(path, "r+") as file:
+        file.create_group("vectors")
+
+
 def change(path, **datasets):
     with h5py.File(path, "r+") as file:
         for name, values in datasets.items():
@@ -411,20 +462,73 @@ def unmark(path):
         (lambda path: path.write_text("no HDF5"), "is damaged or no HDF5 file"),
         (lambda path: change(path, labels=None), "has no dataset 'labels'"),
         (lambda path: change(path, start_s=[0.0]), "of different length"),
+        (lambda path: change(path, segments=0), "of different length"),
+        (lambda path: change(path, start_s=["0"] * 32), "'start_s' that is not numbers"),
+        (lambda path: change(path, labels=np.zeros(32)), "'labels' that is not text"),
+        (regroup, "has no dataset 'vectors'"),
+        (corrupt, "is damaged or no HDF5 file"),
         (lambda path: change(path, vectors=np.zeros((24, 5), np.float32)), "vectors of shape"),
         (lambda path: change(path, vectors=np.full((32, 1024), np.nan)), "NaN or infinity"),
     ],
 )
 def test_a_bad_export_is_one_sentence(exports, tmp_path, spoil, words):
-    folder = tmp_path / "export"
-    folder.mkdir()
-    for path in exports.glob("*.h5"):
-        (folder / path.name).write_bytes(path.read_bytes())
+    folder = copied(exports, tmp_path / "export")
     spoil(folder / "motion_i3d.h5")
     with pytest.raises(StoreError, match=words) as caught:
         run(folder)
     assert "motion_i3d.h5" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_two_files_of_one_backbone_are_both_named(exports, tmp_path):
+    folder = copied(exports, tmp_path / "export")
+    (folder / "older.h5").write_bytes((folder / "motion_i3d.h5").read_bytes())
+    with pytest.raises(StoreError, match="motion_i3d.h5 and .*older.h5 hold the same backbone"):
+        run(folder)
+
+
+def test_strips_may_be_of_videos_that_nothing_else_has(exports, tmp_path):
+    folder = copied(exports, tmp_path / "export")
+    for path in folder.glob("*.h5"):
+        if path.name != "color_vid2img.h5":
+            with h5py.File(path) as file:
+                ids = file["video_ids"].asstr()[:]
+                kept = {n: file[n][:][ids != ids[0]] for n in file if n != ".vidsim"}
+            change(path, **kept)
+    report = run(folder, color=("mse",)).report
+    assert report.videos == 24
+    assert figure(report, "leave-one-out", "color:mse").queries == 24
+    assert figure(report, "leave-one-out", "motion").queries == 23
+
+
+def test_labhist_is_compared_beside_strips_whatever_colour_is_fused(exports):
+    report = run(exports, color=("labhist", "mse"), overrides=("color=vid2img",)).report
+    by_default = run(exports, color=("labhist", "mse")).report
+    assert report.backbones["color"] == "vid2img"
+    for name in ("color:labhist", "color:mse"):
+        assert figure(report, "leave-one-out", name) == figure(by_default, "leave-one-out", name)
+
+
+def test_a_network_of_timm_is_evaluated(exports, tmp_path):
+    folder = copied(exports, tmp_path / "export")
+    with h5py.File(folder / "frame_efficientnet_lite0.h5", "r+") as file:
+        file.attrs["backbone"] = "timm_small_net"
+    registered = tmp_path / "home" / "backbones" / "timm_small_net.json"
+    registered.parent.mkdir(parents=True)
+    like = replace(BACKBONES["efficientnet_lite0"], name="timm_small_net")
+    registered.write_bytes(TypeAdapter(Backbone).dump_json(like))
+    words = ["evaluate", str(folder), "--json", "--model", "frame=timm:small.net"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from vidsim.cli import main; main()", *words],
+        env=os.environ | {"VIDSIM_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = EvaluationReport.model_validate_json(done.stdout)
+    assert report.backbones["frame"] == "timm_small_net"
+    with pytest.raises(StoreError, match="unknown backbone timm_small_net; set VIDSIM_HOME"):
+        run(folder)
 
 
 def test_what_does_not_fit_is_one_sentence(exports, tmp_path):
