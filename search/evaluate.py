@@ -50,7 +50,10 @@ FUSED = "fused"
 TUNED = "fused tuned"
 
 _NOT_BY_ROW = ("color:mse", "color:ssim")
-"""Not measured under leaky protocols: MSE ranks single rows as L2 does, SSIM is no distance to search by."""
+"""Not measured under leaky protocols.
+
+MSE ranks single rows as L2 does, and SSIM is no distance to search by.
+"""
 
 _FLIPS = 10_000
 _WORST = 10
