@@ -433,12 +433,14 @@ def evaluate(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of splits and resamples.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="For the report [default: evaluation/].")
+        Path | None,
+        typer.Option(metavar="DIR", help="For the report [default: FOLDER/evaluation]."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Measure how well exported videos find others of their class."""
     from .ingest.progress import Bars
+    from .ingest.registry import load_registered
     from .search.color_metrics import parse_color_metrics
     from .search.evaluate import EvaluateOptions, keep_tuned, parse_comparison, parse_protocols
     from .search.evaluate import evaluate as run
@@ -455,6 +457,7 @@ def evaluate(
         tune_weights=tune_weights,
         seed=seed,
     )
+    load_registered(_place().home)
     with Bars() as bars:
         evaluation = run(folder, options, bars)
     files = write_files(evaluation, out or folder / "evaluation")
@@ -469,7 +472,7 @@ def evaluate(
         _say(f"note: {note}")
     if kept:
         _say(f"The tuned weights are in {kept}; query uses them until it is deleted.")
-    _say(f"Report: {files[-1]}")
+    _say(f"Report: {files[0]}")
 
 
 @app.command()

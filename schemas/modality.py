@@ -442,6 +442,13 @@ def timm_backbone_name(name: str) -> str:
     return "timm_" + re.sub(r"[^0-9a-z]", "_", name.lower())
 
 
+def backbone_name(named: str) -> str:
+    """The name in `BACKBONES` of what ``--model MODALITY=NAME`` names, such as ``timm:NAME``."""
+    if named.startswith(TIMM_SCHEME):
+        return timm_backbone_name(named.removeprefix(TIMM_SCHEME))
+    return named
+
+
 def choose_backbones(
     modalities: Iterable[Modality], overrides: Iterable[str] = (), preset: str = DEFAULT_PRESET
 ) -> dict[Modality, Backbone]:
@@ -460,10 +467,8 @@ def choose_backbones(
         raise ModelError(f"No preset is called {preset!r}; choose from {', '.join(PRESETS)}.")
     chosen = {m: BACKBONES[PRESETS[preset][m]] for m in modalities}
     for override in overrides:
-        modality_name, _, name = override.partition("=")
-        modality = parse_modalities(modality_name)[0]
-        if name.startswith(TIMM_SCHEME):
-            name = timm_backbone_name(name.removeprefix(TIMM_SCHEME))
+        modality_name, _, named = override.partition("=")
+        modality, name = parse_modalities(modality_name)[0], backbone_name(named)
         fitting = [b.name for b in BACKBONES.values() if b.modality is modality]
         if name not in fitting:
             raise ModelError(

@@ -104,7 +104,7 @@ class LibrarySummary(_Result):
 
 
 class Estimate(_Result):
-    """A figure with its bootstrap 95 % interval over queries."""
+    """A figure with its 95 % interval, a bootstrap over videos."""
 
     value: float
     low: float
@@ -114,7 +114,8 @@ class Estimate(_Result):
 class Figures(_Result):
     """The figures of one configuration under one protocol.
 
-    Leaky protocols have rows for queries and the vote alone; the others are None there.
+    Under leaky protocols rows ask and vote, but are not ranked: ``recall`` is empty there and
+    ``mean_average_precision`` None.
     """
 
     protocol: str

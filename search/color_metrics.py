@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from ..schemas.embedding import FloatArray
 from ..schemas.errors import ModelError
@@ -18,8 +17,12 @@ Pairs = Callable[[FloatArray, FloatArray], FloatArray]
 # Wang, Bovik, Sheikh and Simoncelli (2004), with the uniform 7x7 window and the sample
 # covariance that scikit-image takes by default; values lie in 0..1.
 _WINDOW = 7
+_SAMPLE = _WINDOW**2 / (_WINDOW**2 - 1)
 _C1 = 0.01**2
 _C2 = 0.03**2
+
+_STRIPS = 64
+"""Strips compared at a time: what is computed of them stays in a processor's cache."""
 
 
 def l2(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -36,19 +39,20 @@ def ssim(a: FloatArray, b: FloatArray) -> FloatArray:
     """Structural similarity of vid2img vectors as strips, the mean over colours.
 
     It equals scikit-image's ``structural_similarity`` with its defaults, which takes one pair
-    a call: with the window statistics of each strip computed once and all strips b compared at
-    a time this takes a fraction of it, and n^2 pairs are asked for.
+    a call. Strips b are taken some at a time, so that memory does not grow with their number.
     """
     strips_a, strips_b = a.reshape(-1, *VID2IMG_SHAPE), b.reshape(-1, *VID2IMG_SHAPE)
-    (mean_a, var_a), (mean_b, var_b) = _moments(strips_a), _moments(strips_b)
-    sample = _WINDOW**2 / (_WINDOW**2 - 1)
+    mean_a, var_a = _moments(strips_a)
     found = np.empty((len(a), len(b)), np.float32)
-    for i, strip in enumerate(strips_a):
-        product = mean_a[i] * mean_b
-        covariance = sample * (_window_means(strip * strips_b) - product)
-        above = (2 * product + _C1) * (2 * covariance + _C2)
-        below = (mean_a[i] ** 2 + mean_b**2 + _C1) * (var_a[i] + var_b + _C2)
-        found[i] = (above / below).mean(axis=(1, 2, 3))
+    for start in range(0, len(b), _STRIPS):
+        part = strips_b[start : start + _STRIPS]
+        mean_b, var_b = _moments(part)
+        for i, strip in enumerate(strips_a):
+            product = mean_a[i] * mean_b
+            covariance = _SAMPLE * (_window_means(strip * part) - product)
+            above = (2 * product + _C1) * (2 * covariance + _C2)
+            below = (mean_a[i] ** 2 + mean_b**2 + _C1) * (var_a[i] + var_b + _C2)
+            found[i, start : start + _STRIPS] = (above / below).mean(axis=(1, 2, 3))
     return found
 
 
@@ -76,17 +80,15 @@ def parse_color_metrics(text: str) -> tuple[str, ...]:
 
 def _moments(strips: FloatArray) -> tuple[FloatArray, FloatArray]:
     means = _window_means(strips)
-    sample = _WINDOW**2 / (_WINDOW**2 - 1)
-    return means, np.asarray(sample * (_window_means(strips**2) - means**2), np.float32)
+    return means, np.asarray(_SAMPLE * (_window_means(strips**2) - means**2), np.float32)
 
 
-def _window_means(strips: FloatArray) -> npt.NDArray[np.float32]:
+def _window_means(strips: FloatArray) -> FloatArray:
     """Means of all whole 7x7 windows of (n, 20, 100, 3): (n, 14, 94, 3)."""
-    for axis in (1, 2):
-        sums = np.cumsum(strips, axis=axis, dtype=np.float64)
-        size = strips.shape[axis]
-        end = np.take(sums, range(_WINDOW - 1, size), axis=axis)
-        begin = np.take(sums, range(size - _WINDOW), axis=axis)
-        first = np.zeros_like(np.take(end, [0], axis=axis))
-        strips = (end - np.concatenate([first, begin], axis=axis)) / _WINDOW
-    return np.asarray(strips, np.float32)
+    import cv2  # only where SSIM is asked for
+
+    # One strip below the other is a single picture; windows over two strips are cut away.
+    below = np.ascontiguousarray(strips).reshape(-1, *VID2IMG_SHAPE[1:])
+    means = cv2.blur(below, (_WINDOW, _WINDOW)).reshape(strips.shape)
+    edge = _WINDOW // 2
+    return np.asarray(means[:, edge:-edge, edge:-edge], np.float32)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..ingest.progress import Progress
 from ..schemas.errors import ModelError
-from ..schemas.modality import BACKBONES, Modality
+from ..schemas.modality import Modality
 from ..schemas.results import (
     Confusion,
     Estimate,
@@ -48,6 +48,12 @@ from .tuning import tune, write_tuned
 
 FUSED = "fused"
 TUNED = "fused tuned"
+
+_NOT_BY_ROW = ("color:mse", "color:ssim")
+"""Not measured under leaky protocols.
+
+MSE ranks single rows as L2 does, and SSIM is no distance to search by.
+"""
 
 _FLIPS = 10_000
 _WORST = 10
@@ -168,11 +174,13 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
         predictions += [j for parts in found.values() if len((j := join(parts)).videos)]
         progress.finish(protocol.name)
     by_rows = {m.value: rows for m, rows in exported.modalities.items()} | colors
+    skipped = " and ".join(name for name in _NOT_BY_ROW if name in colors)
     for leaky in (n for n in names if n in LEAKY):
+        if skipped:
+            notes.append(f"{leaky}: {skipped} not measured; rows are compared by L2 alone.")
         progress.start(leaky, len(by_rows), "modalities")
         for name, rows in by_rows.items():
-            # All metrics on the strips but SSIM rank single rows as L2 does.
-            if name not in ("color:ssim", "color:mse"):
+            if name not in _NOT_BY_ROW:
                 said = rank_rows(name, rows, exported, classes, leaky, options.k, options.seed)
                 predictions += [said] if said else []
             progress.advance(leaky, 1)
@@ -195,7 +203,7 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
         confusions=[c for p in predictions for c in confusions(p, classes)[:_WORST]],
         tuned=tuned,
         files=[],
-        notes=notes + _without_class(exported, predictions),
+        notes=notes + _asking_nothing(exported, protocols, predictions, classes),
     )
     return Evaluation(report, predictions, classes)
 
@@ -208,10 +216,10 @@ def keep_tuned(home: Path, report: EvaluationReport) -> Path | None:
 def confusions(predictions: Predictions, classes: Classes) -> list[Confusion]:
     """Every pair of classes confused, worst share of its class first."""
     matrix = confusion_matrix(predictions, classes)
-    totals = np.maximum(matrix.sum(axis=1), 1)
+    shares = confusion_shares(predictions, classes)
     wrong = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
     pairs = [(int(i), int(j)) for i, j in np.argwhere(wrong)]
-    pairs.sort(key=lambda p: (-matrix[p] / totals[p[0]], -matrix[p], p))
+    pairs.sort(key=lambda p: (-shares[p], -matrix[p], p))
     return [
         Confusion(
             protocol=predictions.protocol,
@@ -219,7 +227,7 @@ def confusions(predictions: Predictions, classes: Classes) -> list[Confusion]:
             label=classes.names[i],
             predicted=classes.names[j],
             queries=int(matrix[i, j]),
-            share=float(matrix[i, j] / totals[i]),
+            share=float(shares[i, j]),
         )
         for i, j in pairs
     ]
@@ -237,6 +245,13 @@ def confusion_matrix(predictions: Predictions, classes: Classes) -> npt.NDArray[
     return np.asarray(count(own[named], predictions.predicted[named], labels=list(labels)))
 
 
+def confusion_shares(predictions: Predictions, classes: Classes) -> npt.NDArray[np.float64]:
+    """(classes, classes) `confusion_matrix` over all queries of the class, voted on or not."""
+    own = classes.numbers[predictions.videos]
+    queries = np.bincount(own, minlength=len(classes.names))
+    return np.asarray(confusion_matrix(predictions, classes) / np.maximum(queries, 1)[:, None])
+
+
 def _protocol(name: ProtocolName, exported: Exported, options: EvaluateOptions) -> Protocol:
     if name == "split":
         return split(exported.labels, options.seed)
@@ -250,13 +265,13 @@ def _protocol(name: ProtocolName, exported: Exported, options: EvaluateOptions) 
 
 
 def _color_rows(exported: Exported, metric: str) -> ExportedRows:
-    rows = exported.modalities.get(Modality.COLOR) if metric == "labhist" else exported.strips
-    if rows is None or (metric == "labhist" and rows.backbone is not BACKBONES["labhist"]):
+    backbone = "labhist" if metric == "labhist" else "vid2img"
+    if backbone not in exported.colors:
         raise ModelError(
-            f"No {'labhist' if metric == 'labhist' else 'vid2img strips'} are exported to compare "
-            "colour by; ingest with -m color and export again."
+            f"No vectors of {backbone} are exported to compare colour by; ingest with "
+            "-m color and export again."
         )
-    return rows
+    return exported.colors[backbone]
 
 
 def _background(exported: Exported, protocol: Protocol) -> dict[Modality, Background]:
@@ -339,6 +354,10 @@ def _comparisons(
 ) -> list[PairedTest]:
     known = {(p.protocol, p.configuration): p for p in predictions if p.precision is not None}
     names = list(dict.fromkeys(configuration for _, configuration in known))
+    if options.compare and not names:
+        raise ModelError(
+            "Configurations are not tested under leaky protocols; add --protocol leave-one-out."
+        )
     for name in [name for pair in options.compare for name in pair]:
         if name not in names:
             raise ModelError(f"There is no configuration {name!r}; choose from {', '.join(names)}.")
@@ -376,16 +395,26 @@ def _test(
     )
 
 
-def _without_class(exported: Exported, predictions: Sequence[Predictions]) -> list[str]:
+def _asking_nothing(
+    exported: Exported,
+    protocols: Sequence[Protocol],
+    predictions: Sequence[Predictions],
+    classes: Classes,
+) -> list[str]:
     notes = []
     unnamed = sum(label == "" for label in exported.labels)
     if unnamed:
         notes.append(
             f"Videos at the top of their library have no class and ask nothing ({unnamed})."
         )
-    for p in predictions:
-        if p.protocol == "leave-one-out" and p.configuration == FUSED:
-            alone = len(exported.ids) - unnamed - len(p.videos)
-            if alone:
-                notes.append(f"Videos that are alone in their class ask nothing ({alone}).")
+    for protocol in protocols:
+        silent = protocol.queries & (classes.numbers >= 0)
+        for said in predictions:
+            if said.protocol == protocol.name:
+                silent[said.videos] = False
+        if silent.any():
+            notes.append(
+                f"{protocol.name}: videos with none of their class to find ask nothing "
+                f"({silent.sum()})."
+            )
     return notes

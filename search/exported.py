@@ -16,11 +16,21 @@ import numpy.typing as npt
 from ..schemas.embedding import FloatArray
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.exports import EXPORT_FORMAT
-from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone, Modality
+from ..schemas.modality import (
+    BACKBONES,
+    DEFAULT_PRESET,
+    PRESETS,
+    Backbone,
+    Modality,
+    backbone_name,
+)
 from ..schemas.video import LABEL_SEPARATOR
 from .background import measure, pool, spread
 from .fusion import Background
 from .videos import VideoVectors, summarize
+
+COLOR_BACKBONES = ("vid2img", "labhist")
+"""Read whatever backbone colour is compared by: colour metrics compare them."""
 
 _STRINGS = ("video_ids", "labels", "libraries")
 _NUMBERS = ("segments", "start_s", "end_s")
@@ -44,18 +54,18 @@ class Exported:
         labels: The class of each (the first of several), "" where it has none.
         libraries: The library of each.
         modalities: What was exported of them; the videos may differ.
-        strips: The colour strips as vid2img vectors, None where there are none.
+        colors: The vectors of vid2img (the colour strips) and labhist, where there are some.
     """
 
     ids: tuple[str, ...]
     labels: tuple[str, ...]
     libraries: tuple[str, ...]
     modalities: dict[Modality, ExportedRows]
-    strips: ExportedRows | None
+    colors: dict[str, ExportedRows]
 
 
 def read_exports(folder: Path, overrides: Sequence[str] = ()) -> Exported:
-    """Reads the exports in `folder`: one backbone a modality, and the colour strips.
+    """Reads the exports in `folder`: one backbone a modality, and those of colour.
 
     Where a modality was exported with several backbones, the default one is taken.
 
@@ -67,27 +77,32 @@ def read_exports(folder: Path, overrides: Sequence[str] = ()) -> Exported:
         StoreError: No export is there, or one is damaged or of another layout.
         ModelError: An override that names no exported backbone.
     """
-    files = {_backbone(path): path for path in sorted(folder.glob("*.h5"))}
+    files: dict[Backbone, Path] = {}
+    for path in sorted(folder.glob("*.h5")):
+        other = files.setdefault(_backbone(path), path)
+        if other != path:
+            raise StoreError(
+                f"{other} and {path} hold the same backbone; take one out of the folder."
+            )
     if not files:
         raise StoreError(
             f"{folder} holds no exports (*.h5); write some with 'vidsim export {folder}'."
         )
     known: dict[str, tuple[str, str]] = {}
     chosen = _choose(list(files), overrides)
-    read = {m: _read(files[b], b, known) for m, b in chosen.items()}
+    wanted = dict.fromkeys([*chosen.values(), *(BACKBONES[n] for n in COLOR_BACKBONES)])
+    read = {b: _read(files[b], b, known) for b in wanted if b in files}
     # A library of sounds has been asked for pictures too, and has none.
-    modalities = {m: rows for m, rows in read.items() if rows.videos}
+    modalities = {m: read[b] for m, b in chosen.items() if read[b].videos}
     if not modalities:
         raise StoreError(f"The exports in {folder} hold no rows; export a library that has some.")
-    vid2img = BACKBONES["vid2img"]
-    strips = _read(files[vid2img], vid2img, {}) if vid2img in files else None
     ids = tuple(sorted(known))
     return Exported(
         ids=ids,
         labels=tuple(known[i][0].partition(LABEL_SEPARATOR)[0] for i in ids),
         libraries=tuple(known[i][1] for i in ids),
         modalities=modalities,
-        strips=strips if strips and strips.videos else None,
+        colors={b.name: r for b, r in read.items() if b.name in COLOR_BACKBONES and r.videos},
     )
 
 
@@ -118,7 +133,10 @@ def _choose(stored: Sequence[Backbone], overrides: Sequence[str]) -> dict[Modali
             default = PRESETS[DEFAULT_PRESET][modality]
             chosen[modality] = next((b for b in there if b.name == default), there[0])
     for override in overrides:
-        fitting = [b for b in stored if override == f"{b.modality}={b.name}"]
+        modality_name, _, named = override.partition("=")
+        fitting = [
+            b for b in stored if (b.modality, b.name) == (modality_name, backbone_name(named))
+        ]
         if not fitting:
             names = ", ".join(f"{b.modality}={b.name}" for b in stored)
             raise ModelError(f"Nothing is exported as {override}; choose from {names}.")
@@ -136,7 +154,10 @@ def _backbone(path: Path) -> Backbone:
             )
         name = str(file.attrs.get("backbone"))
     if name not in BACKBONES:
-        raise StoreError(f"{path} holds the unknown backbone {name}; export again.")
+        raise StoreError(
+            f"{path} holds the unknown backbone {name}; set VIDSIM_HOME to the home it was "
+            "exported from, or export again."
+        )
     return BACKBONES[name]
 
 
@@ -146,7 +167,7 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is damaged or no HDF5 file; export again.") from error
 
 
@@ -181,20 +202,23 @@ def _read(path: Path, backbone: Backbone, known: dict[str, tuple[str, str]]) -> 
 
 def _table(path: Path, file: Any, backbone: Backbone) -> dict[str, npt.NDArray[Any]]:
     """The columns beside the vectors, checked."""
-    missing = [n for n in ("vectors", *_STRINGS, *_NUMBERS) if n not in file]
-    if missing:
-        raise StoreError(f"{path} has no dataset {missing[0]!r}; export again.")
+    for name in ("vectors", *_STRINGS, *_NUMBERS):
+        if name not in file or not isinstance(file[name], h5py.Dataset):
+            raise StoreError(f"{path} has no dataset {name!r}; export again.")
+        text = h5py.check_string_dtype(file[name].dtype) is not None
+        if text != (name in _STRINGS) or not (text or file[name].dtype.kind in "iuf"):
+            kind = "text" if name in _STRINGS else "numbers"
+            raise StoreError(f"{path} has a dataset {name!r} that is not {kind}; export again.")
     shape = file["vectors"].shape
     if int(np.prod(shape[1:])) != backbone.dim:
         raise StoreError(
             f"{path} holds vectors of shape {shape[1:]} where {backbone.name} has "
             f"{backbone.dim} numbers; export again."
         )
-    table = {n: np.asarray(file[n].asstr()[:], object) for n in _STRINGS}
-    table |= {n: file[n][:] for n in _NUMBERS}
-    if any(len(column) != shape[0] for column in table.values()):
+    if any(file[n].shape != shape[:1] for n in (*_STRINGS, *_NUMBERS)):
         raise StoreError(f"{path} has datasets of different length; export again.")
-    return table
+    table = {n: np.asarray(file[n].asstr()[:], object) for n in _STRINGS}
+    return table | {n: file[n][:] for n in _NUMBERS}
 
 
 def _blocks(

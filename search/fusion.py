@@ -153,36 +153,31 @@ def attention(
     return np.asarray(attention / (best.sum(axis=1) + random)[:, None])
 
 
-def fuse_all(
-    similarities: Mapping[Modality, Scores],
-    background: Mapping[Modality, Background],
-    weights: Mapping[Modality, float],
-) -> Scores:
-    """The scores of `fuse` (calibrated) of many queries over the same videos.
+def attend(
+    similarities: Mapping[Modality, Scores], background: Mapping[Modality, Background]
+) -> dict[Modality, Scores]:
+    """`attention` of every modality, over the candidates of all of them together.
 
     Args:
         similarities: (queries, videos) of each modality; NaN where the query or the video
             lacks it, or the video is no candidate.
         background: For each of those modalities.
-        weights: For each of those modalities, above 0.
-
-    Returns:
-        (queries, videos), NaN for videos that are no candidate.
     """
-    return combine(attend(similarities, background), weights)
-
-
-def attend(
-    similarities: Mapping[Modality, Scores], background: Mapping[Modality, Background]
-) -> dict[Modality, Scores]:
-    """`attention` of every modality, over the candidates of all of them together."""
     there = np.logical_or.reduce([~np.isnan(found) for found in similarities.values()])
     candidates = there.sum(axis=1)
     return {m: attention(found, background[m], candidates) for m, found in similarities.items()}
 
 
 def combine(parts: Mapping[Modality, Scores], weights: Mapping[Modality, float]) -> Scores:
-    """The weighted mean of `attend`'s (queries, videos) over the modalities that are there."""
+    """The scores of `fuse` (calibrated) of many queries over the same videos.
+
+    Args:
+        parts: What `attend` gives.
+        weights: For each of those modalities, above 0.
+
+    Returns:
+        (queries, videos), NaN for videos that are no candidate.
+    """
     total = sum(weights[m] * np.nan_to_num(part) for m, part in parts.items())
     weight = sum(weights[m] * ~np.isnan(part) for m, part in parts.items())
     with np.errstate(invalid="ignore"):  # 0 / 0 where a video is no candidate

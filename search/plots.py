@@ -10,16 +10,20 @@ import numpy.typing as npt
 _ANNOTATED = 15
 """Classes up to which every cell shows its percentage."""
 
+_NAMED = 150
+"""Classes up to which each is named, and the picture grows with their number: to 28 inches."""
+
 
 def plot_confusions(
-    matrix: npt.NDArray[np.int64], names: tuple[str, ...], title: str, path: Path
+    shares: npt.NDArray[np.float64], names: tuple[str, ...], title: str, path: Path
 ) -> None:
     """Draws a confusion matrix, each row in percent of its class, as a PNG.
 
-    The picture grows with the number of classes, so that 101 names stay readable.
+    The picture grows with the number of classes, so that 101 names stay readable; of more
+    than 150 classes none is named.
 
     Args:
-        matrix: (classes, classes) queries by class and predicted class.
+        shares: (classes, classes) part of a class's queries that each class was predicted for.
         names: Of the classes.
         title: Above the picture.
         path: Where to write.
@@ -28,23 +32,23 @@ def plot_confusions(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    inches = max(5.0, 2.5 + 0.17 * len(names))
+    inches = max(5.0, 2.5 + 0.17 * min(len(names), _NAMED))
     figure = Figure(figsize=(inches, inches), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    percent = 100 * shares
     image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     size = 9 if len(names) <= _ANNOTATED else 7
     # "$" would start a formula.
-    shown = [name.replace("$", r"\$") for name in names]
-    axes.set_xticks(range(len(names)), shown, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(names)), shown, fontsize=size)
+    shown = [name.replace("$", r"\$") for name in names] if len(names) <= _NAMED else []
+    axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(shown)), shown, fontsize=size)
     axes.set_xlabel("predicted")
     axes.set_ylabel("class")
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.6, label="% of the class")
     if len(names) <= _ANNOTATED:
-        for i, j in np.argwhere(matrix):
+        for i, j in np.argwhere(shares):
             color = "white" if percent[i, j] > 50 else "black"
             axes.text(
                 j, i, f"{percent[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8

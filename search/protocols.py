@@ -104,9 +104,17 @@ def official(ids: Sequence[str], train_list: Path, test_list: Path) -> Protocol:
     Names are compared without folders above the class and without the ending.
 
     Raises:
-        LibraryError: A list cannot be read, names unknown videos, or both name one.
+        LibraryError: A list cannot be read, names unknown videos, or both name one; or two
+            videos go by one name.
     """
-    known = {_key(i): n for n, i in enumerate(ids)}
+    known: dict[str, int] = {}
+    for n, video_id in enumerate(ids):
+        other = ids[known.setdefault(_key(video_id), n)]
+        if other != video_id:
+            raise LibraryError(
+                f"{other} and {video_id} are the same to a list; export one library alone with "
+                "'vidsim export FOLDER --library NAME'."
+            )
     parts = []
     for path in (train_list, test_list):
         part = np.zeros(len(ids), bool)

@@ -164,17 +164,16 @@ def _choose_backbones(
     chosen = {}
     for modality, backbone in wanted.items():
         there = [b for b in stored if b.modality is modality]
-        if backbone not in there and modality in named | set(options.modalities or ()):
-            if modality in named or not there:
-                names = ", ".join(f"{b.modality}={b.name}" for b in there or stored)
-                raise ModelError(
-                    f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
-                    f"those with --model, or ingest again with --model {modality}={backbone.name}."
-                )
         if there and options.preset is None and modality not in named:
             chosen[modality] = min(there, key=lambda b: (b.name not in held, b is not backbone))
         elif backbone in there:
             chosen[modality] = backbone
+        elif modality in named | set(options.modalities or ()):
+            names = ", ".join(f"{b.modality}={b.name}" for b in there or stored)
+            raise ModelError(
+                f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
+                f"those with --model, or ingest again with --model {modality}={backbone.name}."
+            )
     if not chosen:
         names = ", ".join(f"{b.modality}={b.name}" for b in stored)
         raise ModelError(

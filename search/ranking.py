@@ -18,8 +18,8 @@ from .measures import FloatVector, IntArray, judge, vote
 from .protocols import Protocol, row_split
 from .videos import by_video, similarities
 
-BLOCK = 256
-"""Queries ranked at a time: 13,320 videos and four modalities then take some 200 MB."""
+BLOCK = 128
+"""Queries ranked at a time: 13,320 videos and four modalities take 225 MB beside the vectors."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..schemas.errors import StoreError
 from ..schemas.results import Confusion, Estimate, EvaluationReport, Figures, PairedTest
-from .evaluate import Evaluation, confusion_matrix
+from .evaluate import Evaluation, confusion_shares
 from .measures import RECALL_AT
 from .plots import plot_confusions
 
@@ -21,6 +21,9 @@ _COLUMNS = (
     "protocol", "configuration", "query", "label", "predicted", "correct", "nearest",
     "first_hit", "average_precision",
 )  # fmt: skip
+
+
+_IN_FILE_NAMES = str.maketrans(" :", "__")
 
 
 def text_lines(report: EvaluationReport) -> list[str]:
@@ -40,7 +43,8 @@ def text_lines(report: EvaluationReport) -> list[str]:
 def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Writes report.md, predictions.csv and a confusion matrix of every configuration.
 
-    Each file is there whole or as it was before.
+    Each file is there whole or as it was before; the report is written first, so that figures
+    outlast a picture that fails.
 
     Raises:
         StoreError: The folder cannot be written.
@@ -53,27 +57,28 @@ def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
         os.replace(beside, folder / name)
         files.append(folder / name)
 
-    pictures = []
+    pictures = [_picture(figures) for figures in evaluation.report.figures]
+    page = markdown(evaluation.report, pictures)
+    table = "".join(csv_lines(evaluation))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for said in evaluation.predictions:
-            title = f"{said.protocol}, {said.configuration}"
-            leaky = any(f.leaky and f.protocol == said.protocol for f in evaluation.report.figures)
-            name = "confusions_" + title.replace(", ", "_").replace(" ", "_").replace(":", "_")
-            matrix = confusion_matrix(said, evaluation.classes)
-            heading = f"{title} (leaky)" if leaky else title
-            names = evaluation.classes.names
-            write(f"{name}.png", partial(plot_confusions, matrix, names, heading))
-            pictures.append((heading, f"{name}.png"))
-        table = "".join(csv_lines(evaluation))
-        write("predictions.csv", lambda path: path.write_text(table, encoding="utf-8"))
-        page = markdown(evaluation.report, pictures)
         write("report.md", lambda path: path.write_text(page, encoding="utf-8"))
+        write("predictions.csv", lambda path: path.write_text(table, encoding="utf-8"))
+        for (title, name), said in zip(pictures, evaluation.predictions, strict=True):
+            shares = confusion_shares(said, evaluation.classes)
+            write(name, partial(plot_confusions, shares, evaluation.classes.names, title))
     except OSError as error:
         raise StoreError(
             f"{folder} cannot be written ({error.strerror}); choose another folder with --out."
         ) from error
     return files
+
+
+def _picture(figures: Figures) -> tuple[str, str]:
+    """The title and the file name of a configuration's confusion matrix."""
+    name = f"confusions_{figures.protocol}_{figures.configuration}".translate(_IN_FILE_NAMES)
+    leaky = " (leaky)" if figures.leaky else ""
+    return f"{figures.protocol}, {figures.configuration}{leaky}", f"{name}.png"
 
 
 def csv_lines(evaluation: Evaluation) -> Iterable[str]:

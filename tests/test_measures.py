@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score
 from vidsim.schemas.modality import Modality
 from vidsim.search.color_metrics import l2, mse, ssim
-from vidsim.search.fusion import WEIGHTS, Background, fuse, fuse_all
+from vidsim.search.fusion import WEIGHTS, Background, attend, combine, fuse
 from vidsim.search.measures import (
     Outcomes,
     class_mean,
@@ -127,6 +129,20 @@ def test_colour_metrics_are_those_of_the_books():
             assert l2(flat, flat)[i, j] == pytest.approx(-np.linalg.norm(difference), abs=0.1)
 
 
+def test_ssim_of_many_strips_takes_no_more_memory_than_of_some():
+    strips = np.random.default_rng(0).random((640, 6000), np.float32)
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        found = ssim(strips[:1], strips[:count])
+        assert found[0, -1] == pytest.approx(ssim(strips[:1], strips[count - 1 : count])[0, 0])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(640) < 2 * peak(100)
+
+
 @given(st.integers(0, 300), st.sampled_from([3, 40, 80]))
 def test_many_queries_are_fused_as_one_is(seed, count):
     random = np.random.default_rng(seed)
@@ -134,7 +150,7 @@ def test_many_queries_are_fused_as_one_is(seed, count):
     scores = {m: random.uniform(-1, 1, (3, count)) for m in Modality}
     for m in (Modality.AUDIO, Modality.COLOR):
         scores[m][random.random((3, count)) < 0.4] = np.nan
-    together = fuse_all(scores, background, WEIGHTS["calibrated"])
+    together = combine(attend(scores, background), WEIGHTS["calibrated"])
     for q in range(3):
         alone = fuse(
             "calibrated",

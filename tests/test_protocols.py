@@ -113,6 +113,12 @@ def test_lists_that_do_not_fit_are_one_sentence(lists, train, test, words):
     assert "\n" not in str(caught.value)
 
 
+def test_two_libraries_with_the_same_names_are_one_sentence(lists):
+    ids = [*IDS, IDS[1].replace("ucf/", "copy/")]
+    with pytest.raises(LibraryError, match=f"{IDS[1]} and {ids[-1]} are the same.*--library NAME"):
+        official(ids, *lists("YoYo/v_YoYo_g01_c01.avi", "YoYo/v_YoYo_g03_c01.avi"))
+
+
 def test_a_list_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(LibraryError, match="cannot be read"):
         official(IDS, tmp_path / "none.txt", tmp_path / "none.txt")

@@ -252,6 +252,11 @@ def test_weights_decide_between_modalities(place):
 def test_what_is_not_stored_is_named(filled, tmp_path):
     with pytest.raises(ModelError, match="Nothing is stored as color=vid2img, only color=labhist"):
         ask(filled, "lib/00.mp4", overrides=("color=vid2img",))
+    asked = {"preset": "classic", "modalities": (Modality.COLOR, Modality.AUDIO)}
+    with pytest.raises(ModelError, match="Nothing is stored as color=vid2img"):
+        ask(filled, "lib/00.mp4", **asked)
+    with pytest.raises(ModelError, match="Nothing is stored as audio=vggish, only audio=yamnet"):
+        ask(filled, "lib/00.mp4", **asked, overrides=("color=labhist",))
     with pytest.raises(LibraryError, match="neither a file nor the id of a stored video"):
         ask(filled, "lib/nowhere.mp4")
     with pytest.raises(LibraryError, match="Nothing is stored yet; run 'vidsim ingest FOLDER'"):
