@@ -408,13 +408,13 @@ def _asking_nothing(
             f"Videos at the top of their library have no class and ask nothing ({unnamed})."
         )
     for protocol in protocols:
-        silent = protocol.queries & (classes.numbers >= 0)
+        alone = protocol.queries & (classes.numbers >= 0)
         for said in predictions:
             if said.protocol == protocol.name:
-                silent[said.videos] = False
-        if silent.any():
+                alone[said.videos] = False
+        if alone.any():
             notes.append(
                 f"{protocol.name}: videos with none of their class to find ask nothing "
-                f"({silent.sum()})."
+                f"({alone.sum()})."
             )
     return notes

@@ -22,7 +22,6 @@ _COLUMNS = (
     "first_hit", "average_precision",
 )  # fmt: skip
 
-
 _IN_FILE_NAMES = str.maketrans(" :", "__")
 
 
