@@ -15,6 +15,7 @@ import pytest
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from hypothesis import settings as hypothesis_settings
+
 from vidsim.ingest.home import Place
 from vidsim.ingest.quantization import dequantize, quantize
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from vidsim.schemas.modality import SAMPLE_RATE
 
 

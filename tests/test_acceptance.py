@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vidsim.ingest.discover import describe, find_media
 from vidsim.ingest.embed import EmbedOptions, embed_all
 from vidsim.ingest.home import Place, open_shards

@@ -13,6 +13,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 import pytest
+
 from vidsim.cli import main
 from vidsim.ingest.audioset import ingest_audioset, parse_clip, read_class_names
 from vidsim.ingest.embed import EmbedOptions

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
+
 from vidsim.ingest.progress import Silent
 from vidsim.schemas.errors import MediaError, StoreError
 from vidsim.schemas.results import KmeansBench, KnnBench

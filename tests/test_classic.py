@@ -28,6 +28,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.models.video import R3D_18_Weights, r3d_18
+
 from vidsim.cli import main
 from vidsim.ingest.decode import SegmentMedia
 from vidsim.ingest.decode_video import fit

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from filelock import FileLock
 from milvus_lite.server_manager import server_manager_instance
+
 from vidsim.cli import main
 from vidsim.ingest.store import open_store
 from vidsim.schemas.results import FailedFile, ImportReport, IngestReport, QueryMatch, QueryResult

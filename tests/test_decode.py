@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
+
 from vidsim.ingest.decode import DecodeRequest, Opened, SegmentMedia, decode
 from vidsim.ingest.sampling import sample_times
 from vidsim.schemas.errors import MediaError

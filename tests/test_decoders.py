@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
+
 from vidsim.ingest.child import Child, StalledError
 from vidsim.ingest.decode import DecodeRequest, Opened, SegmentMedia
 from vidsim.ingest.decoders import DecodeLimits, Event, Failed, Finished, decode_all

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vidsim.ingest import pipeline
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.home import Place, open_shards

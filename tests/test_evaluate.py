@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
+
 from vidsim.ingest.export import export
 from vidsim.ingest.home import Place, open_shards, write_counts
 from vidsim.ingest.progress import Silent

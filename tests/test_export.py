@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+
 from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.home import Place, open_shards

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia
 from vidsim.ingest.decoders import decode_all
 from vidsim.ingest.extractors.color import COLORS, dominant_colors, lab_histogram, make_strips

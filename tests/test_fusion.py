@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vidsim.schemas.errors import ModelError
 from vidsim.schemas.modality import Modality
 from vidsim.search.fusion import WEIGHTS, Background, fuse, parse_weights, ranks

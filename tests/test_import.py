@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.home import Place, open_shards

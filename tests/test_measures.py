@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score
+
 from vidsim.schemas.modality import Modality
 from vidsim.search.color_metrics import l2, mse, ssim
 from vidsim.search.fusion import WEIGHTS, Background, attend, combine, fuse

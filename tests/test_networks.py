@@ -14,6 +14,7 @@ import timm
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
+
 from vidsim.ingest.networks import efficientnet_lite, i3d
 from vidsim.ingest.networks.padding import same_padding
 from vidsim.ingest.weights import ensure

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+
 from vidsim.ingest import pipeline, writer
 from vidsim.ingest.embed import EmbedOptions, FailedVideo
 from vidsim.ingest.home import Place, open_shards, read_counts, writing

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from vidsim.ingest.home import Place, open_shards, write_counts
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vidsim.schemas.collections import Index, backbone_of, collection_name
 from vidsim.schemas.embedding import Rows, from_index, merge, to_index, to_query
 from vidsim.schemas.errors import ModelError

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from vidsim.schemas.errors import SettingsError
 from vidsim.schemas.settings import Settings, settings
 from vidsim.schemas.video import SEGMENT_SECONDS

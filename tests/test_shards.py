@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+
 from vidsim.ingest.shards import Shards
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import StoreError

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import equals, is_in, open_store

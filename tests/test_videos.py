@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vidsim.ingest.store import StoredRow
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.modality import BACKBONES

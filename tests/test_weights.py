@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from vidsim.ingest import package_index
 from vidsim.ingest.package_index import fetch_archive, read_pip_settings
 from vidsim.ingest.sample_clips import SAMPLE_CLIPS

@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from vidsim.ingest.weights import ensure
 from vidsim.schemas.modality import BACKBONES, SAMPLE_RATE
 
