@@ -1,6 +1,6 @@
 # make demo: installs into .venv and runs the whole job on a few clips.
 # make test: installs with test extras, then lint, types and tests.
-# make acceptance: the long suites on real footage (VIDSIM_TEST_DATA, or ../shared/data).
+# make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data).
 
 PYTHON ?= python3
 VENV := .venv

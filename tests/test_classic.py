@@ -45,7 +45,14 @@ from vidsim.ingest.progress import Silent
 from vidsim.ingest.registry import register_timm
 from vidsim.ingest.weights import digests, ensure, locate, status
 from vidsim.schemas.errors import ModelError, StoreError, WeightsError
-from vidsim.schemas.modality import BACKBONES, Backbone, Modality, PublishedFiles
+from vidsim.schemas.modality import (
+    BACKBONES,
+    DEFAULT_PRESET,
+    PRESETS,
+    Backbone,
+    Modality,
+    PublishedFiles,
+)
 from vidsim.schemas.video import Segment
 
 CPU = torch.device("cpu")
@@ -254,7 +261,14 @@ PICTURES = [b.name for b in BACKBONES.values() if b.modality is not Modality.AUD
 """Audio runs TensorFlow in a process of its own: see test_yamnet and test_vggish."""
 
 
-@pytest.mark.parametrize("name", [*PICTURES, f"timm_{SMALL}"])
+DEFAULTS = PRESETS[DEFAULT_PRESET].values()
+LONG = [
+    pytest.param(name, marks=() if name in DEFAULTS else pytest.mark.acceptance)
+    for name in PICTURES
+]
+
+
+@pytest.mark.parametrize("name", [*LONG, f"timm_{SMALL}"])
 def test_every_backbone_gives_the_rows_it_promises(
     made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -22,6 +22,8 @@ from vidsim.schemas.video import Segment
 
 from .sounds import mel_magnitudes, run_tensorflow
 
+pytestmark = pytest.mark.acceptance  # its checkpoint of 288 MB is made and read many times
+
 PATCH_SAMPLES = 15_600
 HOP_SECONDS = 0.96
 
