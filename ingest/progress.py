@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -55,12 +56,17 @@ def shown(progress: Progress, stage: str) -> Iterator[Callable[[int, int | None]
 
 
 class Bars:
-    """Progress bars on stderr, one line a stage; nothing where stderr is no terminal."""
+    """Progress bars on stderr, one line a stage; nothing where stderr is no terminal.
+
+    While they are open, Ctrl-C ends the work even where the exception is lost on its way: gRPC
+    swallows it while it waits for Milvus.
+    """
 
     def __init__(self) -> None:
         """Shows nothing yet; rich is loaded with the first stage, which many commands lack."""
         self._tasks: dict[str, Any] = {}
         self._progress: Any = None
+        self._interrupted = False
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
         """Begins a line."""
@@ -82,6 +88,8 @@ class Bars:
 
     def advance(self, stage: str, amount: float) -> None:
         """Moves a line on."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         task = self._tasks[stage]
         self._progress.advance(task, amount)
         state = self._progress.tasks[self._progress.task_ids.index(task)]
@@ -95,11 +103,17 @@ class Bars:
         """Ends a line."""
         self._progress.stop_task(self._tasks[stage])
 
+    def _interrupt(self, *_: object) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
+
     def __enter__(self) -> Bars:
         """Shows nothing before there is something to show."""
+        self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leaves them as they are."""
+        signal.signal(signal.SIGINT, self._handler)
         if self._progress is not None:
             self._progress.stop()

@@ -18,6 +18,7 @@ from filelock import FileLock
 from milvus_lite.server_manager import server_manager_instance
 
 from vidsim.cli import main
+from vidsim.ingest.progress import Bars
 from vidsim.ingest.store import open_store
 from vidsim.schemas.results import FailedFile, ImportReport, IngestReport, QueryMatch, QueryResult
 
@@ -421,7 +422,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(make_clip, tmp_path
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     seen += read_all(control)
     out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, b"")
+    assert (process.returncode, out) == (130, b""), seen
     assert re.search(r"Interrupted; [^\n]+\n$", seen), seen
     assert "Traceback" not in seen
     assert children
@@ -429,6 +430,17 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(make_clip, tmp_path
 
     done = vidsim(tmp_path / "home", "libraries", "--videos")
     assert 5 < len(done.stdout.splitlines()) < 400
+
+
+def test_ctrl_c_is_kept_where_the_exception_is_lost():
+    with Bars() as bars:
+        bars.start("embedding", 2, "videos")
+        with suppress(KeyboardInterrupt):  # as gRPC does
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            bars.advance("embedding", 1)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 # --- what it imports
