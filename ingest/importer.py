@@ -190,7 +190,7 @@ def _missing(
     """What of `video` is not stored, in the stored entry's name; None for nothing."""
     stored = entry.rows.keys() if entry else set()
     brings_strips = any(e.vid2img is not None for e in video.embeddings)
-    if brings_strips and not striped and not video.backbones & _COLORS:
+    if brings_strips and not striped and not (video.backbones - stored) & _COLORS:
         video = strip_rows(video)  # shards keep a strip with the rows of a backbone
     new = video.backbones - stored
     if not new:

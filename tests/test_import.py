@@ -133,6 +133,18 @@ def test_files_of_one_library_join_one_after_another(place, other, made, tmp_pat
     assert strips == [2]
 
 
+def test_strips_join_a_color_backbone_that_came_without_them(place, other, tmp_path):
+    store(place, embedded("lib/a.mp4", segments=2))
+    files = export(place.home, tmp_path / "there", [], QUIET)
+    take_in(other, tmp_path / "there" / "color_labhist.h5")
+    (found,) = take_in(other, *files).libraries
+    assert found.imported == 1
+    before = tmp_path / "there" / "color_vid2img.h5"
+    export(other.home, tmp_path / "after", [], QUIET)
+    with h5py.File(before) as there, h5py.File(tmp_path / "after" / before.name) as here:
+        assert np.array_equal(there["vectors"], here["vectors"])
+
+
 def test_imported_videos_need_no_files(place, other, tmp_path, networks):
     folder = write_files(tmp_path / "lib", {"a.mp4": "a", "b.mp4": "b", "c.mp4": "c"})
     ingest(folder, place)
