@@ -67,7 +67,7 @@ def choose_libraries(shards: Shards, libraries: Sequence[str]) -> list[str]:
             )
     if not known:
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
-    return list(libraries or known)
+    return list(dict.fromkeys(libraries or known))
 
 
 def stored_backbones(shards: Shards, libraries: Sequence[str]) -> list[Backbone]:

@@ -83,6 +83,14 @@ def test_an_export_of_one_library_leaves_the_others_out(place, tmp_path):
         export(place.home, tmp_path, ["three"], QUIET)
 
 
+@pytest.mark.parametrize("run", [export, export_capstone])
+def test_a_library_named_twice_is_exported_once(place, tmp_path, run):
+    store(place, embedded("one/a.mp4", backbones=CLASSIC), embedded("two/b.mp4", backbones=CLASSIC))
+    for path in run(place.home, tmp_path, ["two", "one", "two"], QUIET):
+        with h5py.File(path) as file:
+            assert list(file[".vidsim/videos/video_id"].asstr()) == ["two/b.mp4", "one/a.mp4"]
+
+
 def test_a_strip_kept_with_two_backbones_is_exported_once(place, tmp_path):
     first = embedded("one/a.mp4", backbones=("labhist",), seed=1)
     shards = store(place, first)
