@@ -251,7 +251,7 @@ def read_index(file: h5py.File) -> list[IndexedVideo]:
     """The videos of an export, in the order of their rows.
 
     Raises:
-        KeyError, ValueError, IndexError: The index is damaged.
+        KeyError, ValueError, TypeError, IndexError: The index is damaged.
     """
     group = file[INDEX]
     videos = {name: data[:] for name, data in group["videos"].items()}

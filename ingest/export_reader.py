@@ -89,7 +89,15 @@ def open_export(path: Path, library: str | None) -> Source:
             source = _indexed(file, path) if INDEX in file else _old(file, path, library)
             for block in source.blocks.values():
                 _check(_rows(file, source, block), source, block)
-    except (OSError, KeyError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         reason = str(error).strip("'\"").splitlines()[0]
         raise StoreError(
             f"{path} is no HDF5 file that can be read ({reason}); export it again."
@@ -185,6 +193,9 @@ def _check(rows: npt.NDArray[Any], source: Source, block: Block) -> None:
     item = block.item
     if len(rows) != len(item.owners):
         _refuse(source.path, f"{item.video.video_id} has {len(rows)} rows, not {len(item.owners)}")
+    for times in (item.start_s, item.end_s):
+        if times.shape != item.owners.shape or not np.isfinite(times).all():
+            _refuse(source.path, f"{item.video.video_id} has rows without a start or end")
     if source.form == "strips" and len(set(item.owners.tolist())) != len(item.owners):
         _refuse(source.path, f"{item.video.video_id} has two strips of one segment")
     try:

@@ -343,6 +343,36 @@ BAD = {
 }
 
 
+def without_last(data: np.ndarray) -> np.ndarray:
+    return data[:-1]
+
+
+BAD_INDEX = {
+    "too few starts": (rewrite(".vidsim/rows/start_s", without_last), "without a start or end"),
+    "too few ends": (rewrite(".vidsim/rows/end_s", without_last), "without a start or end"),
+    "an endless row": (
+        rewrite(".vidsim/rows/end_s", lambda data: np.full_like(data, np.inf)),
+        "without a start or end",
+    ),
+    "labels of integers": (
+        rewrite(".vidsim/videos/label", lambda data: np.arange(len(data))),
+        "no HDF5 file that can be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", BAD_INDEX)
+def test_a_damaged_index_is_refused_with_one_sentence(place, other, tmp_path, damage):
+    store(place, embedded("lib/a.mp4", backbones=("vggish",)))
+    (path,) = export(place.home, tmp_path, [], QUIET)
+    change, message = BAD_INDEX[damage]
+    change(path)
+    with pytest.raises(StoreError, match=message) as error:
+        take_in(other, path)
+    assert "\n" not in str(error.value)
+    assert not other.home.exists()
+
+
 @pytest.mark.parametrize("damage", BAD)
 @pytest.mark.parametrize("whose", ["ours", "the capstone's"])
 @pytest.mark.parametrize("file", ["cnn3d_UCF_features.h5", "merged_features_UCF_resnet50.h5"])
