@@ -42,8 +42,8 @@ def import_files(
         library: The library's name, for files that do not say one.
 
     Raises:
-        LibraryError: No such file, no library named, or a video that is stored or given in
-            another version.
+        LibraryError: No such file, no library named, a video that is stored or given in
+            another version, or a library's files of one backbone had different weights.
         StoreError: A file is damaged or does not fit, or the home cannot be written.
     """
     if library is not None:
@@ -59,7 +59,7 @@ def import_files(
     if not sources:
         raise LibraryError("Only labels were given; give the features beside them too.")
     given = _by_library(sources)
-    weights = {"vid2img": ""} | {s.backbone.name: s.weights_sha256 for s in sources}
+    weights = {name: _weights(name, sources) for name in given}
     reports, notes = [], []
     with writing(place.home):
         catalogs = {name: shards.catalog(name) for name in given}
@@ -68,7 +68,9 @@ def import_files(
         with open_store(place.home, place.uri, place.token) as store:
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)
-                writer = Writer(store, shards, name, place.home, catalogs[name], weights=weights)
+                writer = Writer(
+                    store, shards, name, place.home, catalogs[name], weights=weights[name]
+                )
                 striped = _with_strips(shards, name, sources, catalogs[name])
                 imported = _write(writer, sources, list(videos), striped, progress)
                 notes += writer.notes
@@ -119,6 +121,27 @@ def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]
                     f"{source.path} has another version of {video_id} than the files before it; "
                     "import files of one export only."
                 )
+    return found
+
+
+def _weights(library: str, sources: Sequence[Source]) -> dict[str, str]:
+    """SHA-256 of the weights by backbone, as the sources that have videos of `library` say.
+
+    Raises:
+        LibraryError: Two sources name different weights of one backbone.
+    """
+    found = {"vid2img": ""}  # strips become its rows; it has no weights
+    for source in sources:
+        if all(block.item.video.library != library for block in source.blocks.values()):
+            continue
+        name = source.backbone.name
+        first = found.get(name, "")
+        if first and source.weights_sha256 and first != source.weights_sha256:
+            raise LibraryError(
+                f"{source.path} has rows of {library} by other weights of {name} than the files "
+                "before it; import files of one export only."
+            )
+        found[name] = first or source.weights_sha256
     return found
 
 

@@ -412,6 +412,33 @@ def test_other_weights_are_refused(place, other, tmp_path):
         take_in(other, tmp_path / "frame_efficientnet_lite0.h5")
 
 
+def exported_with(weights: str, video_id: str, folder: Path) -> Path:
+    """A native export of one video by labhist, which says that it had `weights`."""
+    home = Place(folder / "home")
+    store(home, embedded(video_id, backbones=("labhist",)))
+    export(home.home, folder, [], QUIET)
+    with h5py.File(folder / "color_labhist.h5", "r+") as file:
+        file[".vidsim"].attrs["weights_sha256"] = weights
+    return folder / "color_labhist.h5"
+
+
+def test_each_library_keeps_the_hash_of_its_own_weights(other, tmp_path):
+    one = exported_with("a" * 64, "one/a.mp4", tmp_path / "1")
+    two = exported_with("b" * 64, "two/a.mp4", tmp_path / "2")
+    take_in(other, one, two)
+    shards = open_shards(other.home)
+    assert shards.weights("one", "labhist") == "a" * 64
+    assert shards.weights("two", "labhist") == "b" * 64
+
+
+def test_two_weights_of_one_backbone_do_not_mix_in_a_library(other, tmp_path):
+    first = exported_with("a" * 64, "lib/a.mp4", tmp_path / "1")
+    second = exported_with("b" * 64, "lib/b.mp4", tmp_path / "2")
+    with pytest.raises(LibraryError, match="other weights of labhist than the files before"):
+        take_in(other, first, second)
+    assert not other.home.exists()
+
+
 @pytest.mark.parametrize("library", ["../../out", ".hidden", ""])
 def test_a_file_cannot_choose_where_shards_lie(place, other, tmp_path, library):
     store(place, embedded("lib/a.mp4", backbones=("i3d",)))
