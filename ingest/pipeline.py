@@ -14,7 +14,7 @@ from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import Video
 from .discover import describe, find_media, library_name
 from .embed import EmbedOptions, FailedVideo, embed_all
-from .home import Place, open_shards, stored_root, writing
+from .home import Place, expected_rows, open_shards, stored_root, writing
 from .index import bring_in_step, remove
 from .progress import Progress
 from .shards import CatalogEntry, Shards
@@ -74,11 +74,16 @@ def ingest(
                 removed = plan.missing
                 remove(store, shards, name, removed, place.home)
                 catalog = shards.catalog(name)
+            if plan.moved:
+                # Their rows keep the hash of the weights they were made with, maybe not those here.
+                stored = {b: shards.weights(name, b) for b in expected_rows(catalog)}
+                mover = Writer(store, shards, name, place.home, catalog, weights=stored)
+                _rehome(mover, shards, plan.moved)
+                notes += mover.notes
             writer = Writer(store, shards, name, place.home, catalog)
-            _rehome(writer, shards, plan.moved)
             failed = plan.failed + _embed(writer, plan.todo, options, progress)
             writer.finish()
-            notes += writer.notes
+            notes += [note for note in writer.notes if note not in notes]
     return _report(name, catalog, options, plan, failed, removed, notes)
 
 
@@ -169,7 +174,7 @@ def _rehome(writer: Writer, shards: Shards, moved: Sequence[Video]) -> None:
         pieces[piece.video.video_id] = merge(first, piece) if first else piece
     for video_id, whole in pieces.items():
         writer.add(replace(whole, video=by_id[video_id]))
-    writer.flush()
+    writer.finish()
 
 
 def _report(

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
@@ -263,6 +264,17 @@ def test_a_moved_folder_keeps_its_embeddings(place, folder, networks, tmp_path):
     entry = open_shards(place.home).catalog("lib")["lib/snow/b.mp4"]
     assert entry.video.path == str(tmp_path / "elsewhere/lib/snow/b.mp4")
     assert in_step(place) == {"labhist": 6, "efficientnet_lite0": 48}
+
+
+def test_a_moved_folder_keeps_the_hash_of_its_weights(place, folder, networks, tmp_path):
+    ingest(folder, place)
+    for path in open_shards(place.home).files("lib"):
+        with h5py.File(path, "r+") as file:
+            file["rows/labhist"].attrs["weights_sha256"] = "a" * 64
+    (tmp_path / "elsewhere").mkdir()
+    folder.rename(tmp_path / "elsewhere" / "lib")
+    ingest(tmp_path / "elsewhere" / "lib", place)
+    assert open_shards(place.home).weights("lib", "labhist") == "a" * 64
 
 
 def test_a_moved_folder_keeps_what_it_had_when_a_modality_joins(place, folder, networks, tmp_path):
