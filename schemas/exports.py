@@ -11,9 +11,9 @@ A shard holds a batch of videos of one library::
 
 An export holds one backbone of any number of videos, row by row. In the native layout::
 
-    /                   format, version, modality, backbone, weights_sha256, vidsim
+    /                   format, version, modality, backbone, weights_sha256, libraries, vidsim
     /vectors            (n, dim) float32, or strips (n, 20, 100, 3) uint8 for vid2img
-    /ids /video_ids /labels /paths /segments /start_s /end_s
+    /ids /video_ids /libraries /labels /paths /segments /start_s /end_s
 
 The capstone layout has the files and datasets of CoderHam/VideoSimilarity (docs/exports.md).
 In both, `INDEX` holds what an import needs to restore the videos::
