@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import re
@@ -374,8 +375,11 @@ def _old_audioset(file: h5py.File, path: Path, library: str) -> Source:
     blocks = {}
     for n, label in enumerate(labels):
         name = f"{n:06d}"
+        # Another file has other clips under the same numbers; only what they hold tells them apart.
+        content = data[n].astype("<f4").tobytes() + label.encode()
+        fingerprint = hashlib.sha256(content).hexdigest()
         item = IndexedVideo(
-            video=Video(f"{library}/{name}", library, name, label, "", 0, 0),
+            video=Video(f"{library}/{name}", library, name, label, fingerprint, 0, 0),
             duration_s=float(AUDIOSET_SECONDS),
             segment_seconds=SEGMENT_SECONDS,
             segments=(Segment(0, 0.0, float(AUDIOSET_SECONDS)),),

@@ -285,6 +285,23 @@ def test_the_capstones_own_audioset_files_are_read_with_their_labels(place, tmp_
     assert list(part.rows["vggish"].start_s) == list(range(10))
 
 
+@pytest.mark.parametrize("differs", ["rows", "label"])
+def test_a_second_audioset_file_with_other_clips_is_refused(place, tmp_path, differs):
+    features = []
+    for n in range(2):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        features.append(folder / "audioset_balanced_features_vggish.h5")
+        with h5py.File(features[n], "w") as file:
+            file["audio_embeddings"] = np.full((1, 10, 128), float(n and differs == "rows"))
+        np.save(folder / "audioset_balanced_labels.npy", [[n if differs == "label" else 0]])
+    take_in(place, features[0], library="set")
+    (again,) = take_in(place, features[0], library="set").libraries
+    assert (again.imported, again.unchanged) == (0, 1)
+    with pytest.raises(LibraryError, match="set/000000 is stored in another version"):
+        take_in(place, features[1], library="set")
+
+
 def test_labels_that_would_run_code_are_refused(place, tmp_path):
     with h5py.File(tmp_path / "audioset_balanced_features_vggish.h5", "w") as file:
         file["audio_embeddings"] = np.zeros((1, 10, 128))
