@@ -76,8 +76,8 @@ def ingest_audioset(
 ) -> IngestReport:
     """Stores the clips of every ``.tfrecord`` file under `folder` that are new or changed.
 
-    Ids are ``library/folder/YOUTUBE_ID``, with ``@START`` where a second clip of a video comes
-    in the same folder. Clips whose file is gone stay: splits may be imported one by one.
+    Ids are ``library/YOUTUBE_ID@START``, the start in seconds of that video: the same whichever
+    folder is given. Clips whose file is gone stay: splits may be imported one by one.
 
     Args:
         folder: AudioSet's features, for example ``audioset_v1_embeddings``.
@@ -108,7 +108,7 @@ def ingest_audioset(
             writer = Writer(store, shards, name, place.home, catalog, _FLUSH_SEGMENTS)
             progress.start("importing", len(files), "files")
             try:
-                for found in _read_files(files, folder, name, class_names or {}, progress):
+                for found in _read_files(files, name, class_names or {}, progress):
                     if isinstance(found, FailedFile):
                         failed.append(found)
                         continue
@@ -191,16 +191,14 @@ def _check_imported(catalog: Mapping[str, CatalogEntry], library: str) -> None:
 
 def _read_files(
     files: Iterable[Path],
-    root: Path,
     library: str,
     class_names: Mapping[int, str],
     progress: Progress,
 ) -> Iterator[EmbeddedVideo | FailedFile]:
     """The clips of all files, one at a time, and what was skipped."""
-    seen: dict[str, float] = {}
+    seen: set[str] = set()
     for path in files:
         shown = str(path).encode(errors="backslashreplace").decode()  # JSON takes UTF-8 only
-        base = f"{library}/{(path.relative_to(root).parent).as_posix()}".removesuffix("/.")
         try:
             modified_ns = path.stat().st_mtime_ns
             for record in read_records(path):
@@ -208,7 +206,11 @@ def _read_files(
                     if isinstance(record, DamagedRecord):
                         raise ValueError(record.reason)
                     clip = parse_clip(record.data)
-                    video_id = _name(f"{base}/{clip.youtube_id}", clip, seen)
+                    video_id = f"{library}/{clip.youtube_id}@{clip.start_s:g}"
+                    if video_id in seen:
+                        raise ValueError("the same clip came before")
+                    check_id(video_id)
+                    seen.add(video_id)
                     label = _label(clip, class_names)
                     yield _embedded(clip, video_id, library, label, record.data, modified_ns)
                 except (ValueError, MediaError) as error:
@@ -217,18 +219,6 @@ def _read_files(
         except OSError as error:
             yield FailedFile(path=shown, reason=f"It cannot be read: {error.strerror or error}.")
         progress.advance("importing", 1)
-
-
-def _name(video_id: str, clip: Clip, seen: dict[str, float]) -> str:
-    """The clip's id, unlike those `seen` before, which it joins."""
-    first = seen.get(video_id)
-    if first is not None:
-        video_id = f"{video_id}@{clip.start_s:g}"
-    if first == clip.start_s or video_id in seen:
-        raise ValueError("the same clip came before")
-    check_id(video_id)
-    seen[video_id] = clip.start_s
-    return video_id
 
 
 def _label(clip: Clip, class_names: Mapping[int, str]) -> str:
