@@ -85,7 +85,7 @@ def ingest_audioset(
         progress: Told about the stages.
         library: The library's name; None for the folder's own.
         class_names: Display names by label, from `read_class_names`; a label without one is
-            called ``label 123``.
+            called ``label 123``. None leaves the names of unchanged clips as they are stored.
 
     Raises:
         LibraryError: No such folder, no record file in it, or the library holds videos.
@@ -105,10 +105,12 @@ def ingest_audioset(
         _check_imported(catalog, name)
         with open_store(place.home, place.uri, place.token) as store:
             notes = bring_in_step(store, shards, name, place.home, progress)
-            writer = Writer(store, shards, name, place.home, catalog, _FLUSH_SEGMENTS)
+            # Google's weights made these rows, not the files that may lie here.
+            weights = {_BACKBONE.name: ""}
+            writer = Writer(store, shards, name, place.home, catalog, _FLUSH_SEGMENTS, weights)
             progress.start("importing", len(files), "files")
             try:
-                for found in _read_files(files, name, class_names or {}, progress):
+                for found in _read_files(files, name, catalog, class_names, progress):
                     if isinstance(found, FailedFile):
                         failed.append(found)
                         continue
@@ -142,16 +144,19 @@ def read_class_names(path: Path) -> dict[int, str]:
     """Display names by label, of AudioSet's ``class_labels_indices.csv``.
 
     Raises:
-        LibraryError: It cannot be read, or is another table.
+        LibraryError: It cannot be read, is another table, or leaves a label without a name.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            names = {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+        if not names or not all(names.values()):
+            raise ValueError("a display name is missing" if names else "it has no rows")
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise LibraryError(
             f"{path} is no list of AudioSet's classes ({type(error).__name__}: {error}); it has "
             "the columns index,mid,display_name and is called class_labels_indices.csv."
         ) from error
+    return names
 
 
 def parse_clip(data: bytes) -> Clip:
@@ -192,7 +197,8 @@ def _check_imported(catalog: Mapping[str, CatalogEntry], library: str) -> None:
 def _read_files(
     files: Iterable[Path],
     library: str,
-    class_names: Mapping[int, str],
+    catalog: Mapping[str, CatalogEntry],
+    class_names: Mapping[int, str] | None,
     progress: Progress,
 ) -> Iterator[EmbeddedVideo | FailedFile]:
     """The clips of all files, one at a time, and what was skipped."""
@@ -211,7 +217,12 @@ def _read_files(
                         raise ValueError("the same clip came before")
                     check_id(video_id)
                     seen.add(video_id)
-                    label = _label(clip, class_names)
+                    label = _label(clip, class_names or {})
+                    stored = catalog.get(video_id)
+                    if class_names is None and stored is not None:
+                        kept = stored.video.label
+                        if stored.video.fingerprint == _fingerprint(record.data, kept):
+                            label = kept
                     yield _embedded(clip, video_id, library, label, record.data, modified_ns)
                 except (ValueError, MediaError) as error:
                     reason = f"The record at byte {record.offset:,} was skipped: {error}."
@@ -228,6 +239,11 @@ def _label(clip: Clip, class_names: Mapping[int, str]) -> str:
     return label
 
 
+def _fingerprint(data: bytes, label: str) -> str:
+    """Hash of a record and of its labels' names: a class list given later changes the clip."""
+    return hashlib.blake2b(data + label.encode(), digest_size=16).hexdigest()
+
+
 def _embedded(
     clip: Clip, video_id: str, library: str, label: str, data: bytes, modified_ns: int
 ) -> EmbeddedVideo:
@@ -235,15 +251,13 @@ def _embedded(
     seconds = clip.start_s + np.arange(len(clip.levels) + 1)
     edges = np.minimum(seconds, clip.end_s).astype(np.float32)
     rows = Rows(dequantize(clip.levels), edges[:-1], edges[1:])
-    # The labels' names too: a class list that is given later changes the clip.
-    content = hashlib.blake2b(data + label.encode(), digest_size=16).hexdigest()
     return EmbeddedVideo(
         video=Video(
             video_id=video_id,
             library=library,
             path=clip.address,
             label=label,
-            fingerprint=content,
+            fingerprint=_fingerprint(data, label),
             size=len(data),
             mtime_ns=modified_ns,
         ),

@@ -190,10 +190,50 @@ def test_class_names_replace_numbers_also_later(place, folder, tmp_path):
     with open_store(place.home) as store:
         assert store.count(VGGISH, equals("label", labels[0])) > 0
         assert store.count(VGGISH, 'label like "label%"') == 0
+    again = ingest_audioset(folder, place, Silent())  # without the table
+    assert (again.embedded, again.unchanged) == (0, first.videos)
+    assert [e.video.label for e in shards.catalog("features").values()] == labels
+
+
+def test_other_labels_in_the_record_replace_stored_names(place, folder):
+    names = {n: f"Sound {n}" for n in range(527)}
+    ingest_audioset(folder, place, Silent(), class_names=names)
+    path = folder / "split" / "a.tfrecord"
+    first, *others = records(path)
+    message = _SEQUENCE_EXAMPLE.FromString(first)
+    for entry in message.context.feature:
+        if entry.key == "labels":
+            entry.value.int64_list.value[:] = [3]
+    path.write_bytes(b"".join(map(frame, [message.SerializeToString(), *others])))
+    assert ingest_audioset(folder, place, Silent()).embedded == 1
+    clip = parse_clip(first)
+    catalog = open_shards(place.home).catalog("features")
+    assert catalog[f"features/{clip.youtube_id}@{clip.start_s:g}"].video.label == "label 3"
+
+
+def test_published_rows_do_not_name_the_weights_that_lie_here(place, folder, monkeypatch):
+    monkeypatch.setattr("vidsim.ingest.shards.digests", lambda _: "f" * 64)
+    ingest_audioset(folder, place, Silent())
+    assert open_shards(place.home).weights("features", "vggish") == ""
+
+
+def test_a_class_list_with_a_byte_order_mark_is_read(tmp_path):
+    table = tmp_path / "names.csv"
+    table.write_bytes(b"\xef\xbb\xbfindex,mid,display_name\r\n0,/m/09x0r,Speech\r\n")
+    assert read_class_names(table) == {0: "Speech"}
 
 
 @pytest.mark.parametrize(
-    "content", [b"a,b\n1,2\n", b"index,mid,display_name\nx,/m/1,A\n", b"index,display_name\n1,\xff"]
+    "content",
+    [
+        b"a,b\n1,2\n",
+        b"index,mid,display_name\nx,/m/1,A\n",
+        b"index,display_name\n1,\xff",
+        b"",
+        b"index,mid,display_name\n",
+        b"index,mid,display_name\n0,/m/1,A\n1,/m/2,\n",
+        b"index,mid,display_name\n0,/m/1\n",
+    ],
 )
 def test_another_table_is_no_list_of_classes(tmp_path, content):
     table = tmp_path / "names.csv"
