@@ -178,7 +178,8 @@ LAB_BINS = 8
 _VGGISH = PublishedFiles(
     folder="vggish",
     # Names and addresses are those of the model's README (tensorflow/models,
-    # research/audioset/vggish); the MD5 sums are of the files that it links to.
+    # research/audioset/vggish), which states no checksum: the MD5 sums are those of the widely
+    # mirrored files, from the project's measured facts.
     files=(
         PublishedFile(
             "vggish_model.ckpt",
