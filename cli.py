@@ -620,7 +620,7 @@ def models_add(
 ) -> None:
     """Take weights that were got by hand, if they hold that network.
 
-    The checksum is held against the published one where there is one, and every tensor against
+    The checksum is held against the known one where there is one, and every tensor against
     the network; on an error nothing is kept.
     """
     from .ingest.fitting import add_checked

@@ -110,7 +110,7 @@ class PublishedFile:
         name: The file's own name, which it keeps in the cache.
         url: Where it is fetched from; ``timm:NAME`` asks timm for it, which knows its own
             hub; None where a person has to.
-        checksum: ``sha256:`` or ``md5:`` and the hexadecimal digits that are published, of
+        checksum: ``sha256:`` or ``md5:`` and the hexadecimal digits that are known, of
             SHA-256 perhaps the first ones only; "" where none are.
     """
 

@@ -132,7 +132,7 @@ def test_every_clip_arrives_as_tensorflow_reads_it(imported, features, tmp_path)
     vectors = every.astype(np.float64) * (4 / 255) + 4 / 512 - 2
     at = 0
     for name, (start, end), labels, seconds in expected:
-        video = videos[f"audioset/{name}@{start:.0f}"]
+        video = videos[f"audioset/{name}@{start:g}"]
         assert video.video.label == "; ".join(f"label {n}" for n in labels)
         assert video.video.path == f"https://www.youtube.com/watch?v={name}&t={start:.0f}"
         (segment,) = video.segments
