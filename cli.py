@@ -609,6 +609,7 @@ def models_pull(
     chosen = _backbones(names)
     with Bars() as bars:
         pull(chosen, bars)
+    _register(names or ())
     _say("Here: " + ", ".join(b.name for b in chosen))
 
 
@@ -619,13 +620,14 @@ def models_add(
 ) -> None:
     """Take weights that were got by hand, if they hold that network.
 
-    The checksum is held against the published one where there is one, and every tensor against
+    The checksum is held against the known one where there is one, and every tensor against
     the network; on an error nothing is kept.
     """
     from .ingest.fitting import add_checked
 
     (backbone,) = _backbones([name])
     add_checked(backbone, files)
+    _register([name])
     _say(f"Here: {backbone.name}")
 
 
@@ -681,7 +683,7 @@ def _device(name: str) -> str:
 
 
 def _backbones(names: Iterable[str] | None) -> list[Any]:
-    from .ingest.registry import load_registered, register_timm
+    from .ingest.registry import describe_timm, load_registered
     from .schemas.errors import ModelError
     from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, TIMM_SCHEME
 
@@ -690,13 +692,23 @@ def _backbones(names: Iterable[str] | None) -> list[Any]:
     chosen = []
     for name in names or ():
         if name.startswith(TIMM_SCHEME):
-            chosen.append(register_timm(home, name))
+            chosen.append(describe_timm(home, name))
         elif name in BACKBONES:
             chosen.append(BACKBONES[name])
         else:
             raise ModelError(f"No backbone is called {name!r}; choose from {', '.join(BACKBONES)}.")
     default = [BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values()]
     return chosen or [b for b in default if b.weights]
+
+
+def _register(names: Iterable[str]) -> None:
+    """Writes down the networks of timm among `names`, whose weights are here now."""
+    from .ingest.registry import register_timm
+    from .schemas.modality import TIMM_SCHEME
+
+    for name in names:
+        if name.startswith(TIMM_SCHEME):
+            register_timm(_place().home, name)
 
 
 def _to_json(value: object) -> str:

@@ -76,8 +76,8 @@ def ingest_audioset(
 ) -> IngestReport:
     """Stores the clips of every ``.tfrecord`` file under `folder` that are new or changed.
 
-    Ids are ``library/folder/YOUTUBE_ID``, with ``@START`` where a second clip of a video comes
-    in the same folder. Clips whose file is gone stay: splits may be imported one by one.
+    Ids are ``library/YOUTUBE_ID@START``, the start in seconds of that video: the same whichever
+    folder is given. Clips whose file is gone stay: splits may be imported one by one.
 
     Args:
         folder: AudioSet's features, for example ``audioset_v1_embeddings``.
@@ -85,7 +85,7 @@ def ingest_audioset(
         progress: Told about the stages.
         library: The library's name; None for the folder's own.
         class_names: Display names by label, from `read_class_names`; a label without one is
-            called ``label 123``.
+            called ``label 123``. None leaves the names of unchanged clips as they are stored.
 
     Raises:
         LibraryError: No such folder, no record file in it, or the library holds videos.
@@ -105,10 +105,12 @@ def ingest_audioset(
         _check_imported(catalog, name)
         with open_store(place.home, place.uri, place.token) as store:
             notes = bring_in_step(store, shards, name, place.home, progress)
-            writer = Writer(store, shards, name, place.home, catalog, _FLUSH_SEGMENTS)
+            # Google's weights made these rows, not the files that may lie here.
+            weights = {_BACKBONE.name: ""}
+            writer = Writer(store, shards, name, place.home, catalog, _FLUSH_SEGMENTS, weights)
             progress.start("importing", len(files), "files")
             try:
-                for found in _read_files(files, folder, name, class_names or {}, progress):
+                for found in _read_files(files, name, catalog, class_names, progress):
                     if isinstance(found, FailedFile):
                         failed.append(found)
                         continue
@@ -142,16 +144,19 @@ def read_class_names(path: Path) -> dict[int, str]:
     """Display names by label, of AudioSet's ``class_labels_indices.csv``.
 
     Raises:
-        LibraryError: It cannot be read, or is another table.
+        LibraryError: It cannot be read, is another table, or leaves a label without a name.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            names = {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+        if not names or not all(names.values()):
+            raise ValueError("a display name is missing" if names else "it has no rows")
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise LibraryError(
             f"{path} is no list of AudioSet's classes ({type(error).__name__}: {error}); it has "
             "the columns index,mid,display_name and is called class_labels_indices.csv."
         ) from error
+    return names
 
 
 def parse_clip(data: bytes) -> Clip:
@@ -191,16 +196,15 @@ def _check_imported(catalog: Mapping[str, CatalogEntry], library: str) -> None:
 
 def _read_files(
     files: Iterable[Path],
-    root: Path,
     library: str,
-    class_names: Mapping[int, str],
+    catalog: Mapping[str, CatalogEntry],
+    class_names: Mapping[int, str] | None,
     progress: Progress,
 ) -> Iterator[EmbeddedVideo | FailedFile]:
     """The clips of all files, one at a time, and what was skipped."""
-    seen: dict[str, float] = {}
+    seen: set[str] = set()
     for path in files:
         shown = str(path).encode(errors="backslashreplace").decode()  # JSON takes UTF-8 only
-        base = f"{library}/{(path.relative_to(root).parent).as_posix()}".removesuffix("/.")
         try:
             modified_ns = path.stat().st_mtime_ns
             for record in read_records(path):
@@ -208,8 +212,17 @@ def _read_files(
                     if isinstance(record, DamagedRecord):
                         raise ValueError(record.reason)
                     clip = parse_clip(record.data)
-                    video_id = _name(f"{base}/{clip.youtube_id}", clip, seen)
-                    label = _label(clip, class_names)
+                    video_id = f"{library}/{clip.youtube_id}@{clip.start_s:g}"
+                    if video_id in seen:
+                        raise ValueError("the same clip came before")
+                    check_id(video_id)
+                    seen.add(video_id)
+                    label = _label(clip, class_names or {})
+                    stored = catalog.get(video_id)
+                    if class_names is None and stored is not None:
+                        kept = stored.video.label
+                        if stored.video.fingerprint == _fingerprint(record.data, kept):
+                            label = kept
                     yield _embedded(clip, video_id, library, label, record.data, modified_ns)
                 except (ValueError, MediaError) as error:
                     reason = f"The record at byte {record.offset:,} was skipped: {error}."
@@ -219,23 +232,16 @@ def _read_files(
         progress.advance("importing", 1)
 
 
-def _name(video_id: str, clip: Clip, seen: dict[str, float]) -> str:
-    """The clip's id, unlike those `seen` before, which it joins."""
-    first = seen.get(video_id)
-    if first is not None:
-        video_id = f"{video_id}@{clip.start_s:g}"
-    if first == clip.start_s or video_id in seen:
-        raise ValueError("the same clip came before")
-    check_id(video_id)
-    seen[video_id] = clip.start_s
-    return video_id
-
-
 def _label(clip: Clip, class_names: Mapping[int, str]) -> str:
     label = LABEL_SEPARATOR.join(class_names.get(n, f"label {n}") for n in clip.labels)
     if len(label.encode()) > MAX_ID_LENGTH:
         raise ValueError(f"its labels are longer than {MAX_ID_LENGTH} bytes")
     return label
+
+
+def _fingerprint(data: bytes, label: str) -> str:
+    """Hash of a record and of its labels' names: a class list given later changes the clip."""
+    return hashlib.blake2b(data + label.encode(), digest_size=16).hexdigest()
 
 
 def _embedded(
@@ -245,15 +251,13 @@ def _embedded(
     seconds = clip.start_s + np.arange(len(clip.levels) + 1)
     edges = np.minimum(seconds, clip.end_s).astype(np.float32)
     rows = Rows(dequantize(clip.levels), edges[:-1], edges[1:])
-    # The labels' names too: a class list that is given later changes the clip.
-    content = hashlib.blake2b(data + label.encode(), digest_size=16).hexdigest()
     return EmbeddedVideo(
         video=Video(
             video_id=video_id,
             library=library,
             path=clip.address,
             label=label,
-            fingerprint=content,
+            fingerprint=_fingerprint(data, label),
             size=len(data),
             mtime_ns=modified_ns,
         ),

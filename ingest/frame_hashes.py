@@ -9,6 +9,7 @@ vidsim's home by the file's fingerprint, so each file is decoded for them once.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def frame_hashes(
     """Hashes of videos by id, and the files that cannot be read (any more).
 
     Hashes that were made before are read from ``hashes-1`` under `home`. A file that has
-    changed since it was ingested is hashed as it is now.
+    changed since it was ingested is hashed as it is now, and these hashes are not kept.
     """
     folder = home / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,10 +96,20 @@ def frame_hashes(
                 failed.append(FailedFile(path=video.path, reason=result))
             else:
                 found[video.video_id] = result
-                _save(folder, video, result)
+                if _is_as_stored(video):
+                    _save(folder, video, result)
             progress.advance("hashing frames", 1)
         progress.finish("hashing frames")
     return found, failed
+
+
+def _is_as_stored(video: Video) -> bool:
+    """Whether the file is still the one that the fingerprint was taken of."""
+    try:
+        stat = os.stat(video.path)
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (video.size, video.mtime_ns)
 
 
 def _hash_all(videos: Sequence[Video], workers: int) -> Iterator[tuple[Video, FrameHashes | str]]:
@@ -193,7 +204,7 @@ def _load(folder: Path, video: Video) -> FrameHashes | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             return FrameHashes(**{name: kept[name] for name in FrameHashes.__annotations__})
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # not made yet, or damaged: then it is made anew
 
 

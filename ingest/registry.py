@@ -58,12 +58,12 @@ def register_overrides(home: Path, overrides: Iterable[str]) -> None:
             register_timm(home, name)
 
 
-def register_timm(home: Path, name: str) -> Backbone:
-    """The backbone of ``timm:NAME``, described and written down if it is not known yet.
+def describe_timm(home: Path, name: str) -> Backbone:
+    """The backbone of ``timm:NAME``, as it was written down in `home` or as timm describes it.
 
     Raises:
         ModelError: timm has no such network, or its name in Milvus is taken by another one.
-        StoreError: `home` cannot be written.
+        StoreError: A description in `home` is damaged.
     """
     load_registered(home)
     known = BACKBONES.get(timm_backbone_name(name.removeprefix(TIMM_SCHEME)))
@@ -76,6 +76,17 @@ def register_timm(home: Path, name: str) -> Backbone:
     there = known.weights.files[0].url or ""
     if there != name:
         raise ModelError(f"{name} and {there} would share the name {known.name}; use the latter.")
+    return known
+
+
+def register_timm(home: Path, name: str) -> Backbone:
+    """The backbone of ``timm:NAME``, written down in `home` if it is not yet.
+
+    Raises:
+        ModelError: See `describe_timm`.
+        StoreError: `home` cannot be read or written.
+    """
+    known = describe_timm(home, name)
     path = home / "backbones" / f"{known.name}.json"
     if not path.exists():
         _write(path, known)

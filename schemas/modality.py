@@ -110,7 +110,7 @@ class PublishedFile:
         name: The file's own name, which it keeps in the cache.
         url: Where it is fetched from; ``timm:NAME`` asks timm for it, which knows its own
             hub; None where a person has to.
-        checksum: ``sha256:`` or ``md5:`` and the hexadecimal digits that are published, of
+        checksum: ``sha256:`` or ``md5:`` and the hexadecimal digits that are known, of
             SHA-256 perhaps the first ones only; "" where none are.
     """
 
@@ -178,7 +178,8 @@ LAB_BINS = 8
 _VGGISH = PublishedFiles(
     folder="vggish",
     # Names and addresses are those of the model's README (tensorflow/models,
-    # research/audioset/vggish); the MD5 sums are of the files that it links to.
+    # research/audioset/vggish), which states no checksum: the MD5 sums are those of the widely
+    # mirrored files, from the project's measured facts.
     files=(
         PublishedFile(
             "vggish_model.ckpt",

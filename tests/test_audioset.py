@@ -48,7 +48,7 @@ for path in sorted(glob.glob(sys.argv[1] + "/*/*.tfrecord")):
              "labels": tf.io.VarLenFeature(tf.int64)},
             {"audio_embedding": tf.io.FixedLenSequenceFeature([], tf.string)})
         levels = tf.io.decode_raw(steps["audio_embedding"], tf.uint8).numpy()
-        name = path.split("/")[-2] + "/" + context["video_id"].numpy().decode()
+        name = context["video_id"].numpy().decode()
         clips.append((name, [float(context["start_time_seconds"]),
                              float(context["end_time_seconds"])],
                       context["labels"].values.numpy().tolist(), levels))
@@ -132,10 +132,9 @@ def test_every_clip_arrives_as_tensorflow_reads_it(imported, features, tmp_path)
     vectors = every.astype(np.float64) * (4 / 255) + 4 / 512 - 2
     at = 0
     for name, (start, end), labels, seconds in expected:
-        video = videos[f"audioset/{name}"]
+        video = videos[f"audioset/{name}@{start:g}"]
         assert video.video.label == "; ".join(f"label {n}" for n in labels)
-        youtube_id = name.split("/")[1]
-        assert video.video.path == f"https://www.youtube.com/watch?v={youtube_id}&t={start:.0f}"
+        assert video.video.path == f"https://www.youtube.com/watch?v={name}&t={start:.0f}"
         (segment,) = video.segments
         assert (segment.start_s, segment.end_s) == (start, end)
         rows = video.embeddings[0].rows["vggish"]
@@ -156,7 +155,7 @@ def test_again_does_nothing(imported, features):
 
 def test_a_stored_clip_can_be_queried(imported):
     place, _ = imported
-    clip = "audioset/bal_train/--cB2ZVjpnA"
+    clip = "audioset/--cB2ZVjpnA@30"
     options = QueryOptions((Modality.AUDIO,), k=5, exclude_self=False)
     found = query(clip, place, options, Silent())
     best = found.results[0]
@@ -172,7 +171,7 @@ def test_any_label_can_be_filtered_by(imported):
     options = QueryOptions(
         (Modality.AUDIO,), k=20, expression='label like "%; label 137%"', exclude_self=True
     )
-    found = query("audioset/bal_train/--cB2ZVjpnA", place, options, Silent())
+    found = query("audioset/--cB2ZVjpnA@30", place, options, Silent())
     assert len(found.results) == 20
     assert all("label 137" in result.label.split("; ")[1:] for result in found.results)
 
@@ -191,10 +190,50 @@ def test_class_names_replace_numbers_also_later(place, folder, tmp_path):
     with open_store(place.home) as store:
         assert store.count(VGGISH, equals("label", labels[0])) > 0
         assert store.count(VGGISH, 'label like "label%"') == 0
+    again = ingest_audioset(folder, place, Silent())  # without the table
+    assert (again.embedded, again.unchanged) == (0, first.videos)
+    assert [e.video.label for e in shards.catalog("features").values()] == labels
+
+
+def test_other_labels_in_the_record_replace_stored_names(place, folder):
+    names = {n: f"Sound {n}" for n in range(527)}
+    ingest_audioset(folder, place, Silent(), class_names=names)
+    path = folder / "split" / "a.tfrecord"
+    first, *others = records(path)
+    message = _SEQUENCE_EXAMPLE.FromString(first)
+    for entry in message.context.feature:
+        if entry.key == "labels":
+            entry.value.int64_list.value[:] = [3]
+    path.write_bytes(b"".join(map(frame, [message.SerializeToString(), *others])))
+    assert ingest_audioset(folder, place, Silent()).embedded == 1
+    clip = parse_clip(first)
+    catalog = open_shards(place.home).catalog("features")
+    assert catalog[f"features/{clip.youtube_id}@{clip.start_s:g}"].video.label == "label 3"
+
+
+def test_published_rows_do_not_name_the_weights_that_lie_here(place, folder, monkeypatch):
+    monkeypatch.setattr("vidsim.ingest.shards.digests", lambda _: "f" * 64)
+    ingest_audioset(folder, place, Silent())
+    assert open_shards(place.home).weights("features", "vggish") == ""
+
+
+def test_a_class_list_with_a_byte_order_mark_is_read(tmp_path):
+    table = tmp_path / "names.csv"
+    table.write_bytes(b"\xef\xbb\xbfindex,mid,display_name\r\n0,/m/09x0r,Speech\r\n")
+    assert read_class_names(table) == {0: "Speech"}
 
 
 @pytest.mark.parametrize(
-    "content", [b"a,b\n1,2\n", b"index,mid,display_name\nx,/m/1,A\n", b"index,display_name\n1,\xff"]
+    "content",
+    [
+        b"a,b\n1,2\n",
+        b"index,mid,display_name\nx,/m/1,A\n",
+        b"index,display_name\n1,\xff",
+        b"",
+        b"index,mid,display_name\n",
+        b"index,mid,display_name\n0,/m/1,A\n1,/m/2,\n",
+        b"index,mid,display_name\n0,/m/1\n",
+    ],
 )
 def test_another_table_is_no_list_of_classes(tmp_path, content):
     table = tmp_path / "names.csv"
@@ -288,9 +327,27 @@ def test_two_clips_of_one_video_stay_apart(place, folder, features):
     report = ingest_audioset(folder, place, Silent())
     youtube_id = parse_clip(clip).youtube_id
     ids = [i for i in open_shards(place.home).catalog("features") if youtube_id in i]
-    assert ids == [f"features/split/{youtube_id}", f"features/split/{youtube_id}@{start + 0.5:g}"]
+    assert ids == [f"features/{youtube_id}@{start:g}", f"features/{youtube_id}@{start + 0.5:g}"]
     assert [f.reason.partition(": ")[2] for f in report.failed] == ["the same clip came before."]
     assert ingest_audioset(folder, place, Silent()).unchanged == 7 + 4 + 1
+
+
+def test_a_clip_has_the_same_id_whichever_folder_is_given(place, folder):
+    (folder / "split" / "b.tfrecord").rename(folder / "b.tfrecord")
+    whole = ingest_audioset(folder, place, Silent(), "audioset")
+    part = ingest_audioset(folder / "split", place, Silent(), "audioset")
+    assert (part.embedded, part.unchanged, part.videos) == (0, 7, whole.videos)
+
+
+def test_clips_of_one_video_in_two_splits_do_not_overwrite_each_other(place, folder):
+    (clip, *_) = records(folder / "split" / "a.tfrecord")
+    start = parse_clip(clip).start_s
+    later = folder / "later" / "a.tfrecord"
+    later.parent.mkdir()
+    later.write_bytes(frame(clip.replace(struct.pack("<f", start), struct.pack("<f", start + 0.5))))
+    ingest_audioset(folder / "split", place, Silent(), "audioset")
+    report = ingest_audioset(folder / "later", place, Silent(), "audioset")
+    assert (report.embedded, report.videos) == (1, 7 + 4 + 1)
 
 
 def test_a_killed_import_goes_on_where_it_stopped(place, features, monkeypatch):

@@ -597,6 +597,25 @@ def test_a_timm_network_is_described_by_its_own_configuration(tmp_path: Path, na
     assert backbone.name.replace("_", "").isalnum()
 
 
+@pytest.mark.parametrize("name", ["hf-hub:timm/resnet10t.c3_in1k", "local-dir:/tmp/model"])
+def test_a_timm_network_of_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match=f"'{name}' is no name of timm's own"):
+        register_timm(tmp_path / "home", f"timm:{name}")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_timm_network_is_written_down_once_its_weights_are_here(
+    made: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    described = tmp_path / "home" / "backbones" / f"timm_{SMALL}.json"
+    assert run("models", "add", f"timm:{SMALL}", made["resnet50"][1]) == 1
+    assert run("models", "pull", f"timm:{SMALL}") == 1  # no hub is in reach
+    assert not described.exists()
+    assert run("models", "add", f"timm:{SMALL}", made[f"timm_{SMALL}"][1]) == 0
+    assert described.exists()
+
+
 def test_what_timm_does_not_have_or_a_file_of_another_network(made: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with pytest.raises(ModelError, match="no network called 'resnet10x'"):

@@ -110,6 +110,34 @@ def test_hashes_are_made_once_and_a_lost_file_is_named(place, make_clip, tmp_pat
     assert "not there" in failed[0].reason
 
 
+@pytest.fixture
+def two_seconds(place, make_clip, tmp_path):
+    """A stored clip of two seconds, lib/a.mkv."""
+    shades = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
+    (tmp_path / "lib").mkdir()
+    make_clip("lib/a.mkv", times=[i / 10 for i in range(20)], images=list(shades))
+    ingest(tmp_path / "lib", place)
+    return open_shards(place.home).catalog("lib")["lib/a.mkv"].video
+
+
+def test_hashes_in_a_file_that_was_cut_short_are_made_anew(place, two_seconds):
+    first, _ = frame_hashes(place.home, [two_seconds], 1, QUIET)
+    (kept,) = place.home.glob("hashes-*/*.npz")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+    again, failed = frame_hashes(place.home, [two_seconds], 1, QUIET)
+    assert failed == []
+    assert np.array_equal(again["lib/a.mkv"].whole, first["lib/a.mkv"].whole)
+    assert kept.read_bytes() == whole
+
+
+@pytest.mark.parametrize("change", [{"size": 1}, {"mtime_ns": 1}])
+def test_hashes_of_a_file_that_has_changed_are_not_kept(place, two_seconds, change):
+    found, failed = frame_hashes(place.home, [replace(two_seconds, **change)], 1, QUIET)
+    assert (list(found), failed) == (["lib/a.mkv"], [])
+    assert list(place.home.glob("hashes-*/*")) == []
+
+
 def test_a_copy_is_matched_at_its_shift_and_a_stranger_is_not():
     original = random_hashes(1, 30)
     copy = hashes_of(flipped(original.whole[10:26], 5))

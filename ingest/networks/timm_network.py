@@ -44,6 +44,11 @@ def describe(name: str) -> Backbone:
     Raises:
         ModelError: timm has no such network, or it does not take square RGB pictures.
     """
+    if ":" in name:  # hf-hub: and local-dir: would be fetched or read from elsewhere
+        raise ModelError(
+            f"{name!r} is no name of timm's own; give one without a colon, and its weights with "
+            "'vidsim models add timm:NAME FILE'."
+        )
     try:
         with torch.device("meta"):  # shapes alone: a large network takes no memory
             network: Any = timm.create_model(name, num_classes=0)
