@@ -1,10 +1,12 @@
 # make demo: installs into .venv and runs the whole job on a few clips.
 # make test: installs with test extras, then lint, types and tests.
-# make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data).
+# make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data);
+#   SUITES=tests/test_vggish.py names some of them.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUITES ?= tests
 
 .PHONY: demo test lint acceptance clean
 
@@ -22,7 +24,7 @@ lint: $(VENV)/installed-test
 		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -m vidsim.cli
 
 acceptance: $(VENV)/installed-test
-	$(BIN)/pytest -m acceptance -s --timeout 3600
+	$(BIN)/pytest -m acceptance -s --timeout 3600 $(SUITES)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
