@@ -424,6 +424,14 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="A,B", help="Test two configurations [default: each with fused]."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR2",
+            help="Another export of the same videos: test each configuration against its own. "
+            "--model is of the first alone.",
+        ),
+    ] = None,
     model: Model = None,
     tune_weights: Annotated[
         bool,
@@ -442,7 +450,8 @@ def evaluate(
     from .ingest.progress import Bars
     from .ingest.registry import load_registered
     from .search.color_metrics import parse_color_metrics
-    from .search.evaluate import EvaluateOptions, keep_tuned, parse_comparison, parse_protocols
+    from .search.comparisons import parse_comparison
+    from .search.evaluate import EvaluateOptions, keep_tuned, parse_protocols
     from .search.evaluate import evaluate as run
     from .search.report import text_lines, write_files
 
@@ -455,6 +464,7 @@ def evaluate(
         train_list=train_list,
         test_list=test_list,
         tune_weights=tune_weights,
+        against=against,
         seed=seed,
     )
     load_registered(_place().home)

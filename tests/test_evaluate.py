@@ -23,7 +23,8 @@ from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES, Backbone, Modality
 from vidsim.schemas.results import EvaluationReport, TunedWeights
-from vidsim.search.evaluate import EvaluateOptions, confusions, evaluate, keep_tuned
+from vidsim.search.confusions import confusions
+from vidsim.search.evaluate import EvaluateOptions, evaluate, keep_tuned
 from vidsim.search.exported import background_of, read_exports
 from vidsim.search.fusion import WEIGHTS, attend, combine
 from vidsim.search.plots import plot_confusions
