@@ -13,7 +13,8 @@ from ..schemas.modality import BACKBONES, Modality
 from ..schemas.results import ImportedLibrary, ImportReport
 from .discover import library_name
 from .export_index import IndexedVideo
-from .export_reader import Source, open_export, read_videos, strip_rows
+from .export_reader import open_export
+from .export_source import Source, read_videos, strip_rows
 from .home import Place, expected_rows, open_shards, writing
 from .index import bring_in_step
 from .progress import Progress
