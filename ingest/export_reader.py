@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,7 @@ from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
 from ..schemas.modality import BACKBONES
 from .capstone_files import read_capstone
 from .export_index import read_index
-from .export_source import Block, Form, Source, check_block, check_shape, merged_dataset, refuse
+from .export_source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
 from .weights import digests
 
 
@@ -32,8 +33,7 @@ def open_export(path: Path, library: str | None) -> Source:
     try:
         with h5py.File(path, "r") as file:
             source = _indexed(file, path) if INDEX in file else read_capstone(file, path, library)
-            for block in source.blocks.values():
-                check_block(file, source, block)
+            blocks = {i: checked(file, source, block) for i, block in source.blocks.items()}
     except (
         OSError,
         KeyError,
@@ -47,7 +47,7 @@ def open_export(path: Path, library: str | None) -> Source:
         raise StoreError(
             f"{path} is no HDF5 file that can be read ({reason}); export it again."
         ) from error
-    return source
+    return replace(source, blocks=blocks)
 
 
 def _indexed(file: h5py.File, path: Path) -> Source:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -25,12 +26,22 @@ Form = Literal["vectors", "levels", "strips"]
 
 @dataclass(frozen=True)
 class Block:
-    """A video of a file, and where its rows lie: items ``first:last`` of `dataset`."""
+    """A video of a file, and where its rows lie: items ``first:last`` of `dataset`.
+
+    Attributes:
+        item: The video.
+        dataset: Its name.
+        first: The first item.
+        last: The one after the last.
+        content: `content_hash` of its rows, where the video has no fingerprint; "" elsewhere,
+            and before `checked`.
+    """
 
     item: IndexedVideo
     dataset: str
     first: int
     last: int
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,8 +122,17 @@ def check_shape(data: Any, path: Path, backbone: Backbone, rows: int) -> None:
         refuse(path, f"{data.name} is {data.shape}, not {fitting[0]} as {backbone.name} has it")
 
 
-def check_block(file: h5py.File, source: Source, block: Block) -> None:
-    """Raises StoreError unless the rows of a video fit, and its id can be stored."""
+def content_hash(rows: npt.NDArray[Any]) -> str:
+    """Tells rows (or strips) of one video and backbone from others."""
+    return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
+
+
+def checked(file: h5py.File, source: Source, block: Block) -> Block:
+    """A block whose rows fit, with the hash of its content where it needs one.
+
+    Raises:
+        StoreError: They do not, or the video's id cannot be stored.
+    """
     rows, item = _rows(file, source, block), block.item
     if len(rows) != len(item.owners):
         refuse(source.path, f"{item.video.video_id} has {len(rows)} rows, not {len(item.owners)}")
@@ -128,6 +148,7 @@ def check_block(file: h5py.File, source: Source, block: Block) -> None:
             f"{source.path} names a video {item.video.video_id!r}, whose id cannot be stored; "
             "rename it before the export."
         ) from error
+    return block if item.video.fingerprint else replace(block, content=content_hash(rows))
 
 
 def refuse(path: Path, reason: str) -> NoReturn:

@@ -15,6 +15,7 @@ from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.importer import describe_import, import_files
+from vidsim.ingest.library import find, remove_all
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.quantization import dequantize
 from vidsim.ingest.store import open_store
@@ -283,6 +284,68 @@ def test_the_capstones_own_audioset_files_are_read_with_their_labels(place, tmp_
     ((part,),) = [v.embeddings for v in second]
     assert np.array_equal(part.rows["vggish"].vectors, dequantize(levels[1].astype(np.uint8)))
     assert list(part.rows["vggish"].start_s) == list(range(10))
+
+
+OLD = {
+    "color_UCF_vid2img.h5": "color_vid2imgs",
+    "merged_features_UCF_resnet50.h5": "feature_vectors",
+    "features_UCF_resnet50.h5": "data/UCF101/v_Punch_g02_c01.avi",
+    "audio_sec_UCF_vggish.h5": "feature_vectors",
+    "cnn3d_UCF_features.h5": "feature_vectors",
+}
+
+
+def other_number(data: np.ndarray) -> np.ndarray:
+    data[-1, 0] = (data[-1, 0] + 1) % 256
+    return data
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_the_same_names_with_other_rows_are_refused(place, old, name):
+    files = sorted(old.glob("*.h5"))
+    take_in(place, *files, library="ucf101")
+    shards = open_shards(place.home).files("ucf101")
+    for again in (files, [old / name]):
+        (found,) = take_in(place, *again, library="ucf101").libraries
+        assert found.imported == 0
+    rewrite(OLD[name], other_number)(old / name)
+    with pytest.raises(LibraryError, match=f"ucf101/v_.* other rows of .* than .*{name} has; run"):
+        take_in(place, old / name, library="ucf101")
+    assert open_shards(place.home).files("ucf101") == shards
+    (found,) = take_in(place, old / name, library="second").libraries
+    assert found.imported > 0
+
+
+def test_one_row_more_is_another_content_and_the_refusal_names_the_way_out(place, old):
+    path = old / "features_UCF_resnet50.h5"
+    take_in(place, path, library="ucf101")
+    rewrite("data/UCF101/v_YoYo_g01_c02.avi", lambda data: np.vstack([data, data[-1:]]))(path)
+    with pytest.raises(LibraryError, match="vidsim remove ucf101/v_YoYo_g01_c02"):
+        take_in(place, path, library="ucf101")
+    remove_all(place, find(place.home, ["ucf101/v_YoYo_g01_c02"]))
+    (found,) = take_in(place, path, library="ucf101").libraries
+    assert (found.imported, found.unchanged, found.rows) == (1, 2, {"resnet50": 24})
+
+
+def test_files_that_disagree_about_rows_are_not_mixed(place, old):
+    rewrite("feature_vectors", other_number)(old / "merged_features_UCF_resnet50.h5")
+    with pytest.raises(LibraryError, match="another version of ucf101/v_Punch_g02_c01 than the"):
+        take_in(place, *sorted(old.glob("*.h5")), library="ucf101")
+    assert not place.home.exists()
+
+
+@pytest.mark.parametrize("layout", [export, export_capstone])
+def test_an_export_of_old_files_is_known_by_its_rows(place, other, old, tmp_path, layout):
+    take_in(place, *sorted(old.glob("*.h5")), library="ucf101")
+    files = layout(place.home, tmp_path / "there", [], QUIET)
+    for home in (place, other, other):
+        (found,) = take_in(home, *files).libraries
+    assert (found.imported, found.unchanged) == (0, 3)
+    (path,) = (f for f in files if f.name in ("motion_resnet34_3d.h5", "cnn3d_UCF_features.h5"))
+    name = "vectors" if layout is export else "feature_vectors"
+    rewrite(name, other_number)(path)
+    with pytest.raises(LibraryError, match="with other rows of resnet34_3d"):
+        take_in(other, path)
 
 
 @pytest.mark.parametrize("differs", ["rows", "label"])
