@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
 from .registry import load_registered
 from .shards import CatalogEntry, Shards
+from .whole_file import whole_file
 
 _COUNTS = TypeAdapter(dict[str, int])
 
@@ -89,10 +89,9 @@ def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> 
     if not catalog:
         path.unlink(missing_ok=True)
         return
-    partial = path.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(expected_rows(catalog)))
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(expected_rows(catalog)))
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
 

@@ -7,7 +7,6 @@ opened: a stored vector can be searched, indexed and exported without importing 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ..schemas.modality import (
     PublishedFiles,
     timm_backbone_name,
 )
+from .whole_file import whole_file
 
 _BACKBONE = TypeAdapter(Backbone)
 
@@ -94,11 +94,10 @@ def register_timm(home: Path, name: str) -> Backbone:
 
 
 def _write(path: Path, backbone: Backbone) -> None:
-    partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(_BACKBONE.dump_json(backbone, indent=2))
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(_BACKBONE.dump_json(backbone, indent=2))
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."

@@ -8,7 +8,6 @@ killed half-way never brings an outdated entry back.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
 from .weights import digests
+from .whole_file import whole_file
 
 _TEXT = h5py.string_dtype("utf-8")
 
@@ -186,22 +186,12 @@ def _write_whole(
     path: Path, library: str, videos: Sequence[EmbeddedVideo], weights: Mapping[str, str]
 ) -> None:
     """Writes a shard; `weights` are the SHA-256 of its backbones' weights."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w+b") as raw:
-        with h5py.File(raw, "w", libver="latest") as file:
-            _write(file, library, videos, weights)
-        raw.flush()
-        os.fsync(raw.fileno())
-    os.replace(partial, path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with (
+        whole_file(path, sync=True) as partial,
+        partial.open("w+b") as raw,
+        h5py.File(raw, "w", libver="latest") as file,
+    ):
+        _write(file, library, videos, weights)
 
 
 def _write(

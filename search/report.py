@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from ..ingest.whole_file import whole_file
 from ..schemas.errors import StoreError
 from ..schemas.modality import Modality
 from ..schemas.results import (
@@ -63,9 +63,8 @@ def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
     files: list[Path] = []
 
     def write(name: str, make: Callable[[Path], object]) -> None:
-        beside = folder / f"{name}.{os.getpid()}.partial"
-        make(beside)
-        os.replace(beside, folder / name)
+        with whole_file(folder / name) as beside:
+            make(beside)
         files.append(folder / name)
 
     pictures = [_picture(figures) for figures in evaluation.report.figures]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
+from ..ingest.whole_file import whole_file
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.modality import Backbone, Modality
 from ..schemas.results import TunedWeights
@@ -94,11 +94,10 @@ def write_tuned(home: Path, tuned: TunedWeights) -> Path:
         StoreError: The file cannot be written.
     """
     path = tuned_path(home)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         home.mkdir(parents=True, exist_ok=True)
-        partial.write_text(tuned.model_dump_json(indent=2))
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_text(tuned.model_dump_json(indent=2))
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
