@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from ..schemas.collections import Level, levels
@@ -48,6 +47,8 @@ def writing(home: Path) -> Iterator[None]:
     Raises:
         StoreError: Another process holds it, or the folder cannot be written.
     """
+    from filelock import FileLock, Timeout  # a query writes nothing
+
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home / "writing.lock")
