@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from ..schemas.collections import Level, levels
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
@@ -18,7 +19,10 @@ from .registry import load_registered
 from .shards import CatalogEntry, Shards
 from .whole_file import whole_file
 
-_COUNTS = TypeAdapter(dict[str, int])
+Counts = dict[str, dict[Level, int]]
+"""Entities by backbone and level."""
+
+_COUNTS = TypeAdapter(Counts)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ def writing(home: Path) -> Iterator[None]:
     Raises:
         StoreError: Another process holds it, or the folder cannot be written.
     """
+    from filelock import FileLock, Timeout  # a query writes nothing
+
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home / "writing.lock")
@@ -71,16 +77,26 @@ def stored_root(video: Video) -> Path | None:
 
 
 def expected_rows(catalog: dict[str, CatalogEntry]) -> dict[str, int]:
-    """Rows a library must have in Milvus, by backbone, according to its shards."""
-    totals: dict[str, int] = {}
+    """Rows a library has, by backbone, according to its shards."""
+    return {name: found["rows"] for name, found in expected_counts(catalog).items()}
+
+
+def expected_counts(catalog: dict[str, CatalogEntry]) -> Counts:
+    """What Milvus must hold of a library according to its shards."""
+    rows: Counter[str] = Counter()
+    segments: Counter[str] = Counter()
     for entry in catalog.values():
-        for backbone, rows in entry.rows.items():
-            totals[backbone] = totals.get(backbone, 0) + rows
-    return {name: totals[name] for name in BACKBONES if name in totals}
+        rows.update(entry.rows)
+        segments.update(entry.described)
+    return {
+        name: {level: (rows if level == "rows" else segments)[name] for level in levels(backbone)}
+        for name, backbone in BACKBONES.items()
+        if name in rows
+    }
 
 
 def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
-    """Notes `expected_rows` beside the shards, so that a query need not read them.
+    """Notes `expected_counts` beside the shards, so that a query need not read them.
 
     Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
     compares its counts with.
@@ -91,13 +107,13 @@ def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> 
         return
     try:
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(expected_rows(catalog)))
+            partial.write_text(json.dumps(expected_counts(catalog)))
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
 
 
-def read_counts(home: Path) -> dict[str, dict[str, int]]:
-    """Expected rows by library and backbone, as last noted.
+def read_counts(home: Path) -> dict[str, Counts]:
+    """`expected_counts` by library, as last noted.
 
     Raises:
         StoreError: A note is damaged, and so is a shard.
@@ -107,7 +123,7 @@ def read_counts(home: Path) -> dict[str, dict[str, int]]:
         try:
             noted[path.stem] = _COUNTS.validate_json(path.read_bytes())
         except ValidationError:  # the shards know
-            noted[path.stem] = expected_rows(open_shards(home).catalog(path.stem))
+            noted[path.stem] = expected_counts(open_shards(home).catalog(path.stem))
     return noted
 
 

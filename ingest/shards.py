@@ -34,6 +34,7 @@ class CatalogEntry:
 
     Attributes:
         rows: Rows by backbone, 0 for one that was computed and gave none.
+        described: Segments that have rows, by backbone.
         shards: By backbone, the file that holds its rows.
     """
 
@@ -42,6 +43,7 @@ class CatalogEntry:
     segment_seconds: float
     segments: int
     rows: dict[str, int] = field(default_factory=dict)
+    described: dict[str, int] = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -178,7 +180,12 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
     for new in _read_entries(path):
         old = catalog.get(new.video.video_id)
         if old and old.version == new.version:
-            new = replace(new, rows={**old.rows, **new.rows}, shards={**old.shards, **new.shards})
+            new = replace(
+                new,
+                rows={**old.rows, **new.rows},
+                described={**old.described, **new.described},
+                shards={**old.shards, **new.shards},
+            )
         catalog[new.video.video_id] = new
 
 
@@ -269,10 +276,14 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
         owner = file["segments/video"][:]
         counts = np.bincount(owner, minlength=len(videos))
         rows: list[dict[str, int]] = [{} for _ in videos]
+        described: list[dict[str, int]] = [{} for _ in videos]
         for name, group in file.get("rows", {}).items():
-            of_video = np.bincount(owner[group["segment"][:]], minlength=len(videos))
+            of_row = group["segment"][:]
+            of_video = np.bincount(owner[of_row], minlength=len(videos))
+            with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
             for i in group["videos"][:]:
                 rows[i][name] = int(of_video[i])
+                described[i][name] = int(with_rows[i])
         return [
             CatalogEntry(
                 video=video,
@@ -280,6 +291,7 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
                 segment_seconds=float(numbers["segment_seconds"][i]),
                 segments=int(counts[i]),
                 rows=rows[i],
+                described=described[i],
                 shards=dict.fromkeys(rows[i], path),
             )
             for i, video in enumerate(videos)
