@@ -31,7 +31,8 @@ from .protocols import (
     split,
 )
 from .ranking import Classes, Predictions, Single, classes_of, join, rank_all, rank_rows, single
-from .tuning import tune, write_tuned
+from .tuned import write_tuned
+from .tuning import tune
 
 TUNED = "fused tuned"
 

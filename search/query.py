@@ -19,7 +19,7 @@ from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
-from .tuning import read_tuned, tuned_path
+from .tuned import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded, similarity
 
 

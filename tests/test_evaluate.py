@@ -32,7 +32,8 @@ from vidsim.search.protocols import leave_one_out
 from vidsim.search.query import QueryOptions, query
 from vidsim.search.ranking import Classes, Predictions, blocks, classes_of, rank_all, single
 from vidsim.search.report import csv_lines, text_lines, write_files
-from vidsim.search.tuning import tune, tuned_path
+from vidsim.search.tuned import tuned_path
+from vidsim.search.tuning import tune
 
 from .conftest import embedded
 
