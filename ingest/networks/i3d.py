@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from ...schemas.errors import WeightsError
 from ..array_pickle import ArrayUnpickler
+from .checkpoint import unfilled
 from .padding import same_padding
 
 FEATURES = 1024
@@ -104,7 +105,7 @@ class I3D(nn.Module):
     """I3D on RGB for inference: convolutions with folded normalisation."""
 
     def __init__(self) -> None:
-        """Builds the layers with random weights; `load_i3d` fills them."""
+        """Builds the layers; `load_i3d` fills them."""
         super().__init__()
         layers: dict[str, nn.Module] = {
             "Conv3d_1a_7x7": _Conv(3, 64, kernel=7, stride=2),
@@ -190,7 +191,7 @@ def load_i3d(path: Path) -> I3D:
             _refuse(path, f"{name} is {array.shape}, not {shape}")
         return torch.from_numpy(array.astype(np.float64))
 
-    network = I3D().requires_grad_(False).eval()
+    network = unfilled(I3D).requires_grad_(False).eval()
     for conv, name in _published_names(network):
         assert conv.bias is not None
         outputs, inputs = conv.weight.shape[:2]

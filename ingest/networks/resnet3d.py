@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .checkpoint import fill, read_checkpoint, refuse
+from .checkpoint import fill, read_checkpoint, refuse, unfilled
 
 FEATURES = 512
 """Channels of the last stage, the length of an embedding."""
@@ -53,7 +53,7 @@ class ResNet34(nn.Module):
     """3D ResNet-34; its parameters are called as in the published file."""
 
     def __init__(self) -> None:
-        """Builds the layers with random weights; `load_resnet34_3d` fills them."""
+        """Builds the layers; `load_resnet34_3d` fills them."""
         super().__init__()
         self.conv1 = nn.Conv3d(3, 64, 7, stride=(1, 2, 2), padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
@@ -111,7 +111,7 @@ def load_resnet34_3d(path: Path) -> ResNet34:
     if not isinstance(found.get("state_dict"), dict):
         refuse(path, what, "no state_dict")
     state = {str(n).removeprefix("module."): t for n, t in found["state_dict"].items()}
-    network = ResNet34()
+    network = unfilled(ResNet34)
     with torch.no_grad():
         fill(network, state, path, what)
     return network
