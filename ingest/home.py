@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,23 @@ from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
 from .registry import load_registered
-from .shards import CatalogEntry, Shards
+from .shards import CatalogEntry, Shards, stored_weights
 
-_COUNTS = TypeAdapter(dict[str, int])
+
+@dataclass(frozen=True)
+class LibraryNote:
+    """What is noted of a library beside its shards, so that a query need not read them.
+
+    Attributes:
+        rows: Rows it must have in Milvus, by backbone.
+        weights: SHA-256 of the weights they were computed with, as `stored_weights` has it.
+    """
+
+    rows: dict[str, int]
+    weights: dict[str, str]
+
+
+_NOTE = TypeAdapter(LibraryNote)
 
 
 @dataclass(frozen=True)
@@ -79,8 +92,8 @@ def expected_rows(catalog: dict[str, CatalogEntry]) -> dict[str, int]:
     return {name: totals[name] for name in BACKBONES if name in totals}
 
 
-def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
-    """Notes `expected_rows` beside the shards, so that a query need not read them.
+def write_note(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
+    """Notes beside the shards how many rows a library has, and by which weights.
 
     Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
     compares its counts with.
@@ -91,14 +104,18 @@ def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> 
         return
     partial = path.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(expected_rows(catalog)))
+        partial.write_bytes(_NOTE.dump_json(_noted(catalog)))
         os.replace(partial, path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
 
 
-def read_counts(home: Path) -> dict[str, dict[str, int]]:
-    """Expected rows by library and backbone, as last noted.
+def _noted(catalog: dict[str, CatalogEntry]) -> LibraryNote:
+    return LibraryNote(expected_rows(catalog), stored_weights(catalog))
+
+
+def read_notes(home: Path) -> dict[str, LibraryNote]:
+    """What was last noted of each library.
 
     Raises:
         StoreError: A note is damaged, and so is a shard.
@@ -106,9 +123,9 @@ def read_counts(home: Path) -> dict[str, dict[str, int]]:
     noted = {}
     for path in sorted((home / "counts").glob("*.json")):
         try:
-            noted[path.stem] = _COUNTS.validate_json(path.read_bytes())
+            noted[path.stem] = _NOTE.validate_json(path.read_bytes())
         except ValidationError:  # the shards know
-            noted[path.stem] = expected_rows(open_shards(home).catalog(path.stem))
+            noted[path.stem] = _noted(open_shards(home).catalog(path.stem))
     return noted
 
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,32 @@ def digests(backbone: Backbone) -> str:
     if backbone.weights is None:
         return ""
     return ",".join(filter(None, _known(_folder_of(backbone), backbone.weights).values()))
+
+
+def check_stored(
+    backbones: Iterable[Backbone], stored: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Makes sure that what `backbones` compute here can be compared with stored rows.
+
+    Args:
+        backbones: What will compute; their weights are here.
+        stored: By library and backbone, the SHA-256 of the weights that stored rows were
+            computed with, as `digests` has it; "" where they are not known.
+
+    Raises:
+        WeightsError: Rows were computed with other weights.
+    """
+    for backbone in backbones:
+        ours = digests(backbone)
+        for library, of in stored.items():
+            theirs = of.get(backbone.name, "")
+            if ours and theirs and ours != theirs:
+                raise WeightsError(
+                    f"The rows of {backbone.name} in {library} were computed with other weights "
+                    f"(SHA-256 {theirs[:12]}...) than those here ({ours[:12]}...), and cannot be "
+                    "compared with theirs; bring the former back with 'vidsim models add', name "
+                    f"another library with --library, or run 'vidsim remove {library}' first."
+                )
 
 
 def locate(backbone: Backbone) -> Path:

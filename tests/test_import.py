@@ -13,8 +13,9 @@ import pytest
 
 from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
-from vidsim.ingest.home import Place, open_shards
+from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.importer import describe_import, import_files
+from vidsim.ingest.library import reindex_all
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.quantization import dequantize
 from vidsim.ingest.store import open_store
@@ -454,6 +455,19 @@ def test_two_weights_of_one_backbone_do_not_mix_in_a_library(other, tmp_path):
     with pytest.raises(LibraryError, match="other weights of labhist than the files before"):
         take_in(other, first, second)
     assert not other.home.exists()
+
+
+def test_rows_of_other_weights_than_the_stored_ones_are_refused(other, tmp_path):
+    first = exported_with("a" * 64, "lib/a.mp4", tmp_path / "1")
+    second = exported_with("b" * 64, "lib/b.mp4", tmp_path / "2")
+    take_in(other, first)
+    with pytest.raises(LibraryError, match="lib is stored .* other weights of labhist .*remove"):
+        take_in(other, second)
+    for _ in range(2):
+        assert read_notes(other.home)["lib"].weights == {"labhist": "a" * 64}
+        (other.home / "counts" / "lib.json").unlink()
+        reindex_all(other, ["lib"], QUIET)
+    assert in_step(other) == {"labhist": 1}
 
 
 @pytest.mark.parametrize("library", ["../../out", ".hidden", ""])
