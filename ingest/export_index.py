@@ -20,6 +20,7 @@ from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRING
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
 from ..schemas.video import Segment, Video
 from .home import expected_rows
+from .registry import describe
 from .shards import Shards
 
 Layout = Literal["native", "capstone"]
@@ -222,6 +223,8 @@ def write_index(
         backbone=backbone.name,
         weights_sha256=weights_sha256,
     )
+    if description := describe(backbone):
+        group.attrs["description"] = description
     videos = group.create_group("videos")
     for name in (*VIDEO_STRINGS, "library"):
         videos.create_dataset(name, data=[getattr(i.video, name) for i in items], dtype=TEXT)

@@ -31,6 +31,7 @@ from .array_pickle import ArrayUnpickler
 from .discover import check_id
 from .export_index import IndexedVideo, read_index
 from .quantization import dequantize
+from .registry import adopt
 from .weights import digests
 
 Form = Literal["vectors", "levels", "strips"]
@@ -214,8 +215,12 @@ def _indexed(file: h5py.File, path: Path) -> Source:
     found = attributes.get("format"), attributes.get("version")
     if found != (EXPORT_FORMAT, LAYOUT_VERSION):
         _refuse(path, "it is no export of this version of vidsim")
+    try:
+        described = adopt(str(attributes["description"])) if "description" in attributes else None
+    except ValueError as error:
+        _refuse(path, str(error))
     backbone = BACKBONES.get(attributes["backbone"])
-    if backbone is None:
+    if backbone is None or described not in (None, backbone):
         _refuse(path, f"this vidsim knows no backbone {attributes['backbone']}")
     theirs, ours = str(attributes["weights_sha256"]), digests(backbone)
     if theirs and ours and theirs != ours:

@@ -17,6 +17,7 @@ from .export_reader import Source, open_export, read_videos, strip_rows
 from .home import Place, expected_rows, open_shards, writing
 from .index import bring_in_step
 from .progress import Progress
+from .registry import keep
 from .shards import CatalogEntry, Shards, stored_weights
 from .store import open_store
 from .writer import Writer
@@ -67,6 +68,8 @@ def import_files(
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])
             _check_stored(name, weights[name], stored_weights(catalogs[name]))
+        for source in sources:
+            keep(place.home, source.backbone)
         with open_store(place.home, place.uri, place.token) as store:
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)

@@ -443,6 +443,18 @@ def timm_backbone_name(name: str) -> str:
     return "timm_" + re.sub(r"[^0-9a-z]", "_", name.lower())
 
 
+def timm_files(name: str) -> tuple[PublishedFile, ...]:
+    """The files of weights of a timm network; which they are on its hub, timm knows."""
+    return (PublishedFile("model.safetensors", f"{TIMM_SCHEME}{name}", ""),)
+
+
+def timm_name(backbone: Backbone) -> str | None:
+    """What timm calls the network; None for a backbone of vidsim's own."""
+    weights = backbone.weights
+    address = weights.files[0].url or "" if isinstance(weights, PublishedFiles) else ""
+    return address.removeprefix(TIMM_SCHEME) if address.startswith(TIMM_SCHEME) else None
+
+
 def backbone_name(named: str) -> str:
     """The name in `BACKBONES` of what ``--model MODALITY=NAME`` names, such as ``timm:NAME``."""
     if named.startswith(TIMM_SCHEME):

@@ -389,6 +389,15 @@ def test_files_of_another_name_or_number(tmp_path: Path) -> None:
     assert kept(tmp_path) == []
 
 
+def test_a_sound_network_is_tried_in_its_own_process(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("vggish_model.ckpt", "vggish_pca_params.npz")]
+    for file in files:
+        file.write_text("no weights")
+    said = said_by(add, unpublished("vggish"), files)
+    assert said.startswith(f"Nothing was added: {files[1]} does not hold VGGish's PCA (")
+    assert kept(tmp_path) == []
+
+
 def test_what_is_added_is_kept_and_later_damage_is_noticed(made: Any, tmp_path: Path) -> None:
     backbone, path = BACKBONES["resnet34_3d"], made["resnet34_3d"][1]
     assert digests(backbone) == ""

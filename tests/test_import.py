@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from vidsim.ingest import pipeline
+from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.home import Place, open_shards, read_notes
@@ -18,10 +21,13 @@ from vidsim.ingest.importer import describe_import, import_files
 from vidsim.ingest.library import reindex_all
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.quantization import dequantize
+from vidsim.ingest.registry import keep
 from vidsim.ingest.store import open_store
 from vidsim.schemas.embedding import EmbeddedVideo
-from vidsim.schemas.errors import LibraryError, StoreError
+from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
+from vidsim.schemas.modality import BACKBONES, Backbone, Modality, PublishedFiles, timm_files
 from vidsim.schemas.results import ImportReport
+from vidsim.search.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
 from .conftest import audioset_clip, embedded
@@ -195,6 +201,75 @@ def test_files_of_two_exports_do_not_mix(place, other, tmp_path):
     with pytest.raises(LibraryError, match="another version of lib/a.mp4 than the files before"):
         take_in(Place(tmp_path / "third"), *first, *second)
     assert not (tmp_path / "third").exists()
+
+
+# --- a network of timm ---
+
+
+@pytest.fixture
+def tiny(place, monkeypatch) -> Backbone:
+    """A network of timm that was used in one home, as its registry has it."""
+    weights = PublishedFiles("timm_tiny_x", timm_files("tiny.x"), "MIT", "timm tiny.x", "its hub")
+    tiny = replace(BACKBONES["resnet50"], name="timm_tiny_x", dim=16, weights=weights)
+    monkeypatch.setitem(BACKBONES, tiny.name, tiny)
+    keep(place.home, tiny)
+    store(place, *(embedded(f"lib/{n}.mp4", backbones=(tiny.name,), seed=n) for n in range(4)))
+    return tiny
+
+
+@pytest.mark.parametrize("layout", [export, export_capstone])
+def test_a_network_of_timm_comes_with_its_rows(place, other, tiny, tmp_path, monkeypatch, layout):
+    files = layout(place.home, tmp_path / "there", [], QUIET)
+    monkeypatch.delitem(BACKBONES, tiny.name)
+    take_in(other, *files)
+    assert BACKBONES[tiny.name] == tiny
+    del BACKBONES[tiny.name]  # as in another process
+    assert len(query("lib/0.mp4", other, QueryOptions(), QUIET).results) == 3
+    assert BACKBONES[tiny.name] == tiny
+    folder = write_files(tmp_path / "more", {"a.mp4": "a"})
+    options = EmbedOptions({Modality.FRAME: tiny}, device="cpu", workers=1)
+    with pytest.raises(WeightsError, match=r"run 'vidsim models add timm_tiny_x model.safetens"):
+        pipeline.ingest(folder, other, options, QUIET)
+
+
+def test_an_export_of_a_network_of_timm_is_evaluated_anywhere(place, tiny, tmp_path, monkeypatch):
+    export(place.home, tmp_path, [], QUIET)
+    monkeypatch.delitem(BACKBONES, tiny.name)
+    assert read_exports(tmp_path).modalities[Modality.FRAME].backbone == tiny
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"name": "../../out"}, "is no network of timm"),
+        ({"name": "labhist"}, "is no network of timm"),
+        ({"dim": 0}, "is no network of timm"),
+        ({"modality": "audio"}, "is no network of timm"),
+        ({"weights": None}, "is no network of timm"),
+        ({"folder": "../../out"}, "is no network of timm"),
+        ({"url": "timm:hf-hub:any/where"}, "is no network of timm"),
+        ({"url": "https://any.where"}, "is no network of timm"),
+        ({"frames": 3}, "is damaged"),
+        ({"dim": 17}, "describes timm_tiny_x otherwise than this home"),
+    ],
+)
+def test_a_description_that_no_registry_wrote_is_refused(
+    place, other, tiny, tmp_path, monkeypatch, changed, reason
+):
+    (path,) = export(place.home, tmp_path, [], QUIET)
+    if changed != {"dim": 17}:
+        monkeypatch.delitem(BACKBONES, tiny.name)
+    with h5py.File(path, "r+") as file:
+        description = json.loads(file[".vidsim"].attrs["description"])
+        weights = description["weights"]
+        weights["folder"] = changed.pop("folder", weights["folder"])
+        weights["files"][0]["url"] = changed.pop("url", weights["files"][0]["url"])
+        file[".vidsim"].attrs["description"] = json.dumps(description | changed)
+    known = dict(BACKBONES)
+    with pytest.raises(StoreError, match=f"cannot be imported: .*{reason}"):
+        take_in(other, path)
+    assert known == BACKBONES
+    assert not other.home.exists()
 
 
 # --- files as the capstone wrote them ---
