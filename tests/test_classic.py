@@ -682,18 +682,3 @@ def test_a_library_keeps_the_hash_of_the_weights_it_was_made_with(
     with h5py.File(exported) as stored:
         assert stored.attrs["weights_sha256"] == noted
         assert stored["vectors"].shape == (1, 512)
-
-
-def test_every_backbone_is_documented() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
-    table = [
-        [cell.strip(" `") for cell in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("| `")
-    ]
-    rows = {cells[0]: cells for cells in table}
-    for backbone in BACKBONES.values():
-        cells = rows[backbone.name]
-        assert cells[1] == backbone.modality
-        assert cells[2] == f"{backbone.dim:,}"
-        assert cells[3] == (backbone.weights.licence if backbone.weights else "none")
