@@ -68,7 +68,8 @@ def origin(backbone: Backbone) -> str:
 
 
 def test_what_networks_are_fed_is_documented() -> None:
-    rows = {n: cells for names, *cells in table("backbone", "frames a segment") for n in names.split(", ")}
+    listed = table("backbone", "frames a segment")
+    rows = {name: cells for names, *cells in listed for name in names.split(", ")}
     assert set(rows) == {n for n, b in OWN.items() if b.frames} | {"timm:NAME"}
     assert rows.pop("timm:NAME")[0] == frames(describe("resnet10t").frames)
     for name, (sampled, picture, scale) in rows.items():
