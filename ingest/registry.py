@@ -21,6 +21,7 @@ from ..schemas.modality import (
     TIMM_SCHEME,
     Backbone,
     Modality,
+    PublishedFiles,
     timm_backbone_name,
     timm_files,
     timm_name,
@@ -94,7 +95,7 @@ def register_timm(home: Path, name: str) -> Backbone:
     return known
 
 
-def describe(backbone: Backbone) -> str | None:
+def description_of(backbone: Backbone) -> str | None:
     """What an export says of a network of timm, for `adopt`; None for vidsim's own backbones."""
     return _BACKBONE.dump_json(backbone).decode() if timm_name(backbone) else None
 
@@ -115,20 +116,15 @@ def adopt(description: str) -> Backbone:
     own = timm_backbone_name(name)
     if (
         not re.fullmatch(r"[\w.-]+", name, re.ASCII)
-        or found.weights is None
-        or (found.name, found.weights.files) != (own, timm_files(name))
-        or getattr(found.weights, "folder", None) != own
-        or (found.modality, found.similarity) != (Modality.FRAME, "cosine")
+        or not isinstance(found.weights, PublishedFiles)
+        or (found.weights.folder, found.weights.files) != (own, timm_files(name))
+        or (found.name, found.modality, found.similarity) != (own, Modality.FRAME, "cosine")
         or not (found.dim > 0 and found.frames and found.pixels)
     ):
         raise ValueError(f"what it describes as {found.name} is no network of timm")
     known = BACKBONES.setdefault(own, found)
-    if (known.dim, known.frames, known.pixels, timm_name(known)) != (
-        found.dim,
-        found.frames,
-        found.pixels,
-        name,
-    ):
+    differs = (known.dim, known.frames, known.pixels) != (found.dim, found.frames, found.pixels)
+    if differs or timm_name(known) != name:
         raise ValueError(f"it describes {own} otherwise than this home does")
     return known
 

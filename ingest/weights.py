@@ -74,9 +74,8 @@ def check_stored(backbones: Iterable[Backbone], stored: Mapping[str, Mapping[str
             if ours and theirs and ours != theirs:
                 raise WeightsError(
                     f"The rows of {backbone.name} in {library} were computed with other weights "
-                    f"(SHA-256 {theirs[:12]}...) than those here ({ours[:12]}...), and cannot be "
-                    "compared with theirs; bring the former back with 'vidsim models add', name "
-                    f"another library with --library, or run 'vidsim remove {library}' first."
+                    f"(SHA-256 {theirs[:12]}...) than those here ({ours[:12]}...); name another "
+                    f"library with --library, or run 'vidsim remove {library}' and ingest it anew."
                 )
 
 

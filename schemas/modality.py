@@ -450,9 +450,11 @@ def timm_files(name: str) -> tuple[PublishedFile, ...]:
 
 def timm_name(backbone: Backbone) -> str | None:
     """What timm calls the network; None for a backbone of vidsim's own."""
-    weights = backbone.weights
-    address = weights.files[0].url or "" if isinstance(weights, PublishedFiles) else ""
-    return address.removeprefix(TIMM_SCHEME) if address.startswith(TIMM_SCHEME) else None
+    files = backbone.weights.files if isinstance(backbone.weights, PublishedFiles) else ()
+    for file in files:
+        if file.url and file.url.startswith(TIMM_SCHEME):
+            return file.url.removeprefix(TIMM_SCHEME)
+    return None
 
 
 def backbone_name(named: str) -> str:

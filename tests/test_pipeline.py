@@ -309,7 +309,7 @@ def test_rows_of_other_weights_do_not_join_a_library(place, folder, monkeypatch)
     said = str(refused.value)
     assert said.startswith("The rows of efficientnet_lite0 in lib were computed with other weights")
     assert "(SHA-256 aaaaaaaaaaaa...) than those here" in said
-    assert "run 'vidsim remove lib' first" in said
+    assert "run 'vidsim remove lib' and ingest it anew." in said
     assert in_step(place) == {"efficientnet_lite0": 48}
 
 
