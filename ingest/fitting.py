@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..schemas.errors import WeightsError
 from ..schemas.modality import Backbone, Modality
-from .audio_worker import START_SECONDS, start_audio
 
 
 def check_fits(backbone: Backbone, folder: Path) -> None:
@@ -22,6 +21,8 @@ def check_fits(backbone: Backbone, folder: Path) -> None:
 
         load_network(backbone, folder)
         return
+    from .audio_worker import START_SECONDS, start_audio
+
     with closing(start_audio(backbone, folder, "cpu", threads=1)) as child:
         message = child.receive(START_SECONDS)
     if message.kind != "ready":

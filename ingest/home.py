@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from ..schemas.collections import Level, levels
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
 from .registry import load_registered
 from .shards import CatalogEntry, Shards, stored_weights
+
+Counts = dict[str, dict[Level, int]]
+"""Entities by backbone and level."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,11 @@ class LibraryNote:
     """What is noted of a library beside its shards, so that a query need not read them.
 
     Attributes:
-        rows: Rows it must have in Milvus, by backbone.
-        weights: SHA-256 of the weights they were computed with, as `stored_weights` has it.
+        counts: What Milvus must hold of it.
+        weights: SHA-256 of the weights its rows were computed with, as `stored_weights` has it.
     """
 
-    rows: dict[str, int]
+    counts: Counts
     weights: dict[str, str]
 
 
@@ -56,6 +60,8 @@ def writing(home: Path) -> Iterator[None]:
     Raises:
         StoreError: Another process holds it, or the folder cannot be written.
     """
+    from filelock import FileLock, Timeout  # a query writes nothing
+
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(home / "writing.lock")
@@ -84,16 +90,26 @@ def stored_root(video: Video) -> Path | None:
 
 
 def expected_rows(catalog: dict[str, CatalogEntry]) -> dict[str, int]:
-    """Rows a library must have in Milvus, by backbone, according to its shards."""
-    totals: dict[str, int] = {}
+    """Rows a library has, by backbone, according to its shards."""
+    return {name: found["rows"] for name, found in expected_counts(catalog).items()}
+
+
+def expected_counts(catalog: dict[str, CatalogEntry]) -> Counts:
+    """What Milvus must hold of a library according to its shards."""
+    rows: Counter[str] = Counter()
+    segments: Counter[str] = Counter()
     for entry in catalog.values():
-        for backbone, rows in entry.rows.items():
-            totals[backbone] = totals.get(backbone, 0) + rows
-    return {name: totals[name] for name in BACKBONES if name in totals}
+        rows.update(entry.rows)
+        segments.update(entry.described)
+    return {
+        name: {level: (rows if level == "rows" else segments)[name] for level in levels(backbone)}
+        for name, backbone in BACKBONES.items()
+        if name in rows
+    }
 
 
 def write_note(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
-    """Notes beside the shards how many rows a library has, and by which weights.
+    """Notes beside the shards what Milvus must hold of a library, and by which weights.
 
     Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
     compares its counts with.
@@ -111,7 +127,7 @@ def write_note(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> No
 
 
 def _noted(catalog: dict[str, CatalogEntry]) -> LibraryNote:
-    return LibraryNote(expected_rows(catalog), stored_weights(catalog))
+    return LibraryNote(expected_counts(catalog), stored_weights(catalog))
 
 
 def read_notes(home: Path) -> dict[str, LibraryNote]:

@@ -11,9 +11,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES, Backbone
-from .home import distrusted, expected_rows, trust, write_note
+from .home import Counts, distrusted, expected_counts, expected_rows, trust, write_note
 from .progress import Progress
 from .shards import CatalogEntry, Shards
 from .store import Store, equals, is_in
@@ -28,13 +29,14 @@ class Repair:
 
     library: str
     backbone: str
+    level: Level
     found: int
     expected: int
 
     def __str__(self) -> str:
         """One line for a person."""
         return (
-            f"{self.library}: Milvus held {self.found} of {self.expected} rows of "
+            f"{self.library}: Milvus held {self.found} of {self.expected} {self.level} of "
             f"{self.backbone}; repaired from the shards."
         )
 
@@ -48,14 +50,16 @@ def repair(store: Store, shards: Shards, library: str) -> list[Repair]:
     catalog = shards.catalog(library)
     repairs = []
     # A backbone may have rows left of files that were since embedded without it.
-    totals = {b.name: 0 for b in store.backbones()} | expected_rows(catalog)
-    for name, expected in totals.items():
+    nothing: Counts = {b.name: dict.fromkeys(levels(b), 0) for b in store.backbones()}
+    for name, counts in (nothing | expected_counts(catalog)).items():
         backbone = BACKBONES[name]
-        found = store.count(backbone, equals("library", library))
-        if found == expected:
+        here = equals("library", library)
+        found = {level: store.count(backbone, here, level) for level in counts}
+        if found == counts:
             continue
-        repairs.append(Repair(library, name, found, expected))
-        if found > expected:
+        level = next(level for level in counts if found[level] != counts[level])
+        repairs.append(Repair(library, name, level, found[level], counts[level]))
+        if any(found[level] > expected for level, expected in counts.items()):
             store.delete_library(backbone, library)
         entries = [e for e in catalog.values() if name in e.rows]
         for start in range(0, len(entries), _CHUNK):
@@ -69,8 +73,9 @@ def _write_missing(
 ) -> None:
     """Writes the rows of `entries` again where Milvus has another number of them."""
     ids = [e.video.video_id for e in entries]
-    expected = sum(e.rows[backbone.name] for e in entries)
-    if store.count(backbone, is_in("video_id", ids)) != expected:
+    expected = expected_counts({e.video.video_id: e for e in entries})[backbone.name]
+    found = {level: store.count(backbone, is_in("video_id", ids), level) for level in expected}
+    if found != expected:
         store.delete(backbone, ids)
         store.upsert(backbone, shards.read(library, entries, [backbone.name]))
 

@@ -34,6 +34,7 @@ class CatalogEntry:
 
     Attributes:
         rows: Rows by backbone, 0 for one that was computed and gave none.
+        described: Segments that have rows, by backbone.
         shards: By backbone, the file that holds its rows.
         weights: By backbone, the SHA-256 of the weights that its rows were computed with,
             "" where it has none or they are not known.
@@ -44,6 +45,7 @@ class CatalogEntry:
     segment_seconds: float
     segments: int
     rows: dict[str, int] = field(default_factory=dict)
+    described: dict[str, int] = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
 
@@ -183,6 +185,7 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
             new = replace(
                 new,
                 rows={**old.rows, **new.rows},
+                described={**old.described, **new.described},
                 shards={**old.shards, **new.shards},
                 weights={**old.weights, **new.weights},
             )
@@ -299,12 +302,16 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
         owner = file["segments/video"][:]
         counts = np.bincount(owner, minlength=len(videos))
         rows: list[dict[str, int]] = [{} for _ in videos]
+        described: list[dict[str, int]] = [{} for _ in videos]
         weights: dict[str, str] = {}
         for name, group in file.get("rows", {}).items():
             weights[name] = str(group.attrs["weights_sha256"])
-            of_video = np.bincount(owner[group["segment"][:]], minlength=len(videos))
+            of_row = group["segment"][:]
+            of_video = np.bincount(owner[of_row], minlength=len(videos))
+            with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
             for i in group["videos"][:]:
                 rows[i][name] = int(of_video[i])
+                described[i][name] = int(with_rows[i])
         return [
             CatalogEntry(
                 video=video,
@@ -312,6 +319,7 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
                 segment_seconds=float(numbers["segment_seconds"][i]),
                 segments=int(counts[i]),
                 rows=rows[i],
+                described=described[i],
                 shards=dict.fromkeys(rows[i], path),
                 weights={name: weights[name] for name in rows[i]},
             )

@@ -23,11 +23,21 @@ from ..schemas.collections import (
     MAX_ID_LENGTH,
     MAX_TOP_K,
     Index,
+    Level,
     backbone_of,
     collection_description,
     collection_name,
+    levels,
 )
-from ..schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim, to_index
+from ..schemas.embedding import (
+    EmbeddedVideo,
+    FloatArray,
+    Rows,
+    from_index,
+    index_dim,
+    segment_means,
+    to_index,
+)
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.modality import Backbone
 from ..schemas.video import row_id
@@ -39,7 +49,7 @@ _IDS_PER_FILTER = 200
 
 @dataclass(frozen=True)
 class StoredRow:
-    """A row as Milvus returns it, without its vector."""
+    """A row or a segment as Milvus returns it, without its vector."""
 
     id: str
     video_id: str
@@ -53,7 +63,7 @@ class StoredRow:
 
 
 class Hit(NamedTuple):
-    """A row that a search found: its id, its video's, and the inner product."""
+    """What a search found: its id, its video's, and the inner product."""
 
     id: str
     video_id: str
@@ -140,20 +150,20 @@ class Store:
             found = [backbone_of(name) for name in sorted(self._client.list_collections())]
         return [b for b in found if b]
 
-    def create(self, backbone: Backbone) -> None:
-        """Makes the collection of `backbone` and loads it; does nothing where it is there."""
+    def create(self, backbone: Backbone, level: Level = "rows") -> str:
+        """Makes a collection of `backbone` and loads it where it is not there; returns its name."""
         from pymilvus import DataType
 
-        name = collection_name(backbone)
+        name = collection_name(backbone, level)
         if name in self._loaded:
-            return
+            return name
         kinds = {"string": DataType.VARCHAR, "integer": DataType.INT64, "number": DataType.DOUBLE}
         with _translated(f"create {name}"):
             if not self._client.has_collection(name):
                 schema = self._client.create_schema(
                     auto_id=False,
                     enable_dynamic_field=False,
-                    description=collection_description(backbone),
+                    description=collection_description(backbone, level),
                 )
                 for field in FIELDS:
                     schema.add_field(
@@ -177,47 +187,60 @@ class Store:
                 self._client.create_collection(name, schema=schema, index_params=parameters)
             self._client.load_collection(name)
         self._loaded.add(name)
+        return name
 
     def upsert(self, backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> int:
-        """Writes all rows that `videos` have of `backbone`; returns how many.
+        """Writes all rows that `videos` have of `backbone`, and its segments; counts the rows.
 
         Raises:
-            StoreError: Milvus refused them or went away; rows already sent stay.
+            StoreError: Milvus refused them or went away; what was already sent stays.
         """
-        self.create(backbone)
-        name = collection_name(backbone)
         batch_rows = max(1, BATCH_BYTES // (4 * index_dim(backbone)))
-        sent = 0
-        for batch in _batches(_records(backbone, videos), batch_rows):
-            with _translated(f"write {len(batch)} rows to {name}"):
-                self._client.upsert(name, batch)
-            sent += len(batch)
-        return sent
+        waiting: dict[Level, list[dict[str, Any]]] = {level: [] for level in levels(backbone)}
+        rows = 0
+        for video in videos:
+            for level, records in waiting.items():
+                new = _records(backbone, video, level)
+                records += new
+                rows += len(new) if level == "rows" else 0
+                while len(records) >= batch_rows:
+                    self._upsert(self.create(backbone, level), records[:batch_rows])
+                    del records[:batch_rows]
+        for level, records in waiting.items():
+            name = self.create(backbone, level)
+            if records:
+                self._upsert(name, records)
+        return rows
+
+    def _upsert(self, name: str, records: list[dict[str, Any]]) -> None:
+        with _translated(f"write {len(records)} rows to {name}"):
+            self._client.upsert(name, records)
 
     def delete(self, backbone: Backbone, video_ids: Collection[str]) -> None:
-        """Deletes every row of `video_ids` from the collection of `backbone`."""
-        self.create(backbone)
-        name = collection_name(backbone)
+        """Deletes all that `video_ids` have of `backbone`."""
         for ids in _batches(sorted(video_ids), _IDS_PER_FILTER):
-            with _translated(f"delete from {name}"):
-                self._client.delete(name, filter=is_in("video_id", ids))
+            self._delete(backbone, is_in("video_id", ids))
 
     def delete_library(self, backbone: Backbone, library: str) -> None:
-        """Deletes every row of `library` from the collection of `backbone`."""
-        self.create(backbone)
-        name = collection_name(backbone)
-        with _translated(f"delete from {name}"):
-            self._client.delete(name, filter=equals("library", library))
+        """Deletes all that `library` has of `backbone`."""
+        self._delete(backbone, equals("library", library))
+
+    def _delete(self, backbone: Backbone, expression: str) -> None:
+        for level in levels(backbone):
+            name = self.create(backbone, level)
+            with _translated(f"delete from {name}"):
+                self._client.delete(name, filter=expression)
 
     def flush(self, backbone: Backbone) -> None:
         """Seals what was written; Lite searches unflushed rows many times slower."""
-        with _translated("flush"):
-            self._client.flush(collection_name(backbone))
+        for level in levels(backbone):
+            name = self.create(backbone, level)
+            with _translated(f"flush {name}"):
+                self._client.flush(name)
 
-    def count(self, backbone: Backbone, expression: str = "") -> int:
-        """Rows of `backbone` for which `expression` holds."""
-        self.create(backbone)
-        name = collection_name(backbone)
+    def count(self, backbone: Backbone, expression: str = "", level: Level = "rows") -> int:
+        """Rows or segments of `backbone` for which `expression` holds."""
+        name = self.create(backbone, level)
         with _translated(f"count {name}"):
             answer = self._client.query(
                 name, filter=expression, output_fields=["count(*)"], consistency_level="Strong"
@@ -242,16 +265,15 @@ class Store:
     def search(
         self, backbone: Backbone, queries: FloatArray, limit: int, expression: str = ""
     ) -> list[list[Hit]]:
-        """The nearest rows of each query by inner product, best first.
+        """The segments nearest to each query by inner product, best first.
 
         Args:
-            backbone: Whose collection to search.
+            backbone: Whose segments to search.
             queries: (nq, dim) float32 in the form of `schemas.embedding.to_query`.
-            limit: Most rows a query, at most `MAX_TOP_K`.
+            limit: Most segments a query, at most `MAX_TOP_K`.
             expression: Milvus filter over the scalar fields.
         """
-        self.create(backbone)
-        name = collection_name(backbone)
+        name = self.create(backbone, levels(backbone)[-1])
         with _translated(f"search {name}"):
             answers = self._client.search(
                 name,
@@ -266,13 +288,14 @@ class Store:
             for hits in answers
         ]
 
-    def fetch(self, backbone: Backbone, expression: str) -> tuple[list[StoredRow], FloatArray]:
-        """Rows for which `expression` holds, with vectors (n, dim) as `from_index` gives them.
+    def fetch(
+        self, backbone: Backbone, expression: str, level: Level = "rows"
+    ) -> tuple[list[StoredRow], FloatArray]:
+        """Rows or segments for which `expression` holds, with vectors (n, dim) of `from_index`.
 
-        Rows come ordered by video, segment and row. At most `MAX_TOP_K` of them.
+        They come ordered by video, segment and row. At most `MAX_TOP_K` of them.
         """
-        self.create(backbone)
-        name = collection_name(backbone)
+        name = self.create(backbone, level)
         with _translated(f"read {name}"):
             answer = self._client.query(
                 name,
@@ -321,16 +344,18 @@ def _stored_row(entity: Mapping[str, Any]) -> StoredRow:
     return StoredRow(**{name: entity[name] for name in _SCALARS})
 
 
-def _records(backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> Iterator[dict[str, Any]]:
-    for item in videos:
-        video = item.video
-        for segment, embedding in zip(item.segments, item.embeddings):
-            rows = embedding.rows.get(backbone.name)
-            if rows is None:
-                continue
-            vectors = to_index(backbone, rows.vectors)
-            for i, vector in enumerate(vectors):
-                yield {
+def _records(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[dict[str, Any]]:
+    video = item.video
+    records = []
+    for segment, embedding in zip(item.segments, item.embeddings):
+        rows = embedding.rows.get(backbone.name)
+        if rows is None or not len(rows.vectors):
+            continue
+        if level == "segments":
+            rows = _whole_segment(backbone, rows)
+        for i, vector in enumerate(to_index(backbone, rows.vectors)):
+            records.append(
+                {
                     "id": row_id(video.video_id, segment.index, i),
                     "video_id": video.video_id,
                     "library": video.library,
@@ -342,6 +367,17 @@ def _records(backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> Iterator[di
                     "fingerprint": video.fingerprint,
                     "vector": vector,
                 }
+            )
+    return records
+
+
+def _whole_segment(backbone: Backbone, rows: Rows) -> Rows:
+    """A segment as one row: the mean of its own, from the start of the first to the last end."""
+    return Rows(
+        segment_means(backbone, rows.vectors, np.zeros(1, np.int64)),
+        rows.start_s.min(keepdims=True),
+        rows.end_s.max(keepdims=True),
+    )
 
 
 @contextmanager

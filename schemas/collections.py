@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .modality import BACKBONES, Backbone
+from .modality import BACKBONES, Backbone, Modality
 
 COLLECTION_PREFIX = "vidsim_"
 
@@ -60,18 +60,35 @@ class Index:
             raise ValueError(f"{self.index_type} is not one of {sorted(INDEX_TYPES)}")
 
 
-def collection_name(backbone: Backbone) -> str:
-    """The collection of a backbone: ``vidsim_frame_efficientnet_lite0``."""
-    return f"{COLLECTION_PREFIX}{backbone.modality}_{backbone.name}"
+Level = Literal["rows", "segments"]
+"""What an entity of a collection is: a row as the network gave it, or the mean of a segment's."""
 
 
-def collection_description(backbone: Backbone) -> str:
+def levels(backbone: Backbone) -> tuple[Level, ...]:
+    """Levels at which `backbone` has a collection, the one that is searched last.
+
+    Whole segments are what videos are compared by. Where a segment has one row, that is it;
+    where it has many, searching and fetching their means costs a fraction of doing so with
+    all rows, which are read for the few videos that an answer names.
+    """
+    many = backbone.modality in {Modality.FRAME, Modality.AUDIO}
+    return ("rows", "segments") if many else ("rows",)
+
+
+def collection_name(backbone: Backbone, level: Level = "rows") -> str:
+    """The collection of a backbone: ``vidsim_frame_efficientnet_lite0``, ``..._segments``."""
+    name = f"{COLLECTION_PREFIX}{backbone.modality}_{backbone.name}"
+    return name if level == "rows" else f"{name}_{level}"
+
+
+def collection_description(backbone: Backbone, level: Level = "rows") -> str:
     """One line that tells a person in Attu what the collection holds."""
-    return f"{backbone.modality}: {backbone.about}; rows: {backbone.rows}"
+    rows = backbone.rows if level == "rows" else "one per segment, the mean of its rows"
+    return f"{backbone.modality}: {backbone.about}; rows: {rows}"
 
 
 def backbone_of(collection: str) -> Backbone | None:
-    """The backbone a collection belongs to, None for a collection that is not ours."""
+    """The backbone whose rows a collection holds, None for any other collection."""
     for backbone in BACKBONES.values():
         if collection_name(backbone) == collection:
             return backbone

@@ -61,6 +61,26 @@ def unit(vectors: FloatArray) -> FloatArray:
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
+def segment_means(
+    backbone: Backbone, vectors: FloatArray, first: npt.NDArray[np.int64]
+) -> FloatArray:
+    """The mean of each segment's rows, what videos are compared by.
+
+    Args:
+        backbone: Its rows are normalised before and after, where cosines compare them.
+        vectors: (n, dim) float32 rows, segment by segment.
+        first: (segments,) where each segment's rows begin, ascending from 0.
+
+    Returns:
+        (segments, dim) float32.
+    """
+    cosine = backbone.similarity == "cosine"
+    rows = unit(vectors) if cosine else vectors
+    counts = np.diff(first, append=len(rows))
+    means = (np.add.reduceat(rows, first, axis=0) / counts[:, None]).astype(np.float32)
+    return unit(means) if cosine else means
+
+
 def index_dim(backbone: Backbone) -> int:
     """Dimension of the vectors that Milvus holds for `backbone`."""
     return backbone.dim + (backbone.similarity == "l2")

@@ -7,14 +7,13 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ..ingest.store import Store, StoredRow, is_in
-from ..schemas.collections import MAX_TOP_K
+from ..schemas.collections import MAX_TOP_K, Level, levels
 from ..schemas.embedding import FloatArray, to_query
-from ..schemas.modality import Backbone, Modality
+from ..schemas.modality import Backbone
 from .videos import VideoVectors, from_stored
 
-_ROWS_PER_VIDEO = {Modality.COLOR: 2, Modality.FRAME: 16, Modality.AUDIO: 16, Modality.MOTION: 2}
-"""Rows asked for per video wanted: a segment has one row of colour and motion, 8 frames and up
-to 16 sounds, so that one video's rows seldom crowd out the others."""
+_SEGMENTS_PER_VIDEO = 2
+"""Segments asked for per video wanted, so that one video's seldom crowd out the others."""
 
 _IDS_PER_FETCH = 100
 _SEGMENTS_PER_FETCH = 512
@@ -23,9 +22,9 @@ _SEGMENTS_PER_FETCH = 512
 def propose(
     store: Store, backbone: Backbone, query: VideoVectors, count: int, expression: str
 ) -> list[str]:
-    """Ids of the videos with the rows nearest to any segment of the query, best first.
+    """Ids of the videos with the segments nearest to any of the query's, best first.
 
-    Milvus returns rows; more of them are asked for until they make up `count` videos or
+    Milvus returns segments; more of them are asked for until they make up `count` videos or
     there are no more.
 
     Args:
@@ -36,8 +35,8 @@ def propose(
         expression: Milvus filter.
     """
     queries = to_query(backbone, query.means)
-    limit = max(count, count * _ROWS_PER_VIDEO[backbone.modality] // len(queries))
-    held = store.count(backbone)
+    limit = max(count, count * _SEGMENTS_PER_VIDEO // len(queries))
+    held = store.count(backbone, "", levels(backbone)[-1])
     if held <= 4 * limit:  # few enough to ask for all of them at once
         limit = max(1, held)
     while True:
@@ -53,37 +52,44 @@ def propose(
 
 
 def fetch_videos(
-    store: Store, backbone: Backbone, video_ids: Collection[str]
+    store: Store, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"
 ) -> tuple[dict[str, VideoVectors], dict[str, StoredRow]]:
     """Vectors of videos, and one row of each for its path and label.
 
-    Videos without rows of this backbone are left out.
+    Videos without rows of this backbone are left out. At the level of segments, the mean of
+    each segment stands for its rows.
     """
     vectors: dict[str, VideoVectors] = {}
     samples: dict[str, StoredRow] = {}
     ids = sorted(video_ids)
     for start in range(0, len(ids), _IDS_PER_FETCH):
-        for rows, found in _fetch_pages(store, backbone, ids[start : start + _IDS_PER_FETCH]):
+        for rows, found in _fetch_pages(
+            store, backbone, ids[start : start + _IDS_PER_FETCH], level
+        ):
             vectors.update(from_stored(backbone, rows, found))
             samples.update({row.video_id: row for row in rows})
     return vectors, samples
 
 
 def _fetch_pages(
-    store: Store, backbone: Backbone, ids: Sequence[str]
+    store: Store, backbone: Backbone, ids: Sequence[str], level: Level
 ) -> list[tuple[list[StoredRow], FloatArray]]:
     """All rows of `ids`, in pages that hold whole videos; Milvus caps what one call returns."""
-    rows, vectors = store.fetch(backbone, is_in("video_id", ids))
+    rows, vectors = store.fetch(backbone, is_in("video_id", ids), level)
     if len(rows) < MAX_TOP_K:
         return [(rows, vectors)]
     if len(ids) > 1:
         half = len(ids) // 2
-        return _fetch_pages(store, backbone, ids[:half]) + _fetch_pages(store, backbone, ids[half:])
-    return [_fetch_long(store, backbone, ids[0])]
+        return [
+            page
+            for part in (ids[:half], ids[half:])
+            for page in _fetch_pages(store, backbone, part, level)
+        ]
+    return [_fetch_long(store, backbone, ids[0], level)]
 
 
 def _fetch_long(
-    store: Store, backbone: Backbone, video_id: str
+    store: Store, backbone: Backbone, video_id: str, level: Level
 ) -> tuple[list[StoredRow], FloatArray]:
     """All rows of one video of many hours, some hundred segments at a time."""
     rows: list[StoredRow] = []
@@ -94,6 +100,7 @@ def _fetch_long(
         part, vectors = store.fetch(
             backbone,
             f"{is_in('video_id', [video_id])} and segment >= {first} and segment < {last}",
+            level,
         )
         if not part and first > 0:
             return rows, np.concatenate(parts)

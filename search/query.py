@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ingest.discover import describe
-from ..ingest.home import Place, read_notes
+from ..ingest.home import Counts, Place, read_notes
 from ..ingest.progress import Progress
 from ..ingest.store import Store, StoredRow, differs, equals, is_in, open_store
+from ..schemas.collections import levels
 from ..schemas.errors import LibraryError, MediaError, ModelError
 from ..schemas.modality import DEFAULT_PRESET, Backbone, Modality, choose_backbones
 from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
@@ -85,7 +86,7 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
     weights = parse_weights(options.weights, options.fusion)
     with open_store(place.home, place.uri, place.token) as store:
         noted = read_notes(place.home)
-        counts = {library: note.rows for library, note in noted.items()}
+        counts = {library: note.counts for library, note in noted.items()}
         libraries = _choose_libraries(counts, options.libraries)
         own = clip.partition("/")[0]
         backbones = _choose_backbones(
@@ -108,24 +109,27 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
             store, subject, asked, max(TOP, options.k), " and ".join(scope)
         )
         notes = _missing_rows(store, counts, libraries, asked)
-    similarities = {
-        m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
-        for m, videos in candidates.items()
-    }
-    if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
-        tuned = read_tuned(place.home, asked)
-        if tuned is not None:
-            weights |= tuned
-            named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
-            notes.append(
-                f"Tuned weights are used ({named}); --weights default takes the measured ones, "
-                f"deleting {tuned_path(place.home)} goes back for good."
-            )
-    chance = background(place.home, libraries, list(asked.values()))
-    fused = fuse(
-        options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
-    )
-    best = dict(list(fused.items())[: options.k])
+        similarities = {
+            m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
+            for m, videos in candidates.items()
+        }
+        if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
+            tuned = read_tuned(place.home, asked)
+            if tuned is not None:
+                weights |= tuned
+                named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
+                notes.append(
+                    f"Tuned weights are used ({named}); --weights default takes the measured "
+                    f"ones, deleting {tuned_path(place.home)} goes back for good."
+                )
+        chance = background(place.home, libraries, list(asked.values()))
+        fused = fuse(
+            options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
+        )
+        best = dict(list(fused.items())[: options.k])
+        for modality, backbone in asked.items():
+            if levels(backbone) != ("rows",):  # where it matched is told to the row
+                candidates[modality], _ = fetch_videos(store, backbone, best)
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
@@ -145,9 +149,14 @@ def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> lis
     return sorted(asked or counts)
 
 
-def _held(counts: Mapping[str, Mapping[str, int]], libraries: Sequence[str]) -> set[str]:
+def _held(counts: Mapping[str, Counts], libraries: Sequence[str]) -> set[str]:
     """Names of the backbones of which `libraries` have rows."""
-    return {n for library in libraries for n, rows in counts.get(library, {}).items() if rows}
+    return {
+        name
+        for library in libraries
+        for name, held in counts.get(library, {}).items()
+        if held["rows"]
+    }
 
 
 def _choose_backbones(
@@ -246,7 +255,7 @@ def _candidates(
     proposals: int,
     expression: str,
 ) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
-    """Every video that any modality proposes, with its vectors in every modality.
+    """Every video that any modality proposes, with its segments in every modality.
 
     A video that one modality's list lacks is not unlike the query in it: it is looked up.
     """
@@ -256,32 +265,35 @@ def _candidates(
     vectors: dict[Modality, dict[str, VideoVectors]] = {}
     samples: dict[str, StoredRow] = {}
     for modality, backbone in backbones.items():
-        vectors[modality], rows = fetch_videos(store, backbone, proposed)
+        vectors[modality], rows = fetch_videos(store, backbone, proposed, levels(backbone)[-1])
         samples.update(rows)
     return vectors, samples
 
 
 def _missing_rows(
     store: Store,
-    counts: Mapping[str, Mapping[str, int]],
+    counts: Mapping[str, Counts],
     libraries: Collection[str],
     backbones: Mapping[Modality, Backbone],
 ) -> list[str]:
-    """One line for each collection whose row count is not what the shards hold."""
+    """One line for each backbone of which Milvus has not as many rows as the shards say."""
     notes: list[str] = []
     if not libraries:
         return notes
     for backbone in backbones.values():
-        expected = sum(counts.get(library, {}).get(backbone.name, 0) for library in libraries)
-        # Without a filter a count costs nothing, and most searches are of all there is.
-        found = store.count(backbone)
-        if found != expected:
-            found = store.count(backbone, is_in("library", libraries))
-        if found != expected:
-            notes.append(
-                f"Milvus holds {found} rows of {backbone.name} where the shards hold {expected}; "
-                "'vidsim reindex' repairs this."
-            )
+        for level in levels(backbone):
+            held = [counts.get(library, {}).get(backbone.name, {}) for library in libraries]
+            expected = sum(each.get(level, 0) for each in held)
+            # Without a filter a count costs nothing, and most searches are of all there is.
+            found = store.count(backbone, "", level)
+            if found != expected:
+                found = store.count(backbone, is_in("library", libraries), level)
+            if found != expected:
+                notes.append(
+                    f"Milvus holds {found} {level} of {backbone.name} where the shards hold "
+                    f"{expected}; 'vidsim reindex' repairs this."
+                )
+                break
     return notes
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import EmbeddedVideo, FloatArray, unit
+from ..schemas.embedding import EmbeddedVideo, FloatArray, segment_means, unit
 from ..schemas.modality import Backbone
 
 if TYPE_CHECKING:  # evaluation compares exported videos without Milvus
@@ -62,17 +62,13 @@ def summarize(
         start_s: Start of each row, seconds.
         end_s: End of each row, seconds.
     """
-    cosine = backbone.similarity == "cosine"
-    rows = unit(vectors) if cosine else vectors
     first = np.flatnonzero(np.diff(np.asarray(segments), prepend=-1))
-    edges = np.append(first, len(segments))
-    means = (np.add.reduceat(rows, first, axis=0) / np.diff(edges)[:, None]).astype(np.float32)
     return VideoVectors(
-        rows=rows,
+        rows=unit(vectors) if backbone.similarity == "cosine" else vectors,
         start_s=np.asarray(start_s, np.float64),
         end_s=np.asarray(end_s, np.float64),
-        edges=edges,
-        means=unit(means) if cosine else means,
+        edges=np.append(first, len(segments)),
+        means=segment_means(backbone, vectors, first),
     )
 
 

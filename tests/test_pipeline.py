@@ -32,6 +32,7 @@ from vidsim.ingest.progress import Silent
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import Store, equals, open_store
 from vidsim.ingest.weights import digests
+from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo, merge, unit
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError, WorkerError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
@@ -107,20 +108,23 @@ def write_files(folder: Path, texts: dict[str, str]) -> Path:
     return folder
 
 
-def shard_rows(place: Place, library: str) -> dict[str, dict[str, tuple]]:
-    """Everything the shards hold: by backbone and row id, what Milvus should hold."""
+def shard_rows(place: Place, library: str) -> dict[str, dict[Level, dict[str, tuple]]]:
+    """Everything the shards hold: by backbone, level and row id, what Milvus should hold."""
     shards = open_shards(place.home)
-    found: dict[str, dict[str, tuple]] = {}
+    found: dict[str, dict[Level, dict[str, tuple]]] = {}
     for video in shards.read(library, list(shards.catalog(library).values())):
         for name in video.backbones:
-            rows = found.setdefault(name, {})
+            held = found.setdefault(name, {level: {} for level in levels(BACKBONES[name])})
             for segment, embedding in zip(video.segments, video.embeddings, strict=True):
-                if name not in embedding.rows:
+                if name not in embedding.rows or not len(embedding.rows[name].vectors):
                     continue
-                for i, vector in enumerate(unit(embedding.rows[name].vectors)):
-                    key = row_id(video.video.video_id, segment.index, i)
-                    assert key not in rows
-                    rows[key] = (video.video.fingerprint, video.video.path, vector)
+                vectors = unit(embedding.rows[name].vectors)
+                of_level = {"rows": vectors, "segments": unit(vectors.mean(axis=0))[None]}
+                for level, rows in held.items():
+                    for i, vector in enumerate(of_level[level]):
+                        key = row_id(video.video.video_id, segment.index, i)
+                        assert key not in rows
+                        rows[key] = (video.video.fingerprint, video.video.path, vector)
     return found
 
 
@@ -130,17 +134,18 @@ def in_step(place: Place, library: str = "lib") -> dict[str, int]:
     with open_store(place.home) as store:
         assert {b.name for b in store.backbones()} >= set(wanted)
         for backbone in store.backbones():
-            rows, vectors = store.fetch(backbone, equals("library", library))
-            expected = wanted.get(backbone.name, {})
-            assert sorted(r.id for r in rows) == sorted(expected)
-            for row, vector in zip(rows, vectors, strict=True):
-                fingerprint, path, expected_vector = expected[row.id]
-                assert (row.fingerprint, row.path) == (fingerprint, path)
-                assert np.allclose(vector, expected_vector, atol=1e-6), row.id
-    counts = {name: len(rows) for name, rows in wanted.items()}
+            for level in levels(backbone):
+                rows, vectors = store.fetch(backbone, equals("library", library), level)
+                expected = wanted.get(backbone.name, {}).get(level, {})
+                assert sorted(r.id for r in rows) == sorted(expected)
+                for row, vector in zip(rows, vectors, strict=True):
+                    fingerprint, path, expected_vector = expected[row.id]
+                    assert (row.fingerprint, row.path) == (fingerprint, path)
+                    assert np.allclose(vector, expected_vector, atol=1e-6), row.id
+    counts = {n: {level: len(rows) for level, rows in held.items()} for n, held in wanted.items()}
     noted = read_notes(place.home).get(library)
-    assert (noted.rows if noted else {}) == counts
-    return counts
+    assert (noted.counts if noted else {}) == counts
+    return {name: held["rows"] for name, held in counts.items()}
 
 
 # --- with the real decoders and networks ---
@@ -466,7 +471,7 @@ def test_a_failing_milvus_loses_nothing(
         "Milvus is away. The embeddings are safe in the shards; 'vidsim reindex'"
     )
     rows = shard_rows(place, "lib")
-    assert {name: len(found) for name, found in rows.items()} == {
+    assert {name: len(found["rows"]) for name, found in rows.items()} == {
         "labhist": 6,
         "efficientnet_lite0": 48,
     }
@@ -609,7 +614,8 @@ def test_a_deleted_index_is_built_anew(place, folder, networks):
 def test_a_damaged_note_of_counts_is_written_anew(place, folder, networks, text):
     ingest(folder, place)
     (place.home / "counts" / "lib.json").write_text(text, "latin-1")
-    assert read_notes(place.home) == {"lib": LibraryNote({"labhist": 6}, {"labhist": ""})}
+    noted = LibraryNote({"labhist": {"rows": 6}}, {"labhist": ""})
+    assert read_notes(place.home) == {"lib": noted}
     ingest(folder, place)
     assert in_step(place) == {"labhist": 6}
 

@@ -10,7 +10,8 @@ import pytest
 
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
-from vidsim.ingest.store import equals, is_in, open_store
+from vidsim.ingest.store import Store, equals, is_in, open_client, open_store
+from vidsim.schemas.collections import collection_name, levels
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES
@@ -54,16 +55,20 @@ def test_names_that_need_quoting(store, name):
 
 
 @pytest.mark.parametrize("backbone", [LAB, LITE0, VID2IMG], ids=lambda b: b.name)
-def test_search_agrees_with_brute_force(store, backbone):
+def test_search_agrees_with_brute_force_over_segment_means(store, backbone):
     videos = [embedded(f"lib/{i}.mp4", seed=i, backbones=(backbone.name,)) for i in range(30)]
     store.upsert(backbone, videos)
     query = np.random.default_rng(99).standard_normal((1, backbone.dim), np.float32)
     (hits,) = store.search(backbone, to_query(backbone, query), 5)
     rows = [(v.video.video_id, e.rows[backbone.name].vectors) for v in videos for e in v.embeddings]
     scored = [
-        (-((r - query[0]) ** 2).sum() if backbone.similarity == "l2" else unit(r) @ query[0], name)
+        (
+            -((vectors.mean(0) - query[0]) ** 2).sum()
+            if backbone.similarity == "l2"
+            else unit(unit(vectors).mean(0)) @ query[0],
+            name,
+        )
         for name, vectors in rows
-        for r in vectors
     ]
     assert [h.video_id for h in hits] == [name for _, name in sorted(scored, reverse=True)[:5]]
 
@@ -110,17 +115,33 @@ def test_an_unreachable_server_is_explained(place):
         pass
 
 
-def test_lost_rows_are_noticed_and_repaired(store, tmp_path):
+@pytest.mark.parametrize(("level", "held"), [("rows", 40), ("segments", 5)])
+def test_what_milvus_lost_is_noticed_and_repaired(place, tmp_path, level, held):
     shards = Shards(tmp_path / "shards")
     videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(5)]
     shards.write("lib", videos)
-    for backbone in (LAB, LITE0):
-        store.upsert(backbone, videos)
+    with open_client(place.home) as client:
+        store = Store(client)
+        store.upsert(LITE0, videos)
+        store.upsert(LAB, videos)
+        client.delete(collection_name(LITE0, level), filter=equals("video_id", "lib/3.mp4"))
+        (mended,) = repair(store, shards, "lib")
+        assert (mended.backbone, mended.level) == ("efficientnet_lite0", level)
+        assert (mended.found, mended.expected) == (held * 4 // 5, held)
+        assert {level: store.count(LITE0, "", level) for level in levels(LITE0)} == {
+            "rows": 40,
+            "segments": 5,
+        }
+        assert repair(store, shards, "lib") == []
+
+
+def test_rows_that_no_shard_knows_are_removed(store, tmp_path):
+    shards = Shards(tmp_path / "shards")
+    videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(5)]
+    shards.write("lib", videos)
+    store.upsert(LAB, videos)
+    store.upsert(LITE0, videos)
     assert repair(store, shards, "lib") == []
-    store.delete(LITE0, ["lib/3.mp4"])
-    (mended,) = repair(store, shards, "lib")
-    assert (mended.backbone, mended.found, mended.expected) == ("efficientnet_lite0", 32, 40)
-    assert store.count(LITE0) == 40
     store.upsert(LAB, [embedded("lib/never-sharded.mp4")])
     assert len(repair(store, shards, "lib")) == 1
     assert store.count(LAB) == 5
