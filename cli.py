@@ -637,10 +637,10 @@ def models_add(
     The checksum is held against the known one where there is one, and every tensor against
     the network; on an error nothing is kept.
     """
-    from .ingest.fitting import add_checked
+    from .ingest.weights import add
 
     (backbone,) = _backbones([name])
-    add_checked(backbone, files)
+    add(backbone, files)
     _register([name])
     _say(f"Here: {backbone.name}")
 

@@ -19,6 +19,7 @@ from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRING
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
 from ..schemas.video import Segment, Video
 from .home import expected_rows
+from .registry import description_of
 from .shards import Shards
 from .whole_file import whole_file
 
@@ -218,6 +219,8 @@ def write_index(
         backbone=backbone.name,
         weights_sha256=weights_sha256,
     )
+    if description := description_of(backbone):
+        group.attrs["description"] = description
     videos = group.create_group("videos")
     for name in (*VIDEO_STRINGS, "library"):
         videos.create_dataset(name, data=[getattr(i.video, name) for i in items], dtype=TEXT)

@@ -14,6 +14,7 @@ from ..schemas.modality import BACKBONES
 from .capstone_files import read_capstone
 from .export_index import read_index
 from .export_source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
+from .registry import adopt
 from .weights import digests
 
 
@@ -56,8 +57,12 @@ def _indexed(file: h5py.File, path: Path) -> Source:
     found = attributes.get("format"), attributes.get("version")
     if found != (EXPORT_FORMAT, LAYOUT_VERSION):
         refuse(path, "it is no export of this version of vidsim")
+    try:
+        described = adopt(str(attributes["description"])) if "description" in attributes else None
+    except ValueError as error:
+        refuse(path, str(error))
     backbone = BACKBONES.get(attributes["backbone"])
-    if backbone is None:
+    if backbone is None or described not in (None, backbone):
         refuse(path, f"this vidsim knows no backbone {attributes['backbone']}")
     theirs, ours = str(attributes["weights_sha256"]), digests(backbone)
     if theirs and ours and theirs != ours:

@@ -20,7 +20,8 @@ from .export_source import Source, content_hash, read_videos, strip_rows
 from .home import Place, expected_rows, open_shards, writing
 from .index import bring_in_step
 from .progress import Progress
-from .shards import CatalogEntry, Shards
+from .registry import keep
+from .shards import CatalogEntry, Shards, stored_weights
 from .store import open_store
 from .writer import Writer
 
@@ -46,7 +47,8 @@ def import_files(
 
     Raises:
         LibraryError: No such file, no library named, a video that is stored or given in
-            another version, or a library's files of one backbone had different weights.
+            another version, or a library's rows of one backbone, those stored among them, had
+            different weights.
         StoreError: A file is damaged or does not fit, or the home cannot be written.
     """
     if library is not None:
@@ -69,6 +71,9 @@ def import_files(
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])
             _check_contents(shards, name, sources, catalogs[name])
+            _check_stored(name, weights[name], stored_weights(catalogs[name]))
+        for source in sources:
+            keep(place.home, source.backbone)
         with open_store(place.home, place.uri, place.token) as store:
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)
@@ -150,6 +155,17 @@ def _weights(library: str, sources: Sequence[Source]) -> dict[str, str]:
             )
         found[name] = first or source.weights_sha256
     return found
+
+
+def _check_stored(library: str, given: Mapping[str, str], stored: Mapping[str, str]) -> None:
+    """Raises LibraryError where stored rows were computed with other weights than those given."""
+    for name, digest in given.items():
+        theirs = stored.get(name, "")
+        if digest and theirs and digest != theirs:
+            raise LibraryError(
+                f"{library} is stored with rows by other weights of {name} than those to import; "
+                f"run 'vidsim remove {library}' first."
+            )
 
 
 def _check_versions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +13,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from ..ingest.registry import adopt
 from ..schemas.embedding import FloatArray
 from ..schemas.errors import ModelError, StoreError
-from ..schemas.exports import EXPORT_FORMAT
+from ..schemas.exports import EXPORT_FORMAT, INDEX
 from ..schemas.modality import (
     BACKBONES,
     DEFAULT_PRESET,
@@ -153,6 +154,9 @@ def _backbone(path: Path) -> Backbone:
                 "take it out of the folder, or bring it in with 'vidsim import' and export again."
             )
         name = str(file.attrs.get("backbone"))
+        if name not in BACKBONES and INDEX in file and "description" in file[INDEX].attrs:
+            with suppress(ValueError):  # then it stays unknown
+                adopt(str(file[INDEX].attrs["description"]))
     if name not in BACKBONES:
         raise StoreError(
             f"{path} holds the unknown backbone {name}; set VIDSIM_HOME to the home it was "

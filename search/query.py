@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ingest.discover import describe
-from ..ingest.home import Counts, Place, read_counts
+from ..ingest.home import Counts, Place, read_notes
 from ..ingest.progress import Progress
 from ..ingest.store import Store, StoredRow, differs, equals, is_in, open_store
 from ..schemas.collections import levels
@@ -79,11 +79,14 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         LibraryError: Nothing is stored, or no such clip or library.
         ModelError: A modality, backbone, weight or filter that does not fit.
         MediaError: The clip cannot be read, or has nothing to be compared by.
+        WeightsError: A new clip would be compared with rows of other weights than those here, or
+            weights are missing.
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
     with open_store(place.home, place.uri, place.token) as store:
-        counts = read_counts(place.home)
+        noted = read_notes(place.home)
+        counts = {library: note.counts for library, note in noted.items()}
         libraries = _choose_libraries(counts, options.libraries)
         own = clip.partition("/")[0]
         backbones = _choose_backbones(
@@ -91,7 +94,8 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         )
         if options.expression:
             store.check_filter(next(iter(backbones.values())), options.expression)
-        subject = _embed_or_fetch(clip, store, backbones, options, progress)
+        searched = {library: noted[library].weights for library in libraries if library in noted}
+        subject = _embed_or_fetch(clip, store, backbones, searched, options, progress)
         asked = {m: backbones[m] for m in subject.vectors}
         if not asked:
             raise MediaError(
@@ -195,9 +199,11 @@ def _embed_or_fetch(
     clip: str,
     store: Store,
     backbones: Mapping[Modality, Backbone],
+    searched: Mapping[str, Mapping[str, str]],
     options: QueryOptions,
     progress: Progress,
 ) -> _Clip:
+    """The query's vectors; `searched` are the weights of what they will be compared with."""
     vectors = {}
     for modality, backbone in backbones.items():
         found, _ = fetch_videos(store, backbone, [clip])
@@ -212,19 +218,20 @@ def _embed_or_fetch(
             f"{clip} is neither a file nor the id of a stored video; "
             "'vidsim libraries --videos' lists the ids."
         )
-    return _embed(path, backbones, options, progress)
+    return _embed(path, backbones, searched, options, progress)
 
 
 def _embed(
     path: Path,
     backbones: Mapping[Modality, Backbone],
+    searched: Mapping[str, Mapping[str, str]],
     options: QueryOptions,
     progress: Progress,
 ) -> _Clip:
     from ..ingest.embed import EmbedOptions, FailedVideo, embed_all
 
     video = describe(path, path.parent, "query")
-    how = EmbedOptions(backbones, options.segment_seconds, options.device)
+    how = EmbedOptions(backbones, options.segment_seconds, options.device, stored=searched)
     with closing(embed_all([video], how, progress)) as results:
         (result,) = results
     if isinstance(result, FailedVideo):

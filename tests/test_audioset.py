@@ -17,7 +17,7 @@ import pytest
 from vidsim.cli import main
 from vidsim.ingest.audioset import ingest_audioset, parse_clip, read_class_names
 from vidsim.ingest.embed import EmbedOptions
-from vidsim.ingest.home import Place, open_shards
+from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.library import summarize
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
@@ -215,6 +215,7 @@ def test_published_rows_do_not_name_the_weights_that_lie_here(place, folder, mon
     monkeypatch.setattr("vidsim.ingest.shards.digests", lambda _: "f" * 64)
     ingest_audioset(folder, place, Silent())
     assert open_shards(place.home).weights("features", "vggish") == ""
+    assert read_notes(place.home)["features"].weights == {"vggish": ""}
 
 
 def test_a_class_list_with_a_byte_order_mark_is_read(tmp_path):

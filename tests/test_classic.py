@@ -37,14 +37,13 @@ from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.export import export
 from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.extractors.pixels import to_network_input
-from vidsim.ingest.fitting import add_checked
 from vidsim.ingest.home import Place
 from vidsim.ingest.networks import resnet3d
 from vidsim.ingest.networks.loading import load_network
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.registry import register_timm
-from vidsim.ingest.weights import digests, ensure, locate, status
+from vidsim.ingest.weights import add, digests, ensure, locate, status
 from vidsim.schemas.errors import ModelError, StoreError, WeightsError
 from vidsim.schemas.modality import (
     BACKBONES,
@@ -161,7 +160,7 @@ def test_the_network_is_torchvisions_without_its_classifier(
 ) -> None:
     twin, path = made[name]
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    features = load_network(BACKBONES[name], add_checked(unpublished(name), [path]))(x)
+    features = load_network(BACKBONES[name], add(unpublished(name), [path]))(x)
     assert features.shape == (2, BACKBONES[name].dim)
     torch.testing.assert_close(twin.fc(features), twin(x))
 
@@ -299,7 +298,7 @@ def test_every_backbone_gives_the_rows_it_promises(
     if isinstance(backbone.weights, PublishedFiles):
         backbone = unpublished(name)
         BACKBONES[name] = backbone
-        add_checked(backbone, [made[name][1]])
+        add(backbone, [made[name][1]])
     else:
         monkeypatch.delenv("VIDSIM_CACHE")  # pinned weights are pulled for real, once
     assert backbone.frames is not None
@@ -377,8 +376,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     torch.save(content, path)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:5000])
-    said = said_by(add_checked, unpublished(name), [path])
-    assert "Nothing was added" in said
+    said = said_by(add, unpublished(name), [path])
+    assert said.startswith(f"Nothing was added: {path} does not hold ")
     assert reason.replace("layer2.0.conv1.weight", tensor.removeprefix(prefix)) in said
     assert kept(tmp_path) == []
     assert not (tmp_path / "trap").exists()
@@ -388,33 +387,43 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 def test_another_depth_of_the_same_family_is_told_by_its_arch(uniform: Any, tmp_path: Path) -> None:
     content = torch.load(uniform["resnet34_3d"], weights_only=True) | {"arch": "resnet-18"}
     torch.save(content, tmp_path / "resnet-34-kinetics.pth")
-    said = said_by(add_checked, BACKBONES["resnet34_3d"], [tmp_path / "resnet-34-kinetics.pth"])
+    said = said_by(add, BACKBONES["resnet34_3d"], [tmp_path / "resnet-34-kinetics.pth"])
     assert "its arch is 'resnet-18', not 'resnet-34'" in said
 
 
 def test_the_published_checksum_counts_before_the_tensors(uniform: Any, tmp_path: Path) -> None:
-    said = said_by(add_checked, BACKBONES["resnet50"], [uniform["resnet50"]])
-    assert "not the published file (SHA-256 " in said
+    said = said_by(add, BACKBONES["resnet50"], [uniform["resnet50"]])
+    assert said.startswith(f"Nothing was added: {uniform['resnet50']} is not the file vidsim knows")
+    assert "(SHA-256 " in said
     assert "instead of 0676ba61" in said
     assert "https://download.pytorch.org/models/resnet50-0676ba61.pth" in said
     assert kept(tmp_path) == []
 
 
 def test_files_of_another_name_or_number(tmp_path: Path) -> None:
-    said = said_by(add_checked, BACKBONES["vggish"], [tmp_path / "vggish_model.ckpt"])
+    said = said_by(add, BACKBONES["vggish"], [tmp_path / "vggish_model.ckpt"])
     assert "vggish_model.ckpt and vggish_pca_params.npz" in said
-    said = said_by(add_checked, BACKBONES["resnet50"], [tmp_path / "not there"])
+    said = said_by(add, BACKBONES["resnet50"], [tmp_path / "not there"])
     assert "cannot be copied" in said
     assert "vidsim models pull yamnet" in said_by(
-        add_checked, BACKBONES["yamnet"], [tmp_path / "a", tmp_path / "b"]
+        add, BACKBONES["yamnet"], [tmp_path / "a", tmp_path / "b"]
     )
+    assert kept(tmp_path) == []
+
+
+def test_a_sound_network_is_tried_in_its_own_process(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("vggish_model.ckpt", "vggish_pca_params.npz")]
+    for file in files:
+        file.write_text("no weights")
+    said = said_by(add, unpublished("vggish"), files)
+    assert said.startswith(f"Nothing was added: {files[1]} does not hold VGGish's PCA (")
     assert kept(tmp_path) == []
 
 
 def test_what_is_added_is_kept_and_later_damage_is_noticed(uniform: Any, tmp_path: Path) -> None:
     backbone, path = BACKBONES["resnet34_3d"], uniform["resnet34_3d"]
     assert digests(backbone) == ""
-    folder = add_checked(backbone, [path])
+    folder = add(backbone, [path])
     assert kept(tmp_path) == ["SHA256SUMS", "resnet-34-kinetics.pth"]
     assert status(backbone) == "pulled"
     assert locate(backbone) == ensure(backbone) == folder
@@ -425,7 +434,7 @@ def test_what_is_added_is_kept_and_later_damage_is_noticed(uniform: Any, tmp_pat
         file.write(b"!")
     assert status(backbone) == "damaged"
     assert "fails its SHA-256" in said_by(locate, backbone)
-    add_checked(backbone, [path])
+    add(backbone, [path])
     assert status(backbone) == "pulled"
 
 
@@ -454,7 +463,8 @@ def test_models_add_on_the_command_line(
     monkeypatch.setattr(sys, "argv", sys.argv)
     assert run("models", "add", "resnet34_3d", uniform["resnet50"]) == 1
     told = capsys.readouterr()
-    assert told.err.startswith("Error: Nothing was added: resnet-34-kinetics.pth does not hold")
+    given = uniform["resnet50"]
+    assert told.err.startswith(f"Error: Nothing was added: {given} does not hold")
     assert not told.out
     assert run("models", "add", "resnet34_3d", uniform["resnet34_3d"]) == 0
     assert "Here: resnet34_3d" in capsys.readouterr().err
@@ -502,13 +512,13 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Any:
     server.server_close()
 
 
-@pytest.mark.parametrize("algorithm", ["sha256", "md5", ""])
+@pytest.mark.parametrize("algorithm", ["sha256", "md5"])
 def test_a_file_is_pulled_from_its_address_and_checked(
     publisher: Any, tmp_path: Path, algorithm: str
 ) -> None:
     content = b"weights" * 100_000
-    digits = hashlib.new(algorithm, content).hexdigest() if algorithm else ""
-    checksum = f"{algorithm}:{digits[:8] if algorithm == 'sha256' else digits}" if algorithm else ""
+    digits = hashlib.new(algorithm, content).hexdigest()
+    checksum = f"{algorithm}:{digits[:8] if algorithm == 'sha256' else digits}"
     told: list[tuple[int, int | None]] = []
     backbone = publisher(content, checksum=checksum)
     folder = ensure(backbone, lambda *amount: told.append(amount))
@@ -521,11 +531,14 @@ def test_a_file_is_pulled_from_its_address_and_checked(
 
 def test_nothing_is_kept_of_what_is_not_the_published_file(publisher: Any, tmp_path: Path) -> None:
     said = said_by(ensure, publisher(b"weights", checksum="sha256:b3b3357e"))
-    assert "is not the published file" in said
+    assert said.startswith("r3d_18-b3b3357e.pth is not the file vidsim knows (SHA-256 ")
     assert "vidsim models add r3d18 r3d_18-b3b3357e.pth" in said
     said = said_by(ensure, publisher(b"weights", name="gone"))
     assert "/gone is out of reach (" in said
     assert "vidsim models add r3d18" in said
+    said = said_by(ensure, publisher(b"weights"))  # no checksum, and no network either
+    assert said.startswith("r3d_18-b3b3357e.pth does not hold R3D-18 (")
+    assert ", so nothing was kept; try again, or get r3d_18-b3b3357e.pth from " in said
     backbone = publisher(b"weights" * 10_000)
     publisher.handler.cut = True
     assert "broke off after 1000 of 70000 bytes" in said_by(ensure, backbone)
@@ -622,6 +635,22 @@ def test_a_timm_network_is_described_by_its_own_configuration(tmp_path: Path, na
     assert backbone.name.replace("_", "").isalnum()
 
 
+def test_what_timms_hub_gives_is_kept_only_if_it_fits(
+    made: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    backbone = register_timm(tmp_path / "home", f"timm:{SMALL}")
+    published_at = "vidsim.ingest.networks.timm_network.published_at"
+    monkeypatch.setattr(published_at, lambda _: (made["resnet50"][1], ""))
+    said = said_by(ensure, backbone)
+    assert said.startswith(f"model.safetensors does not hold timm's {SMALL} (")
+    assert f"run 'vidsim models add timm_{SMALL} model.safetensors'" in said
+    assert kept(tmp_path) == []
+    assert status(backbone) == "missing"
+    monkeypatch.setattr(published_at, lambda _: (made[f"timm_{SMALL}"][1], ""))
+    ensure(backbone)
+    assert status(backbone) == "pulled"
+
+
 @pytest.mark.parametrize("name", ["hf-hub:timm/resnet10t.c3_in1k", "local-dir:/tmp/model"])
 def test_a_timm_network_of_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match=f"'{name}' is no name of timm's own"):
@@ -647,10 +676,10 @@ def test_what_timm_does_not_have_or_a_file_of_another_network(uniform: Any, tmp_
         register_timm(home, "timm:resnet10x")
     assert not home.exists()
     backbone = register_timm(home, f"timm:{SMALL}")
-    said = said_by(add_checked, backbone, [uniform["resnet50"]])
+    said = said_by(add, backbone, [uniform["resnet50"]])
     assert f"does not hold timm's {SMALL}" in said
     torch.save({"weight": Trap(tmp_path / "trap")}, tmp_path / "trap.pth")
-    said_by(add_checked, backbone, [tmp_path / "trap.pth"])
+    said_by(add, backbone, [tmp_path / "trap.pth"])
     assert not (tmp_path / "trap").exists()
     assert kept(tmp_path) == []
     (home / "backbones" / f"timm_{SMALL}.json").write_text("{}")
@@ -667,7 +696,7 @@ def test_a_library_keeps_the_hash_of_the_weights_it_was_made_with(
 ) -> None:
     make_clip("lib.mkv", times=[i / 10 for i in range(20)])
     backbone = BACKBONES["resnet34_3d"]
-    folder = add_checked(backbone, [uniform["resnet34_3d"]])
+    folder = add(backbone, [uniform["resnet34_3d"]])
     options = EmbedOptions({Modality.MOTION: backbone}, device="cpu", workers=1)
     report = ingest(tmp_path / "lib.mkv", place, options, Silent(), library="lib")
     assert report.rows == {"motion": 1}
@@ -678,18 +707,3 @@ def test_a_library_keeps_the_hash_of_the_weights_it_was_made_with(
     with h5py.File(exported) as stored:
         assert stored.attrs["weights_sha256"] == noted
         assert stored["vectors"].shape == (1, 512)
-
-
-def test_every_backbone_is_documented() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
-    table = [
-        [cell.strip(" `") for cell in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("| `")
-    ]
-    rows = {cells[0]: cells for cells in table}
-    for backbone in BACKBONES.values():
-        cells = rows[backbone.name]
-        assert cells[1] == backbone.modality
-        assert cells[2] == f"{backbone.dim:,}"
-        assert cells[3] == (backbone.weights.licence if backbone.weights else "none")

@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from vidsim.ingest.export import export
-from vidsim.ingest.home import Place, open_shards, write_counts
+from vidsim.ingest.home import Place, open_shards, write_note
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
 from vidsim.schemas.embedding import EmbeddedVideo, Rows
@@ -80,7 +80,7 @@ def keep(place: Place, made: list[EmbeddedVideo]) -> None:
         for name in ALL:
             store.upsert(BACKBONES[name], made)
             store.flush(BACKBONES[name])
-    write_counts(place.home, "lib", shards.catalog("lib"))
+    write_note(place.home, "lib", shards.catalog("lib"))
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,5 @@ def fill(network: nn.Module, state: Mapping[str, Any], path: Path, what: str) ->
 def refuse(path: Path, what: str, why: str, cause: Exception | None = None) -> NoReturn:
     """Raises WeightsError: the file is not what it should be."""
     raise WeightsError(
-        f"{path.name} does not hold {what} ({why}); get it again from where "
-        "'vidsim models list' says."
+        f"{path} does not hold {what} ({why}); get it again from where 'vidsim models list' says."
     ) from cause

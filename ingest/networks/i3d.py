@@ -25,9 +25,6 @@ from ..array_pickle import ArrayUnpickler
 from .checkpoint import unfilled
 from .padding import same_padding
 
-FEATURES = 1024
-"""Channels of the last Inception module, the length of an embedding."""
-
 CLASSES = 400
 """Classes of Kinetics-400."""
 
@@ -125,7 +122,7 @@ class I3D(nn.Module):
         self.layers = nn.Sequential()
         for name, layer in layers.items():
             self.layers.add_module(name, layer)
-        self.classifier = nn.Linear(FEATURES, CLASSES)
+        self.classifier = nn.Linear(inputs, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features of clips.
@@ -203,7 +200,8 @@ def load_i3d(path: Path) -> I3D:
         conv.weight.copy_((kernel * scale).permute(4, 3, 0, 1, 2))
         conv.bias.copy_(beta - mean * scale)
     logits = "params/Logits/Conv3d_0c_1x1/Conv_0"
-    kernel = take(f"{logits}/kernel", (1, 1, 1, FEATURES, CLASSES))
+    features = network.classifier.in_features
+    kernel = take(f"{logits}/kernel", (1, 1, 1, features, CLASSES))
     network.classifier.weight.copy_(kernel[0, 0, 0].T)
     network.classifier.bias.copy_(take(f"{logits}/bias", (CLASSES,)))
     if left:

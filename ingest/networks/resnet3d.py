@@ -16,9 +16,6 @@ from torch.nn import functional
 
 from .checkpoint import fill, read_checkpoint, refuse, unfilled
 
-FEATURES = 512
-"""Channels of the last stage, the length of an embedding."""
-
 CLASSES = 400
 """Classes of Kinetics-400."""
 
@@ -64,7 +61,7 @@ class ResNet34(nn.Module):
                 blocks.append(_Block(inputs, outputs, 2 if number > 1 and i == 0 else 1))
                 inputs = outputs
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(FEATURES, CLASSES)
+        self.fc = nn.Linear(inputs, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features of clips.
