@@ -22,7 +22,6 @@ from ..schemas.errors import StoreError
 from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
-from .weights import digests
 from .whole_file import whole_file
 
 _TEXT = h5py.string_dtype("utf-8")
@@ -105,6 +104,8 @@ class Shards:
             number = int(files[-1].stem) + 1 if files else 1
             path = directory / f"{number:06d}.h5"
             if weights is None:
+                from .weights import digests  # archives and downloads, which reading needs not
+
                 names = set().union(*(v.backbones for v in videos))
                 weights = {n: digests(BACKBONES[n]) for n in names}
             _write_whole(path, library, videos, weights)
