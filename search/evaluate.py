@@ -178,13 +178,12 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
     for leaky in (n for n in names if n in LEAKY):
         if skipped:
             notes.append(f"{leaky}: {skipped} not measured; rows are compared by L2 alone.")
-        progress.start(leaky, len(by_rows), "modalities")
         for name, rows in by_rows.items():
             if name not in _NOT_BY_ROW:
-                said = rank_rows(name, rows, exported, classes, leaky, options.k, options.seed)
+                said = rank_rows(
+                    name, rows, exported, classes, leaky, options.k, options.seed, progress
+                )
                 predictions += [said] if said else []
-            progress.advance(leaky, 1)
-        progress.finish(leaky)
     if not predictions:
         raise ModelError(
             "No video has another of its class to find; export videos that lie in one folder "
