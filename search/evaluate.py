@@ -143,7 +143,7 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
         raise ModelError(
             "Weights are tuned on one training part; give --protocol split or official, not both."
         )
-    exported = read_exports(folder, options.overrides)
+    exported = read_exports(folder, options.overrides, progress)
     classes = classes_of(exported.labels)
     protocols = [_protocol(n, exported, options) for n in names if n in CLEAN]
     modalities = [single(m.value, r, exported.ids) for m, r in exported.modalities.items()]

@@ -107,7 +107,7 @@ def figure(report: EvaluationReport, protocol: str, configuration: str):
 def test_the_fused_ranking_is_that_of_query(place, tmp_path):
     keep(place, videos(16))
     export(place.home, tmp_path / "export", [], QUIET)
-    exported = read_exports(tmp_path / "export")
+    exported = read_exports(tmp_path / "export", (), QUIET)
     ids = exported.ids
     singles = [single(m.value, rows, ids) for m, rows in exported.modalities.items()]
     chance = {m: background_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
@@ -248,7 +248,7 @@ def test_who_asks_nothing_is_told_of_every_protocol(tmp_path, backbones):
 
 def test_the_report_shows_everything(exports, tmp_path):
     evaluation = run(exports, "leave-one-out", "capstone-all")
-    files = write_files(evaluation, tmp_path / "out")
+    files = write_files(evaluation, tmp_path / "out", QUIET)
     assert sorted(files) == sorted((tmp_path / "out").iterdir())
     page = (tmp_path / "out" / "report.md").read_text()
     for said in evaluation.predictions:
@@ -286,7 +286,7 @@ def test_figures_outlast_a_picture_that_fails(exports, tmp_path, monkeypatch):
 
     monkeypatch.setattr("vidsim.search.report.plot_confusions", fails)
     with pytest.raises(MemoryError):
-        write_files(run(exports), tmp_path)
+        write_files(run(exports), tmp_path, QUIET)
     assert {p.name for p in tmp_path.iterdir()} == {"report.md", "predictions.csv"}
 
 
@@ -374,7 +374,7 @@ def test_weights_are_tuned_on_the_training_part_alone(tmp_path):
 def test_tuned_weights_are_better_than_the_default_on_what_they_are_tuned_on(tmp_path):
     open_shards(tmp_path / "home").write("lib", videos(40, UNEQUAL))
     export(tmp_path / "home", tmp_path / "export", [], QUIET)
-    exported = read_exports(tmp_path / "export")
+    exported = read_exports(tmp_path / "export", (), QUIET)
     ids, classes, everyone = exported.ids, classes_of(exported.labels), leave_one_out(exported.ids)
     singles = [single(m.value, rows, ids) for m, rows in exported.modalities.items()]
     chance = {m: background_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
