@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
+from sklearn.neighbors import NearestNeighbors
 
 from vidsim.ingest.export import export
 from vidsim.ingest.home import Place, open_shards, write_counts
@@ -29,7 +30,15 @@ from vidsim.search.fusion import WEIGHTS, attend, combine
 from vidsim.search.plots import plot_confusions
 from vidsim.search.protocols import leave_one_out
 from vidsim.search.query import QueryOptions, query
-from vidsim.search.ranking import Classes, Predictions, blocks, classes_of, rank_all, single
+from vidsim.search.ranking import (
+    Classes,
+    Predictions,
+    blocks,
+    classes_of,
+    nearest_rows,
+    rank_all,
+    single,
+)
 from vidsim.search.report import csv_lines, text_lines, write_files
 from vidsim.search.tuning import tune, tuned_path
 
@@ -585,3 +594,23 @@ def test_a_thousand_videos_are_many_blocks(tmp_path):
     fused = figure(report, "leave-one-out", "fused")
     assert (fused.queries, fused.classes) == (count, classes)
     assert fused.recall[1].value > 0.5
+
+
+def test_rows_that_are_all_but_equal_are_told_apart():
+    random = np.random.default_rng(0)
+    still = random.standard_normal((1, 64)) + 1e-6 * random.standard_normal((10, 64))
+    rows = np.concatenate([still, random.standard_normal((90, 64))]).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    everything, answered = np.ones(100, bool), []
+    found = nearest_rows(rows, everything, everything, 3, answered.append)
+    assert found[:, 0].tolist() == list(range(100))  # each row is nearest to itself
+    exact = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(rows.astype(np.float64))
+    assert (found == exact.kneighbors(rows, return_distance=False)).all()
+    assert sum(answered) == 100
+
+
+def test_only_training_rows_are_found():
+    rows = np.eye(6, dtype=np.float32)[[0, 0, 1, 1, 2, 2]]
+    train = np.array([True, False] * 3)
+    found = nearest_rows(rows, ~train, train, 1, lambda _: None)
+    assert found.tolist() == [[0], [2], [4]]
