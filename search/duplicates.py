@@ -41,7 +41,7 @@ _SHIFT_STEPS = 3
 (see `frame_hashes`), so those of a copy lie up to half of that beside the original's."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Match:
     """Frames of two videos that match at one crop (of either) and one shift of time.
 
