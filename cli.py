@@ -474,7 +474,7 @@ def evaluate(
     load_registered(_place().home)
     with Bars() as bars:
         evaluation = run(folder, options, bars)
-    files = write_files(evaluation, out or folder / "evaluation")
+        files = write_files(evaluation, out or folder / "evaluation", bars)
     report = evaluation.report.model_copy(update={"files": [str(path) for path in files]})
     kept = keep_tuned(_place().home, report)
     if json:

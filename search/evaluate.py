@@ -122,10 +122,10 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
         )
     if options.tune_weights and options.against:
         raise ModelError("Weights are tuned on one export; leave --against out.")
-    exported = read_exports(folder, options.overrides)
+    exported = read_exports(folder, options.overrides, progress)
     sides, against = {"": exported}, None
     if options.against:
-        second = read_exports(options.against)
+        second = read_exports(options.against, (), progress)
         ours, theirs = in_common(exported, second, (folder, options.against))
         against = AgainstExport(
             folder=str(options.against),
@@ -253,13 +253,12 @@ def _rank_rows(
     by_rows |= {f"color:{metric}": _color_rows(exported, metric) for metric in options.color}
     predictions: list[Predictions] = []
     for protocol in protocols:
-        progress.start(protocol, len(by_rows), "modalities")
         for name, rows in by_rows.items():
             if name not in _NOT_BY_ROW:
-                said = rank_rows(name, rows, exported, classes, protocol, options.k, options.seed)
+                said = rank_rows(
+                    name, rows, exported, classes, protocol, options.k, options.seed, progress
+                )
                 predictions += [said] if said else []
-            progress.advance(protocol, 1)
-        progress.finish(protocol)
     return predictions
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from ..ingest.progress import Progress
 from ..ingest.whole_file import whole_file
 from ..schemas.errors import StoreError
 from ..schemas.modality import Modality
@@ -51,25 +52,29 @@ def text_lines(report: EvaluationReport) -> list[str]:
     return lines
 
 
-def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
+def write_files(evaluation: Evaluation, folder: Path, progress: Progress) -> list[Path]:
     """Writes report.md, predictions.csv and a confusion matrix of every configuration.
 
     Each file is there whole or as it was before; the report is written first, so that figures
-    outlast a picture that fails.
+    outlast a picture that fails. `progress` is told about each file: a matrix of 101 classes
+    takes seconds.
 
     Raises:
         StoreError: The folder cannot be written.
     """
     files: list[Path] = []
+    stage = "writing the report"
 
     def write(name: str, make: Callable[[Path], object]) -> None:
         with whole_file(folder / name) as beside:
             make(beside)
         files.append(folder / name)
+        progress.advance(stage, 1)
 
     pictures = [_picture(figures) for figures in evaluation.report.figures]
     page = markdown(evaluation.report, pictures)
     table = "".join(csv_lines(evaluation))
+    progress.start(stage, len(pictures) + 2, "files")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write("report.md", lambda path: path.write_text(page, encoding="utf-8"))
@@ -81,6 +86,7 @@ def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
         raise StoreError(
             f"{folder} cannot be written ({error.strerror}); choose another folder with --out."
         ) from error
+    progress.finish(stage)
     return files
 
 

@@ -235,7 +235,7 @@ def test_a_network_of_timm_comes_with_its_rows(place, other, tiny, tmp_path, mon
 def test_an_export_of_a_network_of_timm_is_evaluated_anywhere(place, tiny, tmp_path, monkeypatch):
     export(place.home, tmp_path, [], QUIET)
     monkeypatch.delitem(BACKBONES, tiny.name)
-    assert read_exports(tmp_path).modalities[Modality.FRAME].backbone == tiny
+    assert read_exports(tmp_path, (), Silent()).modalities[Modality.FRAME].backbone == tiny
 
 
 @pytest.mark.parametrize(
