@@ -109,19 +109,13 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
             store, subject, asked, max(TOP, options.k), " and ".join(scope)
         )
         notes = _missing_rows(store, counts, libraries, asked)
+        notes += _other_weights(searched, asked)
         similarities = {
             m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
             for m, videos in candidates.items()
         }
         if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
-            tuned = read_tuned(place.home, asked)
-            if tuned is not None:
-                weights |= tuned
-                named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
-                notes.append(
-                    f"Tuned weights are used ({named}); --weights default takes the measured "
-                    f"ones, deleting {tuned_path(place.home)} goes back for good."
-                )
+            notes += _tune(weights, place.home, asked)
         chance = background(place.home, libraries, list(asked.values()))
         fused = fuse(
             options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
@@ -138,6 +132,21 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         results=_explain(best, subject, asked, candidates, similarities, samples),
         notes=notes,
     )
+
+
+def _tune(
+    weights: dict[Modality, float], home: Path, asked: Mapping[Modality, Backbone]
+) -> list[str]:
+    """Puts tuned weights, where there are some for what is compared, in the place of others."""
+    tuned = read_tuned(home, asked)
+    if tuned is None:
+        return []
+    weights.update(tuned)
+    named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
+    return [
+        f"Tuned weights are used ({named}); --weights default takes the measured ones, "
+        f"deleting {tuned_path(home)} goes back for good."
+    ]
 
 
 def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> list[str]:
@@ -294,6 +303,21 @@ def _missing_rows(
                     f"{expected}; 'vidsim reindex' repairs this."
                 )
                 break
+    return notes
+
+
+def _other_weights(
+    searched: Mapping[str, Mapping[str, str]], backbones: Mapping[Modality, Backbone]
+) -> list[str]:
+    """One line for each backbone whose rows different weights computed in different libraries."""
+    notes = []
+    for backbone in backbones.values():
+        known = {name: found for name, of in searched.items() if (found := of.get(backbone.name))}
+        if len(set(known.values())) > 1:
+            notes.append(
+                f"{' and '.join(sorted(known))} were not embedded with the same weights of "
+                f"{backbone.name}, so their likeness by it means little; search one with --library."
+            )
     return notes
 
 

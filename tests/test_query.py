@@ -117,6 +117,15 @@ def test_a_stored_video_does_not_find_itself_unless_asked_to(filled):
     assert first.modalities["frame"].similarity == pytest.approx(1, abs=1e-5)
 
 
+def test_libraries_of_different_weights_are_told(place):
+    for library, digest in (("new", "b" * 64), ("old", "a" * 64)):
+        videos = [embedded(f"{library}/{i}.mp4", backbones=(LITE0.name,)) for i in range(2)]
+        keep(place, *videos, weights={LITE0.name: digest})
+    (note,) = ask(place, "old/0.mp4").notes
+    assert note.startswith("new and old were not embedded with the same weights of efficientnet")
+    assert ask(place, "old/0.mp4", libraries=("old",)).notes == []
+
+
 def test_a_new_clip_is_not_compared_with_rows_of_other_weights(place, make_clip, monkeypatch):
     keep(place, *(embedded(f"lib/{i}.mp4", backbones=(LITE0.name,), seed=i) for i in range(3)))
     old = [embedded(f"old/{i}.mp4", backbones=(LITE0.name,), seed=i) for i in range(3)]
