@@ -90,7 +90,7 @@ def describe(path: Path, root: Path, library: str, known: Video | None = None) -
     return Video(
         video_id=video_id,
         library=library,
-        path=str(path.absolute()),
+        path=str(root.resolve() / relative),  # one name, from whatever folder it was reached
         label=relative.parent.name,
         fingerprint=content,
         size=stat.st_size,

@@ -95,7 +95,7 @@ def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> N
                 f"The library {library} was imported, not made from a folder of videos; name "
                 f"this folder's with --library, or run 'vidsim remove {library}' first."
             )
-        if stored != root.absolute() and stored.is_dir() and not stored.samefile(root):
+        if stored != root.resolve() and stored.is_dir() and not stored.samefile(root):
             raise LibraryError(
                 f"The library {library} was made from {stored}; name this folder's with "
                 f"--library, or run 'vidsim remove {library}' first."

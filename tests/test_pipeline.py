@@ -243,6 +243,17 @@ def test_a_file_that_was_only_touched_is_not_embedded(place, folder, networks):
     assert (networks, report.embedded, report.unchanged) == ([], 0, 3)
 
 
+def test_a_folder_is_the_same_however_it_is_reached(place, folder, networks, tmp_path):
+    (tmp_path / "alias").symlink_to(folder)
+    (tmp_path / "other").mkdir()
+    ingest(tmp_path / "other" / ".." / "lib", place)
+    (entry, *_) = open_shards(place.home).catalog("lib").values()
+    assert entry.video.path == str(folder / "a.mp4")
+    assert ingest(tmp_path / "alias", place, library="lib").unchanged == 3
+    (entry, *_) = open_shards(place.home).catalog("lib").values()
+    assert entry.video.path == str(folder / "a.mp4")
+
+
 def test_a_new_file_joins(place, folder, networks):
     ingest(folder, place)
     networks.clear()
