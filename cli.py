@@ -76,6 +76,12 @@ Modalities = Annotated[
 Device = Annotated[
     str | None, typer.Option(metavar="auto|cpu|cuda", help="Where networks run [default: auto].")
 ]
+Uri = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="A Milvus, or 'embedded' [default: the one that other commands use]."
+    ),
+]
 SegmentSeconds = Annotated[
     float | None,
     typer.Option(min=1.0, help="Length of the segments a long video is cut into [default: 10]."),
@@ -340,14 +346,68 @@ def remove(
 @app.command()
 def reindex(
     libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    uri: Uri = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete what is there first, and write all of it.")
+    ] = False,
 ) -> None:
-    """Build the Milvus collections anew from the shards; no video is read."""
-    from .ingest.library import reindex_all
+    """Bring Milvus in step with the shards; no video is read.
+
+    Only rows that it lacks or that are outdated are written, so what was interrupted is gone on
+    with. With --uri it fills a server from what was embedded without one.
+    """
+    from .ingest.library import describe_reindex, how_to_use, reindex_all
     from .ingest.progress import Bars
 
+    place = _place(uri)
     with Bars() as bars:
-        written = reindex_all(_place(), libraries or [], bars)
-    _say("Written: " + (", ".join(f"{n} rows of {b}" for b, n in written.items()) or "nothing"))
+        report = reindex_all(place, libraries or [], bars, fresh)
+    _say(describe_reindex(report))
+    if change := how_to_use(place, _place()):
+        _say(change)
+
+
+@app.command()
+def verify(
+    libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Write what is missing or differs, delete what is extra."),
+    ] = False,
+    sample: Annotated[
+        str, typer.Option(metavar="N|all", help="Vectors compared a library and collection.")
+    ] = "100",
+    uri: Uri = None,
+    json: Json = False,
+) -> None:
+    """Compare Milvus with the shards row by row."""
+    from .ingest.library import verify_all, verify_table
+    from .ingest.progress import Bars
+    from .schemas.errors import StoreError
+
+    if sample != "all" and not sample.isdecimal():
+        raise typer.BadParameter(f"{sample!r} is no number and not all.", param_hint="--sample")
+    with Bars() as bars:
+        report = verify_all(
+            _place(uri), libraries or [], "all" if sample == "all" else int(sample), bars, repair
+        )
+    if json:
+        print(report.model_dump_json(indent=2))
+    else:
+        for line in verify_table(report):
+            _show(line)
+    wrong = sum(c.wrong for c in report.comparisons)
+    for comparison in report.comparisons:
+        for example in comparison.examples:
+            _say(f"  {comparison.backbone} {comparison.level}: {example}")
+    if report.elsewhere:
+        told = ", ".join(f"{library} ({rows:,})" for library, rows in report.elsewhere.items())
+        _say(f"Left alone: rows of libraries that are not kept here: {told}.")
+    if wrong and not repair:
+        raise StoreError(
+            f"{_count(wrong, 'row')} of Milvus and the shards do not agree; "
+            "'vidsim verify --repair' mends them."
+        )
 
 
 @app.command()
@@ -671,13 +731,15 @@ def _print_bench(result: str | list[str]) -> None:
     print(result if isinstance(result, str) else "\n".join(result))
 
 
-def _place() -> Place:
-    from .ingest.home import Place
+def _place(uri: str | None = None) -> Place:
+    """Where things are; `uri` is that of another Milvus than the settings name."""
+    from .ingest.home import EMBEDDED, Place
     from .schemas.settings import settings
 
     chosen = settings()
     token = chosen.token.get_secret_value() if chosen.token else ""
-    return Place(chosen.home, chosen.uri, token)
+    wanted = uri or chosen.uri
+    return Place(chosen.home, None if wanted == EMBEDDED else wanted, token)
 
 
 def _device(name: str) -> str:

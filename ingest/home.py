@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ Counts = dict[str, dict[Level, int]]
 """Entities by backbone and level."""
 
 _COUNTS = TypeAdapter(Counts)
+
+EMBEDDED = "embedded"
+"""`target_name` of Milvus Lite under vidsim's home."""
 
 
 @dataclass(frozen=True)
@@ -128,23 +132,50 @@ def read_counts(home: Path) -> dict[str, Counts]:
     return noted
 
 
-def distrust(home: Path, library: str) -> None:
-    """Notes that Milvus may hold outdated rows of `library`, which no count would show."""
-    _distrust_path(home, library).touch()
+def target_name(uri: str | None) -> str:
+    """What notes about one Milvus are filed under: its host and port, never a password.
+
+    One server under two names (``localhost``, ``127.0.0.1``) counts as two.
+    """
+    if not uri:
+        return EMBEDDED
+    return re.sub(r"[^A-Za-z0-9.]+", "-", without_user(uri).rpartition("://")[2]).strip("-")
 
 
-def distrusted(home: Path, library: str) -> bool:
-    """Whether `distrust` was noted since the library was last written anew."""
-    return _distrust_path(home, library).exists()
+def without_user(uri: str) -> str:
+    """A Milvus address without the user and password it may hold."""
+    scheme, slashes, rest = uri.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
-def trust(home: Path, library: str) -> None:
-    """Takes back `distrust`."""
-    _distrust_path(home, library).unlink(missing_ok=True)
+def distrust(home: Path, library: str, target: str) -> None:
+    """Notes that one Milvus may hold outdated rows of `library`, which no count would show."""
+    _distrust_path(home, library, target).touch()
 
 
-def _distrust_path(home: Path, library: str) -> Path:
-    return _counts_path(home, library).with_suffix(".distrusted")
+def distrust_others(home: Path, library: str, target: str) -> None:
+    """Notes that rows change of which every Milvus but `target` keeps the outdated ones."""
+    folder = home / "targets"
+    for other in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if other.name != target:
+            distrust(home, library, other.name)
+
+
+def distrusted(home: Path, library: str, target: str) -> bool:
+    """Whether `distrust` was noted since that Milvus was last compared with the shards."""
+    return _distrust_path(home, library, target).exists()
+
+
+def trust(home: Path, library: str, target: str) -> None:
+    """Takes back `distrust`; from then on `distrust_others` knows of that Milvus."""
+    _distrust_path(home, library, target).unlink(missing_ok=True)
+
+
+def _distrust_path(home: Path, library: str, target: str) -> Path:
+    folder = home / "targets" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{library}.distrusted"
 
 
 def _counts_path(home: Path, library: str) -> Path:

@@ -41,10 +41,14 @@ from ..schemas.embedding import (
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.modality import Backbone
 from ..schemas.video import row_id
+from .home import EMBEDDED, target_name
 from .registry import load_registered
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""
+
+_PAGE_ROWS = 4096
+"""Rows a page of `Store.scan`: a quarter of what a server gives at most (`MAX_TOP_K`)."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ class Hit(NamedTuple):
 _SCALARS = tuple(field.name for field in FIELDS)
 _Item = TypeVar("_Item")
 
+Record = dict[str, Any]
+"""A row or segment as it is sent to Milvus: the fields of `StoredRow` and ``vector``."""
+
 
 @contextmanager
 def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[Store]:
@@ -82,7 +89,7 @@ def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[
         StoreError: As `open_client`.
     """
     with open_client(home, uri, token) as client:
-        yield Store(client)
+        yield Store(client, target_name(uri))
 
 
 @contextmanager
@@ -139,8 +146,9 @@ def open_client(home: Path, uri: str | None = None, token: str = "") -> Iterator
 class Store:
     """The collections of one Milvus; made by `open_store`."""
 
-    def __init__(self, client: Any) -> None:
-        """Wraps an open pymilvus ``MilvusClient``."""
+    def __init__(self, client: Any, target: str = EMBEDDED) -> None:
+        """Wraps an open pymilvus ``MilvusClient``; `target` is its `target_name`."""
+        self.target = target
         self._client = client
         self._loaded: set[str] = set()
 
@@ -196,11 +204,11 @@ class Store:
             StoreError: Milvus refused them or went away; what was already sent stays.
         """
         batch_rows = max(1, BATCH_BYTES // (4 * index_dim(backbone)))
-        waiting: dict[Level, list[dict[str, Any]]] = {level: [] for level in levels(backbone)}
+        waiting: dict[Level, list[Record]] = {level: [] for level in levels(backbone)}
         rows = 0
         for video in videos:
             for level, records in waiting.items():
-                new = _records(backbone, video, level)
+                new = records_of(backbone, video, level)
                 records += new
                 rows += len(new) if level == "rows" else 0
                 while len(records) >= batch_rows:
@@ -212,14 +220,30 @@ class Store:
                 self._upsert(name, records)
         return rows
 
-    def _upsert(self, name: str, records: list[dict[str, Any]]) -> None:
+    def write(self, backbone: Backbone, records: Iterable[Record], level: Level) -> None:
+        """Writes single rows or segments, in the form of `records_of`.
+
+        Raises:
+            StoreError: Milvus refused them or went away; what was already sent stays.
+        """
+        for batch in batches(records, max(1, BATCH_BYTES // (4 * index_dim(backbone)))):
+            self._upsert(self.create(backbone, level), batch)
+
+    def _upsert(self, name: str, records: list[Record]) -> None:
         with _translated(f"write {len(records)} rows to {name}"):
             self._client.upsert(name, records)
 
     def delete(self, backbone: Backbone, video_ids: Collection[str]) -> None:
         """Deletes all that `video_ids` have of `backbone`."""
-        for ids in _batches(sorted(video_ids), _IDS_PER_FILTER):
+        for ids in batches(sorted(video_ids), _IDS_PER_FILTER):
             self._delete(backbone, is_in("video_id", ids))
+
+    def delete_rows(self, backbone: Backbone, ids: Iterable[str], level: Level) -> None:
+        """Deletes single rows or segments."""
+        for batch in batches(ids, _IDS_PER_FILTER):
+            name = self.create(backbone, level)
+            with _translated(f"delete from {name}"):
+                self._client.delete(name, filter=is_in("id", batch))
 
     def delete_library(self, backbone: Backbone, library: str) -> None:
         """Deletes all that `library` has of `backbone`."""
@@ -246,6 +270,39 @@ class Store:
                 name, filter=expression, output_fields=["count(*)"], consistency_level="Strong"
             )
         return int(answer[0]["count(*)"])
+
+    def held(self, backbone: Backbone, level: Level) -> int:
+        """All rows or segments of `backbone`, 0 where it has no collection, which stays so."""
+        with _translated("list collections"):
+            there = self._client.has_collection(collection_name(backbone, level))
+        return self.count(backbone, "", level) if there else 0
+
+    def scan(
+        self, backbone: Backbone, expression: str = "", level: Level = "rows"
+    ) -> Iterator[list[StoredRow]]:
+        """Pages of all rows or segments for which `expression` holds, by id.
+
+        What was written a moment ago is among them if `held` has been asked since.
+        """
+        name = self.create(backbone, level)
+        last = ""
+        while True:
+            after = f"id > {_quote(last)}"
+            with _translated(f"list {name}"):
+                page = self._client.query(
+                    name,
+                    filter=f"{after} and ({expression})" if expression else after,
+                    output_fields=list(_SCALARS),
+                    limit=_PAGE_ROWS,
+                    # Has it give the first ids, in order. pymilvus' own query_iterator does not
+                    # quote the id it goes on from, which may hold quotes and backslashes.
+                    iterator="True",
+                )
+            if page:
+                yield [stored_row(row) for row in page]
+            if len(page) < _PAGE_ROWS:
+                return
+            last = page[-1]["id"]
 
     def check_filter(self, backbone: Backbone, expression: str) -> None:
         """Tries a filter that a person wrote.
@@ -307,7 +364,7 @@ class Store:
         answer = sorted(answer, key=lambda r: (r["video_id"], r["segment"], r["start_s"], r["id"]))
         vectors = np.array([r["vector"] for r in answer], np.float32)
         vectors = vectors.reshape(len(answer), index_dim(backbone))
-        return [_stored_row(r) for r in answer], from_index(backbone, vectors)
+        return [stored_row(r) for r in answer], from_index(backbone, vectors)
 
 
 def equals(field: str, value: str) -> str:
@@ -325,7 +382,8 @@ def is_in(field: str, values: Iterable[str]) -> str:
     return f"{field} in [{', '.join(_quote(v) for v in values)}]"
 
 
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Cuts `items` into lists of `size`, of which the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -340,13 +398,15 @@ def _quote(value: str) -> str:
     return f'"{value.translate(_ESCAPED)}"'
 
 
-def _stored_row(entity: Mapping[str, Any]) -> StoredRow:
+def stored_row(entity: Mapping[str, Any]) -> StoredRow:
+    """An entity or `Record` without its vector."""
     return StoredRow(**{name: entity[name] for name in _SCALARS})
 
 
-def _records(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[dict[str, Any]]:
+def records_of(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[Record]:
+    """What Milvus holds of one video at one level, in order of segment and row."""
     video = item.video
-    records = []
+    records: list[Record] = []
     for segment, embedding in zip(item.segments, item.embeddings):
         rows = embedding.rows.get(backbone.name)
         if rows is None or not len(rows.vectors):
