@@ -26,7 +26,8 @@ from .store import Record, Store, batches, is_in, records_of, stored_row
 
 Sample = int | Literal["each video", "all"]
 """Whose vectors are read back: so many rows of a library at each level, one row of each video
-(it tells whether the video was embedded anew), or all rows."""
+(it tells whether the video was embedded anew), or all rows. Where one differs, the others of its
+video are read too."""
 
 _VIDEOS = 128
 """Most videos that one filter names; keeps the filter far below a server's limit."""
@@ -175,14 +176,18 @@ def _compare_part(
     missing = wanted.keys() - found.keys()
     extra = found.keys() - wanted.keys()
     differing = {i for i in wanted.keys() & found if stored_row(wanted[i]) != found[i]}
-    same = [r for r in tally.choose(wanted.values()) if r["id"] not in missing | differing]
-    differing |= _other_vectors(run.store, backbone, level, same)
+    same = {i: r for i, r in wanted.items() if i not in missing | differing}
+    chosen = {r["id"] for r in tally.choose(wanted.values())} & same.keys()
+    other = _other_vectors(run.store, backbone, level, [same[i] for i in chosen])
+    suspect = {same[i]["video_id"] for i in other}  # the others of its rows are as old
+    rest = {i for i, r in same.items() if r["video_id"] in suspect} - chosen
+    differing |= other | _other_vectors(run.store, backbone, level, [same[i] for i in rest])
     tally.shards += len(wanted)
     tally.milvus += len(found)
     tally.missing += len(missing)
     tally.extra += len(extra)
     tally.differing += len(differing)
-    tally.vectors += len(same)
+    tally.vectors += len(chosen | rest)
     tally.tell(missing | extra | differing)
     if run.repair:
         to_write = missing | differing
