@@ -381,7 +381,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Compare Milvus with the shards row by row."""
-    from .ingest.library import verify_all, verify_table
+    from .ingest.library import verify_all, verify_notes, verify_table
     from .ingest.progress import Bars
     from .schemas.errors import StoreError
 
@@ -396,17 +396,13 @@ def verify(
     else:
         for line in verify_table(report):
             _show(line)
+    for line in verify_notes(report):
+        _say(line)
     wrong = sum(c.wrong for c in report.comparisons)
-    for comparison in report.comparisons:
-        for example in comparison.examples:
-            _say(f"  {comparison.backbone} {comparison.level}: {example}")
-    if report.elsewhere:
-        told = ", ".join(f"{library} ({rows:,})" for library, rows in report.elsewhere.items())
-        _say(f"Left alone: rows of libraries that are not kept here: {told}.")
     if wrong and not repair:
         raise StoreError(
-            f"{_count(wrong, 'row')} of Milvus and the shards do not agree; "
-            "'vidsim verify --repair' mends them."
+            f"Milvus and the shards differ in {_count(wrong, 'row')}; "
+            "'vidsim verify --repair' mends that."
         )
 
 

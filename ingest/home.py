@@ -145,8 +145,7 @@ def target_name(uri: str | None) -> str:
 def without_user(uri: str) -> str:
     """A Milvus address without the user and password it may hold."""
     scheme, slashes, rest = uri.rpartition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
 
 
 def distrust(home: Path, library: str, target: str) -> None:

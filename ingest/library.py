@@ -185,6 +185,19 @@ def verify_table(report: VerifyReport) -> list[str]:
     ]
 
 
+def verify_notes(report: VerifyReport) -> list[str]:
+    """Lines beside the table: examples of what differs, and what was left alone."""
+    lines = [
+        f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
+        for c in report.comparisons
+        if c.examples
+    ]
+    if report.elsewhere:
+        told = ", ".join(f"{library} ({rows:,})" for library, rows in report.elsewhere.items())
+        lines.append(f"Left alone are the rows of libraries that have no shard here: {told}.")
+    return lines
+
+
 def _shards_of(home: Path, libraries: Sequence[str]) -> Shards:
     """The shards under `home`; raises LibraryError for a library that has none."""
     shards = open_shards(home)
