@@ -133,7 +133,7 @@ def compare(
         ]
     comparisons.sort(key=lambda c: c.library)
     return VerifyReport(
-        milvus=store.target, comparisons=comparisons, elsewhere=dict(sorted(elsewhere.items()))
+        milvus=store.name, comparisons=comparisons, elsewhere=dict(sorted(elsewhere.items()))
     )
 
 

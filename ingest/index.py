@@ -73,11 +73,11 @@ def bring_in_step(
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    if distrusted(home, library, store.target):
+    if distrusted(home, library, store.name):
         reindex(store, shards, [library], home, progress)
         return [f"{library}: Milvus may have been outdated; it was compared with the shards."]
     notes = [str(r) for r in repair(store, shards, library)]
-    trust(home, library, store.target)
+    trust(home, library, store.name)
     return notes
 
 
@@ -112,7 +112,7 @@ def reindex(
     report = compare(store, shards, libraries, "each video", progress, repair=True)
     for library in named:
         write_counts(home, library, shards.catalog(library))
-        trust(home, library, store.target)
+        trust(home, library, store.name)
     return report
 
 
@@ -132,6 +132,6 @@ def remove(
     for name in sorted({n for video_id in video_ids for n in catalog[video_id].rows}):
         store.delete(BACKBONES[name], video_ids)
         store.flush(BACKBONES[name])
-    distrust_others(home, library, store.target)
+    distrust_others(home, library, store.name)
     shards.drop(library, dict.fromkeys(video_ids))
     write_counts(home, library, shards.catalog(library))

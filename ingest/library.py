@@ -140,7 +140,7 @@ def verify_all(
     with writing(place.home), open_store(place.home, place.uri, place.token) as store:
         report = compare(store, shards, libraries, sample, progress, repair=repair)
         for library in (libraries or shards.libraries()) if repair else ():
-            trust(place.home, library, store.target)
+            trust(place.home, library, store.name)
     return report
 
 

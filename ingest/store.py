@@ -146,9 +146,9 @@ def open_client(home: Path, uri: str | None = None, token: str = "") -> Iterator
 class Store:
     """The collections of one Milvus; made by `open_store`."""
 
-    def __init__(self, client: Any, target: str = EMBEDDED) -> None:
-        """Wraps an open pymilvus ``MilvusClient``; `target` is its `target_name`."""
-        self.target = target
+    def __init__(self, client: Any, name: str = EMBEDDED) -> None:
+        """Wraps an open pymilvus ``MilvusClient``; `name` is its `target_name`."""
+        self.name = name
         self._client = client
         self._loaded: set[str] = set()
 

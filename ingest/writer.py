@@ -73,7 +73,7 @@ class Writer:
             if old and old.version != v.version:
                 stale[v.video.video_id] = old
         if stale:
-            distrust_others(self._home, self.library, self._store.target)
+            distrust_others(self._home, self.library, self._store.name)
         self._index(lambda: self._delete_rows(stale))
         path = self._shards.write(self.library, videos, self._weights)
         if stale:
@@ -112,7 +112,7 @@ class Writer:
             action()
         except StoreError as error:
             self._indexing = False
-            distrust(self._home, self.library, self._store.target)
+            distrust(self._home, self.library, self._store.name)
             self.notes.append(
                 f"{error} The embeddings are safe in the shards; "
                 "'vidsim reindex' writes the rest to Milvus."

@@ -131,8 +131,8 @@ def test_ingest_again_says_that_there_is_nothing_to_do(call, clips):
     assert err == "0 embedded, 3 unchanged, 0 failed.\nNothing new to do.\n"
 
 
-def test_reindex_fills_another_milvus_and_says_how_to_use_it(call, tmp_path):
-    there = str(tmp_path / "other.db")
+def test_reindex_fills_another_milvus_and_says_how_to_use_it(call, lite_server):
+    there = lite_server
     assert call("reindex", "--uri", there) == (
         0,
         "",

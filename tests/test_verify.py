@@ -74,9 +74,9 @@ def filled(place) -> Place:
 
 
 @pytest.fixture
-def other(tmp_path) -> Callable[[Place], Place]:
-    """The same home with another Milvus: a directory of its own."""
-    return lambda place: replace(place, uri=str(tmp_path / "other.db"))
+def other(lite_server) -> Callable[[Place], Place]:
+    """The same home with another Milvus."""
+    return lambda place: replace(place, uri=lite_server)
 
 
 @pytest.fixture
