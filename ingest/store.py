@@ -28,6 +28,7 @@ from ..schemas.collections import (
     collection_description,
     collection_name,
     levels,
+    vector_description,
 )
 from ..schemas.embedding import (
     EmbeddedVideo,
@@ -185,7 +186,7 @@ class Store:
                     "vector",
                     DataType.FLOAT_VECTOR,
                     dim=index_dim(backbone),
-                    description=f"{backbone.name} embedding, compared by inner product",
+                    description=vector_description(backbone),
                 )
                 index = Index()
                 parameters = self._client.prepare_index_params()

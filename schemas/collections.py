@@ -30,15 +30,15 @@ class Field:
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("id", "string", "row id: video_id#segment.row"),
-    Field("video_id", "string", "library/relative/path of the video"),
+    Field("id", "string", "key of the row: video_id#segment.row"),
+    Field("video_id", "string", "the video, as 'vidsim query' takes it: library/path/in/library"),
     Field("library", "string", "the set of videos it was ingested with"),
-    Field("path", "string", "where the file was when it was ingested"),
+    Field("path", "string", "where the file was when it was ingested, or its address"),
     Field("label", "string", "its class: the folder it lies in, or its labels joined by '; '"),
-    Field("segment", "integer", "number of the segment within the video"),
-    Field("start_s", "number", "start of what this row describes, seconds"),
-    Field("end_s", "number", "end of what this row describes, seconds"),
-    Field("fingerprint", "string", "hash of the file's content"),
+    Field("segment", "integer", "number of the segment within the video, from 0"),
+    Field("start_s", "number", "where in the video the row begins, seconds"),
+    Field("end_s", "number", "where in the video the row ends, seconds"),
+    Field("fingerprint", "string", "hash of the file's content; an edited file has another"),
 )
 """Scalar fields in order; `id` is the primary key, and ``vector`` follows them."""
 
@@ -82,9 +82,23 @@ def collection_name(backbone: Backbone, level: Level = "rows") -> str:
 
 
 def collection_description(backbone: Backbone, level: Level = "rows") -> str:
-    """One line that tells a person in Attu what the collection holds."""
-    rows = backbone.rows if level == "rows" else "one per segment, the mean of its rows"
-    return f"{backbone.modality}: {backbone.about}; rows: {rows}"
+    """One line that tells a person in Attu what the collection holds, and what for."""
+    what = f"{backbone.modality} ({backbone.about}), {level}"
+    searched = "'vidsim query' searches these"
+    if level == "segments":
+        return f"{what}: the mean of a segment's rows; {searched}"
+    looked_up = "looked up for the videos of an answer"
+    return f"{what}: {backbone.rows}; {searched if levels(backbone)[-1] == level else looked_up}"
+
+
+def vector_description(backbone: Backbone) -> str:
+    """One line that tells a person in Attu how vectors are compared."""
+    if backbone.similarity == "cosine":
+        return f"{backbone.name} embedding of length 1; the inner product of two is their cosine"
+    return (
+        f"{backbone.name} embedding and, last, half its squared length; "
+        "search with -1 there, and the inner product ranks by L2 distance"
+    )
 
 
 def backbone_of(collection: str) -> Backbone | None:

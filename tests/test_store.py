@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from pymilvus import MilvusClient
 
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
@@ -36,6 +37,30 @@ def test_rows_come_back_as_they_went_in(store):
     assert np.allclose(vectors, unit(wanted), atol=1e-6)
     assert [r.id for r in rows][:2] == ["lib/a.mp4#00000.0", "lib/a.mp4#00000.1"]
     assert (rows[8].segment, rows[8].start_s, rows[8].label) == (1, 10.0, "snow")
+
+
+def test_a_person_who_looks_into_milvus_is_told_what_is_there(store, monkeypatch):
+    sent = {}
+    create = MilvusClient.create_collection
+
+    def creating(self, name, *, schema, **more):
+        sent[name] = schema  # Lite does not keep descriptions
+        create(self, name, schema=schema, **more)
+
+    monkeypatch.setattr(MilvusClient, "create_collection", creating)
+    for level in levels(LITE0):
+        store.create(LITE0, level)
+    assert {name: schema.description for name, schema in sent.items()} == {
+        "vidsim_frame_efficientnet_lite0": "frame (EfficientNet-Lite0, ImageNet-1k: what is in "
+        "the picture), rows: one a frame, 8 a segment; looked up for the videos of an answer",
+        "vidsim_frame_efficientnet_lite0_segments": "frame (EfficientNet-Lite0, ImageNet-1k: what "
+        "is in the picture), segments: the mean of a segment's rows; 'vidsim query' searches these",
+    }
+    for schema in sent.values():
+        told = {field.name: field.description for field in schema.fields}
+        assert told["video_id"] == "the video, as 'vidsim query' takes it: library/path/in/library"
+        assert told["vector"].endswith("of length 1; the inner product of two is their cosine")
+        assert all(told.values())
 
 
 def test_upserting_again_doubles_nothing(store):
