@@ -401,8 +401,7 @@ def verify(
     wrong = sum(c.wrong for c in report.comparisons)
     if wrong and not repair:
         raise StoreError(
-            f"Milvus and the shards differ in {_count(wrong, 'row')}; "
-            "'vidsim verify --repair' mends that."
+            f"Milvus and the shards differ in {_count(wrong, 'row')}; add --repair to mend that."
         )
 
 

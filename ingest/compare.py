@@ -1,7 +1,7 @@
 """Compares Milvus with the shards row by row, and mends what differs.
 
-A few megabytes of shards are held against what Milvus has of the same videos, so memory stays
-the same whatever a library's size. Two rows are the same if all their fields are; vectors are
+A part of a shard is held against what Milvus has of the same videos, so memory does not grow
+with the rows of a library. Two rows are the same if all their fields are; vectors are
 read back for a sample, since reading them all takes as long as writing them.
 """
 

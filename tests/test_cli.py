@@ -136,10 +136,10 @@ def test_reindex_fills_another_milvus_and_says_how_to_use_it(call, lite_server):
     assert call("reindex", "--uri", there) == (
         0,
         "",
-        "Written: 3 rows of labhist\nOther commands still use the embedded Milvus; to have them "
+        "Written: 3 rows of labhist.\nOther commands still use the embedded Milvus; to have them "
         f"use this one, set VIDSIM_URI={there}.\n",
     )
-    assert call("reindex", VIDSIM_URI=there) == (0, "", "Written: nothing; 3 rows were there\n")
+    assert call("reindex", VIDSIM_URI=there) == (0, "", "Written: nothing; 3 were there.\n")
     assert call("reindex", "--uri", "embedded", VIDSIM_URI=there)[2].endswith(
         "use the Milvus of VIDSIM_URI; to have them use this one, unset VIDSIM_URI.\n"
     )
@@ -156,7 +156,7 @@ def test_verify_fails_where_something_differs_and_mends_it(call, home):
     assert (code, report.milvus, report.comparisons[0].missing) == (1, "embedded", 1)
     assert err == (
         "clips labhist rows, for example clips/snow/1.mkv#00000.0\n"
-        "Error: Milvus and the shards differ in 1 row; 'vidsim verify --repair' mends that.\n"
+        "Error: Milvus and the shards differ in 1 row; add --repair to mend that.\n"
     )
     code, out, err = call("verify", "--repair")
     assert (code, out) == (0, heading + line.format(2, 1, 1))
