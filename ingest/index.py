@@ -16,7 +16,7 @@ from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES
 from ..schemas.results import VerifyReport
 from .compare import compare
-from .home import Counts, distrust_others, distrusted, expected_counts, trust, write_counts
+from .home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
 from .progress import Progress, Silent
 from .shards import Shards
 from .store import Store, equals
@@ -111,7 +111,7 @@ def reindex(
             store.delete_library(backbone, library)
     report = compare(store, shards, libraries, "each video", progress, repair=True)
     for library in named:
-        write_counts(home, library, shards.catalog(library))
+        write_note(home, library, shards.catalog(library))
         trust(home, library, store.name)
     return report
 
@@ -134,4 +134,4 @@ def remove(
         store.flush(BACKBONES[name])
     distrust_others(home, library, store.name)
     shards.drop(library, dict.fromkeys(video_ids))
-    write_counts(home, library, shards.catalog(library))
+    write_note(home, library, shards.catalog(library))
