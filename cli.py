@@ -550,9 +550,8 @@ def bench_knn(
     from .search.bench.timing import check_plot
 
     check_plot(plot)
-    place = _place()
     with Bars() as bars:
-        result = run(export, rows, dim, runs, place.uri, place.token, bars)
+        result = run(export, rows, dim, runs, _place(), bars)
     if plot:
         plot_knn(result, plot)
     _print_bench(result.model_dump_json(indent=2) if json else knn_table(result))
@@ -677,7 +676,15 @@ def _place() -> Place:
 
     chosen = settings()
     token = chosen.token.get_secret_value() if chosen.token else ""
-    return Place(chosen.home, chosen.uri, token)
+    return Place(
+        chosen.home,
+        chosen.uri,
+        token,
+        chosen.ca_cert,
+        chosen.client_cert,
+        chosen.client_key,
+        chosen.index,
+    )
 
 
 def _device(name: str) -> str:

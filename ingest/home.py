@@ -7,12 +7,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..schemas.collections import Level, levels
+from ..schemas.collections import IndexPolicy, Level, levels
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
@@ -27,11 +27,25 @@ _COUNTS = TypeAdapter(Counts)
 
 @dataclass(frozen=True)
 class Place:
-    """Where things are kept and found: vidsim's home and its Milvus."""
+    """Where things are kept and found: vidsim's home and its Milvus.
+
+    Attributes:
+        home: Shards, notes, and the embedded Milvus.
+        uri: A Milvus server; None for the embedded one.
+        token: What the server lets in: ``user:password`` or an API key.
+        ca_cert: PEM file of the authorities to trust, for an https:// URI.
+        client_cert: PEM file that shows who this client is, with `client_key`.
+        client_key: Its private key.
+        index: Which indexes new collections get.
+    """
 
     home: Path
     uri: str | None = None
-    token: str = ""
+    token: str = field(default="", repr=False)
+    ca_cert: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    index: IndexPolicy = "auto"
 
 
 def open_shards(home: Path) -> Shards:

@@ -65,7 +65,7 @@ def import_files(
         catalogs = {name: shards.catalog(name) for name in given}
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])
-        with open_store(place.home, place.uri, place.token) as store:
+        with open_store(place, writing=True) as store:
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)
                 writer = Writer(

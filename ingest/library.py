@@ -81,7 +81,7 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
     Raises:
         StoreError: Another process holds the store, or it cannot be written.
     """
-    with writing(place.home), open_store(place.home, place.uri, place.token) as store:
+    with writing(place.home), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
             remove(store, open_shards(place.home), library, video_ids, place.home)
 
@@ -103,5 +103,5 @@ def reindex_all(place: Place, libraries: Sequence[str], progress: Progress) -> d
             raise LibraryError(
                 f"No library is called {name}; there is {', '.join(known) or 'none'}."
             )
-    with writing(place.home), open_store(place.home, place.uri, place.token) as store:
+    with writing(place.home), open_store(place, writing=True) as store:
         return reindex(store, shards, libraries or known, place.home, progress)

@@ -82,7 +82,7 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
-    with open_store(place.home, place.uri, place.token) as store:
+    with open_store(place) as store:
         counts = read_counts(place.home)
         libraries = _choose_libraries(counts, options.libraries)
         own = clip.partition("/")[0]
@@ -280,7 +280,8 @@ def _missing_rows(
             # Without a filter a count costs nothing, and most searches are of all there is.
             found = store.count(backbone, "", level)
             if found != expected:
-                found = store.count(backbone, is_in("library", libraries), level)
+                # A server's quick count may lack what was written a moment ago.
+                found = store.count(backbone, is_in("library", libraries), level, strong=True)
             if found != expected:
                 notes.append(
                     f"Milvus holds {found} {level} of {backbone.name} where the shards hold "

@@ -18,6 +18,7 @@ from filelock import FileLock
 from milvus_lite.server_manager import server_manager_instance
 
 from vidsim.cli import main
+from vidsim.ingest.home import Place
 from vidsim.ingest.progress import Bars
 from vidsim.ingest.store import open_store
 from vidsim.schemas.results import FailedFile, ImportReport, IngestReport, QueryMatch, QueryResult
@@ -270,8 +271,8 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED --k 0", {}, 2, "'--k': .* see 'vidsim query --help'"),
         ("query", {}, 2, "Missing argument .*; see 'vidsim query --help'"),
         ("frobnicate", {}, 2, "No such command 'frobnicate'; see 'vidsim --help'"),
-        ("query STORED", NO_MILVUS, 1, "http://127.0.0.1:9 does not answer .*; start it"),
-        ("query STORED", {"VIDSIM_URI": "here"}, 1, "VIDSIM_URI=here is no address .*; write one"),
+        ("query STORED", NO_MILVUS, 1, "127.0.0.1:9 does not answer .*; start it"),
+        ("query STORED", {"VIDSIM_URI": "here"}, 1, "VIDSIM_URI is no address .*; write one"),
         ("query STORED", {"VIDSIM_DEVICE": "tpu"}, 1, "VIDSIM_DEVICE=tpu cannot .*; correct it"),
         ("query STORED", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
         ("ingest CLIPS", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
@@ -373,7 +374,7 @@ def test_a_home_that_is_being_written_to_is_left_alone(call, clips, home):
 
 
 def test_a_store_that_another_process_holds_is_said_to_be_in_use(home):
-    with open_store(home):
+    with open_store(Place(home)):
         done = vidsim(home, "query", "clips/snow/1.mkv")
     server_manager_instance.release_all()
     assert (done.returncode, done.stdout) == (1, "")
