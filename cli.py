@@ -615,9 +615,8 @@ def bench_knn(
     from .search.bench.timing import check_plot
 
     check_plot(plot)
-    place = _place()
     with Bars() as bars:
-        result = run(export, rows, dim, runs, place.uri, place.token, bars)
+        result = run(export, rows, dim, runs, _place(), bars)
     if plot:
         plot_knn(result, plot)
     _print_bench(result.model_dump_json(indent=2) if json else knn_table(result))
@@ -744,7 +743,15 @@ def _place(uri: str | None = None) -> Place:
     chosen = settings()
     token = chosen.token.get_secret_value() if chosen.token else ""
     wanted = uri or chosen.uri
-    return Place(chosen.home, None if wanted == EMBEDDED else wanted, token)
+    return Place(
+        chosen.home,
+        None if wanted == EMBEDDED else wanted,
+        token,
+        chosen.ca_cert,
+        chosen.client_cert,
+        chosen.client_key,
+        chosen.index,
+    )
 
 
 def _device(name: str) -> str:

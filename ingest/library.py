@@ -95,7 +95,7 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
     Raises:
         StoreError: Another process holds the store, or it cannot be written.
     """
-    with writing(place.home), open_store(place.home, place.uri, place.token) as store:
+    with writing(place.home), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
             remove(store, open_shards(place.home), library, video_ids, place.home)
 
@@ -116,7 +116,7 @@ def reindex_all(
         StoreError: Another process holds the store, or it cannot be written.
     """
     shards = _shards_of(place.home, libraries)
-    with writing(place.home), open_store(place.home, place.uri, place.token) as store:
+    with writing(place.home), open_store(place, writing=True) as store:
         return reindex(store, shards, libraries, place.home, progress, fresh)
 
 
@@ -137,7 +137,7 @@ def verify_all(
         StoreError: Another process is writing, or Milvus or a shard cannot be read.
     """
     shards = _shards_of(place.home, libraries)
-    with writing(place.home), open_store(place.home, place.uri, place.token) as store:
+    with writing(place.home), open_store(place, writing=True) as store:
         report = compare(store, shards, libraries, sample, progress, repair=repair)
         # A sample may miss a video that was embedded anew; reindex reads a row of each.
         for library in (libraries or shards.libraries()) if repair and sample == "all" else ():

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +21,10 @@ from vidsim.ingest.quantization import dequantize, quantize
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
 from vidsim.schemas.video import Segment, Video
+
+from .milvus_targets import lite_server, milvus_server, target_place
+
+__all__ = ["lite_server", "milvus_server", "target_place"]  # fixtures, for pytest to find
 
 hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ, and are shared
 hypothesis_settings.load_profile("vidsim")
@@ -181,38 +180,3 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("VIDSIM_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("VIDSIM_URI", raising=False)
     return Place(tmp_path / "home")
-
-
-@pytest.fixture(scope="module")
-def _lite_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Milvus Lite as a process of its own; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    folder = tmp_path_factory.mktemp("lite")
-    command = ["server", "--data-dir", folder / "milvus.db", "--host", "127.0.0.1", "--port", port]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "milvus_lite", *command], stdout=log, stderr=log
-        )
-    try:
-        for _ in range(300):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", int(port))):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-@pytest.fixture
-def lite_server(_lite_process: str) -> str:
-    """The address of an empty Milvus besides the embedded one: Lite over TCP."""
-    from pymilvus import MilvusClient
-
-    client = MilvusClient(_lite_process, timeout=30, dedicated=True)
-    for name in client.list_collections():
-        client.drop_collection(name)
-    client.close()
-    return _lite_process

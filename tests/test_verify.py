@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from vidsim.ingest import compare, store
+from vidsim.ingest.connection import server_name
 from vidsim.ingest.home import (
     Place,
     distrust,
     distrusted,
     open_shards,
-    target_name,
     without_user,
 )
 from vidsim.ingest.index import bring_in_step, remove
@@ -37,6 +37,7 @@ from vidsim.schemas.modality import BACKBONES, Backbone
 from vidsim.schemas.results import LevelComparison, VerifyReport
 
 from .conftest import embedded
+from .milvus_targets import empty_place
 
 QUIET = Silent()
 LAB, LITE0, YAMNET = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "yamnet"))
@@ -65,18 +66,20 @@ def shard(place: Place, videos: Sequence[EmbeddedVideo], backbones: Sequence[str
 
 
 @pytest.fixture
-def filled(place) -> Place:
+def filled(target_place) -> Place:
     """Two libraries in the shards, and in Milvus."""
     for library in ("one", "two"):
-        shard(place, videos_of(library))
-    reindex_all(place, [], QUIET)
-    return place
+        shard(target_place, videos_of(library))
+    reindex_all(target_place, [], QUIET)
+    return target_place
 
 
 @pytest.fixture
-def other(lite_server) -> Callable[[Place], Place]:
+def other(target_place, request) -> Place:
     """The same home with another Milvus."""
-    return lambda place: replace(place, uri=lite_server)
+    if target_place.uri:
+        return Place(target_place.home)
+    return empty_place("lite over TCP", target_place.home, request)
 
 
 @pytest.fixture
@@ -112,15 +115,14 @@ def check(place: Place, *libraries: str, **more) -> VerifyReport:
 
 
 def opened(place: Place):
-    return open_store(place.home, place.uri, place.token)
+    return open_store(place, writing=True)
 
 
 # --- filling another Milvus
 
 
 def test_reindex_fills_another_milvus_and_leaves_this_one(filled, other, changes):
-    there = other(filled)
-    report = reindex_all(there, [], QUIET)
+    report = reindex_all(other, [], QUIET)
     assert {(c.library, c.backbone, c.level): c.missing for c in report.comparisons} == {
         (library, backbone.name, level): rows
         for library in ("one", "two")
@@ -132,7 +134,7 @@ def test_reindex_fills_another_milvus_and_leaves_this_one(filled, other, changes
     }
     assert changes.total() == 2 * (9 + 70 + 7)
     assert set(changes.values()) == {1}
-    for place in (there, filled):
+    for place in (other, filled):
         checked = check(place)
         assert wrong(checked) == {}
         assert all(c.shards == c.milvus == c.vectors for c in checked.comparisons)
@@ -141,7 +143,7 @@ def test_reindex_fills_another_milvus_and_leaves_this_one(filled, other, changes
 
 def test_reindex_killed_half_way_goes_on_from_there(filled, other, changes, monkeypatch):
     monkeypatch.setattr(compare, "_VIDEOS", 2)  # so that there are several parts
-    there, write, calls = other(filled), Store.write, Counter[str]()
+    write, calls = Store.write, Counter[str]()
 
     def dying(self, *given):
         calls["write"] += 1
@@ -152,13 +154,13 @@ def test_reindex_killed_half_way_goes_on_from_there(filled, other, changes, monk
     with monkeypatch.context() as broken:
         broken.setattr(Store, "write", dying)
         with pytest.raises(KeyboardInterrupt):
-            reindex_all(there, [], QUIET)
+            reindex_all(other, [], QUIET)
     before = set(changes)
     assert before
-    report = reindex_all(there, [], QUIET)
+    report = reindex_all(other, [], QUIET)
     assert set(changes.values()) == {1}  # nothing was sent twice, nothing deleted
     assert sum(c.repaired for c in report.comparisons) == len(changes) - len(before) > 0
-    assert wrong(check(there)) == {}
+    assert wrong(check(other)) == {}
 
 
 def test_a_second_reindex_writes_only_what_is_new_or_another_version(filled, changes):
@@ -199,16 +201,15 @@ def test_fresh_writes_all_of_the_named_library_and_no_other(filled, changes):
 
 
 def test_what_a_reindex_says(filled, other):
-    there = other(filled)
     written = "9 rows of labhist, 70 rows of yamnet, 7 segments of yamnet"
     for libraries, said in {
         ("one",): f"Written: {written}.",
         (): f"Written: {written}; 86 were there.",
     }.items():
-        assert describe_reindex(reindex_all(there, libraries, QUIET)) == said
-    with opened(there) as milvus:
+        assert describe_reindex(reindex_all(other, libraries, QUIET)) == said
+    with opened(other) as milvus:
         add_an_unknown_video(milvus, LAB, "rows", records_of(LAB, videos_of("one")[0], "rows"))
-    assert describe_reindex(reindex_all(there, [], QUIET)) == (
+    assert describe_reindex(reindex_all(other, [], QUIET)) == (
         "Written: nothing; 172 were there; 1 that no shard knows were deleted."
     )
 
@@ -313,17 +314,17 @@ def test_rows_that_went_to_another_library_are_fetched_back(filled):
     assert wrong(check(filled)) == {}
 
 
-def test_rows_of_a_backbone_that_the_video_lacks_are_extra(place):
-    shard(place, [embedded("lib/a.mp4", backbones=["labhist"])], ["labhist"])
-    reindex_all(place, [], QUIET)
-    with opened(place) as milvus:
+def test_rows_of_a_backbone_that_the_video_lacks_are_extra(target_place):
+    shard(target_place, [embedded("lib/a.mp4", backbones=["labhist"])], ["labhist"])
+    reindex_all(target_place, [], QUIET)
+    with opened(target_place) as milvus:
         milvus.upsert(LITE0, [embedded("lib/a.mp4")])
-    assert wrong(check(place)) == {
+    assert wrong(check(target_place)) == {
         ("lib", "efficientnet_lite0", "rows"): (0, 8, 0),
         ("lib", "efficientnet_lite0", "segments"): (0, 1, 0),
     }
-    check(place, repair=True)
-    with opened(place) as milvus:
+    check(target_place, repair=True)
+    with opened(target_place) as milvus:
         assert [milvus.count(LITE0, "", level) for level in levels(LITE0)] == [0, 0]
 
 
@@ -350,11 +351,11 @@ def test_only_the_named_library_is_compared(filled):
         check(filled, "three")
 
 
-def test_looking_makes_no_collection(place):
-    shard(place, videos_of("one"))
-    report = check(place)
+def test_looking_makes_no_collection(target_place):
+    shard(target_place, videos_of("one"))
+    report = check(target_place)
     assert [(c.shards, c.missing) for c in report.comparisons] == [(9, 9), (70, 70), (7, 7)]
-    with opened(place) as milvus:
+    with opened(target_place) as milvus:
         assert milvus.backbones() == []
 
 
@@ -401,32 +402,16 @@ def test_the_table_has_a_line_a_library_backbone_and_level():
 # --- what is known of each Milvus
 
 
-@pytest.mark.parametrize(
-    ("uri", "name"),
-    [
-        (None, "embedded"),
-        ("", "embedded"),
-        ("http://127.0.0.1:19530", "127.0.0.1-19530"),
-        ("https://me:se/cret@milvus.example.com:443/db/", "milvus.example.com-443-db"),
-        ("http://root:Milvus@host:19530", "host-19530"),
-        ("/home/x/milvus.db", "home-x-milvus.db"),
-    ],
-)
-def test_notes_are_filed_under_host_and_port(uri, name):
-    assert target_name(uri) == name
-
-
 def test_an_address_is_told_without_its_password():
     assert without_user("http://root:Milvus@host:19530/db") == "http://host:19530/db"
     assert without_user("host:19530") == "host:19530"
 
 
 def test_filling_one_milvus_says_nothing_of_the_other(filled, other):
-    there = other(filled)
-    names = [target_name(place.uri) for place in (filled, there)]
+    names = [server_name(place) for place in (filled, other)]
     for name in names:
         distrust(filled.home, "one", name)
-    reindex_all(there, ["one"], QUIET)
+    reindex_all(other, ["one"], QUIET)
     assert [distrusted(filled.home, "one", name) for name in names] == [True, False]
     distrust(filled.home, "one", names[1])
     check(filled, repair=True)
@@ -443,7 +428,7 @@ def step(place: Place) -> list[str]:
 
 @pytest.mark.parametrize("here_first", [True, False])
 def test_an_edit_in_one_milvus_is_caught_up_in_the_other(filled, other, here_first):
-    here, there = filled, other(filled)
+    here, there = filled, other
     reindex_all(there, [], QUIET)
     if not here_first:
         here, there = there, here
@@ -463,14 +448,13 @@ def test_an_edit_in_one_milvus_is_caught_up_in_the_other(filled, other, here_fir
 
 
 def test_a_video_put_in_the_place_of_another_is_caught_up_too(filled, other):
-    there = other(filled)
-    reindex_all(there, [], QUIET)
+    reindex_all(other, [], QUIET)
     gone = videos_of("one")[0].video.video_id
-    with opened(there) as milvus:
-        shards = open_shards(there.home)
-        remove(milvus, shards, "one", [gone], there.home)
+    with opened(other) as milvus:
+        shards = open_shards(other.home)
+        remove(milvus, shards, "one", [gone], other.home)
         weights = dict.fromkeys(NAMES, "x")
-        writer = Writer(milvus, shards, "one", there.home, shards.catalog("one"), weights=weights)
+        writer = Writer(milvus, shards, "one", other.home, shards.catalog("one"), weights=weights)
         writer.add(embedded("one/new.mp4", backbones=NAMES))
         writer.finish()
     assert step(filled) == ["one: Milvus may have been outdated; it was compared with the shards."]
@@ -478,7 +462,7 @@ def test_a_video_put_in_the_place_of_another_is_caught_up_too(filled, other):
 
 
 def test_a_reindex_that_fails_keeps_the_distrust(filled, monkeypatch):
-    distrust(filled.home, "one", "embedded")
+    distrust(filled.home, "one", server_name(filled))
 
     def fail(*_):
         raise StoreError("Milvus is away.")
@@ -486,4 +470,4 @@ def test_a_reindex_that_fails_keeps_the_distrust(filled, monkeypatch):
     monkeypatch.setattr(Store, "flush", fail)
     with pytest.raises(StoreError):
         reindex_all(filled, [], QUIET)
-    assert distrusted(filled.home, "one", "embedded")
+    assert distrusted(filled.home, "one", server_name(filled))
