@@ -326,7 +326,7 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("reindex none", {}, 1, "No library is called none; there is clips"),
         ("verify none", {}, 1, "No library is called none; there is clips"),
         ("verify --sample few", {}, 2, "'few' is no number and not all; see 'vidsim verify"),
-        ("verify --uri http://127.0.0.1:9", {}, 1, "http://127.0.0.1:9 does not answer .*; start"),
+        ("verify --uri http://127.0.0.1:9", {}, 1, "at 127.0.0.1:9 does not answer .*; start"),
         ("export TMP --library none", {}, 1, "No library is called none; there is clips"),
         ("models pull none", {}, 1, "No backbone is called 'none'; choose from labhist"),
         ("models path labhist", {}, 1, "labhist needs no weights"),
