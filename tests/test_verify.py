@@ -65,13 +65,24 @@ def shard(place: Place, videos: Sequence[EmbeddedVideo], backbones: Sequence[str
     open_shards(place.home).write(library, videos, dict.fromkeys(backbones, "sha256"))
 
 
-@pytest.fixture
-def filled(target_place) -> Place:
+def fill(place: Place) -> Place:
     """Two libraries in the shards, and in Milvus."""
     for library in ("one", "two"):
-        shard(target_place, videos_of(library))
-    reindex_all(target_place, [], QUIET)
-    return target_place
+        shard(place, videos_of(library))
+    reindex_all(place, [], QUIET)
+    return place
+
+
+@pytest.fixture
+def filled(target_place) -> Place:
+    """What `fill` makes, on every Milvus."""
+    return fill(target_place)
+
+
+@pytest.fixture
+def filled_lite(place) -> Place:
+    """What `fill` makes, for what no Milvus does otherwise."""
+    return fill(place)
 
 
 @pytest.fixture
@@ -306,12 +317,12 @@ def test_verify_finds_what_differs_and_mends_only_that(filled, changes, backbone
     assert wrong(check(filled)) == {}
 
 
-def test_rows_that_went_to_another_library_are_fetched_back(filled):
-    with opened(filled) as milvus:
+def test_rows_that_went_to_another_library_are_fetched_back(filled_lite):
+    with opened(filled_lite) as milvus:
         change_library(milvus, LAB, "rows", records_of(LAB, videos_of("one")[2], "rows"))
-    assert wrong(check(filled))[("one", "labhist", "rows")] == (0, 0, 1)
-    check(filled, repair=True)
-    assert wrong(check(filled)) == {}
+    assert wrong(check(filled_lite))[("one", "labhist", "rows")] == (0, 0, 1)
+    check(filled_lite, repair=True)
+    assert wrong(check(filled_lite)) == {}
 
 
 def test_rows_of_a_backbone_that_the_video_lacks_are_extra(target_place):
@@ -341,14 +352,14 @@ def test_libraries_of_another_machine_are_told_and_left_alone(filled, changes):
     assert check(filled, "one").elsewhere == {}
 
 
-def test_only_the_named_library_is_compared(filled):
-    with opened(filled) as milvus:
+def test_only_the_named_library_is_compared(filled_lite):
+    with opened(filled_lite) as milvus:
         milvus.delete_library(LAB, "two")
         add_an_unknown_video(milvus, LAB, "rows", records_of(LAB, videos_of("one")[0], "rows"))
-    assert wrong(check(filled, "one", repair=True)) == {("one", "labhist", "rows"): (0, 1, 0)}
-    assert wrong(check(filled)) == {("two", "labhist", "rows"): (9, 0, 0)}
+    assert wrong(check(filled_lite, "one", repair=True)) == {("one", "labhist", "rows"): (0, 1, 0)}
+    assert wrong(check(filled_lite)) == {("two", "labhist", "rows"): (9, 0, 0)}
     with pytest.raises(LibraryError, match="No library is called three; there is one, two"):
-        check(filled, "three")
+        check(filled_lite, "three")
 
 
 def test_looking_makes_no_collection(target_place):
@@ -375,8 +386,8 @@ def test_pages_of_rows_miss_none(filled, monkeypatch):
 
 
 @pytest.mark.parametrize(("sample", "vectors"), [(0, 0), (5, 5), (1000, 70), ("all", 70)])
-def test_a_sample_of_vectors_is_compared(filled, sample, vectors):
-    report = verify_all(filled, ["one"], sample, QUIET)
+def test_a_sample_of_vectors_is_compared(filled_lite, sample, vectors):
+    report = verify_all(filled_lite, ["one"], sample, QUIET)
     (rows,) = (c for c in report.comparisons if (c.backbone, c.level) == ("yamnet", "rows"))
     assert rows.vectors == vectors
 
@@ -461,13 +472,13 @@ def test_a_video_put_in_the_place_of_another_is_caught_up_too(filled, other):
     assert wrong(check(filled)) == {}
 
 
-def test_a_reindex_that_fails_keeps_the_distrust(filled, monkeypatch):
-    distrust(filled.home, "one", server_name(filled))
+def test_a_reindex_that_fails_keeps_the_distrust(filled_lite, monkeypatch):
+    distrust(filled_lite.home, "one", server_name(filled_lite))
 
     def fail(*_):
         raise StoreError("Milvus is away.")
 
     monkeypatch.setattr(Store, "flush", fail)
     with pytest.raises(StoreError):
-        reindex_all(filled, [], QUIET)
-    assert distrusted(filled.home, "one", server_name(filled))
+        reindex_all(filled_lite, [], QUIET)
+    assert distrusted(filled_lite.home, "one", server_name(filled_lite))
