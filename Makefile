@@ -2,13 +2,17 @@
 # make test: installs with test extras, then lint, types and tests.
 # make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data);
 #   SUITES=tests/test_vggish.py names some of them.
+# make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
+#   it would listen on every interface, and ends with them whatever happens.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUITES ?= tests
+NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
+	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
-.PHONY: demo test lint acceptance clean
+.PHONY: demo test lint acceptance server-test clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -26,6 +30,13 @@ lint: $(VENV)/installed-test
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m acceptance -s --timeout 3600 $(SUITES)
 
+server-test: $(VENV)/installed-server-test
+	@if $(NAMESPACES) ip link set lo up; then \
+		$(NAMESPACES) sh -c 'ip link set lo up && exec $(BIN)/pytest -m server -s $(SUITES)'; \
+	else \
+		echo "NOT TESTED ON A MILVUS SERVER: network namespaces are not permitted here." >&2; \
+	fi
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/vidsim
@@ -37,6 +48,10 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 $(VENV)/installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q -e '.[test]'
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-server-test: $(VENV)/installed-test
+	$(BIN)/pip install -q -e '.[test,server-test]'
+	touch $@ $(VENV)/installed-test $(VENV)/installed
 
 clean:
 	rm -rf $(VENV)

@@ -76,6 +76,12 @@ Modalities = Annotated[
 Device = Annotated[
     str | None, typer.Option(metavar="auto|cpu|cuda", help="Where networks run [default: auto].")
 ]
+Uri = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="A Milvus, or 'embedded' [default: the one that other commands use]."
+    ),
+]
 SegmentSeconds = Annotated[
     float | None,
     typer.Option(min=1.0, help="Length of the segments a long video is cut into [default: 10]."),
@@ -340,14 +346,63 @@ def remove(
 @app.command()
 def reindex(
     libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    uri: Uri = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete what is there first, and write all of it.")
+    ] = False,
 ) -> None:
-    """Build the Milvus collections anew from the shards; no video is read."""
-    from .ingest.library import reindex_all
+    """Bring Milvus in step with the shards; no video is read.
+
+    Only rows that it lacks or that are outdated are written, so what was interrupted is gone on
+    with. With --uri it fills a server from what was embedded without one.
+    """
+    from .ingest.library import describe_reindex, how_to_use, reindex_all
     from .ingest.progress import Bars
 
+    place = _place(uri)
     with Bars() as bars:
-        written = reindex_all(_place(), libraries or [], bars)
-    _say("Written: " + (", ".join(f"{n} rows of {b}" for b, n in written.items()) or "nothing"))
+        report = reindex_all(place, libraries or [], bars, fresh)
+    _say(describe_reindex(report))
+    if change := how_to_use(place, _place()):
+        _say(change)
+
+
+@app.command()
+def verify(
+    libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Write what is missing or differs, delete what is extra."),
+    ] = False,
+    sample: Annotated[
+        str, typer.Option(metavar="N|all", help="Vectors compared a library and collection.")
+    ] = "100",
+    uri: Uri = None,
+    json: Json = False,
+) -> None:
+    """Compare Milvus with the shards row by row."""
+    from .ingest.library import verify_all, verify_notes, verify_table
+    from .ingest.progress import Bars
+    from .schemas.errors import StoreError
+
+    if sample != "all" and not sample.isdecimal():
+        raise typer.BadParameter(f"{sample!r} is no number and not all.", param_hint="--sample")
+    with Bars() as bars:
+        report = verify_all(
+            _place(uri), libraries or [], "all" if sample == "all" else int(sample), bars, repair
+        )
+    if json:
+        print(report.model_dump_json(indent=2))
+    else:
+        for line in verify_table(report):
+            _show(line)
+    for line in verify_notes(report):
+        _say(line)
+    wrong = sum(c.wrong for c in report.comparisons)
+    if wrong and not repair:
+        raise StoreError(
+            f"Milvus and the shards differ in {_count(wrong, 'row')}; add --repair to mend that."
+        )
 
 
 @app.command()
@@ -560,9 +615,8 @@ def bench_knn(
     from .search.bench.timing import check_plot
 
     check_plot(plot)
-    place = _place()
     with Bars() as bars:
-        result = run(export, rows, dim, runs, place.uri, place.token, bars)
+        result = run(export, rows, dim, runs, _place(), bars)
     if plot:
         plot_knn(result, plot)
     _print_bench(result.model_dump_json(indent=2) if json else knn_table(result))
@@ -681,13 +735,23 @@ def _print_bench(result: str | list[str]) -> None:
     print(result if isinstance(result, str) else "\n".join(result))
 
 
-def _place() -> Place:
-    from .ingest.home import Place
+def _place(uri: str | None = None) -> Place:
+    """Where things are; `uri` is that of another Milvus than the settings name."""
+    from .ingest.home import EMBEDDED, Place
     from .schemas.settings import settings
 
     chosen = settings()
     token = chosen.token.get_secret_value() if chosen.token else ""
-    return Place(chosen.home, chosen.uri, token)
+    wanted = uri or chosen.uri
+    return Place(
+        chosen.home,
+        None if wanted == EMBEDDED else wanted,
+        token,
+        chosen.ca_cert,
+        chosen.client_cert,
+        chosen.client_key,
+        chosen.index,
+    )
 
 
 def _device(name: str) -> str:

@@ -103,7 +103,7 @@ def ingest_audioset(
         shards = open_shards(place.home)
         catalog = shards.catalog(name)
         _check_imported(catalog, name)
-        with open_store(place.home, place.uri, place.token) as store:
+        with open_store(place, writing=True) as store:
             notes = bring_in_step(store, shards, name, place.home, progress)
             # Google's weights made these rows, not the files that may lie here.
             weights = {_BACKBONE.name: ""}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..schemas.collections import Level, levels
+from ..schemas.collections import IndexPolicy, Level, levels
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
@@ -37,14 +37,31 @@ class LibraryNote:
 
 _NOTE = TypeAdapter(LibraryNote)
 
+EMBEDDED = "embedded"
+"""What Milvus Lite under vidsim's home is called where a server has an address."""
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where things are kept and found: vidsim's home and its Milvus."""
+    """Where things are kept and found: vidsim's home and its Milvus.
+
+    Attributes:
+        home: Shards, notes, and the embedded Milvus.
+        uri: A Milvus server; None for the embedded one.
+        token: What the server lets in: ``user:password`` or an API key.
+        ca_cert: PEM file of the authorities to trust, for an https:// URI.
+        client_cert: PEM file that shows who this client is, with `client_key`.
+        client_key: Its private key.
+        index: Which indexes new collections get.
+    """
 
     home: Path
     uri: str | None = None
-    token: str = ""
+    token: str = field(default="", repr=False)
+    ca_cert: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    index: IndexPolicy = "auto"
 
 
 def open_shards(home: Path) -> Shards:
@@ -144,23 +161,45 @@ def read_notes(home: Path) -> dict[str, LibraryNote]:
     return noted
 
 
-def distrust(home: Path, library: str) -> None:
-    """Notes that Milvus may hold outdated rows of `library`, which no count would show."""
-    _distrust_path(home, library).touch()
+def without_user(uri: str) -> str:
+    """A Milvus address without the user and password it may hold."""
+    scheme, slashes, rest = uri.rpartition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
 
 
-def distrusted(home: Path, library: str) -> bool:
-    """Whether `distrust` was noted since the library was last written anew."""
-    return _distrust_path(home, library).exists()
+def distrust(home: Path, library: str, milvus: str) -> None:
+    """Notes that one Milvus may hold outdated rows of `library`, which no count would show.
+
+    Args:
+        home: Where it is noted.
+        library: The library.
+        milvus: The `Store.name` of the Milvus.
+    """
+    _distrust_path(home, library, milvus).touch()
 
 
-def trust(home: Path, library: str) -> None:
-    """Takes back `distrust`."""
-    _distrust_path(home, library).unlink(missing_ok=True)
+def distrust_others(home: Path, library: str, milvus: str) -> None:
+    """Notes that rows change of which every Milvus but this one keeps the outdated ones."""
+    this = _distrust_path(home, library, milvus)
+    for folder in sorted(this.parent.parent.iterdir()):
+        if folder != this.parent:
+            (folder / this.name).touch()
 
 
-def _distrust_path(home: Path, library: str) -> Path:
-    return _counts_path(home, library).with_suffix(".distrusted")
+def distrusted(home: Path, library: str, milvus: str) -> bool:
+    """Whether `distrust` was noted since that Milvus was last compared with the shards."""
+    return _distrust_path(home, library, milvus).exists()
+
+
+def trust(home: Path, library: str, milvus: str) -> None:
+    """Takes back `distrust`; from then on `distrust_others` knows of that Milvus."""
+    _distrust_path(home, library, milvus).unlink(missing_ok=True)
+
+
+def _distrust_path(home: Path, library: str, milvus: str) -> Path:
+    folder = home / "targets" / milvus.replace(":", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{library}.distrusted"
 
 
 def _counts_path(home: Path, library: str) -> Path:

@@ -74,7 +74,7 @@ def import_files(
             _check_stored(name, weights[name], stored_weights(catalogs[name]))
         for source in sources:
             keep(place.home, source.backbone)
-        with open_store(place.home, place.uri, place.token) as store:
+        with open_store(place, writing=True) as store:
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)
                 writer = Writer(

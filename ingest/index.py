@@ -7,20 +7,19 @@ kill, whatever is missing in Milvus is found by counting and written again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError
-from ..schemas.modality import BACKBONES, Backbone
-from .home import Counts, distrusted, expected_counts, expected_rows, trust, write_note
-from .progress import Progress
-from .shards import CatalogEntry, Shards
-from .store import Store, equals, is_in
-
-_CHUNK = 128
-"""Videos whose rows are counted together when looking for what is missing."""
+from ..schemas.modality import BACKBONES
+from ..schemas.results import VerifyReport
+from .compare import compare
+from .home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
+from .progress import Progress, Silent
+from .shards import Shards
+from .store import Store, equals
 
 
 @dataclass(frozen=True)
@@ -47,37 +46,20 @@ def repair(store: Store, shards: Shards, library: str) -> list[Repair]:
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    catalog = shards.catalog(library)
     repairs = []
     # A backbone may have rows left of files that were since embedded without it.
     nothing: Counts = {b.name: dict.fromkeys(levels(b), 0) for b in store.backbones()}
-    for name, counts in (nothing | expected_counts(catalog)).items():
-        backbone = BACKBONES[name]
+    for name, counts in (nothing | expected_counts(shards.catalog(library))).items():
         here = equals("library", library)
-        found = {level: store.count(backbone, here, level) for level in counts}
+        found = {level: store.count(BACKBONES[name], here, level) for level in counts}
         if found == counts:
             continue
         level = next(level for level in counts if found[level] != counts[level])
         repairs.append(Repair(library, name, level, found[level], counts[level]))
-        if any(found[level] > expected for level, expected in counts.items()):
-            store.delete_library(backbone, library)
-        entries = [e for e in catalog.values() if name in e.rows]
-        for start in range(0, len(entries), _CHUNK):
-            _write_missing(store, shards, backbone, library, entries[start : start + _CHUNK])
-        store.flush(backbone)
+    if repairs:
+        names = {r.backbone for r in repairs}
+        compare(store, shards, [library], 0, Silent(), repair=True, backbones=names)
     return repairs
-
-
-def _write_missing(
-    store: Store, shards: Shards, backbone: Backbone, library: str, entries: list[CatalogEntry]
-) -> None:
-    """Writes the rows of `entries` again where Milvus has another number of them."""
-    ids = [e.video.video_id for e in entries]
-    expected = expected_counts({e.video.video_id: e for e in entries})[backbone.name]
-    found = {level: store.count(backbone, is_in("video_id", ids), level) for level in expected}
-    if found != expected:
-        store.delete(backbone, ids)
-        store.upsert(backbone, shards.read(library, entries, [backbone.name]))
 
 
 def bring_in_step(
@@ -91,42 +73,47 @@ def bring_in_step(
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    if distrusted(home, library):
+    if distrusted(home, library, store.name):
         reindex(store, shards, [library], home, progress)
-        return [f"{library}: written to Milvus anew, which an earlier run could not finish."]
-    return [str(r) for r in repair(store, shards, library)]
+        return [f"{library}: Milvus may have been outdated; it was compared with the shards."]
+    notes = [str(r) for r in repair(store, shards, library)]
+    trust(home, library, store.name)
+    return notes
 
 
 def reindex(
-    store: Store, shards: Shards, libraries: Iterable[str], home: Path, progress: Progress
-) -> dict[str, int]:
-    """Builds the collections of `libraries` anew from their shards; returns rows by backbone.
+    store: Store,
+    shards: Shards,
+    libraries: Sequence[str],
+    home: Path,
+    progress: Progress,
+    fresh: bool = False,
+) -> VerifyReport:
+    """Has Milvus hold of `libraries` (all, where none is named) what their shards do.
 
-    No video is read and no network is loaded.
+    What it holds already stays, so a run that was killed is gone on with. No video is read and
+    no network is loaded.
+
+    Args:
+        store: The Milvus to write to.
+        shards: What it shall hold.
+        libraries: Names of libraries that have a shard.
+        home: Where what is known of that Milvus is noted.
+        progress: Told about the rows.
+        fresh: Whether to delete all rows of the libraries first.
 
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    written: dict[str, int] = {}
-    for library in libraries:
-        catalog = shards.catalog(library)
+    named = list(libraries) or shards.libraries()
+    for library in named if fresh else ():
         for backbone in store.backbones():
             store.delete_library(backbone, library)
-        for name, total in expected_rows(catalog).items():
-            backbone = BACKBONES[name]
-            stage = f"{library} {name}"
-            progress.start(stage, total, "rows")
-            entries = [e for e in catalog.values() if name in e.rows]
-            for start in range(0, len(entries), _CHUNK):
-                part = entries[start : start + _CHUNK]
-                rows = store.upsert(backbone, shards.read(library, part, [name]))
-                written[name] = written.get(name, 0) + rows
-                progress.advance(stage, rows)
-            store.flush(backbone)
-            progress.finish(stage)
-        write_note(home, library, catalog)
-        trust(home, library)
-    return written
+    report = compare(store, shards, libraries, "each video", progress, repair=True)
+    for library in named:
+        write_note(home, library, shards.catalog(library))
+        trust(home, library, store.name)
+    return report
 
 
 def remove(
@@ -145,5 +132,6 @@ def remove(
     for name in sorted({n for video_id in video_ids for n in catalog[video_id].rows}):
         store.delete(BACKBONES[name], video_ids)
         store.flush(BACKBONES[name])
+    distrust_others(home, library, store.name)
     shards.drop(library, dict.fromkeys(video_ids))
     write_note(home, library, shards.catalog(library))

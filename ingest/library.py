@@ -1,18 +1,32 @@
-"""Libraries as a person handles them: list, find, remove, reindex."""
+"""Libraries as a person handles them: list, find, remove, reindex, verify."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..schemas.errors import LibraryError
-from ..schemas.results import LibrarySummary
+from ..schemas.results import LibrarySummary, VerifyReport
 from ..schemas.video import Video
-from .home import Place, expected_rows, open_shards, stored_root, writing
+from .compare import Sample, compare
+from .home import (
+    Place,
+    expected_rows,
+    open_shards,
+    stored_root,
+    trust,
+    without_user,
+    writing,
+)
 from .index import reindex, remove
 from .progress import Progress
+from .shards import Shards
 from .store import open_store
+
+_FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")
+"""Columns of the table of 'vidsim verify'."""
 
 
 def summarize(home: Path) -> list[LibrarySummary]:
@@ -81,27 +95,116 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
     Raises:
         StoreError: Another process holds the store, or it cannot be written.
     """
-    with writing(place.home), open_store(place.home, place.uri, place.token) as store:
+    with writing(place.home), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
             remove(store, open_shards(place.home), library, video_ids, place.home)
 
 
-def reindex_all(place: Place, libraries: Sequence[str], progress: Progress) -> dict[str, int]:
-    """Writes libraries (all, where none is named) from their shards to Milvus anew.
+def reindex_all(
+    place: Place, libraries: Sequence[str], progress: Progress, fresh: bool = False
+) -> VerifyReport:
+    """Has Milvus hold of libraries (all, where none is named) what their shards do.
 
-    Returns:
-        Rows written by backbone.
+    Args:
+        place: Whose shards to write, and to which Milvus.
+        libraries: Names of libraries.
+        progress: Told about the rows.
+        fresh: Whether to delete all rows of the libraries first.
 
     Raises:
         LibraryError: A library that is not there.
         StoreError: Another process holds the store, or it cannot be written.
     """
-    shards = open_shards(place.home)
+    shards = _shards_of(place.home, libraries)
+    with writing(place.home), open_store(place, writing=True) as store:
+        return reindex(store, shards, libraries, place.home, progress, fresh)
+
+
+def verify_all(
+    place: Place, libraries: Sequence[str], sample: Sample, progress: Progress, repair: bool = False
+) -> VerifyReport:
+    """Compares libraries (all, where none is named) with Milvus row by row.
+
+    Args:
+        place: Whose shards to compare, and with which Milvus.
+        libraries: Names of libraries.
+        sample: Whose vectors to compare too.
+        progress: Told about the rows.
+        repair: Whether to write what is missing or differs, and to delete what is extra.
+
+    Raises:
+        LibraryError: A library that is not there.
+        StoreError: Another process is writing, or Milvus or a shard cannot be read.
+    """
+    shards = _shards_of(place.home, libraries)
+    with writing(place.home), open_store(place, writing=True) as store:
+        report = compare(store, shards, libraries, sample, progress, repair=repair)
+        # A sample may miss a video that was embedded anew; reindex reads a row of each.
+        for library in (libraries or shards.libraries()) if repair and sample == "all" else ():
+            trust(place.home, library, store.name)
+    return report
+
+
+def describe_reindex(report: VerifyReport) -> str:
+    """What a reindex did, in a line."""
+    written: Counter[str] = Counter()
+    for c in report.comparisons:
+        written[f"{c.level} of {c.backbone}"] += c.missing + c.differing
+    told = [f"{number:,} {what}" for what, number in written.items() if number]
+    parts = [f"Written: {', '.join(told) or 'nothing'}"]
+    if kept := sum(c.shards - c.missing - c.differing for c in report.comparisons):
+        parts.append(f"{kept:,} were there")
+    if deleted := sum(c.extra for c in report.comparisons):
+        parts.append(f"{deleted:,} that no shard knows were deleted")
+    return "; ".join(parts) + "."
+
+
+def how_to_use(target: Place, usual: Place) -> str | None:
+    """What to set so that commands use `target`, None where they do: it is the `usual` one."""
+    if target.uri == usual.uri:
+        return None
+    where = "the embedded Milvus" if usual.uri is None else "the Milvus of VIDSIM_URI"
+    change = f"set VIDSIM_URI={without_user(target.uri)}" if target.uri else "unset VIDSIM_URI"
+    return f"Other commands still use {where}; to have them use this one, {change}."
+
+
+def verify_table(report: VerifyReport) -> list[str]:
+    """Lines a person reads: a heading, then one a library, backbone and level."""
+    table: list[tuple[str, ...]] = [("library", "backbone", "level", *_FIGURES)]
+    table += [
+        (c.library, c.backbone, c.level, *(f"{getattr(c, name):,}" for name in _FIGURES))
+        for c in report.comparisons
+    ]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    return [
+        "  ".join(
+            [cell.ljust(width) for cell, width in zip(row[:3], widths)]
+            + [cell.rjust(width) for cell, width in zip(row[3:], widths[3:])]
+        )
+        for row in table
+    ]
+
+
+def verify_notes(report: VerifyReport) -> list[str]:
+    """Lines beside the table: examples of what differs, and what was left alone."""
+    lines = [
+        f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
+        for c in report.comparisons
+        if c.examples
+    ]
+    if report.elsewhere:
+        told = ", ".join(f"{library} ({rows:,})" for library, rows in report.elsewhere.items())
+        lines.append(f"Left alone are the rows of libraries that have no shard here: {told}.")
+    return lines
+
+
+def _shards_of(home: Path, libraries: Sequence[str]) -> Shards:
+    """The shards under `home`; raises LibraryError for a library that has none."""
+    shards = open_shards(home)
     known = shards.libraries()
     for name in libraries:
         if name not in known:
             raise LibraryError(
                 f"No library is called {name}; there is {', '.join(known) or 'none'}."
             )
-    with writing(place.home), open_store(place.home, place.uri, place.token) as store:
-        return reindex(store, shards, libraries or known, place.home, progress)
+    return shards

@@ -67,7 +67,7 @@ def ingest(
         catalog = shards.catalog(name)
         _check_root(catalog, root, name)
         plan = _plan(files, root, name, catalog, options, progress, folder.is_dir())
-        with open_store(place.home, place.uri, place.token) as store:
+        with open_store(place, writing=True) as store:
             notes = bring_in_step(store, shards, name, place.home, progress)
             removed = []
             if prune and plan.missing:

@@ -1,33 +1,34 @@
 """Milvus: one collection a backbone, upserts, counts, search and fetch.
 
-The only module that talks to pymilvus. Milvus Lite (a directory under vidsim's home) is the
-default; a server's URI works the same way.
+Milvus Lite (a directory under vidsim's home) is the default; a server's URI works the same way.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..schemas.collections import (
     BATCH_BYTES,
+    FETCH_BYTES,
     FIELDS,
     MAX_ID_LENGTH,
     MAX_TOP_K,
+    METRIC,
     Index,
     Level,
+    Target,
     backbone_of,
     collection_description,
     collection_name,
     levels,
+    vector_description,
 )
 from ..schemas.embedding import (
     EmbeddedVideo,
@@ -41,10 +42,23 @@ from ..schemas.embedding import (
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.modality import Backbone
 from ..schemas.video import row_id
-from .registry import load_registered
+from .connection import (
+    QUERY_PATIENCE_S,
+    WRITE_PATIENCE_S,
+    Connection,
+    open_client,
+    reason,
+    server_name,
+)
+from .home import Place
+from .index_notes import read_notes, write_notes
+from .vector_index import choose_target, described_index, load, rebuild
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""
+
+_PAGE_ROWS = 4096
+"""Rows a page of `Store.scan`: a quarter of what a server gives at most (`MAX_TOP_K`)."""
 
 
 @dataclass(frozen=True)
@@ -73,123 +87,160 @@ class Hit(NamedTuple):
 _SCALARS = tuple(field.name for field in FIELDS)
 _Item = TypeVar("_Item")
 
-
-@contextmanager
-def open_store(home: Path, uri: str | None = None, token: str = "") -> Iterator[Store]:
-    """The collections of the Milvus that `open_client` opens.
-
-    Raises:
-        StoreError: As `open_client`.
-    """
-    with open_client(home, uri, token) as client:
-        yield Store(client)
+Record = dict[str, Any]
+"""A row or segment as it is sent to Milvus: the fields of `StoredRow` and ``vector``."""
 
 
 @contextmanager
-def open_client(home: Path, uri: str | None = None, token: str = "") -> Iterator[Any]:
-    """Opens Milvus Lite under `home`, or the server at `uri`, and closes it afterwards.
+def open_store(place: Place, writing: bool = False) -> Iterator[Store]:
+    """The collections of the Milvus of `place`.
 
-    Yields:
-        A pymilvus ``MilvusClient``.
+    Args:
+        place: Where it is.
+        writing: Whether what is written must be read again at once: answers take a fifth of a
+            second more on a server, and one that went away is waited for longer.
 
     Raises:
-        StoreError: Another process holds it, it is damaged, or the server does not answer.
+        StoreError: As `open_client`, or GPU indexes were asked for and there are none.
     """
-    from pymilvus import MilvusClient
-    from pymilvus.exceptions import ConnectionConfigException, MilvusException
-
-    load_registered(home)
-    _quiet()  # after the import, which configures logging itself
-    target = uri or str(home / "milvus.db")
-    try:
-        if not uri:
-            # Lite is spoken to over loopback, which no proxy of the user's may come between.
-            os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112, gRPC reads this spelling
-            home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
-        ) from error
-    try:
-        client = MilvusClient(target, token=token, timeout=10, dedicated=True)
-    except ConnectionConfigException as error:
-        raise StoreError(
-            f"VIDSIM_URI={uri} is no address of a Milvus server; write one such as "
-            "http://127.0.0.1:19530, or unset it to use the embedded Milvus."
-            if uri
-            else f"The store {target} is in use by another vidsim process, cannot be written, or "
-            "is not a Milvus Lite directory; wait for that process to end, or set VIDSIM_HOME to "
-            "another folder."
-        ) from error
-    except (MilvusException, OSError) as error:
-        raise StoreError(
-            f"Milvus at {target} does not answer ({_reason(error)}); "
-            "start it, or unset VIDSIM_URI to use the embedded one."
-        ) from error
-    try:
-        yield client
-    finally:
-        client.close()
-        if not uri:  # or Lite keeps the directory open, and locked, until the process ends
-            from milvus_lite.server_manager import server_manager_instance
-
-            server_manager_instance.release_server(target)
+    with open_client(place, WRITE_PATIENCE_S if writing else QUERY_PATIENCE_S) as milvus:
+        store = Store(milvus, place, "Strong" if writing else "Bounded")
+        if writing and place.index == "gpu":
+            store.target  # noqa: B018, to be refused before any work is done
+        yield store
 
 
 class Store:
-    """The collections of one Milvus; made by `open_store`."""
+    """The collections of one Milvus; made by `open_store`.
 
-    def __init__(self, client: Any) -> None:
-        """Wraps an open pymilvus ``MilvusClient``."""
-        self._client = client
+    Attributes:
+        name: What notes about it are filed under.
+        notes: What a person should know of what it did.
+    """
+
+    def __init__(
+        self, milvus: Connection, place: Place, consistency: Literal["Strong", "Bounded"]
+    ) -> None:
+        """Wraps an open Milvus.
+
+        Args:
+            milvus: From `open_client`.
+            place: Where it was opened.
+            consistency: Milvus' level for reading. A server's Bounded answer may lack what was
+                written within the last seconds; Strong waits for it, about 200 ms a call.
+        """
+        self.name = server_name(place)
+        self._milvus = milvus
+        self._place = place
+        self._consistency = consistency
         self._loaded: set[str] = set()
+        self._max_top_k: dict[str, int] = {}
+        self.notes: list[str] = []
+
+    @cached_property
+    def target(self) -> Target:
+        """What this Milvus can do; a server is asked once whether it builds GPU indexes.
+
+        Raises:
+            StoreError: As `choose_target`.
+        """
+        target, notes = choose_target(self._milvus, self._place)
+        self.notes += notes
+        return target
+
+    @cached_property
+    def _probes(self) -> dict[str, int]:
+        return read_notes(self._place.home, self.name).probes
 
     def backbones(self) -> list[Backbone]:
         """Backbones that have a collection here."""
-        with _translated("list collections"):
-            found = [backbone_of(name) for name in sorted(self._client.list_collections())]
-        return [b for b in found if b]
+        names = self._milvus.call("list collections", self._milvus.client.list_collections)
+        return [b for b in map(backbone_of, sorted(names)) if b]
 
     def create(self, backbone: Backbone, level: Level = "rows") -> str:
-        """Makes a collection of `backbone` and loads it where it is not there; returns its name."""
-        from pymilvus import DataType
+        """Makes a collection of `backbone` and loads it where it is not there; returns its name.
 
+        A new one is searched exactly; 'vidsim tune-index' changes that once it is large.
+        """
         name = collection_name(backbone, level)
         if name in self._loaded:
             return name
-        kinds = {"string": DataType.VARCHAR, "integer": DataType.INT64, "number": DataType.DOUBLE}
-        with _translated(f"create {name}"):
-            if not self._client.has_collection(name):
-                schema = self._client.create_schema(
-                    auto_id=False,
-                    enable_dynamic_field=False,
-                    description=collection_description(backbone, level),
-                )
-                for field in FIELDS:
-                    schema.add_field(
-                        field.name,
-                        kinds[field.kind],
-                        is_primary=field.name == "id",
-                        description=field.description,
-                        **({"max_length": MAX_ID_LENGTH} if field.kind == "string" else {}),
-                    )
-                schema.add_field(
-                    "vector",
-                    DataType.FLOAT_VECTOR,
-                    dim=index_dim(backbone),
-                    description=f"{backbone.name} embedding, compared by inner product",
-                )
-                index = Index()
-                parameters = self._client.prepare_index_params()
-                parameters.add_index(
-                    "vector", index_type=index.index_type, metric_type=index.metric_type
-                )
-                self._client.create_collection(name, schema=schema)
-                # An empty collection's index is there at once; pymilvus would sleep first.
-                self._client.create_index(name, parameters, sync=False)
-            self._client.load_collection(name)
+        milvus = self._milvus
+        if not milvus.call(f"look for {name}", milvus.client.has_collection, name):
+            self._make(name, backbone, level)
+        elif self._consistency == "Strong":
+            self._settle_index(name)
+        load(milvus, name)
         self._loaded.add(name)
         return name
+
+    def _make(self, name: str, backbone: Backbone, level: Level) -> None:
+        from pymilvus import DataType
+
+        kinds = {"string": DataType.VARCHAR, "integer": DataType.INT64, "number": DataType.DOUBLE}
+        client = self._milvus.client
+        schema = client.create_schema(
+            auto_id=False,
+            enable_dynamic_field=False,
+            description=collection_description(backbone, level),
+        )
+        for field in FIELDS:
+            schema.add_field(
+                field.name,
+                kinds[field.kind],
+                is_primary=field.name == "id",
+                description=field.description,
+                **({"max_length": MAX_ID_LENGTH} if field.kind == "string" else {}),
+            )
+        schema.add_field(
+            "vector",
+            DataType.FLOAT_VECTOR,
+            dim=index_dim(backbone),
+            description=vector_description(backbone),
+        )
+        parameters = client.prepare_index_params()
+        parameters.add_index("vector", index_type=self.target.exact, metric_type=METRIC)
+        self._milvus.call(
+            f"create {name}",
+            client.create_collection,
+            name,
+            schema=schema,
+            index_params=parameters,
+        )
+
+    def _settle_index(self, name: str) -> None:
+        """Gives a collection an index if it has none, or one on the other kind of processor.
+
+        A rebuild that was cut off leaves none; --index and VIDSIM_INDEX name the processor.
+        """
+        found = described_index(self._milvus, name)
+        on_gpu = self.target.exact.startswith("GPU_")
+        if found is None:
+            rebuild(self._milvus, name, Index(self.target.exact), self.target)
+        elif self._place.index != "auto" and found.on_gpu != on_gpu:
+            kind = self.target.exact if found.exact else self.target.inverted
+            rebuild(self._milvus, name, Index(kind, found.lists), self.target)
+
+    def index(self, backbone: Backbone, level: Level) -> Index:
+        """The index of a collection."""
+        return described_index(self._milvus, self.create(backbone, level)) or Index()
+
+    def rebuild(self, backbone: Backbone, level: Level, index: Index) -> None:
+        """Puts `index` in the place of a collection's.
+
+        Raises:
+            StoreError: It was not built.
+        """
+        rebuild(self._milvus, self.create(backbone, level), index, self.target)
+
+    def keep_probes(self, backbone: Backbone, level: Level, probes: int) -> None:
+        """Has every search of a collection look into `probes` lists from now on; 0 for all."""
+        server = self.name
+        notes = read_notes(self._place.home, server)
+        known = notes.probes | {collection_name(backbone, level): probes}
+        kept = {name: count for name, count in known.items() if count}
+        write_notes(self._place.home, server, notes.model_copy(update={"probes": kept}))
+        self.__dict__.pop("_probes", None)
 
     def upsert(self, backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> int:
         """Writes all rows that `videos` have of `backbone`, and its segments; counts the rows.
@@ -197,31 +248,54 @@ class Store:
         Raises:
             StoreError: Milvus refused them or went away; what was already sent stays.
         """
-        batch_rows = max(1, BATCH_BYTES // (4 * index_dim(backbone)))
-        waiting: dict[Level, list[dict[str, Any]]] = {level: [] for level in levels(backbone)}
+        waiting: dict[Level, _Batch] = {level: _Batch() for level in levels(backbone)}
         rows = 0
         for video in videos:
-            for level, records in waiting.items():
-                new = _records(backbone, video, level)
-                records += new
+            for level, batch in waiting.items():
+                new = records_of(backbone, video, level)
                 rows += len(new) if level == "rows" else 0
-                while len(records) >= batch_rows:
-                    self._upsert(self.create(backbone, level), records[:batch_rows])
-                    del records[:batch_rows]
-        for level, records in waiting.items():
+                for record in new:
+                    batch.add(record)
+                    if batch.size >= BATCH_BYTES:
+                        self._upsert(self.create(backbone, level), batch.take())
+        for level, batch in waiting.items():
             name = self.create(backbone, level)
-            if records:
-                self._upsert(name, records)
+            if batch.records:
+                self._upsert(name, batch.take())
         return rows
 
-    def _upsert(self, name: str, records: list[dict[str, Any]]) -> None:
-        with _translated(f"write {len(records)} rows to {name}"):
-            self._client.upsert(name, records)
+    def write(self, backbone: Backbone, records: Iterable[Record], level: Level) -> None:
+        """Writes single rows or segments, in the form of `records_of`.
+
+        Raises:
+            StoreError: Milvus refused them or went away; what was already sent stays.
+        """
+        name = self.create(backbone, level)
+        batch = _Batch()
+        for record in records:
+            batch.add(record)
+            if batch.size >= BATCH_BYTES:
+                self._upsert(name, batch.take())
+        if batch.records:
+            self._upsert(name, batch.take())
+
+    def _upsert(self, name: str, records: list[Record]) -> None:
+        action = f"write {len(records)} rows to {name}"
+        self._milvus.call(action, self._milvus.client.upsert, name, records)
 
     def delete(self, backbone: Backbone, video_ids: Collection[str]) -> None:
         """Deletes all that `video_ids` have of `backbone`."""
-        for ids in _batches(sorted(video_ids), _IDS_PER_FILTER):
+        for ids in batches(sorted(video_ids), _IDS_PER_FILTER):
             self._delete(backbone, is_in("video_id", ids))
+
+    def delete_rows(self, backbone: Backbone, ids: Iterable[str], level: Level) -> None:
+        """Deletes single rows or segments."""
+        for batch in batches(ids, _IDS_PER_FILTER):
+            name = self.create(backbone, level)
+            expression = is_in("id", batch)
+            self._milvus.call(
+                f"delete from {name}", self._milvus.client.delete, name, filter=expression
+            )
 
     def delete_library(self, backbone: Backbone, library: str) -> None:
         """Deletes all that `library` has of `backbone`."""
@@ -230,24 +304,70 @@ class Store:
     def _delete(self, backbone: Backbone, expression: str) -> None:
         for level in levels(backbone):
             name = self.create(backbone, level)
-            with _translated(f"delete from {name}"):
-                self._client.delete(name, filter=expression)
+            action = f"delete from {name}"
+            self._milvus.call(action, self._milvus.client.delete, name, filter=expression)
 
     def flush(self, backbone: Backbone) -> None:
         """Seals what was written; Lite searches unflushed rows many times slower."""
         for level in levels(backbone):
             name = self.create(backbone, level)
-            with _translated(f"flush {name}"):
-                self._client.flush(name)
+            self._milvus.call(f"flush {name}", self._milvus.client.flush, name)
 
-    def count(self, backbone: Backbone, expression: str = "", level: Level = "rows") -> int:
-        """Rows or segments of `backbone` for which `expression` holds."""
+    def count(
+        self,
+        backbone: Backbone,
+        expression: str = "",
+        level: Level = "rows",
+        strong: bool = False,
+    ) -> int:
+        """Rows or segments of `backbone` for which `expression` holds.
+
+        `strong` counts what was written in the last seconds too, whatever this store does else.
+        """
         name = self.create(backbone, level)
-        with _translated(f"count {name}"):
-            answer = self._client.query(
-                name, filter=expression, output_fields=["count(*)"], consistency_level="Strong"
-            )
+        answer = self._milvus.call(
+            f"count {name}",
+            self._milvus.client.query,
+            name,
+            filter=expression,
+            output_fields=["count(*)"],
+            consistency_level="Strong" if strong else self._consistency,
+        )
         return int(answer[0]["count(*)"])
+
+    def held(self, backbone: Backbone, level: Level) -> int:
+        """All rows or segments of `backbone`, 0 where it has no collection, which stays so."""
+        name = collection_name(backbone, level)
+        there = self._milvus.call(f"look for {name}", self._milvus.client.has_collection, name)
+        return self.count(backbone, "", level, strong=True) if there else 0
+
+    def scan(
+        self, backbone: Backbone, expression: str = "", level: Level = "rows"
+    ) -> Iterator[list[StoredRow]]:
+        """Pages of all rows or segments for which `expression` holds, by id.
+
+        What was written a moment ago is among them if `held` has been asked since.
+        """
+        name = self.create(backbone, level)
+        last = ""
+        while True:
+            after = f"id > {_quote(last)}"
+            page = self._milvus.call(
+                f"list {name}",
+                self._milvus.client.query,
+                name,
+                filter=f"{after} and ({expression})" if expression else after,
+                output_fields=list(_SCALARS),
+                limit=_PAGE_ROWS,
+                # Has it give the first ids, in order. pymilvus' own query_iterator does not
+                # quote the id it goes on from, which may hold quotes and backslashes.
+                iterator="True",
+            )
+            if page:
+                yield [stored_row(row) for row in page]
+            if len(page) < _PAGE_ROWS:
+                return
+            last = page[-1]["id"]
 
     def check_filter(self, backbone: Backbone, expression: str) -> None:
         """Tries a filter that a person wrote.
@@ -258,33 +378,53 @@ class Store:
         try:
             self.count(backbone, expression)
         except StoreError as error:
-            reason = _reason(error.__cause__ or error)
+            why = reason(error.__cause__ or error)
             raise ModelError(
-                f"The filter {expression!r} is not understood ({reason}); fields are "
+                f"The filter {expression!r} is not understood ({why}); fields are "
                 f'{", ".join(_SCALARS)}, for example: label == "snow".'
             ) from error
 
+    def max_top_k(self, backbone: Backbone) -> int:
+        """Most segments that one search of `backbone` gives."""
+        if self._milvus.lite:
+            return MAX_TOP_K
+        name = collection_name(backbone, levels(backbone)[-1])
+        if name not in self._max_top_k:
+            self._max_top_k[name] = self.index(backbone, levels(backbone)[-1]).max_top_k
+        return self._max_top_k[name]
+
     def search(
-        self, backbone: Backbone, queries: FloatArray, limit: int, expression: str = ""
+        self,
+        backbone: Backbone,
+        queries: FloatArray,
+        limit: int,
+        expression: str = "",
+        level: Level | None = None,
+        probes: int | None = None,
     ) -> list[list[Hit]]:
         """The segments nearest to each query by inner product, best first.
 
         Args:
             backbone: Whose segments to search.
             queries: (nq, dim) float32 in the form of `schemas.embedding.to_query`.
-            limit: Most segments a query, at most `MAX_TOP_K`.
+            limit: Most segments a query, at most `max_top_k`.
             expression: Milvus filter over the scalar fields.
+            level: Another level than that of segments.
+            probes: IVF lists to look into; None for as many as 'vidsim tune-index' found.
         """
-        name = self.create(backbone, levels(backbone)[-1])
-        with _translated(f"search {name}"):
-            answers = self._client.search(
-                name,
-                data=queries,
-                limit=min(limit, MAX_TOP_K),
-                filter=expression,
-                output_fields=["video_id"],  # every field more costs Lite as much as the search
-                search_params={"metric_type": "IP"},
-            )
+        name = self.create(backbone, level or levels(backbone)[-1])
+        probes = probes or self._probes.get(name)
+        answers = self._milvus.call(
+            f"search {name}",
+            self._milvus.client.search,
+            name,
+            data=queries,
+            limit=min(limit, MAX_TOP_K),
+            filter=expression,
+            output_fields=["video_id"],  # every field more costs Lite as much as the search
+            search_params={"metric_type": METRIC, "params": {"nprobe": probes} if probes else {}},
+            consistency_level=self._consistency,
+        )
         return [
             [Hit(hit["id"], hit["entity"]["video_id"], float(hit["distance"])) for hit in hits]
             for hits in answers
@@ -295,21 +435,28 @@ class Store:
     ) -> tuple[list[StoredRow], FloatArray]:
         """Rows or segments for which `expression` holds, with vectors (n, dim) of `from_index`.
 
-        They come ordered by video, segment and row. At most `MAX_TOP_K` of them.
+        They come ordered by video, segment and row. At most `fetch_limit` of them.
         """
         name = self.create(backbone, level)
-        with _translated(f"read {name}"):
-            answer = self._client.query(
-                name,
-                filter=expression,
-                output_fields=[*_SCALARS, "vector"],
-                limit=MAX_TOP_K,
-                strict_float32=True,  # vectors as arrays, not as lists of Python's floats
-            )
+        answer = self._milvus.call(
+            f"read {name}",
+            self._milvus.client.query,
+            name,
+            filter=expression,
+            output_fields=[*_SCALARS, "vector"],
+            limit=fetch_limit(backbone),
+            strict_float32=True,  # vectors as arrays, not as lists of Python's floats
+            consistency_level=self._consistency,
+        )
         answer = sorted(answer, key=lambda r: (r["video_id"], r["segment"], r["start_s"], r["id"]))
         vectors = np.array([r["vector"] for r in answer], np.float32)
         vectors = vectors.reshape(len(answer), index_dim(backbone))
-        return [_stored_row(r) for r in answer], from_index(backbone, vectors)
+        return [stored_row(r) for r in answer], from_index(backbone, vectors)
+
+
+def fetch_limit(backbone: Backbone) -> int:
+    """Most rows that `Store.fetch` gives at once."""
+    return min(MAX_TOP_K, FETCH_BYTES // (4 * index_dim(backbone)))
 
 
 def equals(field: str, value: str) -> str:
@@ -327,7 +474,25 @@ def is_in(field: str, values: Iterable[str]) -> str:
     return f"{field} in [{', '.join(_quote(v) for v in values)}]"
 
 
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+class _Batch:
+    """Records that wait to be sent together, and about how many bytes they are."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.size = 0
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)
+        texts = sum(len(value.encode()) for value in record.values() if isinstance(value, str))
+        self.size += texts + record["vector"].nbytes
+
+    def take(self) -> list[Record]:
+        records, self.records, self.size = self.records, [], 0
+        return records
+
+
+def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Cuts `items` into lists of `size`, of which the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -342,13 +507,15 @@ def _quote(value: str) -> str:
     return f'"{value.translate(_ESCAPED)}"'
 
 
-def _stored_row(entity: Mapping[str, Any]) -> StoredRow:
+def stored_row(entity: Mapping[str, Any]) -> StoredRow:
+    """An entity or `Record` without its vector."""
     return StoredRow(**{name: entity[name] for name in _SCALARS})
 
 
-def _records(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[dict[str, Any]]:
+def records_of(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[Record]:
+    """What Milvus holds of one video at one level, in order of segment and row."""
     video = item.video
-    records = []
+    records: list[Record] = []
     for segment, embedding in zip(item.segments, item.embeddings):
         rows = embedding.rows.get(backbone.name)
         if rows is None or not len(rows.vectors):
@@ -380,28 +547,3 @@ def _whole_segment(backbone: Backbone, rows: Rows) -> Rows:
         rows.start_s.min(keepdims=True),
         rows.end_s.max(keepdims=True),
     )
-
-
-@contextmanager
-def _translated(action: str) -> Iterator[None]:
-    """Turns what pymilvus raises into one sentence with the next step."""
-    import grpc
-    from pymilvus.exceptions import MilvusException
-
-    try:
-        yield
-    except (MilvusException, grpc.RpcError) as error:
-        raise StoreError(
-            f"Milvus could not {action} ({_reason(error)}); run 'vidsim reindex' if this stays."
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "message", "") or error).strip()
-    return text.splitlines()[0][:300] if text else type(error).__name__
-
-
-def _quiet() -> None:
-    """Pymilvus and Lite log every error that they also raise."""
-    for name in ("pymilvus", "milvus_lite", "grpc._server"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

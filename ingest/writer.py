@@ -9,7 +9,7 @@ from pathlib import Path
 from ..schemas.embedding import EmbeddedVideo
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
-from .home import distrust, write_note
+from .home import distrust, distrust_others, write_note
 from .shards import CatalogEntry, Shards, add_entries
 from .store import Store
 
@@ -72,6 +72,8 @@ class Writer:
             old = self.catalog.get(v.video.video_id)
             if old and old.version != v.version:
                 stale[v.video.video_id] = old
+        if stale:
+            distrust_others(self._home, self.library, self._store.name)
         self._index(lambda: self._delete_rows(stale))
         path = self._shards.write(self.library, videos, self._weights)
         if stale:
@@ -110,7 +112,7 @@ class Writer:
             action()
         except StoreError as error:
             self._indexing = False
-            distrust(self._home, self.library)
+            distrust(self._home, self.library, self._store.name)
             self.notes.append(
                 f"{error} The embeddings are safe in the shards; "
                 "'vidsim reindex' writes the rest to Milvus."

@@ -103,6 +103,37 @@ class LibrarySummary(_Result):
     root: str
 
 
+class LevelComparison(_Result):
+    """How one library's rows, or segments, of one backbone in Milvus compare with its shards."""
+
+    library: str
+    backbone: str
+    level: str = Field(description="rows, or segments: the means that are searched")
+    shards: int = Field(description="what the shards hold")
+    milvus: int = Field(description="what Milvus held")
+    missing: int = Field(description="of the shards' that Milvus did not hold")
+    extra: int = Field(description="of Milvus' that no shard knows")
+    differing: int = Field(description="of which a field or the vector was another")
+    vectors: int = Field(description="of which the vector was compared too")
+    repaired: int = Field(description="written or deleted")
+    examples: list[str] = Field(description="ids of the first few that were wrong")
+
+    @property
+    def wrong(self) -> int:
+        """Rows that were missing, extra or differing."""
+        return self.missing + self.extra + self.differing
+
+
+class VerifyReport(_Result):
+    """What ``vidsim verify`` found, and mended with ``--repair``."""
+
+    milvus: str = Field(description="its host and port, or embedded")
+    comparisons: list[LevelComparison]
+    elsewhere: dict[str, int] = Field(
+        description="rows by library of libraries that have no shard here; they are left alone"
+    )
+
+
 class Estimate(_Result):
     """A figure with its 95 % interval, a bootstrap over videos."""
 

@@ -9,6 +9,7 @@ import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from .collections import IndexPolicy
 from .errors import SettingsError
 from .video import SEGMENT_SECONDS
 
@@ -22,7 +23,8 @@ def _expand(path: Path) -> Path:
         raise ValueError("its '~' stands for nobody's home folder") from error
 
 
-Folder = Annotated[Path, AfterValidator(_expand)]
+AbsolutePath = Annotated[Path, AfterValidator(_expand)]
+"""Of a folder or a file; a relative one is made absolute."""
 
 
 class Settings(BaseSettings):
@@ -32,11 +34,11 @@ class Settings(BaseSettings):
         env_prefix=_PREFIX, frozen=True, env_ignore_empty=True, allow_inf_nan=False
     )
 
-    home: Folder = Field(
+    home: AbsolutePath = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("vidsim", appauthor=False)),
         description="where shards and the embedded Milvus are kept",
     )
-    cache: Folder = Field(
+    cache: AbsolutePath = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("vidsim", appauthor=False)),
         description="where weights are kept",
     )
@@ -44,6 +46,14 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         default=None, description="for a Milvus server with access control"
     )
+    ca_cert: AbsolutePath | None = Field(
+        default=None, description="certificates of the authorities to trust, for an https:// URI"
+    )
+    client_cert: AbsolutePath | None = Field(
+        default=None, description="this client's certificate, where a server asks for one"
+    )
+    client_key: AbsolutePath | None = Field(default=None, description="its private key")
+    index: IndexPolicy = Field(default="auto", description="indexes on a GPU server, or not")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where networks run")
     workers: int | None = Field(default=None, ge=1, description="decoder processes")
     segment_seconds: float = Field(

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from ..ingest.store import Store, StoredRow, is_in
-from ..schemas.collections import MAX_TOP_K, Level, levels
+from ..ingest.store import Store, StoredRow, fetch_limit, is_in
+from ..schemas.collections import Level, levels
 from ..schemas.embedding import FloatArray, to_query
 from ..schemas.modality import Backbone
 from .videos import VideoVectors, from_stored
@@ -35,10 +35,12 @@ def propose(
         expression: Milvus filter.
     """
     queries = to_query(backbone, query.means)
+    most = store.max_top_k(backbone)
     limit = max(count, count * _SEGMENTS_PER_VIDEO // len(queries))
     held = store.count(backbone, "", levels(backbone)[-1])
     if held <= 4 * limit:  # few enough to ask for all of them at once
         limit = max(1, held)
+    limit = min(limit, most)
     while True:
         best: dict[str, float] = {}
         answers = store.search(backbone, queries, limit, expression)
@@ -46,9 +48,9 @@ def propose(
             for _, video_id, score in hits:
                 best[video_id] = max(score, best.get(video_id, score))
         exhausted = all(len(hits) < limit for hits in answers)
-        if len(best) >= count or exhausted or limit >= MAX_TOP_K:
+        if len(best) >= count or exhausted or limit >= most:
             return sorted(best, key=lambda video_id: (-best[video_id], video_id))[:count]
-        limit = min(4 * limit, MAX_TOP_K)
+        limit = min(4 * limit, most)
 
 
 def fetch_videos(
@@ -76,7 +78,7 @@ def _fetch_pages(
 ) -> list[tuple[list[StoredRow], FloatArray]]:
     """All rows of `ids`, in pages that hold whole videos; Milvus caps what one call returns."""
     rows, vectors = store.fetch(backbone, is_in("video_id", ids), level)
-    if len(rows) < MAX_TOP_K:
+    if len(rows) < fetch_limit(backbone):
         return [(rows, vectors)]
     if len(ids) > 1:
         half = len(ids) // 2

@@ -84,7 +84,7 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
-    with open_store(place.home, place.uri, place.token) as store:
+    with open_store(place) as store:
         noted = read_notes(place.home)
         counts = {library: note.counts for library, note in noted.items()}
         libraries = _choose_libraries(counts, options.libraries)
@@ -296,7 +296,8 @@ def _missing_rows(
             # Without a filter a count costs nothing, and most searches are of all there is.
             found = store.count(backbone, "", level)
             if found != expected:
-                found = store.count(backbone, is_in("library", libraries), level)
+                # A server's quick count may lack what was written a moment ago.
+                found = store.count(backbone, is_in("library", libraries), level, strong=True)
             if found != expected:
                 notes.append(
                     f"Milvus holds {found} {level} of {backbone.name} where the shards hold "

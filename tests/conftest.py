@@ -22,6 +22,10 @@ from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
 from vidsim.schemas.video import Segment, Video
 
+from .milvus_targets import lite_server, milvus_server, target_place
+
+__all__ = ["lite_server", "milvus_server", "target_place"]  # fixtures, for pytest to find
+
 hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ, and are shared
 hypothesis_settings.load_profile("vidsim")
 

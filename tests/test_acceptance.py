@@ -259,7 +259,7 @@ def test_no_odd_file_takes_more_than_30_seconds(shared_data):
 def all_row_ids(home: Path, library: str) -> Counter[str]:
     """Row ids in Milvus, by backbone as a prefix."""
     found: Counter[str] = Counter()
-    with open_store(home) as store:
+    with open_store(Place(home)) as store:
         for backbone in store.backbones():
             rows, _ = store.fetch(backbone, is_in("library", [library]))
             found.update(f"{backbone.name} {row.id}" for row in rows)

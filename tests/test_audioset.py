@@ -104,7 +104,7 @@ def frame(data: bytes) -> bytes:
 
 
 def stored_rows(place: Place) -> int:
-    with open_store(place.home) as store:
+    with open_store(place) as store:
         return store.count(VGGISH)
 
 
@@ -187,7 +187,7 @@ def test_class_names_replace_numbers_also_later(place, folder, tmp_path):
     labels = [e.video.label for e in shards.catalog("features").values()]
     assert all(part.startswith("Sound ") for label in labels for part in label.split("; "))
     assert stored_rows(place) == sum(first.rows.values())
-    with open_store(place.home) as store:
+    with open_store(place) as store:
         assert store.count(VGGISH, equals("label", labels[0])) > 0
         assert store.count(VGGISH, 'label like "label%"') == 0
     again = ingest_audioset(folder, place, Silent())  # without the table

@@ -9,6 +9,7 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
+from vidsim.ingest.home import Place
 from vidsim.ingest.progress import Silent
 from vidsim.schemas.errors import MediaError, StoreError
 from vidsim.schemas.results import KmeansBench, KnnBench
@@ -35,8 +36,9 @@ def kmeans(picture) -> KmeansBench:
 
 
 @pytest.fixture(scope="module")
-def knn() -> KnnBench:
-    return bench_knn(None, 1500, 16, 1, None, "", QUIET, neighbours=(3, 10))
+def knn(tmp_path_factory) -> KnnBench:
+    place = Place(tmp_path_factory.mktemp("home"))
+    return bench_knn(None, 1500, 16, 1, place, QUIET, neighbours=(3, 10))
 
 
 def test_every_way_of_kmeans_is_timed_at_every_k(kmeans):

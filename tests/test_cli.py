@@ -18,9 +18,20 @@ from filelock import FileLock
 from milvus_lite.server_manager import server_manager_instance
 
 from vidsim.cli import main
+from vidsim.ingest.home import Place
 from vidsim.ingest.progress import Bars
 from vidsim.ingest.store import open_store
-from vidsim.schemas.results import FailedFile, ImportReport, IngestReport, QueryMatch, QueryResult
+from vidsim.schemas.modality import BACKBONES
+from vidsim.schemas.results import (
+    FailedFile,
+    ImportReport,
+    IngestReport,
+    QueryMatch,
+    QueryResult,
+    VerifyReport,
+)
+
+from .milvus_targets import empty_place
 
 LONG = "a-name-that-is-longer-than-any-terminal-is-wide-" + 12 * "0123456789"
 LIBRARIES = ("torch", "tensorflow", "pymilvus", "av", "cv2", "h5py")
@@ -121,6 +132,38 @@ def test_ingest_again_says_that_there_is_nothing_to_do(call, clips):
     assert code == 0
     assert out == "clips: 3 videos, 3 segments\n    color   3 rows\n"
     assert err == "0 embedded, 3 unchanged, 0 failed.\nNothing new to do.\n"
+
+
+def test_reindex_fills_another_milvus_and_says_how_to_use_it(call, home, request):
+    there = empty_place("lite over TCP", home, request).uri
+    assert call("reindex", "--uri", there) == (
+        0,
+        "",
+        "Written: 3 rows of labhist.\nOther commands still use the embedded Milvus; to have them "
+        f"use this one, set VIDSIM_URI={there}.\n",
+    )
+    assert call("reindex", VIDSIM_URI=there) == (0, "", "Written: nothing; 3 were there.\n")
+    assert call("reindex", "--uri", "embedded", VIDSIM_URI=there)[2].endswith(
+        "use the Milvus of VIDSIM_URI; to have them use this one, unset VIDSIM_URI.\n"
+    )
+
+
+def test_verify_fails_where_something_differs_and_mends_it(call, home):
+    heading = "library  backbone  level  shards  milvus  missing  extra  differing  repaired\n"
+    line = "clips    labhist   rows        3       {}        {}      0          0         {}\n"
+    assert call("verify") == (0, heading + line.format(3, 0, 0), "")
+    with open_store(Place(home), writing=True) as store:
+        store.delete(BACKBONES["labhist"], ["clips/snow/1.mkv"])
+    code, out, err = call("verify", "clips", "--json")
+    report = VerifyReport.model_validate_json(out)
+    assert (code, report.milvus, report.comparisons[0].missing) == (1, "embedded", 1)
+    assert err == (
+        "clips labhist rows, for example clips/snow/1.mkv#00000.0\n"
+        "Error: Milvus and the shards differ in 1 row; add --repair to mend that.\n"
+    )
+    code, out, err = call("verify", "--repair")
+    assert (code, out) == (0, heading + line.format(2, 1, 1))
+    assert call("verify") == (0, heading + line.format(3, 0, 0), "")
 
 
 def test_query_gives_a_line_a_video_and_a_line_a_modality(call):
@@ -270,8 +313,8 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED --k 0", {}, 2, "'--k': .* see 'vidsim query --help'"),
         ("query", {}, 2, "Missing argument .*; see 'vidsim query --help'"),
         ("frobnicate", {}, 2, "No such command 'frobnicate'; see 'vidsim --help'"),
-        ("query STORED", NO_MILVUS, 1, "http://127.0.0.1:9 does not answer .*; start it"),
-        ("query STORED", {"VIDSIM_URI": "here"}, 1, "VIDSIM_URI=here is no address .*; write one"),
+        ("query STORED", NO_MILVUS, 1, "127.0.0.1:9 does not answer .*; start it"),
+        ("query STORED", {"VIDSIM_URI": "here"}, 1, "VIDSIM_URI is no address .*; write one"),
         ("query STORED", {"VIDSIM_DEVICE": "tpu"}, 1, "VIDSIM_DEVICE=tpu cannot .*; correct it"),
         ("query STORED", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
         ("ingest CLIPS", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
@@ -281,6 +324,9 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("remove none", {}, 1, "none is no library and no stored video; 'vidsim libraries' lists"),
         ("remove clips", {}, 1, "no terminal to ask at; add --yes to remove 3 videos of clips"),
         ("reindex none", {}, 1, "No library is called none; there is clips"),
+        ("verify none", {}, 1, "No library is called none; there is clips"),
+        ("verify --sample few", {}, 2, "'few' is no number and not all; see 'vidsim verify"),
+        ("verify --uri http://127.0.0.1:9", {}, 1, "at 127.0.0.1:9 does not answer .*; start"),
         ("export TMP --library none", {}, 1, "No library is called none; there is clips"),
         ("models pull none", {}, 1, "No backbone is called 'none'; choose from labhist"),
         ("models path labhist", {}, 1, "labhist needs no weights"),
@@ -373,7 +419,7 @@ def test_a_home_that_is_being_written_to_is_left_alone(call, clips, home):
 
 
 def test_a_store_that_another_process_holds_is_said_to_be_in_use(home):
-    with open_store(home):
+    with open_store(Place(home)):
         done = vidsim(home, "query", "clips/snow/1.mkv")
     server_manager_instance.release_all()
     assert (done.returncode, done.stdout) == (1, "")

@@ -85,7 +85,7 @@ def videos(count: int = 24, noise: float | dict[str, float] = 2.5) -> list[Embed
 def keep(place: Place, made: list[EmbeddedVideo]) -> None:
     shards = open_shards(place.home)
     shards.write("lib", made)
-    with open_store(place.home) as store:
+    with open_store(place) as store:
         for name in ALL:
             store.upsert(BACKBONES[name], made)
             store.flush(BACKBONES[name])

@@ -650,7 +650,7 @@ def test_the_report_names_libraries_and_backbones(place, old):
     assert lines[0] == "ucf101: 3 imported, 0 unchanged; 3 videos, 3 segments"
     assert "    resnet50            23 rows" in lines
     assert json.loads(report.model_dump_json())["libraries"][0]["rows"]["vggish"] == 6
-    with open_store(place.home) as milvus:
+    with open_store(place) as milvus:
         assert {b.name for b in milvus.backbones()} == {
             "vid2img",
             "resnet50",

@@ -30,7 +30,7 @@ ALL = ("labhist", "efficientnet_lite0", "yamnet", "i3d")
 def keep(place: Place, *videos: EmbeddedVideo, weights: dict[str, str] | None = None) -> None:
     """Puts videos where ingest puts them."""
     shards = open_shards(place.home)
-    with open_store(place.home) as store:
+    with open_store(place) as store:
         for library in {v.video.library for v in videos}:
             mine = [v for v in videos if v.video.library == library]
             shards.write(library, mine, weights)
@@ -193,7 +193,7 @@ def test_a_candidate_of_one_modality_is_compared_in_the_others(place):
     away = replace(part.rows["i3d"], vectors=-part.rows["i3d"].vectors)
     odd = replace(odd, embeddings=(replace(part, rows={**part.rows, "i3d": away}),))
     keep(place, *videos, odd)
-    with open_store(place.home) as store:
+    with open_store(place) as store:
         i3d = BACKBONES["i3d"]
         vectors = from_embedded(i3d, videos[0])
         assert vectors is not None
@@ -226,7 +226,7 @@ def test_rows_of_one_video_do_not_crowd_out_the_others(place):
     vectors = from_embedded(LITE0, crowd)
     assert vectors is not None
     one = replace(vectors, means=vectors.means[:1])
-    with open_store(place.home) as store:
+    with open_store(place) as store:
         found = propose(store, LITE0, one, 5, "")
     assert found[0] == "lib/crowd.mp4"
     assert len(found) == len(set(found)) == 5
@@ -305,7 +305,7 @@ def test_a_clip_is_compared_by_the_backbone_that_its_library_has(filled):
 
 
 def test_rows_that_milvus_lost_are_told(filled):
-    with open_store(filled.home) as store:
+    with open_store(filled) as store:
         store.delete(YAMNET, ["lib/05.mp4"])
     (note,) = ask(filled, "lib/00.mp4").notes
     assert note == (

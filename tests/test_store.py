@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from pymilvus import MilvusClient
 
+from vidsim.ingest.connection import open_client
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
-from vidsim.ingest.store import Store, equals, is_in, open_client, open_store
+from vidsim.ingest.store import Store, equals, is_in, open_store
 from vidsim.schemas.collections import collection_name, levels
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
@@ -23,8 +26,8 @@ HARD_NAMES = ['lib/a "quoted".mp4', "lib/it's.mp4", "lib/back\\slash.mp4", "lib/
 
 
 @pytest.fixture
-def store(place):
-    with open_store(place.home) as opened:
+def store(target_place):
+    with open_store(target_place, writing=True) as opened:
         yield opened
 
 
@@ -36,6 +39,30 @@ def test_rows_come_back_as_they_went_in(store):
     assert np.allclose(vectors, unit(wanted), atol=1e-6)
     assert [r.id for r in rows][:2] == ["lib/a.mp4#00000.0", "lib/a.mp4#00000.1"]
     assert (rows[8].segment, rows[8].start_s, rows[8].label) == (1, 10.0, "snow")
+
+
+def test_a_person_who_looks_into_milvus_is_told_what_is_there(store, monkeypatch):
+    sent = {}
+    create = MilvusClient.create_collection
+
+    def creating(self, name, *, schema, **more):
+        sent[name] = schema  # Lite does not keep descriptions
+        create(self, name, schema=schema, **more)
+
+    monkeypatch.setattr(MilvusClient, "create_collection", creating)
+    for level in levels(LITE0):
+        store.create(LITE0, level)
+    assert {name: schema.description for name, schema in sent.items()} == {
+        "vidsim_frame_efficientnet_lite0": "frame (EfficientNet-Lite0, ImageNet-1k: what is in "
+        "the picture), rows: one a frame, 8 a segment; looked up for the videos of an answer",
+        "vidsim_frame_efficientnet_lite0_segments": "frame (EfficientNet-Lite0, ImageNet-1k: what "
+        "is in the picture), segments: the mean of a segment's rows; 'vidsim query' searches these",
+    }
+    for schema in sent.values():
+        told = {field.name: field.description for field in schema.fields}
+        assert told["video_id"] == "the video, as 'vidsim query' takes it: library/path/in/library"
+        assert told["vector"].endswith("of length 1; the inner product of two is their cosine")
+        assert all(told.values())
 
 
 def test_upserting_again_doubles_nothing(store):
@@ -84,47 +111,51 @@ def test_a_filter_narrows_and_a_wrong_one_is_explained(store):
         store.check_filter(LAB, 'colour == "red"')
 
 
-def test_a_second_process_is_told_that_the_store_is_in_use(store, place):
-    store.upsert(LAB, [embedded("lib/a")])
+def test_a_second_process_is_told_that_the_store_is_in_use(place):
     code = f"""
 from pathlib import Path
+from vidsim.ingest.home import Place
 from vidsim.ingest.store import open_store
 from vidsim.schemas.errors import StoreError
 try:
-    with open_store(Path({str(place.home)!r})) as s:
+    with open_store(Place(Path({str(place.home)!r}))) as s:
         s.backbones()
 except StoreError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    with open_store(place) as store:
+        store.upsert(LAB, [embedded("lib/a")])
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
     assert "in use by another vidsim process" in done.stdout
 
 
 def test_a_garbage_directory_is_explained(place):
     (place.home).mkdir(parents=True)
     (place.home / "milvus.db").write_text("not a database")
-    with pytest.raises(StoreError, match="not a Milvus Lite directory"), open_store(place.home):
+    with pytest.raises(StoreError, match="not a Milvus Lite directory"), open_store(place):
         pass
 
 
 def test_an_unreachable_server_is_explained(place):
     with (
-        pytest.raises(StoreError, match="does not answer.*unset VIDSIM_URI"),
-        open_store(place.home, "http://127.0.0.1:1"),
+        pytest.raises(StoreError, match="does not answer.*unset it"),
+        open_store(replace(place, uri="http://127.0.0.1:1")),
     ):
         pass
 
 
 @pytest.mark.parametrize(("level", "held"), [("rows", 40), ("segments", 5)])
-def test_what_milvus_lost_is_noticed_and_repaired(place, tmp_path, level, held):
+def test_what_milvus_lost_is_noticed_and_repaired(target_place, tmp_path, level, held):
     shards = Shards(tmp_path / "shards")
     videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(5)]
     shards.write("lib", videos)
-    with open_client(place.home) as client:
-        store = Store(client)
+    with open_client(target_place) as milvus:
+        store = Store(milvus, target_place, "Strong")
         store.upsert(LITE0, videos)
         store.upsert(LAB, videos)
-        client.delete(collection_name(LITE0, level), filter=equals("video_id", "lib/3.mp4"))
+        milvus.client.delete(collection_name(LITE0, level), filter=equals("video_id", "lib/3.mp4"))
         (mended,) = repair(store, shards, "lib")
         assert (mended.backbone, mended.level) == ("efficientnet_lite0", level)
         assert (mended.found, mended.expected) == (held * 4 // 5, held)
@@ -147,14 +178,15 @@ def test_rows_that_no_shard_knows_are_removed(store, tmp_path):
     assert store.count(LAB) == 5
 
 
-def test_removing_takes_from_both(store, place):
-    shards = Shards(place.home / "shards")
+def test_removing_takes_from_both(store, tmp_path):
+    home = tmp_path / "home"
+    shards = Shards(home / "shards")
     videos = [embedded("lib/a.mp4"), embedded("lib/b.mp4")]
     shards.write("lib", videos)
     for backbone in (LAB, LITE0):
         store.upsert(backbone, videos)
-    remove(store, shards, "lib", ["lib/a.mp4"], place.home)
+    remove(store, shards, "lib", ["lib/a.mp4"], home)
     assert list(shards.catalog("lib")) == ["lib/b.mp4"]
     assert (store.count(LAB), store.count(LITE0)) == (1, 8)
     with pytest.raises(LibraryError, match="lib/a.mp4 is not stored"):
-        remove(store, shards, "lib", ["lib/a.mp4"], place.home)
+        remove(store, shards, "lib", ["lib/a.mp4"], home)

@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from ...ingest.home import Place
 from ...ingest.progress import Progress
 from ...schemas.collections import Index
 from ...schemas.embedding import FloatArray
@@ -37,8 +38,7 @@ def bench_knn(
     rows: int,
     dim: int,
     runs: int,
-    uri: str | None,
-    token: str,
+    place: Place,
     progress: Progress,
     neighbours: Sequence[int] = NEIGHBOURS,
 ) -> KnnBench:
@@ -52,8 +52,7 @@ def bench_knn(
         rows: Synthetic vectors to search among.
         dim: Their dimension.
         runs: Measured calls a cell, of which the median counts.
-        uri: A Milvus server; None for Lite.
-        token: For a server with access control.
+        place: Where Milvus is; the embedded one is measured in a temporary folder.
         progress: Told about the stages.
         neighbours: Numbers of neighbours to ask for.
 
@@ -66,14 +65,14 @@ def bench_knn(
     threads = use_threads()
     build_s: dict[str, float] = {}
     progress.start("building indexes", 2 * len(_INDEX_TYPES), "indexes")
-    with open_searcher(uri, token) as milvus:
+    with open_searcher(place) as milvus:
         began = time.perf_counter()
         indexes = {kind: _faiss_index(kind, base, lists) for kind in _INDEX_TYPES}
         build_s["faiss"] = time.perf_counter() - began
         progress.advance("building indexes", len(_INDEX_TYPES))
         began = time.perf_counter()
         for kind in _INDEX_TYPES:
-            milvus.build(Index(kind), base, lists)
+            milvus.build(Index(kind, lists if kind == "IVF_FLAT" else 0), base)
             progress.advance("building indexes", 1)
         build_s["milvus"] = time.perf_counter() - began
         progress.finish("building indexes")

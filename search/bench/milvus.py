@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import grpc
 import numpy as np
@@ -16,8 +16,9 @@ import numpy.typing as npt
 from pymilvus import DataType
 from pymilvus.exceptions import MilvusException
 
-from ...ingest.store import open_client
-from ...schemas.collections import BATCH_BYTES, Index
+from ...ingest.connection import Connection, open_client
+from ...ingest.home import Place
+from ...schemas.collections import BATCH_BYTES, LITE, METRIC, SERVER, Index
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import StoreError
 
@@ -28,15 +29,15 @@ _INDEX_SECONDS = 600.0
 class Searcher:
     """One loaded collection for each index type."""
 
-    def __init__(self, client: Any, uri: str | None) -> None:
-        """Makes nothing yet; `uri` is None for Lite."""
-        self._client = client
-        self._lite = uri is None
+    def __init__(self, milvus: Connection) -> None:
+        """Makes nothing yet."""
+        self._client = milvus.client
+        self._target = LITE if milvus.lite else SERVER
         self._names: dict[str, str] = {}
-        where = "Lite, in process" if uri is None else uri
-        self.about = f"{client.get_server_version()} ({where})"
+        where = milvus.about if milvus.version else "Lite, in process"
+        self.about = f"{milvus.client.get_server_version()} ({where})"
 
-    def build(self, index: Index, vectors: FloatArray, lists: int) -> None:
+    def build(self, index: Index, vectors: FloatArray) -> None:
         """Writes vectors (n, dim) and indexes them; ids are their row numbers.
 
         Rows are flushed before they are indexed: unflushed ones are searched by brute force
@@ -60,19 +61,13 @@ class Searcher:
         parameters.add_index(
             "vector",
             index_type=index.index_type,
-            metric_type=index.metric_type,
-            params=self._build_parameters(index, lists),
+            metric_type=METRIC,
+            params=self._target.build_parameters(index),
         )
         # pymilvus' own wait looks twice a second, and its time limit takes whole numbers only.
         self._client.create_index(name, parameters, sync=False)
         self._wait(name)
         self._client.load_collection(name)
-
-    def _build_parameters(self, index: Index, lists: int) -> Mapping[str, object]:
-        if index.index_type == "FLAT":
-            return {}
-        # Lite reads nlist one level deeper than a server, and ignores it elsewhere.
-        return {"params": {"nlist": lists}} if self._lite else {"nlist": lists}
 
     def _wait(self, name: str) -> None:
         until = time.monotonic() + _INDEX_SECONDS
@@ -95,7 +90,7 @@ class Searcher:
             data=queries,
             limit=k,
             output_fields=["id"],
-            search_params={"metric_type": "IP", "params": {"nprobe": probes}},
+            search_params={"metric_type": METRIC, "params": {"nprobe": probes}},
             consistency_level="Bounded",
         )
         found = np.full((len(queries), k), -1, np.int64)
@@ -110,19 +105,19 @@ class Searcher:
 
 
 @contextmanager
-def open_searcher(uri: str | None, token: str) -> Iterator[Searcher]:
-    """A Milvus to measure: the server at `uri`, or Lite in a temporary directory.
+def open_searcher(place: Place) -> Iterator[Searcher]:
+    """A Milvus to measure: the server of `place`, or Lite in a temporary directory.
 
     Raises:
         StoreError: The server does not answer, or refuses what is asked.
     """
     with (
         TemporaryDirectory(prefix="vidsim-bench-") as folder,
-        open_client(Path(folder), uri, token) as client,
+        open_client(replace(place, home=Path(folder))) as milvus,
     ):
         searcher = None
         try:
-            searcher = Searcher(client, uri)
+            searcher = Searcher(milvus)
             yield searcher
         except (MilvusException, grpc.RpcError) as error:
             raise StoreError(

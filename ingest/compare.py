@@ -1,0 +1,285 @@
+"""Compares Milvus with the shards row by row, and mends what differs.
+
+A part of a shard is held against what Milvus has of the same videos, so memory does not grow
+with the rows of a library. Two rows are the same if all their fields are; vectors are
+read back for a sample, since reading them all takes as long as writing them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Literal
+
+import numpy as np
+
+from ..schemas.collections import BATCH_BYTES, Level, levels
+from ..schemas.embedding import EmbeddedVideo, from_index, index_dim
+from ..schemas.modality import BACKBONES, Backbone
+from ..schemas.results import LevelComparison, VerifyReport
+from .home import expected_counts
+from .progress import Progress
+from .shards import CatalogEntry, Shards
+from .store import Record, Store, batches, is_in, records_of, stored_row
+
+Sample = int | Literal["each video", "all"]
+"""Whose vectors are read back: so many rows of a library at each level, one row of each video
+(it tells whether the video was embedded anew), or all rows. Where one differs, the others of its
+video are read too."""
+
+_VIDEOS = 128
+"""Most videos that one filter names; keeps the filter far below a server's limit."""
+
+_VECTORS = 200
+"""Vectors read back at once."""
+
+_TOLERANCE = 1e-5
+"""Normalising the same row on two machines may differ in the last bits of float32."""
+
+_EXAMPLES = 5
+"""Ids told of each table row."""
+
+_Sampler = Callable[[Collection[Record]], Collection[Record]]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one comparison works with."""
+
+    store: Store
+    shards: Shards
+    sample: Sample
+    progress: Progress
+    repair: bool
+
+
+@dataclass
+class _Tally:
+    """What was found of one library at one level of one backbone."""
+
+    choose: _Sampler
+    shards: int = 0
+    milvus: int = 0
+    missing: int = 0
+    extra: int = 0
+    differing: int = 0
+    vectors: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def tell(self, ids: Collection[str]) -> None:
+        """Keeps the first few of what is wrong as examples."""
+        self.examples += sorted(ids)[: _EXAMPLES - len(self.examples)]
+
+
+def compare(
+    store: Store,
+    shards: Shards,
+    libraries: Sequence[str],
+    sample: Sample,
+    progress: Progress,
+    *,
+    repair: bool = False,
+    backbones: Collection[str] | None = None,
+) -> VerifyReport:
+    """Compares libraries (all, where none is named) with Milvus at every level.
+
+    Rows of libraries that have no shard here are another machine's: they are counted, where no
+    library is named, and left alone.
+
+    Args:
+        store: The Milvus to compare.
+        shards: What it should hold.
+        libraries: Names of libraries that have a shard.
+        sample: Whose vectors to compare too.
+        progress: Told about the rows.
+        repair: Whether to write what is missing or differs, and to delete what is extra.
+        backbones: Names of the backbones to compare; None for all.
+
+    Raises:
+        StoreError: Milvus or a shard cannot be read or written.
+    """
+    run = _Run(store, shards, sample, progress, repair)
+    known = shards.libraries()
+    catalogs = {library: shards.catalog(library) for library in libraries or known}
+    names = {b.name for b in store.backbones()}
+    names.update(n for catalog in catalogs.values() for e in catalog.values() for n in e.rows)
+    comparisons: list[LevelComparison] = []
+    elsewhere: Counter[str] = Counter()
+    for backbone in BACKBONES.values():
+        if backbone.name not in (names if backbones is None else backbones):
+            continue
+        held = {level: store.held(backbone, level) for level in levels(backbone)}
+        found = {
+            library: _compare_library(run, backbone, library, catalog, held)
+            for library, catalog in catalogs.items()
+        }
+        for level, rows in held.items():
+            of_known = sum(tallies[level].milvus for tallies in found.values())
+            if rows > of_known:
+                scope = is_in("library", libraries) if libraries else ""
+                tallies = {library: found[library][level] for library in found}
+                others = _find_strays(run, backbone, level, scope, catalogs, tallies)
+                if level == "rows":
+                    elsewhere.update({i: n for i, n in others.items() if i not in known})
+        if repair:
+            store.flush(backbone)
+        comparisons += [
+            _comparison(library, backbone, level, tally, repair)
+            for library, tallies in found.items()
+            for level, tally in tallies.items()
+            if tally.shards or tally.milvus
+        ]
+    comparisons.sort(key=lambda c: c.library)
+    return VerifyReport(
+        milvus=store.name, comparisons=comparisons, elsewhere=dict(sorted(elsewhere.items()))
+    )
+
+
+def _compare_library(
+    run: _Run,
+    backbone: Backbone,
+    library: str,
+    catalog: Mapping[str, CatalogEntry],
+    held: Mapping[Level, int],
+) -> dict[Level, _Tally]:
+    """Holds the rows of the videos in `catalog` against Milvus, a part at a time."""
+    entries = {i: e for i, e in catalog.items() if backbone.name in e.rows}
+    expected = expected_counts(entries).get(backbone.name, dict.fromkeys(held, 0))
+    tallies = {level: _Tally(_sampler(run.sample, expected[level])) for level in held}
+    stage = f"{library} {backbone.name}"
+    run.progress.start(stage, expected["rows"], "rows")
+    read = run.shards.read(library, list(entries.values()), [backbone.name])
+    for part in _parts(backbone, read):
+        for level, tally in tallies.items():
+            wanted = {r["id"]: r for video in part for r in records_of(backbone, video, level)}
+            _compare_part(run, backbone, level, part, wanted, tally, bool(held[level]))
+            if level == "rows":
+                run.progress.advance(stage, len(wanted))
+    run.progress.finish(stage)
+    return tallies
+
+
+def _compare_part(
+    run: _Run,
+    backbone: Backbone,
+    level: Level,
+    part: Sequence[EmbeddedVideo],
+    wanted: Mapping[str, Record],
+    tally: _Tally,
+    any_held: bool,
+) -> None:
+    videos = is_in("video_id", [v.video.video_id for v in part])
+    pages = run.store.scan(backbone, videos, level) if any_held else ()
+    found = {row.id: row for page in pages for row in page}
+    missing = wanted.keys() - found.keys()
+    extra = found.keys() - wanted.keys()
+    differing = {i for i in wanted.keys() & found if stored_row(wanted[i]) != found[i]}
+    same = {i: r for i, r in wanted.items() if i not in missing | differing}
+    chosen = {r["id"] for r in tally.choose(wanted.values())} & same.keys()
+    other = _other_vectors(run.store, backbone, level, [same[i] for i in chosen])
+    suspect = {same[i]["video_id"] for i in other}  # the others of its rows are as old
+    rest = {i for i, r in same.items() if r["video_id"] in suspect} - chosen
+    differing |= other | _other_vectors(run.store, backbone, level, [same[i] for i in rest])
+    tally.shards += len(wanted)
+    tally.milvus += len(found)
+    tally.missing += len(missing)
+    tally.extra += len(extra)
+    tally.differing += len(differing)
+    tally.vectors += len(chosen | rest)
+    tally.tell(missing | extra | differing)
+    if run.repair:
+        to_write = missing | differing
+        run.store.write(backbone, [r for i, r in wanted.items() if i in to_write], level)
+        run.store.delete_rows(backbone, sorted(extra), level)
+
+
+def _other_vectors(
+    store: Store, backbone: Backbone, level: Level, records: Iterable[Record]
+) -> set[str]:
+    """Ids of `records` whose vector in Milvus is another."""
+    other: set[str] = set()
+    for batch in batches(records, _VECTORS):
+        rows, vectors = store.fetch(backbone, is_in("id", [r["id"] for r in batch]), level)
+        held = {row.id: vector for row, vector in zip(rows, vectors)}
+        wanted = from_index(backbone, np.stack([r["vector"] for r in batch]))
+        other.update(
+            record["id"]
+            for record, vector in zip(batch, wanted)
+            if not np.allclose(held.get(record["id"], np.nan), vector, rtol=0, atol=_TOLERANCE)
+        )
+    return other
+
+
+def _find_strays(
+    run: _Run,
+    backbone: Backbone,
+    level: Level,
+    scope: str,
+    catalogs: Mapping[str, Mapping[str, CatalogEntry]],
+    tallies: Mapping[str, _Tally],
+) -> Counter[str]:
+    """Looks for rows of videos that no shard knows; counts those of other libraries."""
+    others: Counter[str] = Counter()
+    for page in run.store.scan(backbone, scope, level):
+        strays: dict[str, list[str]] = {}
+        for row in page:
+            if row.library not in catalogs:
+                others[row.library] += 1
+                continue
+            entry = catalogs[row.library].get(row.video_id)
+            if entry is None or backbone.name not in entry.rows:
+                strays.setdefault(row.library, []).append(row.id)
+        for library, ids in strays.items():
+            tally = tallies[library]
+            tally.milvus += len(ids)
+            tally.extra += len(ids)
+            tally.tell(ids)
+            if run.repair:
+                run.store.delete_rows(backbone, ids, level)
+    return others
+
+
+def _parts(backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> Iterator[list[EmbeddedVideo]]:
+    """Batches of videos whose rows take about `BATCH_BYTES`."""
+    most_rows = BATCH_BYTES // (4 * index_dim(backbone))
+    part: list[EmbeddedVideo] = []
+    rows = 0
+    for video in videos:
+        part.append(video)
+        rows += video.row_counts()[backbone.name]
+        if rows >= most_rows or len(part) == _VIDEOS:
+            yield part
+            part, rows = [], 0
+    if part:
+        yield part
+
+
+def _sampler(sample: Sample, rows: int) -> _Sampler:
+    """Chooses from parts of `rows` records, which are given one after the other."""
+    if sample == "all":
+        return lambda part: part
+    if sample == "each video":
+        return lambda part: {r["video_id"]: r for r in part}.values()
+    chosen = set(np.random.default_rng().choice(rows, min(sample, rows), replace=False).tolist())
+    number = count()
+    return lambda part: [r for r in part if next(number) in chosen]
+
+
+def _comparison(
+    library: str, backbone: Backbone, level: Level, tally: _Tally, repair: bool
+) -> LevelComparison:
+    return LevelComparison(
+        library=library,
+        backbone=backbone.name,
+        level=level,
+        shards=tally.shards,
+        milvus=tally.milvus,
+        missing=tally.missing,
+        extra=tally.extra,
+        differing=tally.differing,
+        vectors=tally.vectors,
+        repaired=(tally.missing + tally.extra + tally.differing) if repair else 0,
+        examples=tally.examples,
+    )

@@ -1,0 +1,367 @@
+"""Connections to Milvus, embedded or a server: retries, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from ..schemas.errors import StoreError
+from .home import EMBEDDED, Place
+from .registry import load_registered
+
+OLDEST_SERVER = (2, 3)
+"""The oldest Milvus that vidsim works with: 2.3.5 is the oldest that it is tested with, and
+2.2 lacks ``count(*)``."""
+
+OPEN_PATIENCE_S = 3.0
+"""How long a server that does not answer is tried at first: its address may be wrong."""
+
+QUERY_PATIENCE_S = 4.0
+WRITE_PATIENCE_S = 30.0
+"""How long a call that fails is tried again where somebody waits, and where hours of work do."""
+
+_CONNECT_S = 10.0
+_CALL_S = 60.0
+"""How long one call may take; where it says nothing, pymilvus would try 75 times."""
+
+_CHANNEL_OPTIONS = {
+    # Each connection tries anew; by default one that follows a dead one waits for up to two
+    # minutes with it, though the server is back.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.max_reconnect_backoff_ms": 2000,
+}
+
+_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+
+_CONNECT_FAILED = 2
+"""Milvus' "service unavailable", and pymilvus' own code for a connection that failed."""
+
+_PASSING_CODES = frozenset({_CONNECT_FAILED, 4, 8, 103, 106, 503, 901, 902, 905})
+"""Milvus' codes of states that end by themselves (``pkg/util/merr``): too many requests, rate
+limit, collection not loaded yet or recovering, channel or node not there yet."""
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open Milvus; made by `open_client`.
+
+    Attributes:
+        client: A pymilvus ``MilvusClient``.
+        lite: Whether it is Milvus Lite, embedded or behind a port.
+        about: Where it is, without secrets.
+        version: What it says of itself.
+        patience_s: How long `call` goes on trying.
+    """
+
+    client: Any
+    lite: bool
+    about: str
+    version: str
+    patience_s: float
+
+    def call(
+        self,
+        action: str,
+        function: Callable[..., _Answer],
+        *args: object,
+        **options: object,
+    ) -> _Answer:
+        """Calls a method of the client, again where what failed may pass.
+
+        Args:
+            action: What it does, for the error's sentence: ``write 3 rows to vidsim_...``.
+            function: A method of `client` that can be repeated.
+            *args: Its arguments.
+            **options: Its options; ``timeout`` is a minute unless it says otherwise.
+
+        Raises:
+            StoreError: It failed, and went on failing.
+        """
+        from grpc import RpcError
+        from pymilvus.exceptions import MilvusException
+        from tenacity import (
+            Retrying,
+            retry_if_exception,
+            stop_after_delay,
+            wait_random_exponential,
+        )
+
+        options.setdefault("timeout", _CALL_S)
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=stop_after_delay(self.patience_s),
+            wait=wait_random_exponential(multiplier=0.1, max=3),
+            reraise=True,
+        )
+        try:
+            return retrying(function, *args, **options)
+        except (MilvusException, RpcError) as error:
+            raise StoreError(self._explain(action, error)) from error
+
+    def _explain(self, action: str, error: Exception) -> str:
+        kind = _kind(error)
+        if kind in _REFUSED:
+            return (
+                f"Milvus at {self.about} does not let this token {action}; "
+                "set VIDSIM_TOKEN to user:password of one who may."
+            )
+        if kind in _UNREACHABLE:
+            return (
+                f"Milvus at {self.about} went away ({reason(error)}) and could not {action}; "
+                "start it and run the same command again."
+            )
+        return f"Milvus could not {action} ({reason(error)}); run 'vidsim reindex' if this stays."
+
+
+@contextmanager
+def open_client(place: Place, patience_s: float = QUERY_PATIENCE_S) -> Iterator[Connection]:
+    """Opens Milvus Lite under the home of `place`, or its server, and closes it afterwards.
+
+    Args:
+        place: Where Milvus is, and what it wants to see.
+        patience_s: How long calls that fail are tried again.
+
+    Raises:
+        StoreError: Another process holds it, it is damaged or too old, its address, token or
+            certificate is wrong, or it does not answer.
+    """
+    load_registered(place.home)
+    with _open_server(place, patience_s) if place.uri else _open_lite(place.home) as connection:
+        yield connection
+
+
+@contextmanager
+def _open_lite(home: Path) -> Iterator[Connection]:
+    from pymilvus import MilvusClient
+    from pymilvus.exceptions import ConnectionConfigException, MilvusException
+
+    _quiet()  # after the import, which configures logging itself
+    path = str(home / "milvus.db")
+    # Lite is spoken to over loopback, which no proxy of the user's may come between.
+    os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112, gRPC reads this spelling
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
+        ) from error
+    try:
+        client = MilvusClient(path, timeout=_CONNECT_S, dedicated=True)
+    except ConnectionConfigException as error:
+        raise StoreError(
+            f"The store {path} is in use by another vidsim process, cannot be written, or "
+            "is not a Milvus Lite directory; wait for that process to end, or set VIDSIM_HOME to "
+            "another folder."
+        ) from error
+    except (MilvusException, OSError) as error:
+        raise StoreError(
+            f"The embedded Milvus in {path} does not start ({reason(error)}); "
+            "'vidsim reindex' fills another one if that directory is moved away."
+        ) from error
+    try:
+        yield Connection(client, True, path, "", 0.0)
+    finally:
+        client.close()
+        # or Lite keeps the directory open, and locked, until the process ends
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_server(path)
+
+
+@contextmanager
+def _open_server(place: Place, patience_s: float) -> Iterator[Connection]:
+    from grpc import RpcError
+    from pymilvus import MilvusClient
+    from pymilvus.exceptions import MilvusException
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+    _quiet()
+    address, token = _address(place)
+    about = server_name(place)
+    options = {"token": token, "timeout": _CONNECT_S, "dedicated": True, **_tls(place)}
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_delay(OPEN_PATIENCE_S),
+        wait=wait_fixed(0.3),
+        reraise=True,
+    )
+    try:
+        client = retrying(MilvusClient, address, grpc_options=_CHANNEL_OPTIONS, **options)
+    except (MilvusException, RpcError) as error:
+        raise StoreError(_explain_connecting(about, error)) from error
+    try:
+        first = Connection(client, False, about, "", patience_s)
+        version = first.call("tell its version", client.get_server_version)
+        _check_version(about, version)
+        yield Connection(client, version.startswith("milvus_lite"), about, version, patience_s)
+    finally:
+        client.close()
+
+
+def server_name(place: Place) -> str:
+    """Host and port of the server of `place`, or `EMBEDDED`: good for a file's name."""
+    if not place.uri:
+        return EMBEDDED
+    parts = urlsplit(place.uri)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 19530)}"
+
+
+def _address(place: Place) -> tuple[str, str]:
+    """The URI without what is secret in it, and the token.
+
+    Raises:
+        StoreError: It is no URI of a server.
+    """
+    assert place.uri
+    try:
+        parts = urlsplit(place.uri)
+        usable = parts.scheme in {"http", "https", "tcp"} and bool(parts.hostname)
+        port = parts.port
+    except ValueError:
+        usable = False
+    if not usable:  # what was written may hold a password: it is not repeated
+        raise StoreError(
+            "VIDSIM_URI is no address of a Milvus server; write one such as "
+            "http://127.0.0.1:19530, or unset it to use the embedded Milvus."
+        )
+    token = place.token or ":".join(filter(None, (parts.username, parts.password)))
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}", token
+
+
+def _tls(place: Place) -> dict[str, str]:
+    """What pymilvus wants for an encrypted connection.
+
+    Raises:
+        StoreError: A certificate cannot be read, or would not be used.
+    """
+    given = {
+        "VIDSIM_CA_CERT": place.ca_cert,
+        "VIDSIM_CLIENT_CERT": place.client_cert,
+        "VIDSIM_CLIENT_KEY": place.client_key,
+    }
+    named = {name: path for name, path in given.items() if path}
+    if named and not (place.uri or "").startswith("https:"):
+        raise StoreError(
+            f"{next(iter(named))} is set, but VIDSIM_URI asks for no encryption; "
+            "begin it with https://."
+        )
+    for name, path in named.items():
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise StoreError(
+                f"{name}={path} cannot be read ({error.strerror}); name a PEM file."
+            ) from error
+    if not place.client_cert and not place.client_key:
+        return {"server_pem_path": str(place.ca_cert)} if place.ca_cert else {}
+    if len(named) < len(given):
+        raise StoreError(
+            f"{next(name for name in given if name not in named)} is not set; a client's "
+            "certificate needs its key and VIDSIM_CA_CERT too."
+        )
+    return {
+        "ca_pem_path": str(place.ca_cert),
+        "client_pem_path": str(place.client_cert),
+        "client_key_path": str(place.client_key),
+    }
+
+
+def _check_version(about: str, version: str) -> None:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    if found and tuple(map(int, found.groups())) < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        raise StoreError(
+            f"Milvus at {about} is version {version.removeprefix('v')}; vidsim needs {oldest} "
+            "or later, so upgrade it or use another."
+        )
+
+
+def _explain_connecting(about: str, error: Exception) -> str:
+    kind, why = _kind(error), reason(error)
+    if kind in _REFUSED:
+        return (
+            f"Milvus at {about} does not accept the token; set VIDSIM_TOKEN to user:password, "
+            "or to an API key."
+        )
+    if kind == "UNIMPLEMENTED":
+        return (
+            f"What answers at {about} is no Milvus, or one older than "
+            f"{'.'.join(map(str, OLDEST_SERVER))}; check VIDSIM_URI, or upgrade it."
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in why or "certificate" in why.lower():
+        return (
+            f"The certificate of Milvus at {about} cannot be trusted "
+            f"({why.rpartition(':')[2].strip()}); renew it, or set VIDSIM_CA_CERT to the "
+            "certificate of who signed it."
+        )
+    return (
+        f"Milvus at {about} does not answer ({why}); start it, correct VIDSIM_URI, or unset it "
+        "to use the embedded Milvus."
+    )
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same call may succeed a little later."""
+    if _kind(error) in _UNREACHABLE | {"ABORTED"}:
+        return "CERTIFICATE_VERIFY_FAILED" not in reason(error)
+    if getattr(error, "retriable", False) or getattr(error, "code", None) in _PASSING_CODES:
+        return True
+    return "service not ready" in reason(error).lower()
+
+
+def _kind(error: BaseException) -> str:
+    """The name of the gRPC status behind `error`, "" where there is none."""
+    from grpc import RpcError, StatusCode
+
+    for cause in _causes(error):
+        code = getattr(cause, "code", None)
+        if isinstance(cause, RpcError) and callable(code):
+            return str(code().name)
+        if isinstance(code, StatusCode):  # how pymilvus hands one on
+            return str(code.name)
+    code = getattr(error, "code", None)
+    return {_CONNECT_FAILED: "UNAVAILABLE", 1400: "UNAUTHENTICATED", 1401: "PERMISSION_DENIED"}.get(
+        code if isinstance(code, int) else 0, ""
+    )
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line: the innermost cause knows best."""
+    from grpc import RpcError
+
+    for cause in _causes(error):
+        details = getattr(cause, "details", None)
+        if isinstance(cause, RpcError) and callable(details) and details():
+            return _one_line(str(details()))
+    return _one_line(str(getattr(error, "message", "") or error)) or type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    seen: set[int] = set()  # pymilvus raises some errors from themselves
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__
+
+
+def _one_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0][:300] if lines else ""
+
+
+def _quiet() -> None:
+    """Pymilvus and Lite log every error that they also raise."""
+    for name in ("pymilvus", "milvus_lite", "grpc._server"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

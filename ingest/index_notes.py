@@ -1,0 +1,52 @@
+"""What was found out about the indexes of a Milvus, kept under home beside its shards."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..schemas.errors import StoreError
+
+
+class IndexNotes(BaseModel):
+    """What is known of one Milvus.
+
+    Attributes:
+        gpu: Whether it builds GPU indexes; None where that was not tried.
+        probes: Lists to search (nprobe) by collection, as 'vidsim tune-index' measured.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gpu: bool | None = None
+    probes: dict[str, int] = {}
+
+
+def read_notes(home: Path, server: str) -> IndexNotes:
+    """The notes on `server`, empty where there are none or they are damaged."""
+    try:
+        return IndexNotes.model_validate_json(_path(home, server).read_bytes())
+    except (OSError, ValidationError):  # they can be found out again
+        return IndexNotes()
+
+
+def write_notes(home: Path, server: str, notes: IndexNotes) -> None:
+    """Keeps the notes on `server`.
+
+    Raises:
+        StoreError: `home` cannot be written.
+    """
+    path = _path(home, server)
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(notes.model_dump_json(indent=2))
+        os.replace(partial, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
+
+
+def _path(home: Path, server: str) -> Path:
+    return home / "indexes" / f"{server.replace(':', '_')}.json"

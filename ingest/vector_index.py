@@ -1,0 +1,191 @@
+"""Vector indexes in Milvus: build one and see it finished, and find out what a server can build."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+import numpy as np
+
+from ..schemas.collections import GPU_SERVER, LITE, METRIC, SERVER, Index, Target
+from ..schemas.errors import StoreError
+from .connection import Connection, reason, server_name
+from .home import Place
+from .index_notes import read_notes, write_notes
+
+BUILD_SECONDS = 1800.0
+"""How long an index may take; a million rows of 2048 take minutes on two cores."""
+
+_LOAD_SECONDS = 300.0
+"""How long loading a collection may take; pymilvus itself would wait for ever."""
+
+_PROBE_SECONDS = 20.0
+_PROBE_ROWS = 1500
+"""Milvus builds no index in a segment of fewer than 1,024 rows
+(``rootCoord.minSegmentSizeToEnableIndex``), and says that it is finished."""
+
+
+class _IndexNotBuiltError(StoreError):
+    """An index that a server refused or did not finish."""
+
+    def __init__(self, why: str, name: str, index: Index) -> None:
+        super().__init__(
+            f"Milvus did not build {index.index_type} for {name} ({why}); "
+            "look at the server's log, or use --index cpu."
+        )
+        self.why = why
+
+
+def load(milvus: Connection, name: str) -> None:
+    """Loads a collection, which a server needs before it is read.
+
+    Raises:
+        StoreError: It cannot be loaded.
+    """
+    milvus.call(f"load {name}", milvus.client.load_collection, name, timeout=_LOAD_SECONDS)
+
+
+def described_index(milvus: Connection, name: str) -> Index | None:
+    """The index of a collection; None where it has none, as after a rebuild that was cut off.
+
+    Lite echoes what was asked for, whatever it did.
+    """
+    found = milvus.call(f"describe {name}", milvus.client.describe_index, name, "vector")
+    if not found:
+        return None
+    lists = found.get("nlist", 0) or dict(found.get("params") or {}).get("nlist", 0)
+    return Index(str(found["index_type"]), int(lists))
+
+
+def rebuild(
+    milvus: Connection, name: str, index: Index, target: Target, limit_s: float = BUILD_SECONDS
+) -> None:
+    """Puts another index in the place of a collection's, and loads it.
+
+    Raises:
+        StoreError: It was not built in time; the collection has its target's exact CPU index
+            then, and is loaded.
+    """
+    client = milvus.client
+    milvus.call(f"flush {name}", client.flush, name)
+    milvus.call(f"release {name}", client.release_collection, name)
+    _drop(milvus, name)
+    try:
+        _build(milvus, name, index, target, limit_s)
+    except StoreError:
+        _drop(milvus, name)
+        _build(milvus, name, Index(), target, BUILD_SECONDS)
+        raise
+    finally:
+        load(milvus, name)
+
+
+def _drop(milvus: Connection, name: str) -> None:
+    for found in milvus.call(f"list indexes of {name}", milvus.client.list_indexes, name):
+        milvus.call(f"drop the index of {name}", milvus.client.drop_index, name, found)
+
+
+def _build(milvus: Connection, name: str, index: Index, target: Target, limit_s: float) -> None:
+    """Builds an index and waits until no row is without it.
+
+    A server that cannot build what it accepted says InProgress for ever, and loads the
+    collection all the same.
+
+    Raises:
+        StoreError: It was refused, or was not finished within `limit_s`.
+    """
+    from grpc import RpcError
+    from pymilvus.exceptions import MilvusException
+
+    parameters = milvus.client.prepare_index_params()
+    parameters.add_index(
+        "vector",
+        index_type=index.index_type,
+        metric_type=METRIC,
+        params=target.build_parameters(index),
+    )
+    until = time.monotonic() + limit_s
+    try:
+        milvus.client.create_index(name, parameters, timeout=limit_s)
+        while time.monotonic() < until:
+            state = milvus.client.describe_index(name, "vector")
+            if state.get("state") == "Finished" and not state.get("pending_index_rows"):
+                return
+            time.sleep(0.2)
+    except (MilvusException, RpcError) as error:
+        if time.monotonic() < until:
+            raise _IndexNotBuiltError(reason(error), name, index) from error
+    raise _IndexNotBuiltError(f"it was not finished within {limit_s:g} s", name, index)
+
+
+def choose_target(milvus: Connection, place: Place) -> tuple[Target, list[str]]:
+    """What indexes to use on this Milvus, and what a person should know about that.
+
+    Whether a server builds GPU indexes is tried once, and again for ``--index gpu``.
+
+    Raises:
+        StoreError: A GPU index was asked for, and this Milvus builds none.
+    """
+    if milvus.lite:
+        if place.index == "gpu":
+            raise StoreError(
+                "Milvus Lite has no GPU indexes; set VIDSIM_URI to a Milvus server with a GPU, "
+                "or use --index auto."
+            )
+        return LITE, []
+    if place.index == "cpu":
+        return SERVER, []
+    server = server_name(place)
+    notes = read_notes(place.home, server)
+    if place.index == "auto" and notes.gpu is not None:
+        return (GPU_SERVER if notes.gpu else SERVER), []
+    refusal = gpu_refusal(milvus)
+    write_notes(place.home, server, notes.model_copy(update={"gpu": not refusal}))
+    if not refusal:
+        return GPU_SERVER, []
+    if place.index == "gpu":
+        raise StoreError(
+            f"Milvus at {server} builds no GPU indexes ({refusal}); run a Milvus with GPU "
+            "support, or use --index auto."
+        )
+    return SERVER, [
+        f"Milvus at {server} builds no GPU indexes ({refusal}); CPU indexes are used "
+        "('--index gpu' tries again)."
+    ]
+
+
+def gpu_refusal(
+    milvus: Connection, index_type: str = GPU_SERVER.exact, limit_s: float = _PROBE_SECONDS
+) -> str:
+    """Why the server does not build GPU indexes; "" where it does.
+
+    Tried on a small collection, which is dropped again: a server without a GPU may refuse the
+    index, or accept it and never finish.
+
+    Raises:
+        StoreError: The server cannot be written to.
+    """
+    from grpc import RpcError
+    from pymilvus import DataType
+    from pymilvus.exceptions import MilvusException
+
+    client = milvus.client
+    name = f"vidsim_probe_{os.getpid()}"
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=8)
+    milvus.call(f"create {name}", client.create_collection, name, schema=schema)
+    try:
+        vectors = np.random.default_rng(0).random((_PROBE_ROWS, 8), np.float32)
+        rows = [{"id": i, "vector": vector} for i, vector in enumerate(vectors)]
+        milvus.call(f"write to {name}", client.upsert, name, rows)
+        milvus.call(f"flush {name}", client.flush, name)
+        index = Index(index_type, 16 if index_type == GPU_SERVER.inverted else 0)
+        _build(milvus, name, index, GPU_SERVER, limit_s)
+    except _IndexNotBuiltError as error:
+        return f"{index_type}: {error.why}"
+    finally:
+        with suppress(MilvusException, RpcError):  # what was found out counts
+            client.drop_collection(name)
+    return ""
