@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -23,6 +23,7 @@ from .schemas.errors import LibraryError, VidsimError
 
 if TYPE_CHECKING:
     from .ingest.home import Place
+    from .schemas.collections import IndexPolicy
     from .schemas.results import IngestReport, LibrarySummary, ModalityMatch, QueryResult
 
 _INTERRUPTED = 130
@@ -75,6 +76,12 @@ Modalities = Annotated[
 ]
 Device = Annotated[
     str | None, typer.Option(metavar="auto|cpu|cuda", help="Where networks run [default: auto].")
+]
+IndexOption = Annotated[
+    str | None,
+    typer.Option(
+        "--index", metavar="auto|cpu|gpu", help="Indexes on a server's GPU, or not [default: auto]."
+    ),
 ]
 SegmentSeconds = Annotated[
     float | None,
@@ -167,6 +174,7 @@ def ingest(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove stored videos whose file is gone.")
     ] = False,
+    index: IndexOption = None,
     json: Json = False,
 ) -> None:
     """Read a folder of videos: embed what is new or changed, and store it."""
@@ -189,7 +197,7 @@ def ingest(
         workers=workers or chosen.workers,
     )
     with Bars() as bars:
-        report = run(folder, _place(), options, bars, library=library, prune=prune)
+        report = run(folder, _place(index), options, bars, library=library, prune=prune)
         refresh(_place().home, report.library)
     if json:
         print(report.model_dump_json(indent=2))
@@ -340,14 +348,41 @@ def remove(
 @app.command()
 def reindex(
     libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    index: IndexOption = None,
 ) -> None:
     """Build the Milvus collections anew from the shards; no video is read."""
     from .ingest.library import reindex_all
     from .ingest.progress import Bars
 
     with Bars() as bars:
-        written = reindex_all(_place(), libraries or [], bars)
+        written, notes = reindex_all(_place(index), libraries or [], bars)
+    for note in notes:
+        _say(f"note: {note}")
     _say("Written: " + (", ".join(f"{n} rows of {b}" for b, n in written.items()) or "nothing"))
+
+
+@app.command("tune-index")
+def tune_index(
+    recall: Annotated[
+        float,
+        typer.Option(min=0.5, max=1.0, help="Part of the ten exact neighbours to find."),
+    ] = 0.99,
+    index: IndexOption = None,
+    json: Json = False,
+) -> None:
+    """Give each collection the index that its size needs, and measure what it finds."""
+    from .ingest.progress import Bars
+    from .search.index_tuning import tune, tuning_table
+
+    with Bars() as bars:
+        report = tune(_place(index), recall, bars)
+    if json:
+        print(report.model_dump_json(indent=2))
+    else:
+        for line in tuning_table(report):
+            _show(line)
+    for note in report.notes:
+        _say(f"note: {note}")
 
 
 @app.command()
@@ -670,11 +705,14 @@ def _print_bench(result: str | list[str]) -> None:
     print(result if isinstance(result, str) else "\n".join(result))
 
 
-def _place() -> Place:
+def _place(index: str | None = None) -> Place:
+    """Where things are; `index` goes before VIDSIM_INDEX."""
     from .ingest.home import Place
     from .schemas.settings import settings
 
     chosen = settings()
+    if index not in (None, "auto", "cpu", "gpu"):
+        raise typer.BadParameter(f"{index!r} is not auto, cpu or gpu.", param_hint="--index")
     token = chosen.token.get_secret_value() if chosen.token else ""
     return Place(
         chosen.home,
@@ -683,7 +721,7 @@ def _place() -> Place:
         chosen.ca_cert,
         chosen.client_cert,
         chosen.client_key,
-        chosen.index,
+        cast("IndexPolicy", index) if index else chosen.index,
     )
 
 

@@ -86,11 +86,13 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
             remove(store, open_shards(place.home), library, video_ids, place.home)
 
 
-def reindex_all(place: Place, libraries: Sequence[str], progress: Progress) -> dict[str, int]:
+def reindex_all(
+    place: Place, libraries: Sequence[str], progress: Progress
+) -> tuple[dict[str, int], list[str]]:
     """Writes libraries (all, where none is named) from their shards to Milvus anew.
 
     Returns:
-        Rows written by backbone.
+        Rows written by backbone, and notes for a person.
 
     Raises:
         LibraryError: A library that is not there.
@@ -104,4 +106,5 @@ def reindex_all(place: Place, libraries: Sequence[str], progress: Progress) -> d
                 f"No library is called {name}; there is {', '.join(known) or 'none'}."
             )
     with writing(place.home), open_store(place, writing=True) as store:
-        return reindex(store, shards, libraries or known, place.home, progress)
+        written = reindex(store, shards, libraries or known, place.home, progress)
+        return written, store.notes

@@ -83,7 +83,7 @@ def ingest(
             writer = Writer(store, shards, name, place.home, catalog)
             failed = plan.failed + _embed(writer, plan.todo, options, progress)
             writer.finish()
-            notes += [note for note in writer.notes if note not in notes]
+            notes += [note for note in writer.notes if note not in notes] + store.notes
     return _report(name, catalog, options, plan, failed, removed, notes)
 
 

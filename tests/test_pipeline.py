@@ -447,7 +447,7 @@ def test_reindex_mends_what_a_failing_milvus_left(place, folder, networks, monke
     with monkeypatch.context() as broken:
         broken.setattr(Store, "delete", fail)
         ingest(folder, place)
-    assert reindex_all(place, [], QUIET) == {"labhist": 6}
+    assert reindex_all(place, [], QUIET) == ({"labhist": 6}, [])
     in_step(place)
     assert ingest(folder, place).notes == []
 
@@ -559,7 +559,8 @@ def test_a_deleted_index_is_built_anew(place, folder, networks):
     ]
     in_step(place)
     shutil.rmtree(place.home / "milvus.db")
-    assert reindex_all(place, ["lib"], QUIET) == {"labhist": 6, "efficientnet_lite0": 48}
+    written, _ = reindex_all(place, ["lib"], QUIET)
+    assert written == {"labhist": 6, "efficientnet_lite0": 48}
     in_step(place)
     assert networks == []
 
