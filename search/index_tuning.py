@@ -23,8 +23,11 @@ _SAMPLE = 100
 """Stored vectors that are searched for; the standard error of a recall of 0.99 is then under
 0.01 even if a vector finds all its neighbours or loses several."""
 
+_AT_ONCE = 10
+"""Of those, how many are searched for in one call, which must not take longer than it may."""
+
 _TIMED = 20
-"""Of those, how many are timed one by one."""
+"""How many are timed one by one."""
 
 _TIE = 1e-6
 """A neighbour this close to the last exact one is as good."""
@@ -127,11 +130,21 @@ def _fewest_probes(
 
     Looking into all lists is an exact search, which the others are held against.
     """
-    exact = store.search(backbone, queries, NEIGHBOURS, level=level, probes=lists)
+
+    def search(probes: int) -> list[list[Hit]]:
+        parts = range(0, len(queries), _AT_ONCE)
+        return [
+            hits
+            for start in parts
+            for hits in store.search(
+                backbone, queries[start : start + _AT_ONCE], NEIGHBOURS, level=level, probes=probes
+            )
+        ]
+
+    exact = search(lists)
     probes = 1
     while probes < lists:
-        found = store.search(backbone, queries, NEIGHBOURS, level=level, probes=probes)
-        reached = recall_of(found, exact)
+        reached = recall_of(search(probes), exact)
         if reached >= recall:
             return probes, reached
         probes *= 2
