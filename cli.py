@@ -14,7 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -23,6 +23,7 @@ from .schemas.errors import LibraryError, VidsimError
 
 if TYPE_CHECKING:
     from .ingest.home import Place
+    from .schemas.collections import IndexPolicy
     from .schemas.results import IngestReport, LibrarySummary, ModalityMatch, QueryResult
 
 _INTERRUPTED = 130
@@ -80,6 +81,12 @@ Uri = Annotated[
     str | None,
     typer.Option(
         metavar="URI", help="A Milvus, or 'embedded' [default: the one that other commands use]."
+    ),
+]
+IndexOption = Annotated[
+    str | None,
+    typer.Option(
+        "--index", metavar="auto|cpu|gpu", help="Indexes on a server's GPU, or not [default: auto]."
     ),
 ]
 SegmentSeconds = Annotated[
@@ -173,6 +180,7 @@ def ingest(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove stored videos whose file is gone.")
     ] = False,
+    index: IndexOption = None,
     json: Json = False,
 ) -> None:
     """Read a folder of videos: embed what is new or changed, and store it."""
@@ -195,7 +203,7 @@ def ingest(
         workers=workers or chosen.workers,
     )
     with Bars() as bars:
-        report = run(folder, _place(), options, bars, library=library, prune=prune)
+        report = run(folder, _place(index=index), options, bars, library=library, prune=prune)
         refresh(_place().home, report.library)
     if json:
         print(report.model_dump_json(indent=2))
@@ -350,6 +358,7 @@ def reindex(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete what is there first, and write all of it.")
     ] = False,
+    index: IndexOption = None,
 ) -> None:
     """Bring Milvus in step with the shards; no video is read.
 
@@ -359,9 +368,11 @@ def reindex(
     from .ingest.library import describe_reindex, how_to_use, reindex_all
     from .ingest.progress import Bars
 
-    place = _place(uri)
+    place = _place(uri, index)
     with Bars() as bars:
         report = reindex_all(place, libraries or [], bars, fresh)
+    for note in report.notes:
+        _say(f"note: {note}")
     _say(describe_reindex(report))
     if change := how_to_use(place, _place()):
         _say(change)
@@ -403,6 +414,30 @@ def verify(
         raise StoreError(
             f"Milvus and the shards differ in {_count(wrong, 'row')}; add --repair to mend that."
         )
+
+
+@app.command("tune-index")
+def tune_index(
+    recall: Annotated[
+        float,
+        typer.Option(min=0.5, max=1.0, help="Part of the ten exact neighbours to find."),
+    ] = 0.99,
+    index: IndexOption = None,
+    json: Json = False,
+) -> None:
+    """Give each collection the index that its size needs, and measure what it finds."""
+    from .ingest.progress import Bars
+    from .search.index_tuning import tune, tuning_table
+
+    with Bars() as bars:
+        report = tune(_place(index=index), recall, bars)
+    if json:
+        print(report.model_dump_json(indent=2))
+    else:
+        for line in tuning_table(report):
+            _show(line)
+    for note in report.notes:
+        _say(f"note: {note}")
 
 
 @app.command()
@@ -735,12 +770,14 @@ def _print_bench(result: str | list[str]) -> None:
     print(result if isinstance(result, str) else "\n".join(result))
 
 
-def _place(uri: str | None = None) -> Place:
-    """Where things are; `uri` is that of another Milvus than the settings name."""
+def _place(uri: str | None = None, index: str | None = None) -> Place:
+    """Where things are; `uri` and `index` go before what the settings name."""
     from .ingest.home import EMBEDDED, Place
     from .schemas.settings import settings
 
     chosen = settings()
+    if index not in (None, "auto", "cpu", "gpu"):
+        raise typer.BadParameter(f"{index!r} is not auto, cpu or gpu.", param_hint="--index")
     token = chosen.token.get_secret_value() if chosen.token else ""
     wanted = uri or chosen.uri
     return Place(
@@ -750,7 +787,7 @@ def _place(uri: str | None = None) -> Place:
         chosen.ca_cert,
         chosen.client_cert,
         chosen.client_key,
-        chosen.index,
+        cast("IndexPolicy", index) if index else chosen.index,
     )
 
 

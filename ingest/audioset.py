@@ -124,7 +124,7 @@ def ingest_audioset(
                 writer.flush()
             progress.finish("importing")
             writer.finish()
-            notes += writer.notes
+            notes += writer.notes + store.notes
     return IngestReport(
         library=name,
         videos=len(catalog),

@@ -28,8 +28,12 @@ WRITE_PATIENCE_S = 30.0
 """How long a call that fails is tried again where somebody waits, and where hours of work do."""
 
 _CONNECT_S = 10.0
-_CALL_S = 60.0
-"""How long one call may take; where it says nothing, pymilvus would try 75 times."""
+_CALL_S = 10.0
+"""How long one call may take, or its patience if that is more. Within this time pymilvus tries
+an unavailable server again by itself; without a limit it would do so for minutes."""
+
+_LITE_CALL_S = 300.0
+"""The same for Lite, which goes nowhere and is slow with many rows."""
 
 _CHANNEL_OPTIONS = {
     # Each connection tries anew; by default one that follows a dead one waits for up to two
@@ -40,6 +44,9 @@ _CHANNEL_OPTIONS = {
 
 _UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 _REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""What OpenSSL calls a certificate that it does not trust; the cause follows."""
 
 _CONNECT_FAILED = 2
 """Milvus' "service unavailable", and pymilvus' own code for a connection that failed."""
@@ -82,7 +89,7 @@ class Connection:
             action: What it does, for the error's sentence: ``write 3 rows to vidsim_...``.
             function: A method of `client` that can be repeated.
             *args: Its arguments.
-            **options: Its options; ``timeout`` is a minute unless it says otherwise.
+            **options: Its options; ``timeout`` where the usual one is too short.
 
         Raises:
             StoreError: It failed, and went on failing.
@@ -96,7 +103,8 @@ class Connection:
             wait_random_exponential,
         )
 
-        options.setdefault("timeout", _CALL_S)
+        limit_s = _LITE_CALL_S if self.lite else max(_CALL_S, self.patience_s)
+        options.setdefault("timeout", limit_s)
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=stop_after_delay(self.patience_s),
@@ -299,11 +307,11 @@ def _explain_connecting(about: str, error: Exception) -> str:
             f"What answers at {about} is no Milvus, or one older than "
             f"{'.'.join(map(str, OLDEST_SERVER))}; check VIDSIM_URI, or upgrade it."
         )
-    if "CERTIFICATE_VERIFY_FAILED" in why or "certificate" in why.lower():
+    untrusted = re.search(f"{_UNTRUSTED}: ([^:]+)", why)
+    if untrusted:
         return (
-            f"The certificate of Milvus at {about} cannot be trusted "
-            f"({why.rpartition(':')[2].strip()}); renew it, or set VIDSIM_CA_CERT to the "
-            "certificate of who signed it."
+            f"The certificate of Milvus at {about} cannot be trusted ({untrusted[1].strip()}); "
+            "renew it, or set VIDSIM_CA_CERT to the certificate of who signed it."
         )
     return (
         f"Milvus at {about} does not answer ({why}); start it, correct VIDSIM_URI, or unset it "
@@ -314,7 +322,7 @@ def _explain_connecting(about: str, error: Exception) -> str:
 def _may_pass(error: BaseException) -> bool:
     """Whether the same call may succeed a little later."""
     if _kind(error) in _UNREACHABLE | {"ABORTED"}:
-        return "CERTIFICATE_VERIFY_FAILED" not in reason(error)
+        return _UNTRUSTED not in reason(error)
     if getattr(error, "retriable", False) or getattr(error, "code", None) in _PASSING_CODES:
         return True
     return "service not ready" in reason(error).lower()
@@ -349,11 +357,12 @@ def reason(error: BaseException) -> str:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
-    seen: set[int] = set()  # pymilvus raises some errors from themselves
+    seen: set[int] = set()
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        cause = cause.__cause__
+        # Pymilvus raises errors from themselves, which hides what they came from.
+        cause = cause.__cause__ if cause.__cause__ is not cause else cause.__context__
 
 
 def _one_line(text: str) -> str:

@@ -93,6 +93,7 @@ def import_files(
                         rows=expected_rows(writer.catalog),
                     )
                 )
+            notes += store.notes
     return ImportReport(libraries=reports, notes=notes)
 
 

@@ -117,7 +117,8 @@ def reindex_all(
     """
     shards = _shards_of(place.home, libraries)
     with writing(place.home), open_store(place, writing=True) as store:
-        return reindex(store, shards, libraries, place.home, progress, fresh)
+        report = reindex(store, shards, libraries, place.home, progress, fresh)
+        return report.model_copy(update={"notes": store.notes})
 
 
 def verify_all(
@@ -142,7 +143,7 @@ def verify_all(
         # A sample may miss a video that was embedded anew; reindex reads a row of each.
         for library in (libraries or shards.libraries()) if repair and sample == "all" else ():
             trust(place.home, library, store.name)
-    return report
+        return report.model_copy(update={"notes": store.notes})
 
 
 def describe_reindex(report: VerifyReport) -> str:
@@ -187,7 +188,7 @@ def verify_table(report: VerifyReport) -> list[str]:
 
 def verify_notes(report: VerifyReport) -> list[str]:
     """Lines beside the table: examples of what differs, and what was left alone."""
-    lines = [
+    lines = report.notes + [
         f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
         for c in report.comparisons
         if c.examples

@@ -82,7 +82,7 @@ def ingest(
             joining = replace(options, stored={name: stored_weights(catalog)})
             failed = plan.failed + _embed(writer, plan.todo, joining, progress)
             writer.finish()
-            notes += [note for note in writer.notes if note not in notes]
+            notes += [note for note in writer.notes if note not in notes] + store.notes
     return _report(name, catalog, options, plan, failed, removed, notes)
 
 

@@ -52,7 +52,7 @@ from .connection import (
 )
 from .home import Place
 from .index_notes import read_notes, write_notes
-from .vector_index import choose_target, described_index, load, rebuild
+from .vector_index import LOAD_SECONDS, choose_target, described_index, flush, load, rebuild
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""
@@ -206,6 +206,7 @@ class Store:
             name,
             schema=schema,
             index_params=parameters,
+            timeout=LOAD_SECONDS,  # it is loaded too
         )
 
     def _settle_index(self, name: str) -> None:
@@ -310,8 +311,7 @@ class Store:
     def flush(self, backbone: Backbone) -> None:
         """Seals what was written; Lite searches unflushed rows many times slower."""
         for level in levels(backbone):
-            name = self.create(backbone, level)
-            self._milvus.call(f"flush {name}", self._milvus.client.flush, name)
+            flush(self._milvus, self.create(backbone, level))
 
     def count(
         self,

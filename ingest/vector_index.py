@@ -17,8 +17,11 @@ from .index_notes import read_notes, write_notes
 BUILD_SECONDS = 1800.0
 """How long an index may take; a million rows of 2048 take minutes on two cores."""
 
-_LOAD_SECONDS = 300.0
+LOAD_SECONDS = 300.0
 """How long loading a collection may take; pymilvus itself would wait for ever."""
+
+_FLUSH_SECONDS = 120.0
+"""How long a server may take to seal a collection; two or three seconds were usual."""
 
 _PROBE_SECONDS = 20.0
 _PROBE_ROWS = 1500
@@ -43,7 +46,16 @@ def load(milvus: Connection, name: str) -> None:
     Raises:
         StoreError: It cannot be loaded.
     """
-    milvus.call(f"load {name}", milvus.client.load_collection, name, timeout=_LOAD_SECONDS)
+    milvus.call(f"load {name}", milvus.client.load_collection, name, timeout=LOAD_SECONDS)
+
+
+def flush(milvus: Connection, name: str) -> None:
+    """Seals what was written to a collection; unsealed rows are searched without its index.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    milvus.call(f"flush {name}", milvus.client.flush, name, timeout=_FLUSH_SECONDS)
 
 
 def described_index(milvus: Connection, name: str) -> Index | None:
@@ -68,7 +80,7 @@ def rebuild(
             then, and is loaded.
     """
     client = milvus.client
-    milvus.call(f"flush {name}", client.flush, name)
+    flush(milvus, name)
     milvus.call(f"release {name}", client.release_collection, name)
     _drop(milvus, name)
     try:
@@ -180,7 +192,7 @@ def gpu_refusal(
         vectors = np.random.default_rng(0).random((_PROBE_ROWS, 8), np.float32)
         rows = [{"id": i, "vector": vector} for i, vector in enumerate(vectors)]
         milvus.call(f"write to {name}", client.upsert, name, rows)
-        milvus.call(f"flush {name}", client.flush, name)
+        flush(milvus, name)
         index = Index(index_type, 16 if index_type == GPU_SERVER.inverted else 0)
         _build(milvus, name, index, GPU_SERVER, limit_s)
     except _IndexNotBuiltError as error:

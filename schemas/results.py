@@ -132,6 +132,7 @@ class VerifyReport(_Result):
     elsewhere: dict[str, int] = Field(
         description="rows by library of libraries that have no shard here; they are left alone"
     )
+    notes: list[str] = Field(default=[], description="what a person should know, such as indexes")
 
 
 class Estimate(_Result):
@@ -269,6 +270,28 @@ class KnnBench(_Result):
         description="seconds an engine takes to take in the vectors and index them"
     )
     timings: list[KnnTiming]
+
+
+class TunedIndex(_Result):
+    """The index of one collection after ``vidsim tune-index``."""
+
+    collection: str
+    rows: int
+    index_type: str
+    lists: int = Field(description="IVF lists (nlist), 0 for an exact index")
+    probes: int = Field(description="lists that a search looks into (nprobe), 0 for all")
+    recall: float = Field(ge=0, le=1, description="part of the ten exact neighbours found")
+    ms_before: float = Field(description="median time of a search for one vector, milliseconds")
+    ms_after: float
+
+
+class IndexTuning(_Result):
+    """What ``vidsim tune-index`` did."""
+
+    target: str = Field(description="lite, server, or server with GPU indexes")
+    recall: float = Field(description="asked for")
+    collections: list[TunedIndex]
+    notes: list[str] = Field(default=[], description="what a person should know about it")
 
 
 class Stretch(_Result):

@@ -131,7 +131,7 @@ def shard_rows(place: Place, library: str) -> dict[str, dict[Level, dict[str, tu
 def in_step(place: Place, library: str = "lib") -> dict[str, int]:
     """Asserts that Milvus holds what the shards hold; gives the number of rows by backbone."""
     wanted = shard_rows(place, library)
-    with open_store(place) as store:
+    with open_store(place, writing=True) as store:
         assert {b.name for b in store.backbones()} >= set(wanted)
         for backbone in store.backbones():
             for level in levels(backbone):
