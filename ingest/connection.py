@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -153,7 +153,7 @@ def _open_lite(home: Path) -> Iterator[Connection]:
     from pymilvus import MilvusClient
     from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
-    _quiet()  # after the import, which configures logging itself
+    _prepare_pymilvus()  # after the import, which configures logging itself
     path = str(home / "milvus.db")
     # Lite is spoken to over loopback, which no proxy of the user's may come between.
     os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112, gRPC reads this spelling
@@ -193,7 +193,7 @@ def _open_server(place: Place, patience_s: float) -> Iterator[Connection]:
     from pymilvus.exceptions import MilvusException
     from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-    _quiet()
+    _prepare_pymilvus()
     address, token = _address(place)
     about = server_name(place)
     options = {"token": token, "timeout": _CONNECT_S, "dedicated": True, **_tls(place)}
@@ -370,7 +370,15 @@ def _one_line(text: str) -> str:
     return lines[0][:300] if lines else ""
 
 
-def _quiet() -> None:
-    """Pymilvus and Lite log every error that they also raise."""
+def _prepare_pymilvus() -> None:
+    """Has pymilvus and Lite not log what they also raise.
+
+    And pymilvus not load scipy, which takes a tenth of a second, to see that no vector of ours is
+    sparse: it takes our word that it has looked.
+    """
+    with suppress(ImportError):
+        from pymilvus.client.utils import SciPyHelper
+
+        SciPyHelper._checked = True
     for name in ("pymilvus", "milvus_lite", "grpc._server"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

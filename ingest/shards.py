@@ -12,8 +12,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from .. import __version__
@@ -24,7 +24,8 @@ from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
 from .whole_file import whole_file
 
-_TEXT = h5py.string_dtype("utf-8")
+if TYPE_CHECKING:  # a query reads no shard, so it need not wait for HDF5
+    import h5py
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,8 @@ def _write_whole(
     path: Path, library: str, videos: Sequence[EmbeddedVideo], weights: Mapping[str, str]
 ) -> None:
     """Writes a shard; `weights` are the SHA-256 of its backbones' weights."""
+    import h5py
+
     with (
         whole_file(path, sync=True) as partial,
         partial.open("w+b") as raw,
@@ -228,9 +231,12 @@ def _write(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         vidsim=__version__,
     )
+    import h5py
+
+    text = h5py.string_dtype("utf-8")
     table = file.create_group("videos")
     for name in VIDEO_STRINGS:
-        table.create_dataset(name, data=[getattr(v.video, name) for v in videos], dtype=_TEXT)
+        table.create_dataset(name, data=[getattr(v.video, name) for v in videos], dtype=text)
     table["size"] = np.array([v.video.size for v in videos], np.int64)
     table["mtime_ns"] = np.array([v.video.mtime_ns for v in videos], np.int64)
     table["duration_s"] = np.array([v.duration_s for v in videos], np.float64)
@@ -266,6 +272,8 @@ def _write(
 
 
 def _open(path: Path) -> h5py.File:
+    import h5py
+
     try:
         file = h5py.File(path, "r")
     except OSError as error:
