@@ -21,7 +21,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(VENV)/src && ../bin/mypy --config-file vidsim/pyproject.toml \
-		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -m vidsim.cli
+		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
 
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m acceptance -s --timeout 3600 $(SUITES)

@@ -1,0 +1,127 @@
+"""The two files under vidsim's home that a deployment writes: its secrets, and its address.
+
+Both hold ``NAME=value`` lines and are readable by their owner alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from ..schemas.errors import DeployError
+from ..schemas.settings import SETTINGS_FILE
+
+SECRETS_FILE = "milvus.env"
+"""Name under vidsim's home of the file that compose calls an env file."""
+
+MILVUS_PASSWORD = "VIDSIM_MILVUS_PASSWORD"  # noqa: S105, the name of it
+_SECRETS = (MILVUS_PASSWORD, "VIDSIM_MINIO_PASSWORD")
+
+_BYTES = 24
+"""Random bytes of a secret; as 48 hexadecimal digits it is below Milvus' limit of 72."""
+
+
+def ensure_secrets(home: Path) -> dict[str, str]:
+    """The passwords of the services, made at the first call.
+
+    Raises:
+        DeployError: The file lacks one, or cannot be read or written.
+    """
+    path = home / SECRETS_FILE
+    if not path.exists():
+        write_private(path, {name: secrets.token_hex(_BYTES) for name in _SECRETS})
+    return read_secrets(home)
+
+
+def forget_secrets(home: Path) -> None:
+    """Removes the passwords, once the volumes made with them are gone."""
+    (home / SECRETS_FILE).unlink(missing_ok=True)
+
+
+def read_secrets(home: Path) -> dict[str, str]:
+    """The passwords of the services.
+
+    Raises:
+        DeployError: The file is not there, lacks one, or cannot be read.
+    """
+    path = home / SECRETS_FILE
+    found = {name: value for name, value in _read(path).items() if value}
+    if missing := [name for name in _SECRETS if name not in found]:
+        raise DeployError(
+            f"{path} lacks {' and '.join(missing)}; restore it, or start anew with "
+            "'vidsim down --volumes' and 'vidsim up'."
+        )
+    return found
+
+
+def secrets_digest(found: dict[str, str]) -> str:
+    """A SHA-256 by which secrets are compared and cannot be guessed."""
+    return hashlib.sha256("\n".join(found[name] for name in _SECRETS).encode()).hexdigest()
+
+
+def placeholders() -> dict[str, str]:
+    """Stand in for the secrets where nothing is started."""
+    return dict.fromkeys(_SECRETS, "unknown")
+
+
+def write_connection(home: Path, uri: str, password: str) -> None:
+    """Makes `uri` the Milvus of every later command, unless the environment names another.
+
+    Raises:
+        DeployError: The settings file cannot be read or written.
+    """
+    path = home / SETTINGS_FILE
+    connection = {"VIDSIM_URI": uri, "VIDSIM_TOKEN": f"root:{password}"}
+    write_private(path, _read(path) | connection)
+
+
+def forget_connection(home: Path, uri: str) -> None:
+    """Takes back `write_connection`, where the settings still name `uri`.
+
+    Raises:
+        DeployError: The settings file cannot be read or written.
+    """
+    path = home / SETTINGS_FILE
+    found = _read(path)
+    if found.get("VIDSIM_URI") != uri:
+        return
+    kept = {k: v for k, v in found.items() if k not in ("VIDSIM_URI", "VIDSIM_TOKEN")}
+    if kept:
+        write_private(path, kept)
+    else:
+        path.unlink()
+
+
+def write_private(path: Path, values: dict[str, str]) -> None:
+    """Writes a file that only its owner may read, whole or not at all.
+
+    Raises:
+        DeployError: It cannot be written.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(f"{name}='{value}'\n" for name, value in values.items())
+        partial.replace(path)
+    except OSError as error:
+        raise DeployError(
+            f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        text = path.open(encoding="utf-8") if path.exists() else None
+    except OSError as error:
+        raise DeployError(f"{path} cannot be read ({error.strerror}); correct that.") from error
+    if text is None:
+        return {}
+    with text:
+        values = dotenv_values(stream=text, interpolate=False)
+    return {name: value for name, value in values.items() if value is not None}
