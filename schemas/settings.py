@@ -69,10 +69,10 @@ def settings() -> Settings:
         file = found.home / SETTINGS_FILE
         if not file.exists():
             return found
-        fixed: dict[str, Any] = {"home": found.home}
+        fixed: dict[str, Any] = {"_env_file": file, "home": found.home}
         if found.uri:  # the file's token is for the file's server alone
             fixed |= {"uri": found.uri, "token": found.token}
-        return Settings(**fixed, _env_file=file)
+        return Settings(**fixed)
     except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); correct that.") from error
     except ValidationError as error:
