@@ -13,6 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -707,8 +708,9 @@ def logs(
     """Show the log of that server."""
     from .deploy.deployment import read_log
 
-    for line in read_log(service, tail=tail, follow=follow):
-        _show(line)
+    with suppress(KeyboardInterrupt):  # which is how one stops to follow
+        for line in read_log(service, tail=tail, follow=follow):
+            _show(line)
 
 
 @app.command()

@@ -6,6 +6,7 @@ Both hold ``NAME=value`` lines and are readable by their owner alone.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 from pathlib import Path
@@ -33,7 +34,7 @@ def ensure_secrets(home: Path) -> dict[str, str]:
     """
     path = home / SECRETS_FILE
     if not path.exists():
-        write_private(path, {name: secrets.token_hex(_BYTES) for name in _SECRETS})
+        _write_private(path, [f"{name}={secrets.token_hex(_BYTES)}" for name in _SECRETS])
     return read_secrets(home)
 
 
@@ -49,7 +50,7 @@ def read_secrets(home: Path) -> dict[str, str]:
         DeployError: The file is not there, lacks one, or cannot be read.
     """
     path = home / SECRETS_FILE
-    found = {name: value for name, value in _read(path).items() if value}
+    found = _values(path)
     if missing := [name for name in _SECRETS if name not in found]:
         raise DeployError(
             f"{path} lacks {' and '.join(missing)}; restore it, or start anew with "
@@ -75,53 +76,59 @@ def write_connection(home: Path, uri: str, password: str) -> None:
         DeployError: The settings file cannot be read or written.
     """
     path = home / SETTINGS_FILE
-    connection = {"VIDSIM_URI": uri, "VIDSIM_TOKEN": f"root:{password}"}
-    write_private(path, _read(path) | connection)
+    connection = [f"VIDSIM_URI={uri}", f"VIDSIM_TOKEN=root:{password}"]
+    _write_private(path, _other_lines(path) + connection)
 
 
 def forget_connection(home: Path, uri: str) -> None:
-    """Takes back `write_connection`, where the settings still name `uri`.
+    """Takes back `write_connection`, where the settings file still names `uri`.
 
     Raises:
         DeployError: The settings file cannot be read or written.
     """
     path = home / SETTINGS_FILE
-    found = _read(path)
-    if found.get("VIDSIM_URI") != uri:
+    if _values(path).get("VIDSIM_URI") != uri:
         return
-    kept = {k: v for k, v in found.items() if k not in ("VIDSIM_URI", "VIDSIM_TOKEN")}
-    if kept:
-        write_private(path, kept)
+    if kept := _other_lines(path):
+        _write_private(path, kept)
     else:
         path.unlink()
 
 
-def write_private(path: Path, values: dict[str, str]) -> None:
-    """Writes a file that only its owner may read, whole or not at all.
+def _other_lines(path: Path) -> list[str]:
+    """The lines of a settings file that are not about the connection, comments too."""
+    return [
+        line
+        for line in _read(path).splitlines()
+        if not line.startswith(("VIDSIM_URI=", "VIDSIM_TOKEN="))
+    ]
 
-    Raises:
-        DeployError: It cannot be written.
-    """
+
+def _values(path: Path) -> dict[str, str]:
+    values = dotenv_values(stream=io.StringIO(_read(path)), interpolate=False)
+    return {name: value for name, value in values.items() if value}
+
+
+def _read(path: Path) -> str:
+    """The text of a file; nothing where there is no file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise DeployError(f"{path} cannot be read ({error.strerror}); correct that.") from error
+
+
+def _write_private(path: Path, lines: list[str]) -> None:
+    """Writes a file that only its owner may read, whole or not at all."""
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.writelines(f"{name}='{value}'\n" for name, value in values.items())
+            file.writelines(f"{line}\n" for line in lines)
         partial.replace(path)
     except OSError as error:
         raise DeployError(
             f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
         ) from error
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        text = path.open(encoding="utf-8") if path.exists() else None
-    except OSError as error:
-        raise DeployError(f"{path} cannot be read ({error.strerror}); correct that.") from error
-    if text is None:
-        return {}
-    with text:
-        values = dotenv_values(stream=text, interpolate=False)
-    return {name: value for name, value in values.items() if value is not None}

@@ -5,12 +5,16 @@ Any engine that serves Docker's API will do; podman's is what the tests use.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ..schemas.errors import DeployError
+
+_HERE = r"http\+docker://local|https?://(localhost|127\.|\[::1\])"
+"""What the docker package calls a socket, or a port, of this machine."""
 
 _TIMEOUT_S = 120
 """Seconds for one answer of the engine; copying a large image into a container is the slowest."""
@@ -33,9 +37,7 @@ def open_engine() -> Iterator[Any]:
     except docker.errors.DockerException as error:
         raise DeployError(_unreachable(error)) from error
     try:
-        if not re.match(
-            r"http\+(docker|unix)|npipe|https?://(localhost|127\.|\[::1\])", _url(client)
-        ):
+        if not re.match(_HERE, client.api.base_url):
             raise DeployError(
                 "DOCKER_HOST names another machine, whose ports are open to that machine alone; "
                 "run 'vidsim up' there, or unset DOCKER_HOST."
@@ -67,10 +69,6 @@ def translated(what: str) -> Iterator[None]:
         ) from error
 
 
-def _url(client: Any) -> str:
-    return str(client.api.base_url)
-
-
 def _next_step(said: str) -> str:
     low = said.lower()
     if "device driver" in low or "nvidia" in low or "cdi" in low:
@@ -94,8 +92,8 @@ def _unreachable(error: BaseException) -> str:
             "This user may not use the Docker engine; add the user to the group 'docker' and log "
             "in again, or name an engine of your own with DOCKER_HOST."
         )
+    where = os.environ.get("DOCKER_HOST", "/var/run/docker.sock")
     return (
-        "No Docker engine answers; start it (or install Docker, https://docs.docker.com/engine, "
-        "or podman and its service), or name it with DOCKER_HOST. Without one, vidsim uses the "
-        "embedded Milvus."
+        f"No Docker engine answers at {where}; start it, install Docker or podman, or name one "
+        "with DOCKER_HOST. Without one, vidsim uses the embedded Milvus."
     )

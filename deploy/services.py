@@ -43,6 +43,9 @@ _STOP_S = 30
 _NANOSECONDS = 1_000_000_000
 """In a second; the unit of a health check in Docker's API."""
 
+_PAUSE_S = 1
+"""Seconds between two health checks on a wait."""
+
 _NEWS_S = 10
 """Seconds between two lines on a long wait."""
 
@@ -187,8 +190,8 @@ def _ensure_volumes(client: Any, project: Project, owner: Owner) -> None:
         if made_by.get(_SECRETS_LABEL, owner.secrets_digest) != owner.secrets_digest:
             raise DeployError(
                 f"The Docker volume {volume.name} has other passwords than the home {owner.home} "
-                f"(it was made by {made_by.get(_HOME_LABEL)}); set VIDSIM_HOME to that one, or "
-                "remove the volumes with 'vidsim down --volumes'."
+                f"(it was made by the home {made_by.get(_HOME_LABEL)}); use that home's "
+                "milvus.env, or remove the volumes with 'vidsim down --volumes'."
             )
 
 
@@ -229,10 +232,9 @@ def _remove(container: Any) -> None:
 
 
 def _create(client: Any, project: Project, name: str, service: Service) -> Any:
-    from docker.types import DeviceRequest, EndpointConfig, LogConfig
+    from docker.types import DeviceRequest, LogConfig
 
     reserved = service.deploy.resources.reservations
-    version = client.api._version
     return client.containers.create(
         service.image,
         service.command,
@@ -246,7 +248,7 @@ def _create(client: Any, project: Project, name: str, service: Service) -> Any:
         ports={f"{inside}/tcp": ("127.0.0.1", out) for inside, out in service.published.items()},
         volumes=[_bind(project, volume) for volume in service.volumes],
         network=project.name,
-        networking_config={project.name: EndpointConfig(version, aliases=[name])},
+        networking_config={project.name: client.api.create_endpoint_config(aliases=[name])},
         restart_policy={"Name": service.restart},
         security_opt=[option.replace(":", "=", 1) for option in service.security_opt],
         mem_limit=service.deploy.resources.limits.memory,
@@ -331,18 +333,12 @@ def _wait_until_ready(container: Any, name: str, service: Service, tell: Tell) -
         DeployError: It stopped, or the time that its health check allows is over.
     """
     began = told = time.monotonic()
+    restarts = container.attrs.get("RestartCount", 0)
     while True:
         with translated(f"look at {name}"):
             container.reload()
-            last = container.logs(tail=1).decode(errors="replace").strip()
-        if container.status != "running" or container.attrs.get("RestartCount", 0):
-            with translated(f"stop {name}"):  # or it starts and fails for ever
-                container.stop(timeout=1)
-            code = container.attrs["State"]["ExitCode"]
-            raise DeployError(
-                f"{name} stopped with exit code {code}, saying {last!r}; "
-                f"'vidsim logs {name}' says more."
-            )
+        if container.status != "running" or container.attrs.get("RestartCount", 0) > restarts:
+            raise _stopped(container, name)
         if _is_ready(container, service):
             return
         now = time.monotonic()
@@ -354,7 +350,19 @@ def _wait_until_ready(container: Any, name: str, service: Service, tell: Tell) -
         if now - told > _NEWS_S:
             tell(f"Waiting for {name} ({now - began:.0f} s) ...")
             told = now
-        time.sleep(1)
+        time.sleep(_PAUSE_S)
+
+
+def _stopped(container: Any, name: str) -> DeployError:
+    """The error of a container that stopped by itself; it is not started over and over."""
+    code = container.attrs["State"]["ExitCode"]
+    with translated(f"stop {name}"):
+        last = container.logs(tail=1).decode(errors="replace").strip()
+        container.stop(timeout=1)
+    return DeployError(
+        f"{name} stopped with exit code {code}, saying {last!r}; see 'vidsim logs {name}', and run "
+        "'vidsim up' again once that is mended."
+    )
 
 
 def _is_ready(container: Any, service: Service) -> bool:
@@ -362,7 +370,8 @@ def _is_ready(container: Any, service: Service) -> bool:
     from docker.errors import APIError
 
     test = service.healthcheck.test[1:]  # the first word, CMD, says that no shell is wanted
-    try:
-        return bool(container.exec_run(test).exit_code == 0)
-    except APIError:  # it stopped a moment ago
-        return False
+    with translated("run a health check"):
+        try:
+            return bool(container.exec_run(test).exit_code == 0)
+        except APIError:  # it stopped a moment ago
+            return False

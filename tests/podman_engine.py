@@ -73,7 +73,7 @@ class Engine:
     def load(self, image: str, archive: Path, *changes: str) -> None:
         """Makes an image of a tar file and gives it the name `image`."""
         said = self.client.api.import_image_from_file(str(archive), changes=list(changes))
-        made = re.findall(r'sha256:[0-9a-f]{64}', said)[-1]
+        made = re.findall(r"sha256:[0-9a-f]{64}", said)[-1]
         repository, _, tag = image.rpartition(":")
         assert self.client.images.get(made).tag(repository, tag)
 
@@ -142,7 +142,11 @@ def milvus_image(folder: Path) -> Path:
         loader = "lib64/ld-linux-x86-64.so.2"
         _add(tar, loader, Path("/", loader).read_bytes())
         _add(tar, "milvus/configs/glog.conf", files.read("milvus/data/glog.conf"))
-        _add(tar, "milvus/configs/milvus.yaml", _settle(files.read("milvus/data/config.yaml.template")))
+        _add(
+            tar,
+            "milvus/configs/milvus.yaml",
+            _settle(files.read("milvus/data/config.yaml.template")),
+        )
         _add(tar, "milvus/bin/milvus", START_MILVUS)
     return path
 

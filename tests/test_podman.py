@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-from pathlib import Path
 
 import psutil
 import pytest
