@@ -162,7 +162,7 @@ def stand_in_image(folder: Path) -> Path:
 
 
 def _settle(template: bytes) -> bytes:
-    """The template of the package's configuration with its defaults: ``{{ name(type): value }}``."""
+    """The package's configuration with its defaults, from ``{{ name(type): value }}``."""
 
     def value(match: re.Match[str]) -> str:
         name, _, default = match[1].partition(":")
