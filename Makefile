@@ -2,13 +2,15 @@
 # make test: installs with test extras, then lint, types and tests.
 # make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data);
 #   SUITES=tests/test_vggish.py names some of them.
+# make podman-test: 'vidsim up' on podman, with the genuine Milvus of the package index; as root,
+#   with the packages that .ci/run installs.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUITES ?= tests
 
-.PHONY: demo test lint acceptance clean
+.PHONY: demo test lint acceptance podman-test clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -25,6 +27,12 @@ lint: $(VENV)/installed-test
 
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m acceptance -s --timeout 3600 $(SUITES)
+
+# Containers, networks and mounts live in namespaces of their own, and end with them.
+podman-test: $(VENV)/installed-test
+	$(BIN)/pip download -q --no-deps -d $(VENV)/milvus milvus==2.3.5
+	VIDSIM_TEST_MILVUS=$(VENV)/milvus unshare --net --mount --pid --fork --kill-child --mount-proc \
+		sh -c 'ip link set lo up && mount -t tmpfs run /run && $(BIN)/pytest -m podman tests/test_podman.py'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

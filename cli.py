@@ -429,6 +429,14 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="A,B", help="Test two configurations [default: each with fused]."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR2",
+            help="Another export of the same videos: test each configuration against its own. "
+            "--model is of the first alone.",
+        ),
+    ] = None,
     model: Model = None,
     tune_weights: Annotated[
         bool,
@@ -447,7 +455,8 @@ def evaluate(
     from .ingest.progress import Bars
     from .ingest.registry import load_registered
     from .search.color_metrics import parse_color_metrics
-    from .search.evaluate import EvaluateOptions, keep_tuned, parse_comparison, parse_protocols
+    from .search.comparisons import parse_comparison
+    from .search.evaluate import EvaluateOptions, keep_tuned, parse_protocols
     from .search.evaluate import evaluate as run
     from .search.report import text_lines, write_files
 
@@ -460,12 +469,13 @@ def evaluate(
         train_list=train_list,
         test_list=test_list,
         tune_weights=tune_weights,
+        against=against,
         seed=seed,
     )
     load_registered(_place().home)
     with Bars() as bars:
         evaluation = run(folder, options, bars)
-    files = write_files(evaluation, out or folder / "evaluation")
+        files = write_files(evaluation, out or folder / "evaluation", bars)
     report = evaluation.report.model_copy(update={"files": [str(path) for path in files]})
     kept = keep_tuned(_place().home, report)
     if json:
@@ -628,10 +638,10 @@ def models_add(
     The checksum is held against the known one where there is one, and every tensor against
     the network; on an error nothing is kept.
     """
-    from .ingest.fitting import add_checked
+    from .ingest.weights import add
 
     (backbone,) = _backbones([name])
-    add_checked(backbone, files)
+    add(backbone, files)
     _register([name])
     _say(f"Here: {backbone.name}")
 

@@ -1,13 +1,22 @@
-"""The TensorFlow process: receives patches of sound, answers with embeddings."""
+"""The TensorFlow process: receives patches of sound, answers with embeddings.
+
+TensorFlow has a process of its own: it would crash beside torch, and its threads and memory
+stay apart.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from ..schemas.embedding import FloatArray
-from .child import Channel
+from ..schemas.modality import Backbone
+from .child import Channel, Child
+
+START_SECONDS = 120.0
+"""How long the process may take to load TensorFlow and weights."""
 
 Embed = Callable[[FloatArray], FloatArray]
 """Patches (n, PATCH_SAMPLES) -> embeddings (n, dim)."""
@@ -32,6 +41,27 @@ NETWORKS: dict[str, Callable[[Path], Embed]] = {
     "vggish_raw": partial(_vggish, postprocess=False),
 }
 """Loaders by backbone; each takes the folder that holds the weights."""
+
+
+def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> Child:
+    """Starts the process; it loads a network while the caller goes on.
+
+    Args:
+        backbone: One that `NETWORKS` has.
+        folder: Holds its weights.
+        device: ``cpu`` or ``cuda``.
+        threads: Most threads TensorFlow may use.
+
+    Returns:
+        The process; it sends ``ready``, or ``failed`` with the reason, once it has loaded.
+    """
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    if device != "cuda":
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    child = Child(f"{__name__}:main", memory_limit_mb=None, env=environment, name="audio")
+    order = {"network": backbone.name, "weights": os.fspath(folder), "threads": threads}
+    child.send("load", order, {})
+    return child
 
 
 def main(channel: Channel) -> None:

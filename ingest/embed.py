@@ -19,7 +19,7 @@ from .decode import DecodeRequest, Opened, SegmentMedia
 from .decoders import DecodeLimits, Failed, decode_all
 from .extraction import Extraction
 from .progress import Progress, shown
-from .weights import ensure, status
+from .weights import check_stored, ensure, status
 
 _BATCH = {"cpu": 4, "cuda": 16}
 """Segments a batch; a batch of 4 on CPU keeps activations of the 3D network under 1 GB."""
@@ -34,12 +34,15 @@ class EmbedOptions:
         segment_seconds: Length of a segment in seconds.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: Decoder processes; None chooses by the number of cores.
+        stored: The weights of the rows that the new ones will be compared with, by library
+            and backbone (see `weights.check_stored`).
     """
 
     backbones: Mapping[Modality, Backbone]
     segment_seconds: float = SEGMENT_SECONDS
     device: str = "auto"
     workers: int | None = None
+    stored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,14 @@ def embed_all(
     Weights that are missing are pulled first. Closing the iterator ends every process it started.
 
     Raises:
-        WeightsError: Weights are missing and cannot be fetched.
+        WeightsError: Weights are missing and cannot be fetched, or `options.stored` were others.
         ModelError: The device is not there.
         WorkerError: The audio process failed.
     """
     if not videos:
         return
     pull(options.backbones.values(), progress)
+    check_stored(options.backbones.values(), options.stored)
     progress.start("embedding", len(videos), "videos")
     with closing(_run(videos, options, limits or DecodeLimits())) as results:
         for result in results:

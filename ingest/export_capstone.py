@@ -7,6 +7,7 @@ tells dataset by dataset what each holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -91,14 +92,22 @@ def _export_backbone(
         return [
             _export_merged(folder / f"cnn3d_UCF_features{suffix}.h5", backbone, weights, items())
         ]
-    files = []
-    clips = [i for i in items() if is_audioset(i[0])] if name == "vggish" else []
-    if clips:
-        files += _export_audioset(folder, backbone, weights, clips)
-    others = [i for i in items() if not (clips and is_audioset(i[0]))]
+    if name == "vggish":
+        clips = _unless_empty(i for i in items() if is_audioset(i[0]))
+        others = _unless_empty(i for i in items() if not is_audioset(i[0]))
+    else:
+        clips, others = None, _unless_empty(items())
+    files = _export_audioset(folder, backbone, weights, clips) if clips else []
     if others:
         files.append(_export_merged(folder / f"audio_sec_UCF_{name}.h5", backbone, weights, others))
     return files
+
+
+def _unless_empty(items: Items) -> Items | None:
+    """The same items; None where there are none, and no file is to be begun."""
+    left = iter(items)
+    first = list(islice(left, 1))
+    return chain(first, left) if first else None
 
 
 def is_audioset(item: IndexedVideo) -> bool:
@@ -143,19 +152,24 @@ def _export_by_path(path: Path, backbone: Backbone, weights: str, items: Items) 
     return path
 
 
-def _export_audioset(
-    folder: Path,
-    backbone: Backbone,
-    weights: str,
-    clips: Sequence[tuple[IndexedVideo, npt.NDArray[Any]]],
-) -> list[Path]:
+def _export_audioset(folder: Path, backbone: Backbone, weights: str, clips: Items) -> list[Path]:
     path = folder / AUDIOSET_FEATURES
+    found = []
     with written_whole(path) as file:
-        levels = np.array([_as_published(backbone, rows) for _, rows in clips], np.float64)
-        file["audio_embeddings"] = levels
-        write_index(file, backbone, "capstone", weights, [item for item, _ in clips])
-    labels = np.empty(len(clips), object)
-    for n, (item, _) in enumerate(clips):
+        shape = (AUDIOSET_SECONDS, backbone.dim)
+        levels = file.create_dataset(
+            "audio_embeddings",
+            (0, *shape),
+            np.float64,
+            maxshape=(None, *shape),
+            chunks=(64, *shape),
+        )
+        for item, rows in clips:
+            append(levels, _as_published(backbone, rows)[None])
+            found.append(item)
+        write_index(file, backbone, "capstone", weights, found)
+    labels = np.empty(len(found), object)
+    for n, item in enumerate(found):
         labels[n] = _class_labels(item.video.label)
     with written_at_once(folder / AUDIOSET_LABELS) as partial, partial.open("wb") as raw:
         np.save(raw, labels, allow_pickle=True)

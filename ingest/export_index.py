@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,9 @@ from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRING
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
 from ..schemas.video import Segment, Video
 from .home import expected_rows
+from .registry import description_of
 from .shards import Shards
+from .whole_file import whole_file
 
 Layout = Literal["native", "capstone"]
 
@@ -168,16 +169,12 @@ def written_at_once(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: It cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            yield partial
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); choose another folder.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -222,6 +219,8 @@ def write_index(
         backbone=backbone.name,
         weights_sha256=weights_sha256,
     )
+    if description := description_of(backbone):
+        group.attrs["description"] = description
     videos = group.create_group("videos")
     for name in (*VIDEO_STRINGS, "library"):
         videos.create_dataset(name, data=[getattr(i.video, name) for i in items], dtype=TEXT)

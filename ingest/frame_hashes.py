@@ -27,6 +27,7 @@ from .decode import DecodeRequest, SegmentMedia
 from .decoders import Failed, decode_all
 from .progress import Progress
 from .sampling import sample_times
+from .whole_file import whole_file
 
 HASH_BITS = 64
 
@@ -210,7 +211,5 @@ def _load(folder: Path, video: Video) -> FrameHashes | None:
 
 def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
     path = folder / f"{video.fingerprint}.npz"
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **vars(hashes))
-    os.replace(partial, path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +15,27 @@ from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
 from .registry import load_registered
-from .shards import CatalogEntry, Shards
+from .shards import CatalogEntry, Shards, stored_weights
+from .whole_file import whole_file
 
 Counts = dict[str, dict[Level, int]]
 """Entities by backbone and level."""
 
-_COUNTS = TypeAdapter(Counts)
+
+@dataclass(frozen=True)
+class LibraryNote:
+    """What is noted of a library beside its shards, so that a query need not read them.
+
+    Attributes:
+        counts: What Milvus must hold of it.
+        weights: SHA-256 of the weights its rows were computed with, as `stored_weights` has it.
+    """
+
+    counts: Counts
+    weights: dict[str, str]
+
+
+_NOTE = TypeAdapter(LibraryNote)
 
 
 @dataclass(frozen=True)
@@ -95,8 +108,8 @@ def expected_counts(catalog: dict[str, CatalogEntry]) -> Counts:
     }
 
 
-def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
-    """Notes `expected_counts` beside the shards, so that a query need not read them.
+def write_note(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
+    """Notes beside the shards what Milvus must hold of a library, and by which weights.
 
     Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
     compares its counts with.
@@ -105,16 +118,19 @@ def write_counts(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> 
     if not catalog:
         path.unlink(missing_ok=True)
         return
-    partial = path.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(expected_counts(catalog)))
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(_NOTE.dump_json(_noted(catalog)))
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
 
 
-def read_counts(home: Path) -> dict[str, Counts]:
-    """`expected_counts` by library, as last noted.
+def _noted(catalog: dict[str, CatalogEntry]) -> LibraryNote:
+    return LibraryNote(expected_counts(catalog), stored_weights(catalog))
+
+
+def read_notes(home: Path) -> dict[str, LibraryNote]:
+    """What was last noted of each library.
 
     Raises:
         StoreError: A note is damaged, and so is a shard.
@@ -122,9 +138,9 @@ def read_counts(home: Path) -> dict[str, Counts]:
     noted = {}
     for path in sorted((home / "counts").glob("*.json")):
         try:
-            noted[path.stem] = _COUNTS.validate_json(path.read_bytes())
+            noted[path.stem] = _NOTE.validate_json(path.read_bytes())
         except ValidationError:  # the shards know
-            noted[path.stem] = expected_counts(open_shards(home).catalog(path.stem))
+            noted[path.stem] = _noted(open_shards(home).catalog(path.stem))
     return noted
 
 

@@ -6,18 +6,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..schemas.embedding import EmbeddedVideo, SegmentEmbedding, merge
 from ..schemas.errors import LibraryError
 from ..schemas.exports import AUDIOSET_LABELS
-from ..schemas.modality import BACKBONES, Modality
+from ..schemas.modality import BACKBONES, Backbone, Modality
 from ..schemas.results import ImportedLibrary, ImportReport
 from .discover import library_name
 from .export_index import IndexedVideo
-from .export_reader import Source, open_export, read_videos, strip_rows
+from .export_reader import open_export
+from .export_source import Source, content_hash, read_videos, strip_rows
 from .home import Place, expected_rows, open_shards, writing
 from .index import bring_in_step
 from .progress import Progress
-from .shards import CatalogEntry, Shards
+from .registry import keep
+from .shards import CatalogEntry, Shards, stored_weights
 from .store import open_store
 from .writer import Writer
 
@@ -43,7 +47,8 @@ def import_files(
 
     Raises:
         LibraryError: No such file, no library named, a video that is stored or given in
-            another version, or a library's files of one backbone had different weights.
+            another version, or a library's rows of one backbone, those stored among them, had
+            different weights.
         StoreError: A file is damaged or does not fit, or the home cannot be written.
     """
     if library is not None:
@@ -65,6 +70,10 @@ def import_files(
         catalogs = {name: shards.catalog(name) for name in given}
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])
+            _check_contents(shards, name, sources, catalogs[name])
+            _check_stored(name, weights[name], stored_weights(catalogs[name]))
+        for source in sources:
+            keep(place.home, source.backbone)
         with open_store(place.home, place.uri, place.token) as store:
             for name, videos in given.items():
                 notes += bring_in_step(store, shards, name, place.home, progress)
@@ -103,9 +112,11 @@ def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]
     """The videos of all sources by library and id.
 
     Raises:
-        LibraryError: Two sources hold two versions of a video, or a name cannot be stored.
+        LibraryError: Two sources hold two versions of a video, or of its rows by one backbone,
+            or a name cannot be stored.
     """
     found: dict[str, dict[str, IndexedVideo]] = {}
+    contents: dict[tuple[str, str], str] = {}
     for source in sources:
         for video_id, block in source.blocks.items():
             item = block.item
@@ -116,7 +127,8 @@ def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]
                     "ids begin with the library's name; export it again."
                 )
             first = found.setdefault(library, {}).setdefault(video_id, item)
-            if (first.video, first.segments) != (item.video, item.segments):
+            content = contents.setdefault((video_id, source.backbone.name), block.content)
+            if (first.video, first.segments, content) != (item.video, item.segments, block.content):
                 raise LibraryError(
                     f"{source.path} has another version of {video_id} than the files before it; "
                     "import files of one export only."
@@ -145,6 +157,17 @@ def _weights(library: str, sources: Sequence[Source]) -> dict[str, str]:
     return found
 
 
+def _check_stored(library: str, given: Mapping[str, str], stored: Mapping[str, str]) -> None:
+    """Raises LibraryError where stored rows were computed with other weights than those given."""
+    for name, digest in given.items():
+        theirs = stored.get(name, "")
+        if digest and theirs and digest != theirs:
+            raise LibraryError(
+                f"{library} is stored with rows by other weights of {name} than those to import; "
+                f"run 'vidsim remove {library}' first."
+            )
+
+
 def _check_versions(
     videos: Mapping[str, IndexedVideo], catalog: Mapping[str, CatalogEntry]
 ) -> None:
@@ -159,6 +182,39 @@ def _check_versions(
                 f"{video_id} is stored in another version than the one to import; run "
                 f"'vidsim remove {video_id}' first."
             )
+
+
+def _check_contents(
+    shards: Shards, library: str, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
+) -> None:
+    """Compares rows where no fingerprint tells whether they are of the stored video.
+
+    Files that the capstone wrote name videos, and say nothing about their content.
+
+    Raises:
+        LibraryError: A video is stored with other rows of the backbone.
+    """
+    for source in sources:
+        name = source.backbone.name
+        contents = {i: block.content for i, block in source.blocks.items() if block.content}
+        stored = [e for i, e in catalog.items() if i in contents and name in e.rows]
+        for video in shards.read(library, stored, [name]):
+            video_id = video.video.video_id
+            if _stored_content(video, source.backbone) != contents[video_id]:
+                raise LibraryError(
+                    f"{video_id} is stored with other rows of {name} than {source.path} has; run "
+                    f"'vidsim remove {video_id}' first, or name another --library."
+                )
+
+
+def _stored_content(video: EmbeddedVideo, backbone: Backbone) -> str:
+    """The `content_hash` that an export of the stored rows has."""
+    if backbone.name == "vid2img":
+        return content_hash(
+            np.array([e.vid2img for e in video.embeddings if e.vid2img is not None])
+        )
+    rows = [e.rows[backbone.name].vectors for e in video.embeddings if backbone.name in e.rows]
+    return content_hash(np.concatenate([np.zeros((0, backbone.dim), np.float32), *rows]))
 
 
 def _with_strips(

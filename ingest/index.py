@@ -14,7 +14,7 @@ from pathlib import Path
 from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES, Backbone
-from .home import Counts, distrusted, expected_counts, expected_rows, trust, write_counts
+from .home import Counts, distrusted, expected_counts, expected_rows, trust, write_note
 from .progress import Progress
 from .shards import CatalogEntry, Shards
 from .store import Store, equals, is_in
@@ -124,7 +124,7 @@ def reindex(
                 progress.advance(stage, rows)
             store.flush(backbone)
             progress.finish(stage)
-        write_counts(home, library, catalog)
+        write_note(home, library, catalog)
         trust(home, library)
     return written
 
@@ -146,4 +146,4 @@ def remove(
         store.delete(BACKBONES[name], video_ids)
         store.flush(BACKBONES[name])
     shards.drop(library, dict.fromkeys(video_ids))
-    write_counts(home, library, shards.catalog(library))
+    write_note(home, library, shards.catalog(library))

@@ -14,10 +14,10 @@ from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import Video
 from .discover import describe, find_media, library_name
 from .embed import EmbedOptions, FailedVideo, embed_all
-from .home import Place, expected_rows, open_shards, stored_root, writing
+from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step, remove
 from .progress import Progress
-from .shards import CatalogEntry, Shards
+from .shards import CatalogEntry, Shards, stored_weights
 from .store import open_store
 from .writer import Writer
 
@@ -74,14 +74,13 @@ def ingest(
                 removed = plan.missing
                 remove(store, shards, name, removed, place.home)
                 catalog = shards.catalog(name)
-            if plan.moved:
-                # Their rows keep the hash of the weights they were made with, maybe not those here.
-                stored = {b: shards.weights(name, b) for b in expected_rows(catalog)}
-                mover = Writer(store, shards, name, place.home, catalog, weights=stored)
-                _rehome(mover, shards, plan.moved)
+            for weights, videos in _by_weights(plan.moved, catalog):
+                mover = Writer(store, shards, name, place.home, catalog, weights=weights)
+                _rehome(mover, shards, videos)
                 notes += mover.notes
             writer = Writer(store, shards, name, place.home, catalog)
-            failed = plan.failed + _embed(writer, plan.todo, options, progress)
+            joining = replace(options, stored={name: stored_weights(catalog)})
+            failed = plan.failed + _embed(writer, plan.todo, joining, progress)
             writer.finish()
             notes += [note for note in writer.notes if note not in notes]
     return _report(name, catalog, options, plan, failed, removed, notes)
@@ -163,6 +162,16 @@ def _embed(
     finally:
         writer.flush()
     return failed
+
+
+def _by_weights(
+    videos: Sequence[Video], catalog: dict[str, CatalogEntry]
+) -> list[tuple[dict[str, str], list[Video]]]:
+    """Stored videos by the weights of their rows, which may be others than those here."""
+    found: dict[frozenset[tuple[str, str]], list[Video]] = {}
+    for video in videos:
+        found.setdefault(frozenset(catalog[video.video_id].weights.items()), []).append(video)
+    return [(dict(weights), of) for weights, of in found.items()]
 
 
 def _rehome(writer: Writer, shards: Shards, moved: Sequence[Video]) -> None:

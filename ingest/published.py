@@ -99,12 +99,12 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
 
 
 def check(file: PublishedFile, path: Path) -> str:
-    """The SHA-256 of `path`, after it was held against the checksum published for `file`.
+    """The SHA-256 of `path`, after it was held against the checksum known of `file`.
 
     Raises:
-        WeightsError: It is not the published file.
+        WeightsError: It is not the file of that checksum.
     """
-    algorithm, _, published = file.checksum.partition(":")
+    algorithm, _, known = file.checksum.partition(":")
     with path.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     found = digest
@@ -113,10 +113,9 @@ def check(file: PublishedFile, path: Path) -> str:
             found = hashlib.file_digest(
                 opened, lambda: hashlib.md5(usedforsecurity=False)
             ).hexdigest()
-    if not found.startswith(published):
+    if not found.startswith(known):
         name = "MD5" if algorithm == "md5" else "SHA-256"
         raise WeightsError(
-            f"{file.name} is not the published file ({name} {found[: len(published)]} instead "
-            f"of {published})"
+            f"{path} is not the file vidsim knows ({name} {found[: len(known)]} instead of {known})"
         )
     return digest

@@ -2,12 +2,13 @@
 
 The first use of ``frame=timm:NAME`` asks timm what the network is like and writes that down
 under vidsim's home. From then on it stands in the table of backbones whenever the home is
-opened: a stored vector can be searched, indexed and exported without importing timm.
+opened: a stored vector can be searched, indexed and exported without importing timm. An export
+holds the same description, so that another home knows the network too.
 """
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,9 +19,13 @@ from ..schemas.modality import (
     BACKBONES,
     TIMM_SCHEME,
     Backbone,
+    Modality,
     PublishedFiles,
     timm_backbone_name,
+    timm_files,
+    timm_name,
 )
+from .whole_file import whole_file
 
 _BACKBONE = TypeAdapter(Backbone)
 
@@ -72,8 +77,7 @@ def describe_timm(home: Path, name: str) -> Backbone:
 
         known = describe(name.removeprefix(TIMM_SCHEME))
         BACKBONES[known.name] = known
-    assert isinstance(known.weights, PublishedFiles)
-    there = known.weights.files[0].url or ""
+    there = f"{TIMM_SCHEME}{timm_name(known)}"
     if there != name:
         raise ModelError(f"{name} and {there} would share the name {known.name}; use the latter.")
     return known
@@ -87,18 +91,57 @@ def register_timm(home: Path, name: str) -> Backbone:
         StoreError: `home` cannot be read or written.
     """
     known = describe_timm(home, name)
-    path = home / "backbones" / f"{known.name}.json"
-    if not path.exists():
-        _write(path, known)
+    keep(home, known)
     return known
 
 
-def _write(path: Path, backbone: Backbone) -> None:
-    partial = path.with_suffix(".partial")
+def description_of(backbone: Backbone) -> str | None:
+    """What an export says of a network of timm, for `adopt`; None for vidsim's own backbones."""
+    return _BACKBONE.dump_json(backbone).decode() if timm_name(backbone) else None
+
+
+def adopt(description: str) -> Backbone:
+    """Adds the network of timm that an export describes to the table.
+
+    The description comes with a file that may be anybody's, and becomes names of files here.
+
+    Raises:
+        ValueError: It describes no network of timm, or another one than is known by its name.
+    """
+    try:
+        found = _BACKBONE.validate_json(description)
+    except ValidationError as error:
+        raise ValueError("its description of a network is damaged") from error
+    name = timm_name(found) or ""
+    own = timm_backbone_name(name)
+    if (
+        not re.fullmatch(r"[\w.-]+", name, re.ASCII)
+        or not isinstance(found.weights, PublishedFiles)
+        or (found.weights.folder, found.weights.files) != (own, timm_files(name))
+        or (found.name, found.modality, found.similarity) != (own, Modality.FRAME, "cosine")
+        or not (found.dim > 0 and found.frames and found.pixels)
+    ):
+        raise ValueError(f"what it describes as {found.name} is no network of timm")
+    known = BACKBONES.setdefault(own, found)
+    differs = (known.dim, known.frames, known.pixels) != (found.dim, found.frames, found.pixels)
+    if differs or timm_name(known) != name:
+        raise ValueError(f"it describes {own} otherwise than this home does")
+    return known
+
+
+def keep(home: Path, backbone: Backbone) -> None:
+    """Writes a network of timm down in `home`, if it is not yet; vidsim's own need it not.
+
+    Raises:
+        StoreError: `home` cannot be written.
+    """
+    path = home / "backbones" / f"{backbone.name}.json"
+    if timm_name(backbone) is None or path.exists():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(_BACKBONE.dump_json(backbone, indent=2))
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            partial.write_bytes(_BACKBONE.dump_json(backbone, indent=2))
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."

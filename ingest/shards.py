@@ -8,7 +8,6 @@ killed half-way never brings an outdated entry back.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from ..schemas.errors import StoreError
 from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
-from .weights import digests
+from .whole_file import whole_file
 
 _TEXT = h5py.string_dtype("utf-8")
 
@@ -36,6 +35,8 @@ class CatalogEntry:
         rows: Rows by backbone, 0 for one that was computed and gave none.
         described: Segments that have rows, by backbone.
         shards: By backbone, the file that holds its rows.
+        weights: By backbone, the SHA-256 of the weights that its rows were computed with,
+            "" where it has none or they are not known.
     """
 
     video: Video
@@ -45,6 +46,7 @@ class CatalogEntry:
     rows: dict[str, int] = field(default_factory=dict)
     described: dict[str, int] = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> Version:
@@ -102,6 +104,8 @@ class Shards:
             number = int(files[-1].stem) + 1 if files else 1
             path = directory / f"{number:06d}.h5"
             if weights is None:
+                from .weights import digests  # archives and downloads, which reading needs not
+
                 names = set().union(*(v.backbones for v in videos))
                 weights = {n: digests(BACKBONES[n]) for n in names}
             _write_whole(path, library, videos, weights)
@@ -140,10 +144,9 @@ class Shards:
     def weights(self, library: str, backbone: str) -> str:
         """SHA-256 of the weights that a library's rows of `backbone` were computed with.
 
-        Joined by commas; those of different weights, where there are any, by semicolons.
+        See `stored_weights`; "" where there are no such rows.
         """
-        found = [_read_weights(path).get(backbone, "") for path in self.files(library)]
-        return ";".join(sorted({digest for digest in found if digest}))
+        return stored_weights(self.catalog(library)).get(backbone, "")
 
     def drop(self, library: str, keep: Mapping[str, Version | None]) -> None:
         """Takes videos out of the shards, for good.
@@ -185,30 +188,34 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
                 rows={**old.rows, **new.rows},
                 described={**old.described, **new.described},
                 shards={**old.shards, **new.shards},
+                weights={**old.weights, **new.weights},
             )
         catalog[new.video.video_id] = new
+
+
+def stored_weights(catalog: Mapping[str, CatalogEntry]) -> dict[str, str]:
+    """SHA-256 of the weights that the rows of a library were computed with, by backbone.
+
+    Of several files joined by commas; those of different weights, where an older vidsim let
+    them mix, by semicolons. "" where there are none, or they are not known.
+    """
+    found: dict[str, set[str]] = {}
+    for entry in catalog.values():
+        for backbone, digest in entry.weights.items():
+            found.setdefault(backbone, set()).add(digest)
+    return {backbone: ";".join(sorted(of - {""})) for backbone, of in found.items()}
 
 
 def _write_whole(
     path: Path, library: str, videos: Sequence[EmbeddedVideo], weights: Mapping[str, str]
 ) -> None:
     """Writes a shard; `weights` are the SHA-256 of its backbones' weights."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w+b") as raw:
-        with h5py.File(raw, "w", libver="latest") as file:
-            _write(file, library, videos, weights)
-        raw.flush()
-        os.fsync(raw.fileno())
-    os.replace(partial, path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with (
+        whole_file(path, sync=True) as partial,
+        partial.open("w+b") as raw,
+        h5py.File(raw, "w", libver="latest") as file,
+    ):
+        _write(file, library, videos, weights)
 
 
 def _write(
@@ -287,7 +294,9 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
         counts = np.bincount(owner, minlength=len(videos))
         rows: list[dict[str, int]] = [{} for _ in videos]
         described: list[dict[str, int]] = [{} for _ in videos]
+        weights: dict[str, str] = {}
         for name, group in file.get("rows", {}).items():
+            weights[name] = str(group.attrs["weights_sha256"])
             of_row = group["segment"][:]
             of_video = np.bincount(owner[of_row], minlength=len(videos))
             with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
@@ -303,6 +312,7 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
                 rows=rows[i],
                 described=described[i],
                 shards=dict.fromkeys(rows[i], path),
+                weights={name: weights[name] for name in rows[i]},
             )
             for i, video in enumerate(videos)
         ]

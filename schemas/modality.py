@@ -443,6 +443,20 @@ def timm_backbone_name(name: str) -> str:
     return "timm_" + re.sub(r"[^0-9a-z]", "_", name.lower())
 
 
+def timm_files(name: str) -> tuple[PublishedFile, ...]:
+    """The files of weights of a timm network; which they are on its hub, timm knows."""
+    return (PublishedFile("model.safetensors", f"{TIMM_SCHEME}{name}", ""),)
+
+
+def timm_name(backbone: Backbone) -> str | None:
+    """What timm calls the network; None for a backbone of vidsim's own."""
+    files = backbone.weights.files if isinstance(backbone.weights, PublishedFiles) else ()
+    for file in files:
+        if file.url and file.url.startswith(TIMM_SCHEME):
+            return file.url.removeprefix(TIMM_SCHEME)
+    return None
+
+
 def backbone_name(named: str) -> str:
     """The name in `BACKBONES` of what ``--model MODALITY=NAME`` names, such as ``timm:NAME``."""
     if named.startswith(TIMM_SCHEME):

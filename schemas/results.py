@@ -120,7 +120,9 @@ class Figures(_Result):
 
     protocol: str
     leaky: bool = Field(description="a query's own rows are among its neighbours")
-    configuration: str = Field(description="a modality, a colour metric, or fused")
+    configuration: str = Field(
+        description="a modality, a colour metric, or fused; against:NAME of a second export"
+    )
     queries: int
     classes: int
     accuracy: Estimate = Field(description="mean over classes of the vote of k being right")
@@ -161,12 +163,23 @@ class TunedWeights(_Result):
     training_videos: int
 
 
+class AgainstExport(_Result):
+    """The second of two exports, whose configurations are called ``against:NAME``."""
+
+    folder: str
+    libraries: list[str]
+    backbones: dict[str, str]
+    videos: int = Field(description="that it holds")
+    first_videos: int = Field(description="that the first export holds")
+
+
 class EvaluationReport(_Result):
     """What ``vidsim evaluate`` measured."""
 
-    videos: int
+    videos: int = Field(description="measured; with a second export those in common")
     libraries: list[str]
     backbones: dict[str, str]
+    against: AgainstExport | None
     k: int
     seed: int
     resamples: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..ingest.home import expected_rows, open_shards
 from ..ingest.shards import CatalogEntry, Shards
+from ..ingest.whole_file import whole_file
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
@@ -94,9 +94,8 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
         if (found := _measure(shards, library, catalog, BACKBONES[name])) is not None
     }
     note.parent.mkdir(parents=True, exist_ok=True)
-    partial = note.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({"shards": stamp, "moments": moments}))
-    os.replace(partial, note)
+    with whole_file(note) as partial:
+        partial.write_text(json.dumps({"shards": stamp, "moments": moments}))
     return moments
 
 

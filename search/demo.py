@@ -18,6 +18,7 @@ from ..ingest.home import Place
 from ..ingest.pipeline import ingest
 from ..ingest.progress import Progress, shown
 from ..ingest.sample_clips import ensure_sample_clips
+from ..ingest.whole_file import whole_file
 from ..schemas.modality import Modality, choose_backbones
 from ..schemas.results import IngestReport, QueryResult
 from ..schemas.settings import settings
@@ -138,7 +139,7 @@ def _encode(
     bit_rate: int,
 ) -> None:
     height, width = (n // 2 * 2 for n in pictures[0].shape[:2])
-    with av.open(str(target), "w") as container:
+    with av.open(str(target), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.bit_rate = bit_rate
@@ -164,9 +165,8 @@ def _write_clip(
     pictures = [picture(i / _FPS) for i in range(_SECONDS * _FPS)]
     seconds = np.arange(_SECONDS * _RATE) / _RATE
     wave = np.asarray(sound(seconds), np.float32)
-    partial = path.with_suffix(".partial.mp4")
-    _encode(partial, pictures, wave, _FPS, 500_000)
-    partial.rename(path)
+    with whole_file(path) as partial:
+        _encode(partial, pictures, wave, _FPS, 500_000)
 
 
 def _ball(t: float) -> Picture:

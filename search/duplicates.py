@@ -41,7 +41,7 @@ _SHIFT_STEPS = 3
 (see `frame_hashes`), so those of a copy lie up to half of that beside the original's."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Match:
     """Frames of two videos that match at one crop (of either) and one shift of time.
 
@@ -86,7 +86,8 @@ def find_duplicates(
     hashes, failed = frame_hashes(home, [e.video for e in entries], workers, progress)
     entries = [e for e in entries if e.video.video_id in hashes]
     pairs = []
-    matches = match_videos([hashes[e.video.video_id] for e in entries], options.max_distance)
+    compared = [hashes[e.video.video_id] for e in entries]
+    matches = match_videos(compared, options.max_distance, progress)
     wanted = sorted({n for m in matches for n in (m.first, m.second)})
     vectors = _vectors(home, [entries[n] for n in wanted], name)
     for match in matches:
@@ -117,10 +118,13 @@ def duplicates_table(report: DuplicatesReport) -> list[str]:
     return lines
 
 
-def match_videos(videos: Sequence[FrameHashes], max_distance: int) -> list[Match]:
+def match_videos(
+    videos: Sequence[FrameHashes], max_distance: int, progress: Progress
+) -> list[Match]:
     """The best match of each pair of videos of which enough frames match.
 
     Every crop looks for whole frames of other videos within `max_distance` bits (faiss).
+    `progress` is told about the videos whose crops have looked.
     """
     import faiss
 
@@ -133,7 +137,9 @@ def match_videos(videos: Sequence[FrameHashes], max_distance: int) -> list[Match
     index = faiss.IndexBinaryFlat(HASH_BITS)
     index.add(np.concatenate([v.whole for v in videos]))
     best: dict[tuple[int, int], Match] = {}
+    progress.start("comparing hashes", len(videos), "videos")
     for number, video in enumerate(videos):
+        progress.advance("comparing hashes", 1)
         if not len(video.crops):
             continue
         # faiss finds what is nearer than the radius, not what is just as far.
@@ -145,11 +151,12 @@ def match_videos(videos: Sequence[FrameHashes], max_distance: int) -> list[Match
         foreign = owner[found] != number
         frame, crop = np.divmod(code[foreign], len(CROPS))
         found = found[foreign]
-        hits = _Hits(frame, crop, owner[found], times_s[found], distances[foreign])
+        hits = _Hits(frame, crop, owner[found], times_s[found], distances[foreign].astype(int))
         for match in _best_shifts(number, video.crops_s, lengths_s, hits, max_distance):
             pair = match.first, match.second
             if pair not in best or match.coverage > best[pair].coverage:
                 best[pair] = match
+    progress.finish("comparing hashes")
     return [best[pair] for pair in sorted(best)]
 
 
@@ -161,7 +168,7 @@ class _Hits:
     crop: npt.NDArray[np.int64]
     video: npt.NDArray[np.int64]
     time_s: npt.NDArray[np.float64]
-    distance: npt.NDArray[np.float32]
+    distance: npt.NDArray[np.int64]
 
 
 def _best_shifts(
@@ -183,22 +190,24 @@ def _best_shifts(
     if not len(hits.frame):
         return
     step = np.floor((hits.time_s - ours_s[hits.frame]) / _SHIFT_STEP_S).astype(np.int64)
+    lowest = step.min() - _SHIFT_STEPS + 1
+    steps, frames = step.max() - lowest + 1, len(ours_s)
+    # Video, crop, shift, frame and distance in one number: hits by the million are sorted fast.
+    place = (hits.video * len(CROPS) + hits.crop) * steps + step - lowest
+    vote = (place * frames + hits.frame) * HASH_BITS + hits.distance
     # Each hit votes in bins that overlap, so that no bin's edge divides a shift.
-    votes = np.concatenate(
-        [
-            np.stack([hits.video, hits.crop, step - k, hits.frame], axis=1)
-            for k in range(_SHIFT_STEPS)
-        ]
-    )
-    order = np.lexsort((np.tile(hits.distance, _SHIFT_STEPS), *votes.T[::-1]))
-    votes, distance = votes[order], np.tile(hits.distance, _SHIFT_STEPS)[order]
-    new = np.diff(votes, axis=0, prepend=-1).any(axis=1)  # a frame's nearest hit in a bin
-    votes, distance = votes[new], distance[new]
-    first = np.flatnonzero(np.diff(votes[:, :3], axis=0, prepend=-1).any(axis=1))
-    count = np.diff(first, append=len(votes))
+    votes = np.concatenate([vote - k * frames * HASH_BITS for k in range(_SHIFT_STEPS)])
+    votes.sort()
+    voters = votes // HASH_BITS
+    nearest = np.diff(voters, prepend=-1) != 0  # a frame's nearest hit in a bin
+    voters, distance = voters[nearest], votes[nearest] % HASH_BITS
+    bins, frame = np.divmod(voters, frames)
+    first = np.flatnonzero(np.diff(bins, prepend=-1))
+    count = np.diff(first, append=len(bins))
     bits = np.add.reduceat(distance, first) / count
-    other = votes[first, 0]
-    shift = (votes[first, 2] + _SHIFT_STEPS / 2) * _SHIFT_STEP_S
+    pairs, moved = np.divmod(bins[first], steps)
+    other = pairs // len(CROPS)
+    shift = (moved + lowest + _SHIFT_STEPS / 2) * _SHIFT_STEP_S
     shorter = np.minimum(lengths_s[other] / max(lengths_s[number], 1e-9), 1.0)
     coverage = np.minimum(count / np.maximum(len(ours_s) * shorter, 1.0), 1.0)
     closeness = count * (max_distance + 1 - bits)
@@ -206,12 +215,11 @@ def _best_shifts(
     for i in order[np.flatnonzero(np.diff(other[order], prepend=-1))].tolist():
         if coverage[i] < _MIN_COVERAGE:
             continue
-        frames = votes[first[i] : first[i] + count[i], 3]
-        times, moved = ours_s[frames], float(shift[i])
+        times, later = ours_s[frame[first[i] : first[i] + count[i]]], float(shift[i])
         pair = number, int(other[i])
         if pair[0] > pair[1]:
-            pair, times, moved = pair[::-1], times + moved, -moved
-        yield Match(*pair, times, moved, float(bits[i]), float(coverage[i]))
+            pair, times, later = pair[::-1], times + later, -later
+        yield Match(*pair, times, later, float(bits[i]), float(coverage[i]))
 
 
 def _confirm(

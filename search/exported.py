@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +13,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from ..ingest.progress import Progress
+from ..ingest.registry import adopt
 from ..schemas.embedding import FloatArray
 from ..schemas.errors import ModelError, StoreError
-from ..schemas.exports import EXPORT_FORMAT
+from ..schemas.exports import EXPORT_FORMAT, INDEX
 from ..schemas.modality import (
     BACKBONES,
     DEFAULT_PRESET,
@@ -64,7 +66,7 @@ class Exported:
     colors: dict[str, ExportedRows]
 
 
-def read_exports(folder: Path, overrides: Sequence[str] = ()) -> Exported:
+def read_exports(folder: Path, overrides: Sequence[str], progress: Progress) -> Exported:
     """Reads the exports in `folder`: one backbone a modality, and those of colour.
 
     Where a modality was exported with several backbones, the default one is taken.
@@ -72,6 +74,7 @@ def read_exports(folder: Path, overrides: Sequence[str] = ()) -> Exported:
     Args:
         folder: What was given to ``vidsim export``.
         overrides: Backbones such as ``frame=resnet50``.
+        progress: Told about each file.
 
     Raises:
         StoreError: No export is there, or one is damaged or of another layout.
@@ -91,7 +94,7 @@ def read_exports(folder: Path, overrides: Sequence[str] = ()) -> Exported:
     known: dict[str, tuple[str, str]] = {}
     chosen = _choose(list(files), overrides)
     wanted = dict.fromkeys([*chosen.values(), *(BACKBONES[n] for n in COLOR_BACKBONES)])
-    read = {b: _read(files[b], b, known) for b in wanted if b in files}
+    read = {b: _read(files[b], b, known, progress) for b in wanted if b in files}
     # A library of sounds has been asked for pictures too, and has none.
     modalities = {m: read[b] for m, b in chosen.items() if read[b].videos}
     if not modalities:
@@ -153,6 +156,9 @@ def _backbone(path: Path) -> Backbone:
                 "take it out of the folder, or bring it in with 'vidsim import' and export again."
             )
         name = str(file.attrs.get("backbone"))
+        if name not in BACKBONES and INDEX in file and "description" in file[INDEX].attrs:
+            with suppress(ValueError):  # then it stays unknown
+                adopt(str(file[INDEX].attrs["description"]))
     if name not in BACKBONES:
         raise StoreError(
             f"{path} holds the unknown backbone {name}; set VIDSIM_HOME to the home it was "
@@ -171,14 +177,18 @@ def _opened(path: Path) -> Iterator[Any]:
         raise StoreError(f"{path} is damaged or no HDF5 file; export again.") from error
 
 
-def _read(path: Path, backbone: Backbone, known: dict[str, tuple[str, str]]) -> ExportedRows:
+def _read(
+    path: Path, backbone: Backbone, known: dict[str, tuple[str, str]], progress: Progress
+) -> ExportedRows:
     """The rows of a file; adds label and library of its videos to `known`."""
     videos: dict[str, VideoVectors] = {}
+    stage = f"reading {backbone.name}"
     with _opened(path) as file:
         table = _table(path, file, backbone)
         ids = table["video_ids"]
         # Rows of a video lie together.
         edges = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]] + [len(ids)]
+        progress.start(stage, len(ids), "rows")
         for start, block in _blocks(file["vectors"], edges, backbone) if len(ids) else ():
             if not np.isfinite(block).all():
                 raise StoreError(f"{path} holds NaN or infinity; export again.")
@@ -197,6 +207,8 @@ def _read(path: Path, backbone: Backbone, known: dict[str, tuple[str, str]]) -> 
                     table["start_s"][a:b].tolist(),
                     table["end_s"][a:b].tolist(),
                 )
+            progress.advance(stage, len(block))
+    progress.finish(stage)
     return ExportedRows(backbone, dict(sorted(videos.items())))
 
 

@@ -50,17 +50,51 @@ def judge(scores: Scores, classes: IntArray, own: IntArray, relevant: IntArray, 
             are not ranked count as misses in average precision.
         k: How many nearest videos vote.
     """
-    order = np.argsort(-scores, axis=1, kind="stable")  # NaN last
-    found = np.take_along_axis(~np.isnan(scores), order, axis=1)
-    ranked = np.where(found, classes[order], -1)
-    hits = ranked == own[:, None]
-    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    members = {c: np.flatnonzero(classes == c) for c in set(own.tolist())}
+    nearest = np.full((len(scores), k), -1)
+    first_hit = np.zeros(len(scores), np.int64)
+    precision = np.zeros(len(scores))
+    for i, row in enumerate(-scores):
+        near, ranks = _rank(row, members[int(own[i])], k)
+        nearest[i, : len(near)] = near
+        if len(ranks):
+            first_hit[i] = ranks[0]
+            precision[i] = (np.arange(1, len(ranks) + 1) / ranks).sum() / relevant[i]
     return Judged(
-        predicted=vote(ranked[:, :k]),
-        nearest=np.where(found[:, 0], order[:, 0], -1),
-        first_hit=np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0),
-        precision=(precision * hits).sum(axis=1) / relevant,
+        predicted=vote(np.where(nearest >= 0, classes[nearest], -1)),
+        nearest=nearest[:, 0],
+        first_hit=first_hit,
+        precision=precision,
     )
+
+
+def _rank(distances: FloatVector, members: IntArray, k: int) -> tuple[IntArray, IntArray]:
+    """The k nearest and the ranks of `members`, without the order of all the others.
+
+    Of 13,320 videos to rank 130 are of the query's class: sorting the distances alone and
+    looking these up takes a sixth of the time that an order with its ties takes.
+
+    Args:
+        distances: (videos,) ties by the order of the videos; NaN for one that is not ranked.
+        members: Indexes of videos, ascending.
+        k: How many nearest are wanted.
+
+    Returns:
+        Indexes of the k nearest, fewer where fewer are ranked, and the ranks, from 1
+        and ascending, of the members that are.
+    """
+    ordered = np.sort(distances)  # NaN last
+    ranked = int(np.searchsorted(ordered, np.nan))
+    if not ranked:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    near = np.flatnonzero(distances <= ordered[min(k, ranked) - 1])
+    near = near[np.argsort(distances[near], kind="stable")[:k]]
+    members = members[~np.isnan(distances[members])]
+    before = np.searchsorted(ordered, distances[members])
+    tied = np.searchsorted(ordered, distances[members], side="right") > before + 1
+    for i in np.flatnonzero(tied):
+        before[i] += np.count_nonzero(distances[: members[i]] == distances[members[i]])
+    return near, np.sort(before) + 1
 
 
 def vote(nearest: IntArray) -> IntArray:

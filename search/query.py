@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ingest.discover import describe
-from ..ingest.home import Counts, Place, read_counts
+from ..ingest.home import Counts, Place, read_notes
 from ..ingest.progress import Progress
 from ..ingest.store import Store, StoredRow, differs, equals, is_in, open_store
 from ..schemas.collections import levels
@@ -19,7 +19,7 @@ from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
-from .tuning import read_tuned, tuned_path
+from .tuned import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded, similarity
 
 
@@ -79,11 +79,14 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         LibraryError: Nothing is stored, or no such clip or library.
         ModelError: A modality, backbone, weight or filter that does not fit.
         MediaError: The clip cannot be read, or has nothing to be compared by.
+        WeightsError: A new clip would be compared with rows of other weights than those here, or
+            weights are missing.
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
     with open_store(place.home, place.uri, place.token) as store:
-        counts = read_counts(place.home)
+        noted = read_notes(place.home)
+        counts = {library: note.counts for library, note in noted.items()}
         libraries = _choose_libraries(counts, options.libraries)
         own = clip.partition("/")[0]
         backbones = _choose_backbones(
@@ -91,7 +94,8 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         )
         if options.expression:
             store.check_filter(next(iter(backbones.values())), options.expression)
-        subject = _embed_or_fetch(clip, store, backbones, options, progress)
+        searched = {library: noted[library].weights for library in libraries if library in noted}
+        subject = _embed_or_fetch(clip, store, backbones, searched, options, progress)
         asked = {m: backbones[m] for m in subject.vectors}
         if not asked:
             raise MediaError(
@@ -105,19 +109,13 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
             store, subject, asked, max(TOP, options.k), " and ".join(scope)
         )
         notes = _missing_rows(store, counts, libraries, asked)
+        notes += _other_weights(searched, asked)
         similarities = {
             m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
             for m, videos in candidates.items()
         }
         if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
-            tuned = read_tuned(place.home, asked)
-            if tuned is not None:
-                weights |= tuned
-                named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
-                notes.append(
-                    f"Tuned weights are used ({named}); --weights default takes the measured "
-                    f"ones, deleting {tuned_path(place.home)} goes back for good."
-                )
+            notes += _tune(weights, place.home, asked)
         chance = background(place.home, libraries, list(asked.values()))
         fused = fuse(
             options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
@@ -134,6 +132,21 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         results=_explain(best, subject, asked, candidates, similarities, samples),
         notes=notes,
     )
+
+
+def _tune(
+    weights: dict[Modality, float], home: Path, asked: Mapping[Modality, Backbone]
+) -> list[str]:
+    """Puts tuned weights, where there are some for what is compared, in the place of others."""
+    tuned = read_tuned(home, asked)
+    if tuned is None:
+        return []
+    weights.update(tuned)
+    named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
+    return [
+        f"Tuned weights are used ({named}); --weights default takes the measured ones, "
+        f"deleting {tuned_path(home)} goes back for good."
+    ]
 
 
 def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> list[str]:
@@ -195,9 +208,11 @@ def _embed_or_fetch(
     clip: str,
     store: Store,
     backbones: Mapping[Modality, Backbone],
+    searched: Mapping[str, Mapping[str, str]],
     options: QueryOptions,
     progress: Progress,
 ) -> _Clip:
+    """The query's vectors; `searched` are the weights of what they will be compared with."""
     vectors = {}
     for modality, backbone in backbones.items():
         found, _ = fetch_videos(store, backbone, [clip])
@@ -212,19 +227,20 @@ def _embed_or_fetch(
             f"{clip} is neither a file nor the id of a stored video; "
             "'vidsim libraries --videos' lists the ids."
         )
-    return _embed(path, backbones, options, progress)
+    return _embed(path, backbones, searched, options, progress)
 
 
 def _embed(
     path: Path,
     backbones: Mapping[Modality, Backbone],
+    searched: Mapping[str, Mapping[str, str]],
     options: QueryOptions,
     progress: Progress,
 ) -> _Clip:
     from ..ingest.embed import EmbedOptions, FailedVideo, embed_all
 
     video = describe(path, path.parent, "query")
-    how = EmbedOptions(backbones, options.segment_seconds, options.device)
+    how = EmbedOptions(backbones, options.segment_seconds, options.device, stored=searched)
     with closing(embed_all([video], how, progress)) as results:
         (result,) = results
     if isinstance(result, FailedVideo):
@@ -287,6 +303,21 @@ def _missing_rows(
                     f"{expected}; 'vidsim reindex' repairs this."
                 )
                 break
+    return notes
+
+
+def _other_weights(
+    searched: Mapping[str, Mapping[str, str]], backbones: Mapping[Modality, Backbone]
+) -> list[str]:
+    """One line for each backbone whose rows different weights computed in different libraries."""
+    notes = []
+    for backbone in backbones.values():
+        known = {name: found for name, of in searched.items() if (found := of.get(backbone.name))}
+        if len(set(known.values())) > 1:
+            notes.append(
+                f"{' and '.join(sorted(known))} were not embedded with the same weights of "
+                f"{backbone.name}, so their likeness by it means little; search one with --library."
+            )
     return notes
 
 

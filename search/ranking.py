@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from ..ingest.progress import Progress
 from ..schemas.embedding import FloatArray
 from ..schemas.modality import Modality
 from .color_metrics import COLOR_METRICS, Pairs
@@ -20,6 +21,13 @@ from .videos import by_video, similarities
 
 BLOCK = 128
 """Queries ranked at a time: 13,320 videos and four modalities take 225 MB beside the vectors."""
+
+
+_ROWS_PER_SEARCH = 2048
+"""Rows that ask at a time under a leaky protocol: some seconds a step at 106,560 rows."""
+
+_SPARE = 8
+"""Rows that are looked at beyond k (a choice)."""
 
 
 @dataclass(frozen=True)
@@ -201,28 +209,28 @@ def rank_rows(
     protocol: str,
     k: int,
     seed: int,
+    progress: Progress,
 ) -> Predictions | None:
     """The capstone's own figures, which leak: the vote of the k rows nearest to every row.
 
     Under ``capstone-all`` a row is its own nearest neighbour; under ``capstone-split`` rows of
     the query's own video are among the training rows. None where there are too few rows.
     """
-    from sklearn.neighbors import NearestNeighbors  # scipy and all, only where it is needed
-
     index = {video_id: i for i, video_id in enumerate(exported.ids)}
     owners = np.concatenate([[index[i]] * len(v.rows) for i, v in rows.videos.items()])
     numbers = np.concatenate([np.arange(len(v.rows)) for v in rows.videos.values()])
-    vectors = np.concatenate([v.rows for v in rows.videos.values()])
-    everything = np.ones(len(vectors), bool)
-    train = everything if protocol == "capstone-all" else row_split(len(vectors), seed)
+    everything = np.ones(len(owners), bool)
+    train = everything if protocol == "capstone-all" else row_split(len(owners), seed)
     asks = everything if protocol == "capstone-all" else ~train
     asks = asks & (classes.numbers[owners] >= 0)
     if train.sum() < k or not asks.any():
         return None
-    # Rows of cosine backbones are normalised: the order of distances is that of cosines.
-    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors[train])
-    found: npt.NDArray[np.int64] = search.kneighbors(vectors[asks], return_distance=False)
-    neighbours = owners[train][found]
+    vectors = np.concatenate([v.rows for v in rows.videos.values()])
+    stage = f"{protocol}, {name}"
+    progress.start(stage, int(asks.sum()), "rows")
+    found = nearest_rows(vectors, asks, train, k, partial(progress.advance, stage))
+    progress.finish(stage)
+    neighbours = owners[found]
     return Predictions(
         protocol=protocol,
         configuration=name,
@@ -233,3 +241,43 @@ def rank_rows(
         first_hit=None,
         precision=None,
     )
+
+
+def nearest_rows(
+    vectors: FloatArray,
+    asks: npt.NDArray[np.bool_],
+    train: npt.NDArray[np.bool_],
+    k: int,
+    advance: Callable[[int], None],
+) -> IntArray:
+    """The k training rows nearest to every row that asks (L2).
+
+    faiss finds a few more than k in float32, where rows that are all but equal (frames of a
+    still scene, a row and itself) come in any order; their distances in float64 decide.
+
+    Args:
+        vectors: (rows, dim). Where they are normalised, L2 ranks them as the cosine does.
+        asks: (rows,) whether it asks.
+        train: (rows,) whether it may be found.
+        k: How many; no more than there are training rows.
+        advance: Told how many rows were answered.
+
+    Returns:
+        (rows that ask, k) row numbers, nearest first.
+    """
+    import faiss
+
+    queries, known = np.flatnonzero(asks), np.flatnonzero(train)
+    among = vectors if train.all() else vectors[known]
+    count = min(k + _SPARE, len(among))
+    found = np.empty((len(queries), k), np.int64)
+    for start in range(0, len(queries), _ROWS_PER_SEARCH):
+        asked = vectors[queries[start : start + _ROWS_PER_SEARCH]]
+        _, candidates = faiss.knn(asked, among, count)
+        for i, (row, near) in enumerate(zip(asked.astype(np.float64), candidates), start):
+            near.sort()  # so that rows just as far come in their order
+            apart = row - among[near]
+            closest = np.argsort(np.einsum("nd,nd->n", apart, apart), kind="stable")[:k]
+            found[i] = known[near[closest]]
+        advance(len(asked))
+    return found

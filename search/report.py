@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from ..ingest.progress import Progress
+from ..ingest.whole_file import whole_file
 from ..schemas.errors import StoreError
-from ..schemas.results import Confusion, Estimate, EvaluationReport, Figures, PairedTest
-from .evaluate import Evaluation, confusion_shares
+from ..schemas.modality import Modality
+from ..schemas.results import (
+    AgainstExport,
+    Confusion,
+    Estimate,
+    EvaluationReport,
+    Figures,
+    PairedTest,
+)
+from .confusions import confusion_shares
+from .evaluate import Evaluation
 from .measures import RECALL_AT
 from .plots import plot_confusions
 
@@ -28,6 +38,9 @@ _IN_FILE_NAMES = str.maketrans(" :", "__")
 def text_lines(report: EvaluationReport) -> list[str]:
     """The figures as a table for a terminal, one protocol after another."""
     lines = []
+    if report.against:
+        lines += [_in_common(report, report.against)]
+        lines += _aligned([_BACKBONES_HEADER, *_backbone_cells(report, report.against)])
     for protocol in dict.fromkeys(f.protocol for f in report.figures):
         figures = [f for f in report.figures if f.protocol == protocol]
         lines.append(protocol + (f" ({LEAKY_NOTE})" if figures[0].leaky else ""))
@@ -39,26 +52,29 @@ def text_lines(report: EvaluationReport) -> list[str]:
     return lines
 
 
-def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
+def write_files(evaluation: Evaluation, folder: Path, progress: Progress) -> list[Path]:
     """Writes report.md, predictions.csv and a confusion matrix of every configuration.
 
     Each file is there whole or as it was before; the report is written first, so that figures
-    outlast a picture that fails.
+    outlast a picture that fails. `progress` is told about each file: a matrix of 101 classes
+    takes seconds.
 
     Raises:
         StoreError: The folder cannot be written.
     """
     files: list[Path] = []
+    stage = "writing the report"
 
     def write(name: str, make: Callable[[Path], object]) -> None:
-        beside = folder / f"{name}.{os.getpid()}.partial"
-        make(beside)
-        os.replace(beside, folder / name)
+        with whole_file(folder / name) as beside:
+            make(beside)
         files.append(folder / name)
+        progress.advance(stage, 1)
 
     pictures = [_picture(figures) for figures in evaluation.report.figures]
     page = markdown(evaluation.report, pictures)
     table = "".join(csv_lines(evaluation))
+    progress.start(stage, len(pictures) + 2, "files")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write("report.md", lambda path: path.write_text(page, encoding="utf-8"))
@@ -70,6 +86,7 @@ def write_files(evaluation: Evaluation, folder: Path) -> list[Path]:
         raise StoreError(
             f"{folder} cannot be written ({error.strerror}); choose another folder with --out."
         ) from error
+    progress.finish(stage)
     return files
 
 
@@ -110,6 +127,9 @@ def markdown(report: EvaluationReport, pictures: Sequence[tuple[str, str]]) -> s
         f"{report.videos:,} videos; {backbones}; k = {report.k}; seed {report.seed}. "
         f"In brackets: 95 % intervals of {report.resamples:,} bootstrap samples of the videos.",
     ]
+    if report.against:
+        parts.append(f"{_in_common(report, report.against)}.")
+        parts.append(_table(_BACKBONES_HEADER, _backbone_cells(report, report.against)))
     parts += [f"- {note}" for note in report.notes]
     if report.tuned:
         weights = ", ".join(f"{m} {w:g}" for m, w in report.tuned.weights.items())
@@ -139,7 +159,24 @@ def confusion_text(confusion: Confusion) -> str:
     return f"{confusion.label} -> {confusion.predicted} {100 * confusion.share:.1f} %"
 
 
+_BACKBONES_HEADER = ["", "first", "against"]
+
 _TEST_HEADER = ["protocol", "first", "second", "queries", "k-NN", "p", "mAP", "p"]
+
+
+def _in_common(report: EvaluationReport, against: AgainstExport) -> str:
+    return (
+        f"{report.videos:,} videos in common, of {against.first_videos:,} in the first export and "
+        f"{against.videos:,} in {against.folder} (against)"
+    )
+
+
+def _backbone_cells(report: EvaluationReport, against: AgainstExport) -> list[list[str]]:
+    return [
+        [m, report.backbones.get(m, "-"), against.backbones.get(m, "-")]
+        for m in Modality
+        if m in report.backbones or m in against.backbones
+    ]
 
 
 def _header(k: int) -> list[str]:

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import time
 import zipfile
@@ -24,15 +23,15 @@ from typing import Any
 
 import docker
 
-MILVUS = "2.3.5"
-
-# crun fails where cgroups are mixed; without the limits, setting them is refused in a container.
+# crun fails where cgroups are mixed; without the limits, setting them is refused in a container;
+# without the delay, the watcher of every health check stays for five minutes.
 CONTAINERS_CONF = """
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
+exit_command_delay = 1
 [network]
 network_config_dir = "{networks}"
 """
@@ -124,11 +123,8 @@ def _connect(url: str) -> Any:
     raise AssertionError("podman's service did not answer within 30 s")
 
 
-def milvus_image(folder: Path) -> Path:
-    """A tar file of the genuine Milvus, the C library of this machine, and a shell."""
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", f"milvus=={MILVUS}"]
-    subprocess.run([*command, "-d", str(folder)], check=True)
-    (wheel,) = folder.glob("milvus-*.whl")
+def milvus_image(folder: Path, wheel: Path) -> Path:
+    """A tar file of the genuine Milvus in `wheel`, the C library of this machine, and a shell."""
     path = folder / "milvus.tar"
     with tarfile.open(path, "w") as tar, zipfile.ZipFile(wheel) as files:
         _add_shell(tar)

@@ -17,7 +17,7 @@ import pytest
 from vidsim.cli import main
 from vidsim.ingest.audioset import ingest_audioset, parse_clip, read_class_names
 from vidsim.ingest.embed import EmbedOptions
-from vidsim.ingest.home import Place, open_shards
+from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.library import summarize
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
@@ -37,21 +37,21 @@ DECODE = """
 import glob, json, sys
 import numpy as np
 import tensorflow as tf
-clips = []
-for path in sorted(glob.glob(sys.argv[1] + "/*/*.tfrecord")):
-    for data in tf.data.TFRecordDataset(path):
-        context, steps = tf.io.parse_single_sequence_example(
-            data,
-            {"video_id": tf.io.FixedLenFeature([], tf.string),
-             "start_time_seconds": tf.io.FixedLenFeature([], tf.float32),
-             "end_time_seconds": tf.io.FixedLenFeature([], tf.float32),
-             "labels": tf.io.VarLenFeature(tf.int64)},
-            {"audio_embedding": tf.io.FixedLenSequenceFeature([], tf.string)})
-        levels = tf.io.decode_raw(steps["audio_embedding"], tf.uint8).numpy()
-        name = context["video_id"].numpy().decode()
-        clips.append((name, [float(context["start_time_seconds"]),
-                             float(context["end_time_seconds"])],
-                      context["labels"].values.numpy().tolist(), levels))
+def parse(data):
+    context, steps = tf.io.parse_single_sequence_example(
+        data,
+        {"video_id": tf.io.FixedLenFeature([], tf.string),
+         "start_time_seconds": tf.io.FixedLenFeature([], tf.float32),
+         "end_time_seconds": tf.io.FixedLenFeature([], tf.float32),
+         "labels": tf.io.VarLenFeature(tf.int64)},
+        {"audio_embedding": tf.io.FixedLenSequenceFeature([], tf.string)})
+    times = [context["start_time_seconds"], context["end_time_seconds"]]
+    levels = tf.io.decode_raw(steps["audio_embedding"], tf.uint8)
+    return context["video_id"], times, context["labels"].values, levels
+files = sorted(glob.glob(sys.argv[1] + "/*/*.tfrecord"))
+clips = [(name.decode(), times.tolist(), labels.tolist(), levels)
+         for name, times, labels, levels
+         in tf.data.TFRecordDataset(files).map(parse).as_numpy_iterator()]
 np.savez(sys.argv[2], levels=np.concatenate([c[3] for c in clips]))
 json.dump([(*c[:3], len(c[3])) for c in clips], open(sys.argv[3], "w"))
 """
@@ -212,9 +212,10 @@ def test_other_labels_in_the_record_replace_stored_names(place, folder):
 
 
 def test_published_rows_do_not_name_the_weights_that_lie_here(place, folder, monkeypatch):
-    monkeypatch.setattr("vidsim.ingest.shards.digests", lambda _: "f" * 64)
+    monkeypatch.setattr("vidsim.ingest.weights.digests", lambda _: "f" * 64)
     ingest_audioset(folder, place, Silent())
     assert open_shards(place.home).weights("features", "vggish") == ""
+    assert read_notes(place.home)["features"].weights == {"vggish": ""}
 
 
 def test_a_class_list_with_a_byte_order_mark_is_read(tmp_path):
@@ -350,26 +351,34 @@ def test_clips_of_one_video_in_two_splits_do_not_overwrite_each_other(place, fol
     assert (report.embedded, report.videos) == (1, 7 + 4 + 1)
 
 
-def test_a_killed_import_goes_on_where_it_stopped(place, features, monkeypatch):
+def test_a_killed_import_goes_on_where_it_stopped(place, features, tmp_path, monkeypatch):
     class Stopped(Silent):
         files = 0
 
         def advance(self, stage: str, amount: float) -> None:
             self.files += 1
-            if self.files == 60:
+            if self.files == 12:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("vidsim.ingest.audioset._FLUSH_SEGMENTS", 100)
+    clips = {}
+    for split in ("bal_train", "eval"):
+        (tmp_path / split).mkdir()
+        files = sorted((features / split).iterdir())[:20]
+        for path in files:
+            (tmp_path / split / path.name).symlink_to(path)
+        clips[split] = sum(len(records(path)) for path in files)
+    monkeypatch.setattr("vidsim.ingest.audioset._FLUSH_SEGMENTS", 20)
     with pytest.raises(KeyboardInterrupt):
-        ingest_audioset(features / "bal_train", place, Stopped(), "audioset")
+        ingest_audioset(tmp_path / "bal_train", place, Stopped(), "audioset")
     kept = len(open_shards(place.home).catalog("audioset"))
     assert len(open_shards(place.home).files("audioset")) > 2  # written as they came
-    report = ingest_audioset(features / "bal_train", place, Silent(), "audioset")
-    assert 0 < kept == report.unchanged < report.videos
+    report = ingest_audioset(tmp_path / "bal_train", place, Silent(), "audioset")
+    assert 0 < kept == report.unchanged < report.videos == clips["bal_train"]
     assert stored_rows(place) == report.rows["audio"]
     # Another split joins the library; what its folder does not hold is left alone.
-    both = ingest_audioset(features / "eval", place, Silent(), "audioset")
-    assert (both.videos, both.rows["audio"], both.missing) == (CLIPS, ROWS, [])
+    both = ingest_audioset(tmp_path / "eval", place, Silent(), "audioset")
+    assert (both.videos, both.missing) == (sum(clips.values()), [])
+    assert stored_rows(place) == both.rows["audio"] > report.rows["audio"]
 
 
 def test_videos_and_clips_do_not_share_a_library(place, folder, tmp_path):

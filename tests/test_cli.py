@@ -477,18 +477,19 @@ def test_a_query_by_id_needs_neither_networks_nor_decoders(home):
 # --- export and import
 
 
-def test_an_export_in_either_layout_is_imported_again(home, tmp_path):
-    for layout in ("native", "capstone"):
-        done = vidsim(home, "export", str(tmp_path / layout), "--layout", layout)
-        files = done.stdout.split()
-        assert (done.returncode, done.stderr) == (0, "")
-        assert all(Path(name).is_file() for name in files)
-        first = vidsim(tmp_path / f"{layout}-home", "import", *files, "--json")
-        (found,) = ImportReport.model_validate_json(first.stdout).libraries
-        assert (first.returncode, found.library, found.imported) == (0, "clips", 3)
-        again = vidsim(tmp_path / f"{layout}-home", "import", *files)
-        assert again.stdout.startswith("clips: 0 imported, 3 unchanged; 3 videos")
-        assert again.stderr == "Nothing new to do.\n"
+@pytest.mark.parametrize("layout", ["native", "capstone"])
+def test_an_export_in_either_layout_is_imported_again(call, tmp_path, layout):
+    code, out, err = call("export", str(tmp_path / "there"), "--layout", layout)
+    files = out.split()
+    assert (code, err) == (0, "")
+    assert all(Path(name).is_file() for name in files)
+    other = str(tmp_path / "home")
+    code, out, _ = call("import", *files, "--json", VIDSIM_HOME=other)
+    (found,) = ImportReport.model_validate_json(out).libraries
+    assert (code, found.library, found.imported) == (0, "clips", 3)
+    _, out, err = call("import", *files, VIDSIM_HOME=other)
+    assert out.startswith("clips: 0 imported, 3 unchanged; 3 videos")
+    assert err == "Nothing new to do.\n"
 
 
 def test_an_import_of_something_else_is_one_sentence(home, tmp_path):

@@ -141,39 +141,39 @@ def test_hashes_of_a_file_that_has_changed_are_not_kept(place, two_seconds, chan
 def test_a_copy_is_matched_at_its_shift_and_a_stranger_is_not():
     original = random_hashes(1, 30)
     copy = hashes_of(flipped(original.whole[10:26], 5))
-    (match,) = match_videos([original, copy, random_hashes(2, 30)], 10)
+    (match,) = match_videos([original, copy, random_hashes(2, 30)], 10, QUIET)
     assert (match.first, match.second) == (0, 1)
     assert match.times_s == pytest.approx(original.whole_s[10:26])
     assert match.shift_s == pytest.approx(-5, abs=0.25)
     assert (match.distance, match.coverage) == (5, 1)
-    assert match_videos([original, copy], 5) != []
-    assert match_videos([original, copy], 4) == []
+    assert match_videos([original, copy], 5, QUIET) != []
+    assert match_videos([original, copy], 4, QUIET) == []
 
 
 def test_frames_that_match_only_at_different_shifts_or_crops_are_no_copy():
     original = random_hashes(1, 30)
     shuffled = hashes_of(original.whole[np.random.default_rng(0).permutation(30)])
-    assert match_videos([original, shuffled], 10) == []
+    assert match_videos([original, shuffled], 10, QUIET) == []
     mixed = hashes_of(original.whole.copy())
     strangers = random_hashes(2, 30)
     mixed.whole[:] = strangers.whole
     mixed.crops[:] = strangers.crops
     for frame in range(30):
         mixed.crops[frame, frame % len(CROPS)] = original.whole[frame]
-    assert match_videos([original, mixed], 10) == []
+    assert match_videos([original, mixed], 10, QUIET) == []
     mixed.crops[:, 2] = original.whole
-    assert len(match_videos([original, mixed], 10)) == 1
+    assert len(match_videos([original, mixed], 10, QUIET)) == 1
 
 
 def test_one_frame_that_two_videos_share_is_no_copy():
     one, other = random_hashes(1, 20), random_hashes(2, 20)
     other.whole[7] = one.whole[3]
-    assert match_videos([one, other], 10) == []
+    assert match_videos([one, other], 10, QUIET) == []
 
 
 def test_no_videos_and_no_hashes_have_no_duplicates():
-    assert match_videos([], 10) == []
-    assert match_videos([random_hashes(1, 0), random_hashes(2, 0)], 10) == []
+    assert match_videos([], 10, QUIET) == []
+    assert match_videos([random_hashes(1, 0), random_hashes(2, 0)], 10, QUIET) == []
 
 
 def test_a_letterbox_is_cut_off_and_a_dark_scene_is_not():

@@ -14,24 +14,35 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
+from sklearn.neighbors import NearestNeighbors
 
 from vidsim.ingest.export import export
-from vidsim.ingest.home import Place, open_shards, write_counts
+from vidsim.ingest.home import Place, open_shards, write_note
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
 from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES, Backbone, Modality
 from vidsim.schemas.results import EvaluationReport, TunedWeights
-from vidsim.search.evaluate import EvaluateOptions, confusions, evaluate, keep_tuned
+from vidsim.search.confusions import confusions
+from vidsim.search.evaluate import EvaluateOptions, evaluate, keep_tuned
 from vidsim.search.exported import background_of, read_exports
 from vidsim.search.fusion import WEIGHTS, attend, combine
 from vidsim.search.plots import plot_confusions
 from vidsim.search.protocols import leave_one_out
 from vidsim.search.query import QueryOptions, query
-from vidsim.search.ranking import Classes, Predictions, blocks, classes_of, rank_all, single
+from vidsim.search.ranking import (
+    Classes,
+    Predictions,
+    blocks,
+    classes_of,
+    nearest_rows,
+    rank_all,
+    single,
+)
 from vidsim.search.report import csv_lines, text_lines, write_files
-from vidsim.search.tuning import tune, tuned_path
+from vidsim.search.tuned import tuned_path
+from vidsim.search.tuning import tune
 
 from .conftest import embedded
 
@@ -78,7 +89,7 @@ def keep(place: Place, made: list[EmbeddedVideo]) -> None:
         for name in ALL:
             store.upsert(BACKBONES[name], made)
             store.flush(BACKBONES[name])
-    write_counts(place.home, "lib", shards.catalog("lib"))
+    write_note(place.home, "lib", shards.catalog("lib"))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +118,7 @@ def figure(report: EvaluationReport, protocol: str, configuration: str):
 def test_the_fused_ranking_is_that_of_query(place, tmp_path):
     keep(place, videos(16))
     export(place.home, tmp_path / "export", [], QUIET)
-    exported = read_exports(tmp_path / "export")
+    exported = read_exports(tmp_path / "export", (), QUIET)
     ids = exported.ids
     singles = [single(m.value, rows, ids) for m, rows in exported.modalities.items()]
     chance = {m: background_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
@@ -248,7 +259,7 @@ def test_who_asks_nothing_is_told_of_every_protocol(tmp_path, backbones):
 
 def test_the_report_shows_everything(exports, tmp_path):
     evaluation = run(exports, "leave-one-out", "capstone-all")
-    files = write_files(evaluation, tmp_path / "out")
+    files = write_files(evaluation, tmp_path / "out", QUIET)
     assert sorted(files) == sorted((tmp_path / "out").iterdir())
     page = (tmp_path / "out" / "report.md").read_text()
     for said in evaluation.predictions:
@@ -286,7 +297,7 @@ def test_figures_outlast_a_picture_that_fails(exports, tmp_path, monkeypatch):
 
     monkeypatch.setattr("vidsim.search.report.plot_confusions", fails)
     with pytest.raises(MemoryError):
-        write_files(run(exports), tmp_path)
+        write_files(run(exports), tmp_path, QUIET)
     assert {p.name for p in tmp_path.iterdir()} == {"report.md", "predictions.csv"}
 
 
@@ -374,7 +385,7 @@ def test_weights_are_tuned_on_the_training_part_alone(tmp_path):
 def test_tuned_weights_are_better_than_the_default_on_what_they_are_tuned_on(tmp_path):
     open_shards(tmp_path / "home").write("lib", videos(40, UNEQUAL))
     export(tmp_path / "home", tmp_path / "export", [], QUIET)
-    exported = read_exports(tmp_path / "export")
+    exported = read_exports(tmp_path / "export", (), QUIET)
     ids, classes, everyone = exported.ids, classes_of(exported.labels), leave_one_out(exported.ids)
     singles = [single(m.value, rows, ids) for m, rows in exported.modalities.items()]
     chance = {m: background_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
@@ -585,3 +596,23 @@ def test_a_thousand_videos_are_many_blocks(tmp_path):
     fused = figure(report, "leave-one-out", "fused")
     assert (fused.queries, fused.classes) == (count, classes)
     assert fused.recall[1].value > 0.5
+
+
+def test_rows_that_are_all_but_equal_are_told_apart():
+    random = np.random.default_rng(0)
+    still = random.standard_normal((1, 64)) + 1e-6 * random.standard_normal((10, 64))
+    rows = np.concatenate([still, random.standard_normal((90, 64))]).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    everything, answered = np.ones(100, bool), []
+    found = nearest_rows(rows, everything, everything, 3, answered.append)
+    assert found[:, 0].tolist() == list(range(100))  # each row is nearest to itself
+    exact = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(rows.astype(np.float64))
+    assert (found == exact.kneighbors(rows, return_distance=False)).all()
+    assert sum(answered) == 100
+
+
+def test_only_training_rows_are_found():
+    rows = np.eye(6, dtype=np.float32)[[0, 0, 1, 1, 2, 2]]
+    train = np.array([True, False] * 3)
+    found = nearest_rows(rows, ~train, train, 1, lambda _: None)
+    assert found.tolist() == [[0], [2], [4]]

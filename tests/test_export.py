@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -209,3 +212,24 @@ def test_clips_with_display_names_keep_them_as_labels(place, tmp_path):
     export_capstone(place.home, tmp_path, [], QUIET)
     labels = np.load(tmp_path / "audioset_balanced_labels.npy", allow_pickle=True)
     assert [list(of) for of in labels] == [["Speech", "Dog"], [5]]
+
+
+@pytest.mark.parametrize("kind", ["clips of AudioSet", "sounds"])
+def test_the_vectors_of_a_large_library_are_not_held_in_memory(place, tmp_path, kind):
+    if kind == "sounds":
+        count, backbone, clip = 150, "yamnet", embedded("set/x", backbones=("yamnet",))
+    else:
+        count, backbone, clip = 500, "vggish", audioset_clip("set/x", "label 5")
+    a_shard = count // 10
+    shards = open_shards(place.home)
+    for start in range(0, count, a_shard):
+        names = [f"set/{n:05}" for n in range(start, start + a_shard)]
+        shards.write(
+            "set", [replace(clip, video=replace(clip.video, video_id=name)) for name in names]
+        )
+    tracemalloc.start()
+    export_capstone(place.home, tmp_path / "out", [], QUIET)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    kept = 1000 * count  # bytes for what is known of each video beside its vectors
+    assert most < count * rows_of(clip, backbone).nbytes + kept

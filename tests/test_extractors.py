@@ -42,11 +42,13 @@ def inertia(frame, centers):
 
 def test_inertia_is_within_2_percent_of_scikit_learn(real_frames):
     assert len(real_frames) == 30
-    centers, _ = dominant_colors(real_frames, CPU)
-    ours = [inertia(f, c) for f, c in zip(real_frames, centers)]
+    # A quarter of the pixels for both: scikit-learn's ten runs a frame take most of the time.
+    frames = real_frames[:, ::2, ::2].copy()
+    centers, _ = dominant_colors(frames, CPU)
+    ours = [inertia(f, c) for f, c in zip(frames, centers)]
     theirs = [
         KMeans(COLORS, n_init=10, random_state=0).fit(f.reshape(-1, 3).astype(np.float32)).inertia_
-        for f in real_frames
+        for f in frames
     ]
     ratios = np.array(ours) / np.array(theirs)
     print(f"inertia: mean ratio {ratios.mean():.4f}, worst {ratios.max():.4f}")

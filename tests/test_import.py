@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from vidsim.ingest import pipeline
+from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
-from vidsim.ingest.home import Place, open_shards
+from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.importer import describe_import, import_files
+from vidsim.ingest.library import find, reindex_all, remove_all
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.quantization import dequantize
+from vidsim.ingest.registry import keep
 from vidsim.ingest.store import open_store
 from vidsim.schemas.embedding import EmbeddedVideo
-from vidsim.schemas.errors import LibraryError, StoreError
+from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
+from vidsim.schemas.modality import BACKBONES, Backbone, Modality, PublishedFiles, timm_files
 from vidsim.schemas.results import ImportReport
+from vidsim.search.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
 from .conftest import audioset_clip, embedded
@@ -196,6 +203,78 @@ def test_files_of_two_exports_do_not_mix(place, other, tmp_path):
     assert not (tmp_path / "third").exists()
 
 
+# --- a network of timm ---
+
+
+@pytest.fixture
+def tiny(place, monkeypatch) -> Backbone:
+    """A network of timm that was used in one home, as its registry has it."""
+    weights = PublishedFiles("timm_tiny_x", timm_files("tiny.x"), "MIT", "timm tiny.x", "its hub")
+    tiny = replace(BACKBONES["resnet50"], name="timm_tiny_x", dim=16, weights=weights)
+    monkeypatch.setitem(BACKBONES, tiny.name, tiny)
+    keep(place.home, tiny)
+    store(place, *(embedded(f"lib/{n}.mp4", backbones=(tiny.name,), seed=n) for n in range(4)))
+    return tiny
+
+
+@pytest.mark.parametrize("layout", [export, export_capstone])
+def test_a_network_of_timm_comes_with_its_rows(place, other, tiny, tmp_path, monkeypatch, layout):
+    files = layout(place.home, tmp_path / "there", [], QUIET)
+    monkeypatch.delitem(BACKBONES, tiny.name)
+    take_in(other, *files)
+    assert BACKBONES[tiny.name] == tiny
+    del BACKBONES[tiny.name]  # as in another process
+    assert len(query("lib/0.mp4", other, QueryOptions(), QUIET).results) == 3
+    assert BACKBONES[tiny.name] == tiny
+    folder = write_files(tmp_path / "more", {"a.mp4": "a"})
+    options = EmbedOptions({Modality.FRAME: tiny}, device="cpu", workers=1)
+    with pytest.raises(WeightsError, match=r"run 'vidsim models add timm_tiny_x model.safetens"):
+        pipeline.ingest(folder, other, options, QUIET)
+
+
+def test_an_export_of_a_network_of_timm_is_evaluated_anywhere(place, tiny, tmp_path, monkeypatch):
+    export(place.home, tmp_path, [], QUIET)
+    monkeypatch.delitem(BACKBONES, tiny.name)
+    assert read_exports(tmp_path, (), Silent()).modalities[Modality.FRAME].backbone == tiny
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"name": "../../out"}, "is no network of timm"),
+        ({"name": "labhist"}, "is no network of timm"),
+        ({"dim": 0}, "is no network of timm"),
+        ({"modality": "audio"}, "is no network of timm"),
+        ({"weights": None}, "is no network of timm"),
+        ({"files": []}, "is no network of timm"),
+        ({"folder": "../../out"}, "is no network of timm"),
+        ({"url": "timm:hf-hub:any/where"}, "is no network of timm"),
+        ({"url": "https://any.where"}, "is no network of timm"),
+        ({"frames": 3}, "is damaged"),
+        ({"dim": 17}, "describes timm_tiny_x otherwise than this home"),
+        ({"url": "timm:tiny_x"}, "describes timm_tiny_x otherwise than this home"),
+    ],
+)
+def test_a_description_that_no_registry_wrote_is_refused(
+    place, other, tiny, tmp_path, monkeypatch, changed, reason
+):
+    (path,) = export(place.home, tmp_path, [], QUIET)
+    if "otherwise" not in reason:
+        monkeypatch.delitem(BACKBONES, tiny.name)
+    with h5py.File(path, "r+") as file:
+        description = json.loads(file[".vidsim"].attrs["description"])
+        weights = description["weights"]
+        weights["folder"] = changed.pop("folder", weights["folder"])
+        weights["files"][0]["url"] = changed.pop("url", weights["files"][0]["url"])
+        weights["files"] = changed.pop("files", weights["files"])
+        file[".vidsim"].attrs["description"] = json.dumps(description | changed)
+    known = dict(BACKBONES)
+    with pytest.raises(StoreError, match=f"cannot be imported: .*{reason}"):
+        take_in(other, path)
+    assert known == BACKBONES
+    assert not other.home.exists()
+
+
 # --- files as the capstone wrote them ---
 
 
@@ -283,6 +362,68 @@ def test_the_capstones_own_audioset_files_are_read_with_their_labels(place, tmp_
     ((part,),) = [v.embeddings for v in second]
     assert np.array_equal(part.rows["vggish"].vectors, dequantize(levels[1].astype(np.uint8)))
     assert list(part.rows["vggish"].start_s) == list(range(10))
+
+
+OLD = {
+    "color_UCF_vid2img.h5": "color_vid2imgs",
+    "merged_features_UCF_resnet50.h5": "feature_vectors",
+    "features_UCF_resnet50.h5": "data/UCF101/v_Punch_g02_c01.avi",
+    "audio_sec_UCF_vggish.h5": "feature_vectors",
+    "cnn3d_UCF_features.h5": "feature_vectors",
+}
+
+
+def other_number(data: np.ndarray) -> np.ndarray:
+    data[-1, 0] = (data[-1, 0] + 1) % 256
+    return data
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_the_same_names_with_other_rows_are_refused(place, old, name):
+    files = sorted(old.glob("*.h5"))
+    take_in(place, *files, library="ucf101")
+    shards = open_shards(place.home).files("ucf101")
+    for again in (files, [old / name]):
+        (found,) = take_in(place, *again, library="ucf101").libraries
+        assert found.imported == 0
+    rewrite(OLD[name], other_number)(old / name)
+    with pytest.raises(LibraryError, match=f"ucf101/v_.* other rows of .* than .*{name} has; run"):
+        take_in(place, old / name, library="ucf101")
+    assert open_shards(place.home).files("ucf101") == shards
+    (found,) = take_in(place, old / name, library="second").libraries
+    assert found.imported > 0
+
+
+def test_one_row_more_is_another_content_and_the_refusal_names_the_way_out(place, old):
+    path = old / "features_UCF_resnet50.h5"
+    take_in(place, path, library="ucf101")
+    rewrite("data/UCF101/v_YoYo_g01_c02.avi", lambda data: np.vstack([data, data[-1:]]))(path)
+    with pytest.raises(LibraryError, match="vidsim remove ucf101/v_YoYo_g01_c02"):
+        take_in(place, path, library="ucf101")
+    remove_all(place, find(place.home, ["ucf101/v_YoYo_g01_c02"]))
+    (found,) = take_in(place, path, library="ucf101").libraries
+    assert (found.imported, found.unchanged, found.rows) == (1, 2, {"resnet50": 24})
+
+
+def test_files_that_disagree_about_rows_are_not_mixed(place, old):
+    rewrite("feature_vectors", other_number)(old / "merged_features_UCF_resnet50.h5")
+    with pytest.raises(LibraryError, match="another version of ucf101/v_Punch_g02_c01 than the"):
+        take_in(place, *sorted(old.glob("*.h5")), library="ucf101")
+    assert not place.home.exists()
+
+
+@pytest.mark.parametrize("layout", [export, export_capstone])
+def test_an_export_of_old_files_is_known_by_its_rows(place, other, old, tmp_path, layout):
+    take_in(place, *sorted(old.glob("*.h5")), library="ucf101")
+    files = layout(place.home, tmp_path / "there", [], QUIET)
+    for home in (place, other, other):
+        (found,) = take_in(home, *files).libraries
+    assert (found.imported, found.unchanged) == (0, 3)
+    (path,) = (f for f in files if f.name in ("motion_resnet34_3d.h5", "cnn3d_UCF_features.h5"))
+    name = "vectors" if layout is export else "feature_vectors"
+    rewrite(name, other_number)(path)
+    with pytest.raises(LibraryError, match="with other rows of resnet34_3d"):
+        take_in(other, path)
 
 
 @pytest.mark.parametrize("differs", ["rows", "label"])
@@ -454,6 +595,19 @@ def test_two_weights_of_one_backbone_do_not_mix_in_a_library(other, tmp_path):
     with pytest.raises(LibraryError, match="other weights of labhist than the files before"):
         take_in(other, first, second)
     assert not other.home.exists()
+
+
+def test_rows_of_other_weights_than_the_stored_ones_are_refused(other, tmp_path):
+    first = exported_with("a" * 64, "lib/a.mp4", tmp_path / "1")
+    second = exported_with("b" * 64, "lib/b.mp4", tmp_path / "2")
+    take_in(other, first)
+    with pytest.raises(LibraryError, match="lib is stored .* other weights of labhist .*remove"):
+        take_in(other, second)
+    for _ in range(2):
+        assert read_notes(other.home)["lib"].weights == {"labhist": "a" * 64}
+        (other.home / "counts" / "lib.json").unlink()
+        reindex_all(other, ["lib"], QUIET)
+    assert in_step(other) == {"labhist": 1}
 
 
 @pytest.mark.parametrize("library", ["../../out", ".hidden", ""])

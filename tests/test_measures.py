@@ -59,6 +59,25 @@ def test_average_precision_is_that_of_scikit_learn(seed):
         )
 
 
+@given(st.integers(0, 1000), st.integers(1, 12))
+def test_ties_go_by_the_order_of_the_videos(seed, k):
+    random = np.random.default_rng(seed)
+    scores, classes = random.integers(0, 4, (3, 10)) / 4.0, random.integers(0, 2, 10)
+    scores[random.random(scores.shape) < 0.3] = np.nan
+    own = np.zeros(3, np.int64)
+    judged = judge(scores, classes, own, np.full(3, 10), k)
+    for i, row in enumerate(scores):
+        order = sorted(np.flatnonzero(~np.isnan(row)), key=lambda video: -row[video])
+        ranks = [rank for rank, video in enumerate(order, 1) if classes[video] == 0]
+        assert judged.nearest[i] == (order[0] if order else -1)
+        assert judged.first_hit[i] == (ranks[0] if ranks else 0)
+        precisions = [hits / rank for hits, rank in enumerate(ranks, 1)]
+        assert judged.precision[i] == pytest.approx(sum(precisions) / 10)
+        voters = np.full((1, k), -1)
+        voters[0, : len(order)] = classes[order[:k]]
+        assert judged.predicted[i] == vote(voters)[0]
+
+
 @pytest.mark.parametrize(
     ("nearest", "winner"),
     [([1, 2, 2], 2), ([3, 2, 1], 3), ([1, 2, 2, 1, 0], 1), ([-1, -1, -1], -1), ([4, -1, -1], 4)],

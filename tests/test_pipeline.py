@@ -24,16 +24,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from vidsim.ingest import pipeline, writer
+from vidsim.ingest import embed, pipeline, writer
 from vidsim.ingest.embed import EmbedOptions, FailedVideo
-from vidsim.ingest.home import Place, open_shards, read_counts, writing
+from vidsim.ingest.home import LibraryNote, Place, open_shards, read_notes, writing
 from vidsim.ingest.library import reindex_all, remove_all
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import Store, equals, open_store
+from vidsim.ingest.weights import digests
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo, merge, unit
-from vidsim.schemas.errors import LibraryError, StoreError, WorkerError
+from vidsim.schemas.errors import LibraryError, StoreError, WeightsError, WorkerError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
 from vidsim.schemas.results import IngestReport
 from vidsim.schemas.video import Video, row_id
@@ -142,7 +143,8 @@ def in_step(place: Place, library: str = "lib") -> dict[str, int]:
                     assert (row.fingerprint, row.path) == (fingerprint, path)
                     assert np.allclose(vector, expected_vector, atol=1e-6), row.id
     counts = {n: {level: len(rows) for level, rows in held.items()} for n, held in wanted.items()}
-    assert read_counts(place.home).get(library, {}) == counts
+    noted = read_notes(place.home).get(library)
+    assert (noted.counts if noted else {}) == counts
     return {name: held["rows"] for name, held in counts.items()}
 
 
@@ -271,15 +273,59 @@ def test_a_moved_folder_keeps_its_embeddings(place, folder, networks, tmp_path):
     assert in_step(place) == {"labhist": 6, "efficientnet_lite0": 48}
 
 
-def test_a_moved_folder_keeps_the_hash_of_its_weights(place, folder, networks, tmp_path):
+def note_weights(shard: Path, backbone: str, digest: str) -> None:
+    """Has a shard say that its rows of `backbone` were computed with other weights."""
+    with h5py.File(shard, "r+") as file:
+        file[f"rows/{backbone}"].attrs["weights_sha256"] = digest
+
+
+def test_rows_that_moved_keep_the_hash_of_their_own_weights(place, folder, networks, tmp_path):
     ingest(folder, place)
-    for path in open_shards(place.home).files("lib"):
-        with h5py.File(path, "r+") as file:
-            file["rows/labhist"].attrs["weights_sha256"] = "a" * 64
+    write_files(folder, {"d.mp4": "d"})
+    ingest(folder, place)
+    first, second = open_shards(place.home).files("lib")
+    note_weights(first, "labhist", "a" * 64)
+    note_weights(second, "labhist", "b" * 64)
     (tmp_path / "elsewhere").mkdir()
     folder.rename(tmp_path / "elsewhere" / "lib")
     ingest(tmp_path / "elsewhere" / "lib", place)
-    assert open_shards(place.home).weights("lib", "labhist") == "a" * 64
+    catalog = open_shards(place.home).catalog("lib")
+    assert {video_id: entry.weights["labhist"][0] for video_id, entry in catalog.items()} == {
+        "lib/a.mp4": "a",
+        "lib/snow/b.mp4": "a",
+        "lib/snow/c.mp4": "a",
+        "lib/d.mp4": "b",
+    }
+    assert open_shards(place.home).weights("lib", "labhist") == f"{'a' * 64};{'b' * 64}"
+    in_step(place)
+
+
+def test_rows_of_other_weights_do_not_join_a_library(place, folder, monkeypatch):
+    with monkeypatch.context() as pretending:
+        pretending.setattr(pipeline, "embed_all", pretend)
+        ingest(folder, place, "frame")
+    (shard,) = open_shards(place.home).files("lib")
+    note_weights(shard, "efficientnet_lite0", "a" * 64)
+    monkeypatch.setattr(embed, "_run", lambda *_: pytest.fail("something was computed"))
+    assert ingest(folder, place, "frame").unchanged == 3
+    write_files(folder, {"d.mp4": "d"})
+    with pytest.raises(WeightsError) as refused:
+        ingest(folder, place, "frame")
+    said = str(refused.value)
+    assert said.startswith("The rows of efficientnet_lite0 in lib were computed with other weights")
+    assert "(SHA-256 aaaaaaaaaaaa...) than those here" in said
+    assert "run 'vidsim remove lib' and ingest it anew." in said
+    assert in_step(place) == {"efficientnet_lite0": 48}
+
+
+def test_rows_that_were_replaced_do_not_count_with_their_weights(place, folder, networks):
+    ingest(folder, place, "frame")
+    (shard,) = open_shards(place.home).files("lib")
+    note_weights(shard, "efficientnet_lite0", "a" * 64)
+    ingest(folder, place, "color", "frame")  # the stand-in computes frames again, too
+    ours = digests(BACKBONES["efficientnet_lite0"])
+    assert open_shards(place.home).weights("lib", "efficientnet_lite0") == ours
+    assert read_notes(place.home)["lib"].weights == {"efficientnet_lite0": ours, "labhist": ""}
 
 
 def test_a_moved_folder_keeps_what_it_had_when_a_modality_joins(place, folder, networks, tmp_path):
@@ -494,7 +540,7 @@ def killed_ingest(folder: str, home: str, moment: str) -> None:
         "after dropping what is outdated": (Shards, "drop", drop_and_die),
         "before the rows": (Store, "upsert", die),
         "amid the rows": (Store, "upsert", upsert_half),
-        "before the note": (writer, "write_counts", die),
+        "before the note": (writer, "write_note", die),
         "before the end": (Store, "flush", die),
     }[moment]
     setattr(target, name, action)
@@ -568,7 +614,8 @@ def test_a_deleted_index_is_built_anew(place, folder, networks):
 def test_a_damaged_note_of_counts_is_written_anew(place, folder, networks, text):
     ingest(folder, place)
     (place.home / "counts" / "lib.json").write_text(text, "latin-1")
-    assert read_counts(place.home) == {"lib": {"labhist": {"rows": 6}}}
+    noted = LibraryNote({"labhist": {"rows": 6}}, {"labhist": ""})
+    assert read_notes(place.home) == {"lib": noted}
     ingest(folder, place)
     assert in_step(place) == {"labhist": 6}
 

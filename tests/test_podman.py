@@ -6,8 +6,11 @@ Run by 'make podman-test', as root. tests/podman_engine.py says what the images 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import socket
+from pathlib import Path
 
 import psutil
 import pytest
@@ -35,7 +38,9 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    return {"milvus": milvus_image(folder), "stand-in": stand_in_image(folder)}
+    (wheel,) = Path(os.environ["VIDSIM_TEST_MILVUS"]).glob("milvus-*.whl")
+    yield {"milvus": milvus_image(folder, wheel), "stand-in": stand_in_image(folder)}
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -165,30 +170,36 @@ def test_the_log_of_a_service(run):
     assert "choose from" in run("logs", "nothing", fails=True).stderr
 
 
-def test_a_port_in_use_is_named(run):
-    run("down")
+def test_a_port_in_use_is_named(run, engine):
+    run("up")
+    engine.containers()["vidsim-attu"].stop(timeout=5)
+    port = run.ports["VIDSIM_ATTU_PORT"]
     with socket.socket() as other:
-        other.bind(("127.0.0.1", int(run.ports["VIDSIM_MILVUS_PORT"])))
+        other.bind(("127.0.0.1", int(port)))
         other.listen()
         said = run("up", fails=True).stderr
-    assert re.search(rf"Error: Port {run.ports['VIDSIM_MILVUS_PORT']} .*VIDSIM_MILVUS_PORT", said)
-    run("up")
+    assert re.search(rf"Error: Port {port} .*VIDSIM_ATTU_PORT to another", said)
 
 
 def test_a_container_that_stops_at_once_says_its_last_words(run, engine, images):
+    run("up")
     image = read_project(placeholders()).services["attu"].image
-    run("down")
+    engine.containers()["vidsim-attu"].remove(force=True)
     engine.load(image, images["stand-in"], "ENV PATH=/bin", ATTU_FAILS)
     try:
         said = run("up", fails=True).stderr
     finally:
+        engine.containers()["vidsim-attu"].remove(force=True)
         engine.load(image, images["stand-in"], "ENV PATH=/bin", ATTU_SERVES)
     assert "attu stopped with exit code 3, saying 'no licence'" in said
-    run("down")
-    run("up")
 
 
 def test_without_attu(run, engine):
-    run("down")
     assert "attu" not in run("up", "--no-attu").stdout
     assert "vidsim-attu" not in engine.containers()
+
+
+def test_an_image_that_is_nowhere(run, engine):
+    image = read_project(placeholders()).services["attu"].image
+    engine.client.images.remove(image, force=True)
+    assert f"The image {image} cannot be pulled" in run("up", fails=True).stderr

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidsim.ingest.home import Place, open_shards, write_counts
+from vidsim.ingest.home import Place, open_shards, write_note
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit
-from vidsim.schemas.errors import LibraryError, MediaError, ModelError
+from vidsim.schemas.errors import LibraryError, MediaError, ModelError, WeightsError
 from vidsim.schemas.modality import BACKBONES, Modality
 from vidsim.schemas.results import QueryResult
 from vidsim.search.background import background
@@ -27,17 +27,17 @@ LAB, LITE0, YAMNET = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "y
 ALL = ("labhist", "efficientnet_lite0", "yamnet", "i3d")
 
 
-def keep(place: Place, *videos: EmbeddedVideo) -> None:
+def keep(place: Place, *videos: EmbeddedVideo, weights: dict[str, str] | None = None) -> None:
     """Puts videos where ingest puts them."""
     shards = open_shards(place.home)
     with open_store(place.home) as store:
         for library in {v.video.library for v in videos}:
             mine = [v for v in videos if v.video.library == library]
-            shards.write(library, mine)
+            shards.write(library, mine, weights)
             for name in {n for v in mine for n in v.backbones}:
                 store.upsert(BACKBONES[name], mine)
                 store.flush(BACKBONES[name])
-            write_counts(place.home, library, shards.catalog(library))
+            write_note(place.home, library, shards.catalog(library))
 
 
 def noisy(video: EmbeddedVideo, video_id: str, noise: float, *backbones: str) -> EmbeddedVideo:
@@ -115,6 +115,36 @@ def test_a_stored_video_does_not_find_itself_unless_asked_to(filled):
     first = ask(filled, "lib/03.mp4", exclude_self=False).results[0]
     assert first.video_id == "lib/03.mp4"
     assert first.modalities["frame"].similarity == pytest.approx(1, abs=1e-5)
+
+
+def test_libraries_of_different_weights_are_told(place):
+    for library, digest in (("new", "b" * 64), ("old", "a" * 64)):
+        videos = [embedded(f"{library}/{i}.mp4", backbones=(LITE0.name,)) for i in range(2)]
+        keep(place, *videos, weights={LITE0.name: digest})
+    (note,) = ask(place, "old/0.mp4").notes
+    assert note.startswith("new and old were not embedded with the same weights of efficientnet")
+    assert ask(place, "old/0.mp4", libraries=("old",)).notes == []
+
+
+def test_a_new_clip_is_not_compared_with_rows_of_other_weights(place, make_clip, monkeypatch):
+    keep(place, *(embedded(f"lib/{i}.mp4", backbones=(LITE0.name,), seed=i) for i in range(3)))
+    old = [embedded(f"old/{i}.mp4", backbones=(LITE0.name,), seed=i) for i in range(3)]
+    keep(place, *old, weights={LITE0.name: "a" * 64})
+    ask(place, "old/0.mp4", libraries=("old",))  # measures the background, from the shards
+    clip = str(make_clip(times=[0, 0.2]))
+
+    def compute(*_):
+        raise MediaError("computed")
+
+    monkeypatch.setattr("vidsim.ingest.embed._run", compute)
+    # What is compared is beside the shards: none of them is opened.
+    monkeypatch.setattr("vidsim.ingest.shards._open", lambda _: pytest.fail("opened a shard"))
+    assert ask(place, "old/0.mp4", libraries=("old",)).results
+    for libraries in ((), ("old",)):
+        with pytest.raises(WeightsError, match=r"in old were .* other weights .*--library"):
+            ask(place, clip, libraries=libraries)
+    with pytest.raises(MediaError, match="computed"):
+        ask(place, clip, libraries=("lib",))
 
 
 def test_evidence_says_where_in_both(place):

@@ -1,12 +1,7 @@
-"""The audio modality: one embedding for each patch of 0.96 s that is not silent.
-
-TensorFlow runs in a process of its own: it would crash beside torch, and its threads and
-memory stay apart.
-"""
+"""The audio modality: one embedding for each patch of 0.96 s that is not silent."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,19 +9,16 @@ import numpy as np
 from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
-from ..child import Child
+from ..audio_worker import START_SECONDS, start_audio
 from ..decode import SegmentMedia
 from ..sampling import HOP_SAMPLES, PATCH_SAMPLES
 from ..weights import ensure
 
-_WORKER = f"{__package__.rpartition('.')[0]}.audio_worker:main"
-
 _SHORTEST_REST = HOP_SAMPLES // 2
 """A rest of at least half a hop at the end of a segment becomes a patch, padded with zeros."""
 
-_START_SECONDS = 120.0
 _BATCH_SECONDS = 120.0
-"""How long the process may take to load TensorFlow and weights, and for one batch."""
+"""How long the process may take for one batch."""
 
 
 class AudioExtractor:
@@ -42,13 +34,7 @@ class AudioExtractor:
         """
         self.backbone = backbone
         self._ready = False
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-        if device != "cuda":
-            environment["CUDA_VISIBLE_DEVICES"] = "-1"
-        self._child = Child(_WORKER, memory_limit_mb=None, env=environment, name="audio")
-        weights = os.fspath(ensure(backbone))
-        order = {"network": backbone.name, "weights": weights, "threads": threads}
-        self._child.send("load", order, {})
+        self._child = start_audio(backbone, ensure(backbone), device, threads)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Rows of segments; none for a segment without sound or of silence."""
@@ -73,7 +59,7 @@ class AudioExtractor:
 
     def _compute(self, patches: FloatArray) -> FloatArray:
         if not self._ready:
-            self._expect("ready", _START_SECONDS)
+            self._expect("ready", START_SECONDS)
             self._ready = True
         self._child.send("embed", {}, {"patches": patches})
         return self._expect("embeddings", _BATCH_SECONDS)["vectors"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ...schemas.errors import WeightsError
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 _COUNTER = "num_batches_tracked"
 """What batch normalisation counts in training; old checkpoints lack it, inference has no use."""
@@ -29,6 +31,16 @@ def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(found, Mapping):
         refuse(path, what, "no dictionary of tensors")
     return {str(name): value for name, value in found.items()}
+
+
+def unfilled(build: Callable[[], _Network]) -> _Network:
+    """What `build` builds, its tensors allocated and nothing more, to be filled from a file.
+
+    Random weights, which PyTorch draws otherwise, take longer than reading the published ones.
+    """
+    with torch.device("meta"):
+        network = build()
+    return network.to_empty(device="cpu")
 
 
 def fill(network: nn.Module, state: Mapping[str, Any], path: Path, what: str) -> None:
@@ -60,6 +72,5 @@ def fill(network: nn.Module, state: Mapping[str, Any], path: Path, what: str) ->
 def refuse(path: Path, what: str, why: str, cause: Exception | None = None) -> NoReturn:
     """Raises WeightsError: the file is not what it should be."""
     raise WeightsError(
-        f"{path.name} does not hold {what} ({why}); get it again from where "
-        "'vidsim models list' says."
+        f"{path} does not hold {what} ({why}); get it again from where 'vidsim models list' says."
     ) from cause

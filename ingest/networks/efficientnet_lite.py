@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...schemas.errors import WeightsError
+from ...schemas.modality import BACKBONES
 from .padding import same_padding
 
-FEATURES = 1280
+FEATURES = BACKBONES["efficientnet_lite0"].dim
 """Channels of the head, the length of an embedding (paper, table 1)."""
 
 CLASSES = 1000

@@ -22,10 +22,8 @@ from torch.nn import functional
 
 from ...schemas.errors import WeightsError
 from ..array_pickle import ArrayUnpickler
+from .checkpoint import unfilled
 from .padding import same_padding
-
-FEATURES = 1024
-"""Channels of the last Inception module, the length of an embedding."""
 
 CLASSES = 400
 """Classes of Kinetics-400."""
@@ -104,7 +102,7 @@ class I3D(nn.Module):
     """I3D on RGB for inference: convolutions with folded normalisation."""
 
     def __init__(self) -> None:
-        """Builds the layers with random weights; `load_i3d` fills them."""
+        """Builds the layers; `load_i3d` fills them."""
         super().__init__()
         layers: dict[str, nn.Module] = {
             "Conv3d_1a_7x7": _Conv(3, 64, kernel=7, stride=2),
@@ -124,7 +122,7 @@ class I3D(nn.Module):
         self.layers = nn.Sequential()
         for name, layer in layers.items():
             self.layers.add_module(name, layer)
-        self.classifier = nn.Linear(FEATURES, CLASSES)
+        self.classifier = nn.Linear(inputs, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features of clips.
@@ -190,7 +188,7 @@ def load_i3d(path: Path) -> I3D:
             _refuse(path, f"{name} is {array.shape}, not {shape}")
         return torch.from_numpy(array.astype(np.float64))
 
-    network = I3D().requires_grad_(False).eval()
+    network = unfilled(I3D).requires_grad_(False).eval()
     for conv, name in _published_names(network):
         assert conv.bias is not None
         outputs, inputs = conv.weight.shape[:2]
@@ -202,7 +200,8 @@ def load_i3d(path: Path) -> I3D:
         conv.weight.copy_((kernel * scale).permute(4, 3, 0, 1, 2))
         conv.bias.copy_(beta - mean * scale)
     logits = "params/Logits/Conv3d_0c_1x1/Conv_0"
-    kernel = take(f"{logits}/kernel", (1, 1, 1, FEATURES, CLASSES))
+    features = network.classifier.in_features
+    kernel = take(f"{logits}/kernel", (1, 1, 1, features, CLASSES))
     network.classifier.weight.copy_(kernel[0, 0, 0].T)
     network.classifier.bias.copy_(take(f"{logits}/bias", (CLASSES,)))
     if left:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ...schemas.modality import TIMM_SCHEME, Backbone, PublishedFiles
+from ...schemas.modality import Backbone, timm_name
 from .efficientnet_lite import load_efficientnet_lite0
 from .i3d import load_i3d
 from .resnet3d import load_resnet34_3d
@@ -38,10 +38,8 @@ def load_network(backbone: Backbone, folder: Path) -> nn.Module:
     """
     assert backbone.weights is not None
     (file,) = backbone.weights.files
-    if isinstance(backbone.weights, PublishedFiles):
-        address = backbone.weights.files[0].url or ""
-        if address.startswith(TIMM_SCHEME):
-            from .timm_network import load_timm
+    if name := timm_name(backbone):
+        from .timm_network import load_timm
 
-            return load_timm(address.removeprefix(TIMM_SCHEME), folder / file.name)
+        return load_timm(name, folder / file.name)
     return _LOADERS[backbone.name](folder / file.name)

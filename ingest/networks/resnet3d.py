@@ -14,10 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .checkpoint import fill, read_checkpoint, refuse
-
-FEATURES = 512
-"""Channels of the last stage, the length of an embedding."""
+from .checkpoint import fill, read_checkpoint, refuse, unfilled
 
 CLASSES = 400
 """Classes of Kinetics-400."""
@@ -53,7 +50,7 @@ class ResNet34(nn.Module):
     """3D ResNet-34; its parameters are called as in the published file."""
 
     def __init__(self) -> None:
-        """Builds the layers with random weights; `load_resnet34_3d` fills them."""
+        """Builds the layers; `load_resnet34_3d` fills them."""
         super().__init__()
         self.conv1 = nn.Conv3d(3, 64, 7, stride=(1, 2, 2), padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
@@ -64,7 +61,7 @@ class ResNet34(nn.Module):
                 blocks.append(_Block(inputs, outputs, 2 if number > 1 and i == 0 else 1))
                 inputs = outputs
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(FEATURES, CLASSES)
+        self.fc = nn.Linear(inputs, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features of clips.
@@ -111,7 +108,7 @@ def load_resnet34_3d(path: Path) -> ResNet34:
     if not isinstance(found.get("state_dict"), dict):
         refuse(path, what, "no state_dict")
     state = {str(n).removeprefix("module."): t for n, t in found["state_dict"].items()}
-    network = ResNet34()
+    network = unfilled(ResNet34)
     with torch.no_grad():
         fill(network, state, path, what)
     return network

@@ -20,14 +20,13 @@ from torch import nn
 
 from ...schemas.errors import ModelError, WeightsError
 from ...schemas.modality import (
-    TIMM_SCHEME,
     Backbone,
     FrameSampling,
     Modality,
     PixelScale,
-    PublishedFile,
     PublishedFiles,
     timm_backbone_name,
+    timm_files,
 )
 from .checkpoint import read_checkpoint, refuse
 
@@ -85,7 +84,7 @@ def describe(name: str) -> Backbone:
         pixels=PixelScale(mean=_to_bytes(config["mean"]), std=_to_bytes(config["std"])),
         weights=PublishedFiles(
             folder=own_name,
-            files=(PublishedFile("model.safetensors", f"{TIMM_SCHEME}{name}", ""),),
+            files=timm_files(name),
             licence=published.get("license") or "see its model card",
             source=f"timm {name}",
             how=f"https://huggingface.co/{hub}" if hub else published.get("url") or "its author",

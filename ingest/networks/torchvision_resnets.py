@@ -15,7 +15,7 @@ from torch import nn
 from torchvision.models import resnet50
 from torchvision.models.video import r3d_18
 
-from .checkpoint import fill, read_checkpoint
+from .checkpoint import fill, read_checkpoint, unfilled
 
 
 def load_resnet50(path: Path) -> nn.Module:
@@ -24,7 +24,7 @@ def load_resnet50(path: Path) -> nn.Module:
     Raises:
         WeightsError: The file cannot be read, or a tensor is missing, left over or misshapen.
     """
-    return _load(resnet50(), path, "ResNet-50")
+    return _load(unfilled(resnet50), path, "ResNet-50")
 
 
 def load_r3d18(path: Path) -> nn.Module:
@@ -33,7 +33,7 @@ def load_r3d18(path: Path) -> nn.Module:
     Raises:
         WeightsError: The file cannot be read, or a tensor is missing, left over or misshapen.
     """
-    return _load(r3d_18(), path, "R3D-18")
+    return _load(unfilled(r3d_18), path, "R3D-18")
 
 
 def _load(network: Any, path: Path, what: str) -> nn.Module:

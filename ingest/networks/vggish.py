@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import WeightsError
+from ...schemas.modality import BACKBONES
 from ..quantization import dequantize, quantize
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 
@@ -27,7 +28,7 @@ CHECKPOINT = "vggish_model.ckpt"
 PCA_PARAMETERS = "vggish_pca_params.npz"
 """The published files' names."""
 
-FEATURES = 128
+FEATURES = BACKBONES["vggish"].dim
 """Length of an embedding, before and after the PCA."""
 
 _LOG_OFFSET = 0.01

@@ -25,9 +25,6 @@ from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 _LOG_OFFSET = 0.001
 """Added before the logarithm so that silence is finite (YAMNet's parameters)."""
 
-FEATURES = 1024
-"""Channels of the last layer, the length of an embedding."""
-
 CLASSES = 521
 """Classes of AudioSet that YAMNet tells apart."""
 
@@ -151,7 +148,7 @@ def load_yamnet(directory: Path) -> YamNet:
         convolution(f"depthwise_{i}", "depthwise_kernel", (3, 3, inputs, 1), inputs)
         convolution(f"pointwise_{i}", "kernel", (1, 1, inputs, outputs), outputs)
         inputs = outputs
-    weights["classifier/kernel"] = take(layer, "kernel", FEATURES, CLASSES).astype(np.float32)
+    weights["classifier/kernel"] = take(layer, "kernel", inputs, CLASSES).astype(np.float32)
     weights["classifier/bias"] = take(layer, "bias", CLASSES).astype(np.float32)
     return YamNet(weights)
 

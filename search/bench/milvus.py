@@ -63,7 +63,8 @@ class Searcher:
             metric_type=index.metric_type,
             params=self._build_parameters(index, lists),
         )
-        self._client.create_index(name, parameters, timeout=_INDEX_SECONDS)
+        # pymilvus' own wait looks twice a second, and its time limit takes whole numbers only.
+        self._client.create_index(name, parameters, sync=False)
         self._wait(name)
         self._client.load_collection(name)
 

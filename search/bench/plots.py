@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...ingest.whole_file import whole_file
 from ...schemas.errors import StoreError
 from ...schemas.results import KmeansBench, KnnBench
 
@@ -66,9 +66,8 @@ def _name(axes: Axes, x: str, y: str, title: str) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        figure.savefig(partial, format="png", dpi=150)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            figure.savefig(partial, format="png", dpi=150)
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error}); name another file.") from error

@@ -1,0 +1,188 @@
+"""Files that the capstone itself wrote: what they hold, as told from their datasets and labels."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import re
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+
+import h5py
+import numpy as np
+
+from ..schemas.errors import LibraryError, StoreError
+from ..schemas.exports import AUDIOSET_LABELS, AUDIOSET_SECONDS
+from ..schemas.modality import BACKBONES, Backbone
+from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
+from .array_pickle import ArrayUnpickler
+from .export_index import IndexedVideo
+from .export_source import Block, Form, Source, check_shape, merged_dataset, refuse
+
+_PATCH_SECONDS = 0.96
+"""Stretch of sound that a row of the capstone's VGGish describes (its log-mel examples)."""
+
+_UCF_NAME = re.compile(r"v_([^_/]+)_g\d+_c\d+")
+"""How UCF101 names its clips; the capstone took a clip's class from there too."""
+
+
+def read_capstone(file: h5py.File, path: Path, library: str | None) -> Source:
+    """What an open file holds; its rows are yet to be checked.
+
+    Args:
+        file: A file without the index that vidsim adds.
+        path: Its path.
+        library: The library's name.
+
+    Raises:
+        LibraryError: No library was given.
+        StoreError: It is no file as the capstone wrote them.
+    """
+    if library is None:
+        raise LibraryError(f"{path} does not say which library it is of; name one with --library.")
+    name = merged_dataset(file)
+    if name == "audio_embeddings":
+        return _read_audioset(file, path, library)
+    if name is None:
+        return _read_by_path(file, path, library)
+    labels_name = "feature_labels" if "feature_labels" in file else "vid_labels"
+    if labels_name not in file:
+        refuse(path, f"beside {name} there is neither vid_labels nor feature_labels")
+    data = file[name]
+    dim = data.shape[1] if data.ndim == 2 else None
+    wanted = {
+        ("color_vid2imgs", "vid_labels"): ("vid2img",),
+        ("feature_vectors", "vid_labels"): ("resnet34_3d",),
+        ("feature_vectors", "feature_labels"): ("resnet50", "vggish"),
+    }.get((name, labels_name))
+    if wanted is None:
+        refuse(path, f"{name} lies beside {labels_name}, as in no file of the capstone")
+    fitting = [BACKBONES[b] for b in wanted if BACKBONES[b].dim == dim]
+    if data.ndim == 4 and wanted == ("vid2img",):
+        fitting = [BACKBONES["vid2img"]]
+    if not fitting:
+        known = " or ".join(f"{BACKBONES[b].dim} ({b})" for b in wanted)
+        refuse(path, f"{name} is {data.shape}, and the capstone's rows are of {known}")
+    (backbone,) = fitting
+    labels = [
+        text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        for text in file[labels_name][:].tolist()
+    ]
+    check_shape(data, path, backbone, len(labels))
+    edges = [i for i, t in enumerate(labels) if i == 0 or t != labels[i - 1]] + [len(labels)]
+    blocks: dict[str, Block] = {}
+    for first, last in pairwise(edges):
+        item = _item(labels[first], library, backbone, last - first)
+        if item.video.video_id in blocks:
+            refuse(path, f"{labels_name} names {labels[first]} twice")
+        blocks[item.video.video_id] = Block(item, name, first, last)
+    form: Form = "vectors"
+    if backbone.name in ("vid2img", "vggish"):
+        form = "strips" if backbone.name == "vid2img" else "levels"
+    return Source(path, backbone, form, "", blocks)
+
+
+def _read_by_path(file: h5py.File, path: Path, library: str) -> Source:
+    found: list[str] = []
+    file.visititems(lambda key, data: found.append(key) if isinstance(data, h5py.Dataset) else None)
+    backbone = BACKBONES["resnet50"]
+    if not found or any(file[key].ndim != 2 for key in found):
+        refuse(path, "it has none of the datasets that an export has")
+    blocks: dict[str, Block] = {}
+    for key in found:
+        rows = len(file[key])
+        check_shape(file[key], path, backbone, rows)
+        item = _item(key, library, backbone, rows)
+        if item.video.video_id in blocks:
+            refuse(path, f"it names {key} twice")
+        blocks[item.video.video_id] = Block(item, key, 0, rows)
+    return Source(path, backbone, "vectors", "", blocks)
+
+
+def _item(label: str, library: str, backbone: Backbone, rows: int) -> IndexedVideo:
+    """A video of which only the capstone's label is known: a path, a file's name or a stem.
+
+    The four modalities name one video in four ways; what they share is the stem, which is
+    unique in UCF101. Elsewhere the folder goes before it.
+    """
+    path = PurePosixPath(label.lstrip("/"))
+    ucf = _UCF_NAME.fullmatch(path.stem)
+    name = path.stem if ucf else path.with_suffix("").as_posix()
+    start_s = np.zeros(rows, np.float32)
+    seconds = _PATCH_SECONDS if backbone.name == "vggish" else 0.0
+    return IndexedVideo(
+        video=Video(
+            video_id=f"{library}/{name}",
+            library=library,
+            path=name,
+            label=ucf.group(1) if ucf else path.parent.name,
+            fingerprint="",
+            size=0,
+            mtime_ns=0,
+        ),
+        duration_s=0.0,
+        segment_seconds=SEGMENT_SECONDS,
+        segments=(Segment(0, 0.0, 0.0),),  # the same for all modalities, so that they join
+        computed=True,
+        owners=np.zeros(rows, np.int32),
+        start_s=start_s + np.arange(rows, dtype=np.float32) * np.float32(seconds),
+        end_s=start_s + np.arange(1, rows + 1, dtype=np.float32) * np.float32(seconds),
+    )
+
+
+def _read_audioset(file: h5py.File, path: Path, library: str) -> Source:
+    backbone, data = BACKBONES["vggish"], file["audio_embeddings"]
+    count = len(data)
+    check_shape(data, path, backbone, count)
+    if data.ndim != 3:
+        refuse(path, f"audio_embeddings is {data.shape}, not (n, 10, 128)")
+    labels = _read_labels(path.with_name(AUDIOSET_LABELS))
+    if len(labels) != count:
+        refuse(path, f"{AUDIOSET_LABELS} beside it names {len(labels)} clips, not {count}")
+    seconds = np.arange(AUDIOSET_SECONDS + 1, dtype=np.float32)
+    blocks = {}
+    for n, label in enumerate(labels):
+        name = f"{n:06d}"
+        # Another file has other clips under the same numbers; only what they hold tells them apart.
+        content = data[n].astype("<f4").tobytes() + label.encode()
+        fingerprint = hashlib.sha256(content).hexdigest()
+        item = IndexedVideo(
+            video=Video(f"{library}/{name}", library, name, label, fingerprint, 0, 0),
+            duration_s=float(AUDIOSET_SECONDS),
+            segment_seconds=SEGMENT_SECONDS,
+            segments=(Segment(0, 0.0, float(AUDIOSET_SECONDS)),),
+            computed=True,
+            owners=np.zeros(AUDIOSET_SECONDS, np.int32),
+            start_s=seconds[:-1],
+            end_s=seconds[1:],
+        )
+        blocks[item.video.video_id] = Block(item, "audio_embeddings", n, n + 1)
+    return Source(path, backbone, "levels", "", blocks)
+
+
+def _read_labels(path: Path) -> list[str]:
+    """The labels of each clip, named as the AudioSet importer names them without a class list."""
+    try:
+        with path.open("rb") as raw:
+            version = np.lib.format.read_magic(raw)
+            read = np.lib.format.read_array_header_1_0
+            if version != (1, 0):
+                read = np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(raw)
+            if dtype.hasobject:
+                lists = ArrayUnpickler(io.BytesIO(raw.read())).load()
+            else:
+                lists = np.fromfile(raw, dtype).reshape(shape)
+        return [
+            LABEL_SEPARATOR.join(
+                str(n) if isinstance(n, str) else f"label {int(n)}" for n in np.asarray(of).tolist()
+            )
+            for of in lists
+        ]
+    except FileNotFoundError as error:
+        raise StoreError(f"There is no {path}; put the labels beside the features.") from error
+    except (OSError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise StoreError(
+            f"{path} holds no lists of labels ({error}); get it anew or export it again."
+        ) from error

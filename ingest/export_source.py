@@ -1,0 +1,201 @@
+"""A checked export file, and how its rows are read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
+from ..schemas.errors import MediaError, StoreError
+from ..schemas.exports import AUDIOSET_SECONDS
+from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
+from .discover import check_id
+from .export_index import IndexedVideo
+from .quantization import dequantize
+
+Form = Literal["vectors", "levels", "strips"]
+"""What rows are: as extracted, VGGish's 0..255, or colour strips."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A video of a file, and where its rows lie: items ``first:last`` of `dataset`.
+
+    Attributes:
+        item: The video.
+        dataset: Its name.
+        first: The first item.
+        last: The one after the last.
+        content: `content_hash` of its rows, where the video has no fingerprint; "" elsewhere,
+            and before `checked`.
+    """
+
+    item: IndexedVideo
+    dataset: str
+    first: int
+    last: int
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked export file.
+
+    Attributes:
+        path: The file.
+        backbone: What its rows were computed with.
+        form: What its rows are.
+        weights_sha256: Of the weights they were computed with, "" where it does not say.
+        blocks: Its videos by id.
+    """
+
+    path: Path
+    backbone: Backbone
+    form: Form
+    weights_sha256: str
+    blocks: dict[str, Block]
+
+
+def read_videos(
+    sources: Sequence[Source], video_ids: Sequence[str]
+) -> Iterator[tuple[str, EmbeddedVideo]]:
+    """The videos of all sources, each with the source's backbone and its colour strips.
+
+    Yields:
+        The id, and what one source has of it; ids come once a source.
+    """
+    for source in sources:
+        with h5py.File(source.path, "r") as file:
+            for video_id in video_ids:
+                block = source.blocks.get(video_id)
+                if block is not None:
+                    yield video_id, _embedded(source, block, _rows(file, source, block))
+
+
+def strip_rows(video: EmbeddedVideo) -> EmbeddedVideo:
+    """`video` with the vid2img rows that follow from its strips."""
+    backbone = BACKBONES["vid2img"]
+    embeddings = []
+    for segment, part in zip(video.segments, video.embeddings):
+        rows = dict(part.rows)
+        if part.vid2img is not None:
+            rows[backbone.name] = Rows(
+                (part.vid2img.reshape(1, backbone.dim) / 255).astype(np.float32),
+                np.array([segment.start_s], np.float32),
+                np.array([segment.end_s], np.float32),
+            )
+        embeddings.append(SegmentEmbedding(rows, part.vid2img))
+    return EmbeddedVideo(
+        video=video.video,
+        duration_s=video.duration_s,
+        segment_seconds=video.segment_seconds,
+        backbones=video.backbones | {backbone.name},
+        segments=video.segments,
+        embeddings=tuple(embeddings),
+    )
+
+
+def merged_dataset(file: h5py.File) -> str | None:
+    """The dataset that holds all rows in the capstone's layout; None where each video has one."""
+    names = ("color_vid2imgs", "feature_vectors", "audio_embeddings")
+    return next((n for n in names if isinstance(file.get(n), h5py.Dataset)), None)
+
+
+def check_shape(data: Any, path: Path, backbone: Backbone, rows: int) -> None:
+    """Raises StoreError unless `data` has `rows` items that fit the backbone."""
+    fitting: list[tuple[int, ...]] = [(rows, backbone.dim)]
+    if backbone.name == "vid2img":
+        fitting.append((rows, *VID2IMG_SHAPE))
+    if backbone.name == "vggish":
+        fitting.append((rows, AUDIOSET_SECONDS, backbone.dim))
+    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fu":
+        kind = data.dtype if isinstance(data, h5py.Dataset) else "a group"
+        refuse(path, f"{data.name} is {kind}, not an array of numbers")
+    if data.shape not in fitting:
+        refuse(path, f"{data.name} is {data.shape}, not {fitting[0]} as {backbone.name} has it")
+
+
+def content_hash(rows: npt.NDArray[Any]) -> str:
+    """Tells rows (or strips) of one video and backbone from others."""
+    return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
+
+
+def checked(file: h5py.File, source: Source, block: Block) -> Block:
+    """A block whose rows fit, with the hash of its content where it needs one.
+
+    Raises:
+        StoreError: They do not, or the video's id cannot be stored.
+    """
+    rows, item = _rows(file, source, block), block.item
+    if len(rows) != len(item.owners):
+        refuse(source.path, f"{item.video.video_id} has {len(rows)} rows, not {len(item.owners)}")
+    for times in (item.start_s, item.end_s):
+        if times.shape != item.owners.shape or not np.isfinite(times).all():
+            refuse(source.path, f"{item.video.video_id} has rows without a start or end")
+    if source.form == "strips" and len(set(item.owners.tolist())) != len(item.owners):
+        refuse(source.path, f"{item.video.video_id} has two strips of one segment")
+    try:
+        check_id(item.video.video_id)
+    except MediaError as error:
+        raise StoreError(
+            f"{source.path} names a video {item.video.video_id!r}, whose id cannot be stored; "
+            "rename it before the export."
+        ) from error
+    return block if item.video.fingerprint else replace(block, content=content_hash(rows))
+
+
+def refuse(path: Path, reason: str) -> NoReturn:
+    """Raises StoreError: the file at `path` is not imported, for a reason in a few words."""
+    raise StoreError(f"{path} cannot be imported: {reason}; give a file that an export wrote.")
+
+
+def _embedded(source: Source, block: Block, rows: npt.NDArray[Any]) -> EmbeddedVideo:
+    item, name = block.item, source.backbone.name
+    embeddings = []
+    for n in range(len(item.segments)):
+        first, last = np.searchsorted(item.owners, [n, n + 1])
+        if last == first:
+            embeddings.append(SegmentEmbedding({}))
+        elif source.form == "strips":
+            embeddings.append(SegmentEmbedding({}, rows[first]))
+        else:
+            part = slice(first, last)
+            embeddings.append(
+                SegmentEmbedding({name: Rows(rows[part], item.start_s[part], item.end_s[part])})
+            )
+    video = EmbeddedVideo(
+        video=item.video,
+        duration_s=item.duration_s,
+        segment_seconds=item.segment_seconds,
+        backbones=frozenset({name} if source.form != "strips" else ()),
+        segments=item.segments,
+        embeddings=tuple(embeddings),
+    )
+    return strip_rows(video) if source.form == "strips" and item.computed else video
+
+
+def _rows(file: h5py.File, source: Source, block: Block) -> npt.NDArray[Any]:
+    """A block's rows (n, dim) float32, or strips (n, 20, 100, 3) uint8."""
+    if block.first == block.last:
+        stored = np.zeros((0, source.backbone.dim), np.float32)
+    else:
+        stored = file[block.dataset][block.first : block.last].reshape(-1, source.backbone.dim)
+    if not np.isfinite(stored).all():
+        refuse(source.path, f"{block.item.video.video_id} holds NaN or infinity")
+    if source.form == "vectors":
+        return stored.astype(np.float32)
+    levels = np.rint(stored)
+    if ((levels < 0) | (levels > 255)).any() or (
+        source.form == "levels" and (levels != stored).any()
+    ):
+        refuse(source.path, f"{block.item.video.video_id} holds other numbers than 0 to 255")
+    if source.form == "levels":
+        return dequantize(levels.astype(np.uint8))
+    return levels.astype(np.uint8).reshape(-1, *VID2IMG_SHAPE)

@@ -1,0 +1,48 @@
+"""What is taken for what: confusion matrices of predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.results import Confusion
+from .ranking import Classes, Predictions
+
+
+def confusions(predictions: Predictions, classes: Classes) -> list[Confusion]:
+    """Every pair of classes confused, worst share of its class first."""
+    matrix = confusion_matrix(predictions, classes)
+    shares = confusion_shares(predictions, classes)
+    wrong = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    pairs = [(int(i), int(j)) for i, j in np.argwhere(wrong)]
+    pairs.sort(key=lambda p: (-shares[p], -matrix[p], p))
+    return [
+        Confusion(
+            protocol=predictions.protocol,
+            configuration=predictions.configuration,
+            label=classes.names[i],
+            predicted=classes.names[j],
+            queries=int(matrix[i, j]),
+            share=float(shares[i, j]),
+        )
+        for i, j in pairs
+    ]
+
+
+def confusion_matrix(predictions: Predictions, classes: Classes) -> npt.NDArray[np.int64]:
+    """(classes, classes) queries by their class and the predicted one."""
+    from sklearn.metrics import confusion_matrix as count
+
+    own = classes.numbers[predictions.videos]
+    named = predictions.predicted >= 0  # a vote of videos without a class names none
+    labels = range(len(classes.names))
+    if not named.any():
+        return np.zeros((len(labels), len(labels)), np.int64)
+    return np.asarray(count(own[named], predictions.predicted[named], labels=list(labels)))
+
+
+def confusion_shares(predictions: Predictions, classes: Classes) -> npt.NDArray[np.float64]:
+    """(classes, classes) `confusion_matrix` over all queries of the class, voted on or not."""
+    own = classes.numbers[predictions.videos]
+    queries = np.bincount(own, minlength=len(classes.names))
+    return np.asarray(confusion_matrix(predictions, classes) / np.maximum(queries, 1)[:, None])

@@ -1,0 +1,56 @@
+"""The note that keeps tuned fusion weights: evaluation writes it, queries read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..ingest.whole_file import whole_file
+from ..schemas.errors import StoreError
+from ..schemas.modality import Backbone, Modality
+from ..schemas.results import TunedWeights
+
+
+def tuned_path(home: Path) -> Path:
+    """Where tuned weights are kept; without the file the measured ones count."""
+    return home / "fusion-weights.json"
+
+
+def write_tuned(home: Path, tuned: TunedWeights) -> Path:
+    """Keeps weights for later queries, in the place of any before.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    path = tuned_path(home)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            partial.write_text(tuned.model_dump_json(indent=2))
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
+        ) from error
+    return path
+
+
+def read_tuned(home: Path, backbones: Mapping[Modality, Backbone]) -> dict[Modality, float] | None:
+    """Tuned weights, if they were found for the backbones that are compared.
+
+    Raises:
+        StoreError: The note is damaged.
+    """
+    path = tuned_path(home)
+    if not path.exists():
+        return None
+    try:
+        tuned = TunedWeights.model_validate_json(path.read_bytes())
+        weights = {Modality(m): w for m, w in tuned.weights.items()}
+    except (OSError, ValidationError, ValueError) as error:
+        raise StoreError(
+            f"{path} is damaged; delete it, or write it anew with 'vidsim evaluate --tune-weights'."
+        ) from error
+    fits = all(tuned.backbones.get(m.value) == b.name for m, b in backbones.items())
+    return weights if fits and all(m in weights for m in backbones) else None
