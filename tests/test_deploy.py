@@ -29,7 +29,10 @@ from vidsim.deploy.connection import (
 )
 from vidsim.deploy.deployment import status_table
 from vidsim.deploy.engine import open_engine, translated
+from vidsim.schemas.collections import levels
+from vidsim.schemas.embedding import index_dim
 from vidsim.schemas.errors import DeployError
+from vidsim.schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
 from vidsim.schemas.results import DeploymentStatus, ServiceStatus
 from vidsim.schemas.settings import SETTINGS_FILE, settings
 
@@ -111,6 +114,20 @@ def test_the_cluster_runs_the_same_milvus_with_the_same_settings():
     secured = differing | {"common": {"security": {"authorizationEnabled": True}}}
     assert yaml.safe_load(helm["extraConfigFiles"]["user.yaml"]) == secured
     assert custom["spec"]["config"] == secured
+
+
+def test_the_sizes_in_the_readme_follow_from_the_backbones():
+    said = (FOLDER / "README.md").read_text()
+    for segments, sounds, gigabytes in ((13_320, 7, "1.1"), (36_000, 10, "3.5")):
+        factors = []
+        for modality, rows in (("frame", 8), ("audio", sounds), ("color", 1), ("motion", 1)):
+            backbone = BACKBONES[PRESETS[DEFAULT_PRESET][Modality(modality)]]
+            count = rows + ("segments" in levels(backbone))
+            factors.append((count, index_dim(backbone)))
+        size = segments * sum(count * dim for count, dim in factors) * 4 / 1e9
+        assert f"{size:.1f}" == gigabytes
+        terms = " + ".join(f"{c} x {d}" if c > 1 else f"{d}" for c, d in factors)
+        assert f"{segments:,} x ({terms}) x 4 B = {gigabytes} GB" in said
 
 
 # Reading them
