@@ -706,7 +706,10 @@ def status(json: Json = False) -> None:
         return
     for line in status_table(found):
         _show(line)
-    _say(f"vidsim {'uses' if found.used else 'does not use'} {found.uri}.")
+    if found.uri is None:
+        _say("Nothing is started; run 'vidsim up'.")
+    else:
+        _say(f"vidsim {'uses' if found.used else 'does not use'} {found.uri}.")
 
 
 @app.command()

@@ -22,6 +22,8 @@ SECRETS_FILE = "milvus.env"
 MILVUS_PASSWORD = "VIDSIM_MILVUS_PASSWORD"  # noqa: S105, the name of it
 _SECRETS = (MILVUS_PASSWORD, "VIDSIM_MINIO_PASSWORD")
 
+_MARK = "# 'vidsim up' wrote the next two lines, and 'vidsim down' removes them."
+
 _BYTES = 24
 """Random bytes of a secret; as 48 hexadecimal digits it is below Milvus' limit of 72."""
 
@@ -76,18 +78,18 @@ def write_connection(home: Path, uri: str, password: str) -> None:
         DeployError: The settings file cannot be read or written.
     """
     path = home / SETTINGS_FILE
-    connection = [f"VIDSIM_URI={uri}", f"VIDSIM_TOKEN=root:{password}"]
+    connection = [_MARK, f"VIDSIM_URI={uri}", f"VIDSIM_TOKEN=root:{password}"]
     _write_private(path, _other_lines(path) + connection)
 
 
-def forget_connection(home: Path, uri: str) -> None:
-    """Takes back `write_connection`, where the settings file still names `uri`.
+def forget_connection(home: Path) -> None:
+    """Takes back `write_connection`; a connection that someone else wrote stays.
 
     Raises:
         DeployError: The settings file cannot be read or written.
     """
     path = home / SETTINGS_FILE
-    if _values(path).get("VIDSIM_URI") != uri:
+    if _MARK not in _read(path).splitlines():
         return
     if kept := _other_lines(path):
         _write_private(path, kept)
@@ -100,7 +102,7 @@ def _other_lines(path: Path) -> list[str]:
     return [
         line
         for line in _read(path).splitlines()
-        if not line.startswith(("VIDSIM_URI=", "VIDSIM_TOKEN="))
+        if not line.startswith(("VIDSIM_URI=", "VIDSIM_TOKEN=", _MARK))
     ]
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..schemas.results import DeploymentStatus
+from ..schemas.results import DeploymentStatus, ServiceStatus
 from ..schemas.settings import settings
 from . import services
 from .compose import Project, read_project
@@ -19,9 +19,10 @@ from .connection import (
     secrets_digest,
     write_connection,
 )
+from .containers import Tell
 
 
-def start(home: Path, *, gpu: bool, attu: bool, tell: services.Tell) -> DeploymentStatus:
+def start(home: Path, *, gpu: bool, attu: bool, tell: Tell) -> DeploymentStatus:
     """Starts Milvus and makes it the Milvus of every later command.
 
     Raises:
@@ -30,19 +31,21 @@ def start(home: Path, *, gpu: bool, attu: bool, tell: services.Tell) -> Deployme
     secrets = ensure_secrets(home)
     project = read_project(os.environ | secrets, gpu=gpu, attu=attu)
     services.up(project, services.Owner(home, secrets_digest(secrets)), tell)
-    write_connection(home, _uri(project), secrets[MILVUS_PASSWORD])
-    return look()
+    found = services.status(project)
+    uri = _uri(found)
+    assert uri is not None  # Milvus has just answered
+    write_connection(home, uri, secrets[MILVUS_PASSWORD])
+    return DeploymentStatus(services=found, uri=uri, used=settings().uri == uri)
 
 
-def stop(home: Path, *, volumes: bool, tell: services.Tell) -> None:
+def stop(home: Path, *, volumes: bool, tell: Tell) -> None:
     """Stops Milvus and takes it out of the settings; `volumes` removes what it stored.
 
     Raises:
         DeployError: It cannot be stopped, or the settings cannot be written.
     """
-    project = _known_project()
-    services.down(project, volumes=volumes, tell=tell)
-    forget_connection(home, _uri(project))
+    services.down(_known_project(), volumes=volumes, tell=tell)
+    forget_connection(home)
     if volumes:
         forget_secrets(home)
 
@@ -53,9 +56,9 @@ def look() -> DeploymentStatus:
     Raises:
         DeployError: The engine cannot be reached.
     """
-    project = _known_project()
-    uri = _uri(project)
-    return DeploymentStatus(services=services.status(project), uri=uri, used=settings().uri == uri)
+    found = services.status(_known_project())
+    uri = _uri(found)
+    return DeploymentStatus(services=found, uri=uri, used=bool(uri) and settings().uri == uri)
 
 
 def read_log(name: str, *, tail: int, follow: bool) -> Iterator[str]:
@@ -83,5 +86,5 @@ def _known_project() -> Project:
     return read_project(os.environ | placeholders())
 
 
-def _uri(project: Project) -> str:
-    return str(services.address(project.services["milvus"]))
+def _uri(found: list[ServiceStatus]) -> str | None:
+    return next(service.address for service in found if service.service == "milvus")

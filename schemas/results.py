@@ -284,5 +284,5 @@ class DeploymentStatus(_Result):
     """What ``vidsim status`` found."""
 
     services: list[ServiceStatus]
-    uri: str = Field(description="where Milvus is when it runs")
+    uri: str | None = Field(description="where Milvus is reached; none where it was not started")
     used: bool = Field(description="whether vidsim's settings name it")

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from docker.errors import APIError, DockerException
 
-from vidsim.deploy import services
+from vidsim.deploy import containers, services
 from vidsim.deploy.compose import FOLDER, parse_project, read_project
 from vidsim.deploy.connection import (
     SECRETS_FILE,
@@ -220,20 +220,20 @@ def test_the_connection_is_a_setting_until_it_is_taken_back(home):
     assert found.token is not None
     assert found.token.get_secret_value() == "root:pass'word"
     assert file.stat().st_mode & 0o777 == 0o600
-    forget_connection(home, URI)
+    forget_connection(home)
     assert settings().uri is None
     assert file.read_text() == "# mine\nVIDSIM_DEVICE=cpu\n"
 
 
 def test_no_settings_file_is_left_empty(home):
     write_connection(home, URI, "x")
-    forget_connection(home, URI)
+    forget_connection(home)
     assert list(home.iterdir()) == []
 
 
 def test_another_server_in_the_settings_stays(home):
-    write_connection(home, "http://elsewhere:19530", "x")
-    forget_connection(home, URI)
+    (home / SETTINGS_FILE).write_text("VIDSIM_URI=http://elsewhere:19530\n")
+    forget_connection(home)
     assert settings().uri == "http://elsewhere:19530"
 
 
@@ -252,7 +252,16 @@ class FakeContainer:
         self.engine, self.image, self.options = engine, image, options
         self.name, self.labels = options["name"], options["labels"]
         self.status = "created"
-        self.attrs = {"Created": str(len(engine.made)), "State": {"ExitCode": 0}}
+        self.attrs = {
+            "Created": str(len(engine.made)),
+            "State": {"ExitCode": 0},
+            "HostConfig": {
+                "PortBindings": {
+                    inside: [{"HostIp": ip, "HostPort": str(port)}]
+                    for inside, (ip, port) in options["ports"].items()
+                }
+            },
+        }
         engine.made.append(self)
 
     def start(self):
@@ -319,7 +328,7 @@ class FakeEngine:
 def engine(monkeypatch):
     fake = FakeEngine()
     monkeypatch.setattr(docker, "from_env", lambda **_: fake)
-    monkeypatch.setattr(services, "_PAUSE_S", 0)
+    monkeypatch.setattr(containers, "_PAUSE_S", 0)
     return fake
 
 
@@ -357,6 +366,23 @@ def test_services_start_once_in_order(engine, up):
     ]
     assert milvus["networking_config"] == {"vidsim": {"Aliases": ["milvus"]}}
     assert {binding[0] for binding in milvus["ports"].values()} == {"127.0.0.1"}
+
+
+def test_the_status_tells_where_the_services_really_are(engine, up):
+    up()
+    engine.made[3].stop(timeout=1)
+    engine.sleeps = "vidsim-minio"
+    found = services.status(read_project(SECRETS))
+    states = {s.service: (s.state, s.ready) for s in found}
+    assert states == {
+        "etcd": ("running", True),
+        "minio": ("running", False),
+        "milvus": ("running", True),
+        "attu": ("exited", False),
+    }
+    port = engine.made[2].options["ports"]["19530/tcp"][1]
+    assert found[2].address == f"http://127.0.0.1:{port}" != URI
+    assert found[0].address is None
 
 
 def test_only_what_changed_is_made_anew(engine, up):
@@ -410,7 +436,7 @@ def test_a_service_that_stops(engine, up):
 def test_a_service_that_is_never_ready(engine, up, monkeypatch):
     engine.sleeps = "vidsim-milvus"
     clock = iter(range(0, 10_000, 60))
-    monkeypatch.setattr(services.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(containers.time, "monotonic", lambda: next(clock))
     with pytest.raises(DeployError, match=r"milvus was not ready after \d+ s; 'vidsim logs"):
         up()
 
