@@ -140,17 +140,18 @@ def _bind(project: Project, volume: str) -> str:
 
 
 def _ensure_image(client: Any, image: str, tell: Tell) -> None:
-    from docker.errors import APIError, ImageNotFound
+    import requests
+    from docker.errors import DockerException
 
+    with translated(f"look for {image}"):
+        if client.images.list(name=image):
+            return
+    tell(f"Pulling {image} ...")
+    repository, _, tag = image.rpartition(":")
     try:
-        with translated(f"look for {image}"):
-            if client.images.list(name=image):
-                return
-        tell(f"Pulling {image} ...")
-        repository, _, tag = image.rpartition(":")
         _follow_pull(client.api.pull(repository, tag, stream=True, decode=True), image, tell)
-    except (APIError, ImageNotFound) as error:
-        raise _no_image(image, str(error.explanation or error)) from error
+    except (DockerException, requests.RequestException) as error:
+        raise _no_image(image, str(getattr(error, "explanation", None) or error)) from error
 
 
 def _follow_pull(events: Iterator[Mapping[str, Any]], image: str, tell: Tell) -> None:

@@ -341,10 +341,10 @@ def up(engine, tmp_path):
         ports = [str(sock.getsockname()[1]) for sock in (one, two)]
     variables = dict(zip(("VIDSIM_MILVUS_PORT", "VIDSIM_ATTU_PORT"), ports))
 
-    def up(secret: str = "a", **changes: str) -> list[str]:
+    def up(secret: str = "a", gpu: bool = False, **changes: str) -> list[str]:
         told: list[str] = []
         secrets = dict.fromkeys(SECRETS, secret)
-        project = read_project(secrets | variables | changes)
+        project = read_project(secrets | variables | changes, gpu=gpu)
         owner = services.Owner(tmp_path, secrets_digest(secrets))
         services.up(project, owner, told.append)
         return told
@@ -390,6 +390,26 @@ def test_only_what_changed_is_made_anew(engine, up):
     before = list(engine.made)
     assert "milvus" in up(VIDSIM_MILVUS_MEMORY="16g")[0]
     assert [c.name for c in engine.made if c not in before] == ["vidsim-milvus"]
+
+
+def test_a_gpu_is_asked_for(engine, up):
+    up(gpu=True, VIDSIM_GPU="1")
+    asked = [container.options["device_requests"] for container in engine.made]
+    assert [len(requests) for requests in asked] == [0, 0, 1, 0]
+    (gpu,) = asked[2]
+    assert (gpu["Driver"], gpu["DeviceIDs"], gpu["Capabilities"]) == ("nvidia", ["1"], [["gpu"]])
+
+
+def test_a_pull_is_told_of(monkeypatch):
+    layers = [
+        {"status": "Downloading", "id": i, "progressDetail": {"current": 5e6, "total": 2e7}}
+        for i in ("a", "b")
+    ]
+    told: list[str] = []
+    clock = iter(range(0, 100, 20))
+    monkeypatch.setattr(containers.time, "monotonic", lambda: next(clock))
+    containers._follow_pull(iter([{"status": "Pulling"}, *layers]), "one:1", told.append)
+    assert told[-1] == "Pulling one:1: 10 of 40 MB ..."
 
 
 def test_down_keeps_the_volumes_unless_told(engine, up):
