@@ -104,7 +104,7 @@ def status(project: Project) -> list[ServiceStatus]:
                     service=name,
                     state=state,
                     ready=state == "running" and is_ready(container, service),
-                    image=service.image,
+                    image=container.attrs["Config"]["Image"] if container else service.image,
                     address=f"http://127.0.0.1:{port}" if port else None,
                 )
             )

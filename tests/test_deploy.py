@@ -255,6 +255,7 @@ class FakeContainer:
         self.attrs = {
             "Created": str(len(engine.made)),
             "State": {"ExitCode": 0},
+            "Config": {"Image": image},
             "HostConfig": {
                 "PortBindings": {
                     inside: [{"HostIp": ip, "HostPort": str(port)}]
@@ -369,7 +370,7 @@ def test_services_start_once_in_order(engine, up):
 
 
 def test_the_status_tells_where_the_services_really_are(engine, up):
-    up()
+    up(gpu=True)
     engine.made[3].stop(timeout=1)
     engine.sleeps = "vidsim-minio"
     found = services.status(read_project(SECRETS))
@@ -382,6 +383,7 @@ def test_the_status_tells_where_the_services_really_are(engine, up):
     }
     port = engine.made[2].options["ports"]["19530/tcp"][1]
     assert found[2].address == f"http://127.0.0.1:{port}" != URI
+    assert found[2].image.endswith("-gpu")
     assert found[0].address is None
 
 
