@@ -4,6 +4,8 @@
 #   SUITES=tests/test_vggish.py names some of them.
 # make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
 #   it would listen on every interface, and ends with them whatever happens.
+# make podman-test: 'vidsim up' on podman, with the genuine Milvus of the package index; as root,
+#   with the packages that .ci/run installs.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +14,7 @@ SUITES ?= tests
 NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
-.PHONY: demo test lint acceptance server-test clean
+.PHONY: demo test lint acceptance server-test podman-test clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -25,7 +27,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(VENV)/src && ../bin/mypy --config-file vidsim/pyproject.toml \
-		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -m vidsim.cli
+		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
 
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m acceptance -s --timeout 3600 $(SUITES)
@@ -36,6 +38,12 @@ server-test: $(VENV)/installed-server-test
 	else \
 		echo "NOT TESTED ON A MILVUS SERVER: network namespaces are not permitted here." >&2; \
 	fi
+
+# Containers, networks and mounts live in namespaces of their own, and end with them.
+podman-test: $(VENV)/installed-test
+	$(BIN)/pip download -q --no-deps -d $(VENV)/milvus milvus==2.3.5
+	VIDSIM_TEST_MILVUS=$(VENV)/milvus unshare --net --mount --pid --fork --kill-child --mount-proc \
+		sh -c 'ip link set lo up && mount -t tmpfs run /run && $(BIN)/pytest -m podman tests/test_podman.py'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

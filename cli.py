@@ -13,6 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -740,6 +741,78 @@ def models_path(name: Annotated[str, typer.Argument(help="A backbone.")]) -> Non
     from .ingest.weights import locate
 
     print(locate(_backbones([name])[0]))
+
+
+@app.command()
+def up(
+    gpu: Annotated[bool, typer.Option("--gpu", help="Milvus with GPU indexes.")] = False,
+    no_attu: Annotated[bool, typer.Option("--no-attu", help="Without Attu, the console.")] = False,
+) -> None:
+    """Start a Milvus server with Docker, and use it from then on."""
+    from .deploy.connection import SECRETS_FILE
+    from .deploy.deployment import start
+    from .schemas.settings import settings
+
+    home = settings().home
+    found = start(home, gpu=gpu, attu=not no_attu, tell=_say)
+    for service in found.services:
+        if service.address and service.ready:
+            _show(f"{service.service:<8}{service.address}")
+    _say(f"Log in as root; the password is in {home / SECRETS_FILE}.")
+    if not found.used:
+        _say("note: VIDSIM_URI is set and names another Milvus; unset it to use this one.")
+    _say("Next: vidsim reindex writes what is stored already; vidsim ingest FOLDER adds to it.")
+
+
+@app.command()
+def down(
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove what Milvus stored too; the shards stay.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Stop that server, and use the embedded Milvus again; what it stored stays."""
+    from .deploy.deployment import stop
+    from .schemas.errors import DeployError
+    from .schemas.settings import settings
+
+    if volumes and not yes and not os.isatty(0):
+        raise DeployError("There is no terminal to ask at; add --yes to remove the volumes.")
+    if volumes and not yes:
+        typer.confirm("Remove everything that server stored?", abort=True, err=True)
+    stop(settings().home, volumes=volumes, tell=_say)
+    _say("Removed." if volumes else "Stopped; 'vidsim up' finds its data again.")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Say how that server is, and whether it is used."""
+    from .deploy.deployment import look, status_table
+
+    found = look()
+    if json:
+        print(found.model_dump_json(indent=2))
+        return
+    for line in status_table(found):
+        _show(line)
+    if found.uri is None:
+        _say("Nothing is started; run 'vidsim up'.")
+    else:
+        _say(f"vidsim {'uses' if found.used else 'does not use'} {found.uri}.")
+
+
+@app.command()
+def logs(
+    service: Annotated[str, typer.Argument(help="etcd, minio, milvus or attu.")] = "milvus",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    tail: Annotated[int, typer.Option(min=1, metavar="N", help="Only the last lines.")] = 100,
+) -> None:
+    """Show the log of that server."""
+    from .deploy.deployment import read_log
+
+    with suppress(KeyboardInterrupt):  # which is how one stops to follow
+        for line in read_log(service, tail=tail, follow=follow):
+            _show(line)
 
 
 @app.command()

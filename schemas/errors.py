@@ -33,3 +33,7 @@ class ModelError(VidsimError):
 
 class SettingsError(VidsimError):
     """An environment variable with a value that it cannot have."""
+
+
+class DeployError(VidsimError):
+    """A Docker engine or one of the services in it that cannot do what was asked."""

@@ -322,3 +322,21 @@ class DuplicatesReport(_Result):
     min_similarity: float
     pairs: list[DuplicatePair]
     failed: list[FailedFile] = Field(description="videos whose file cannot be read any more")
+
+
+class ServiceStatus(_Result):
+    """A service of the deployment."""
+
+    service: str
+    state: str = Field(description="as the engine says: running, exited ...; absent without one")
+    ready: bool = Field(description="whether its health check succeeds")
+    image: str
+    address: str | None = Field(description="where it is reached from this machine")
+
+
+class DeploymentStatus(_Result):
+    """What ``vidsim status`` found."""
+
+    services: list[ServiceStatus]
+    uri: str | None = Field(description="where Milvus is reached; none where it was not started")
+    used: bool = Field(description="whether vidsim's settings name it")

@@ -1,9 +1,10 @@
-"""Settings: what VIDSIM_* environment variables say."""
+"""Settings: what VIDSIM_* environment variables say, and the settings file under the home."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -14,6 +15,9 @@ from .errors import SettingsError
 from .video import SEGMENT_SECONDS
 
 _PREFIX = "VIDSIM_"
+
+SETTINGS_FILE = "settings.env"
+"""Name under the home of a file with the same names as the environment, which goes before it."""
 
 
 def _expand(path: Path) -> Path:
@@ -31,7 +35,7 @@ class Settings(BaseSettings):
     """Every setting; docs/settings.md lists them for people."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, frozen=True, env_ignore_empty=True, allow_inf_nan=False
+        env_prefix=_PREFIX, frozen=True, env_ignore_empty=True, allow_inf_nan=False, extra="ignore"
     )
 
     home: AbsolutePath = Field(
@@ -64,18 +68,29 @@ class Settings(BaseSettings):
 
 
 def settings() -> Settings:
-    """The settings as the environment says now.
+    """The settings as the environment says now, then the settings file, then the defaults.
 
     Raises:
-        SettingsError: A variable has a value that it cannot have.
+        SettingsError: A setting has a value that it cannot have, or the file cannot be read.
     """
+    file: Path | None = None
     try:
-        return Settings()
+        found = Settings()
+        file = found.home / SETTINGS_FILE
+        if not file.exists():
+            return found
+        fixed: dict[str, Any] = {"_env_file": file, "home": found.home}
+        if found.uri:  # the file's token is for the file's server alone
+            fixed |= {"uri": found.uri, "token": found.token}
+        return Settings(**fixed)
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read ({error.strerror}); correct that.") from error
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{_PREFIX}{str(first['loc'][0]).upper()}"
+        where = "" if os.environ.get(name) else f" in {file}"
         why = first["msg"].removeprefix("Value error, ").rstrip(".")
         why = why[:1].lower() + why[1:]
         raise SettingsError(
-            f"{name}={first['input']} cannot be used ({why}); correct it or unset it."
+            f"{name}={first['input']}{where} cannot be used ({why}); correct it or unset it."
         ) from error

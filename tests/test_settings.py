@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 from vidsim.schemas.errors import SettingsError
-from vidsim.schemas.settings import Settings, settings
+from vidsim.schemas.settings import SETTINGS_FILE, Settings, settings
 from vidsim.schemas.video import SEGMENT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch):
+def clean(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # the default home may have a settings file
     for name in Settings.model_fields:
         monkeypatch.delenv(f"VIDSIM_{name.upper()}", raising=False)
 
@@ -85,6 +86,22 @@ def test_a_bad_value_is_one_sentence_that_names_it(monkeypatch, variable, value)
     assert said.startswith(f"{variable}={value} cannot be used (")
     assert said.endswith("; correct it or unset it.")
     assert "\n" not in said
+
+
+def test_the_settings_file_is_read_after_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIDSIM_HOME", str(tmp_path))
+    text = "VIDSIM_DEVICE=cpu\nVIDSIM_WORKERS=3\nVIDSIM_HOME=/elsewhere\nVIDSIM_OTHER=1\n"
+    (tmp_path / SETTINGS_FILE).write_text(text)
+    monkeypatch.setenv("VIDSIM_WORKERS", "2")
+    found = settings()
+    assert (found.device, found.workers, found.home) == ("cpu", 2, tmp_path)
+
+
+def test_a_bad_value_in_the_settings_file_names_the_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIDSIM_HOME", str(tmp_path))
+    (tmp_path / SETTINGS_FILE).write_text("VIDSIM_DEVICE=tpu\n")
+    with pytest.raises(SettingsError, match=f"VIDSIM_DEVICE=tpu in {tmp_path}/{SETTINGS_FILE} can"):
+        settings()
 
 
 def test_every_setting_is_written_down():

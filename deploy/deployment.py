@@ -1,0 +1,90 @@
+"""A deployment as a whole: its services, its secrets, and vidsim's settings that name it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..schemas.results import DeploymentStatus, ServiceStatus
+from ..schemas.settings import settings
+from . import services
+from .compose import Project, read_project
+from .connection import (
+    MILVUS_PASSWORD,
+    ensure_secrets,
+    forget_connection,
+    forget_secrets,
+    placeholders,
+    secrets_digest,
+    write_connection,
+)
+from .containers import Tell
+
+
+def start(home: Path, *, gpu: bool, attu: bool, tell: Tell) -> DeploymentStatus:
+    """Starts Milvus and makes it the Milvus of every later command.
+
+    Raises:
+        DeployError: It cannot be started, or the settings cannot be written.
+    """
+    secrets = ensure_secrets(home)
+    project = read_project(os.environ | secrets, gpu=gpu, attu=attu)
+    services.up(project, services.Owner(home, secrets_digest(secrets)), tell)
+    found = services.status(project)
+    uri = _uri(found)
+    assert uri is not None  # Milvus has just answered
+    write_connection(home, uri, secrets[MILVUS_PASSWORD])
+    return DeploymentStatus(services=found, uri=uri, used=settings().uri == uri)
+
+
+def stop(home: Path, *, volumes: bool, tell: Tell) -> None:
+    """Stops Milvus and takes it out of the settings; `volumes` removes what it stored.
+
+    Raises:
+        DeployError: It cannot be stopped, or the settings cannot be written.
+    """
+    services.down(_known_project(), volumes=volumes, tell=tell)
+    forget_connection(home)
+    if volumes:
+        forget_secrets(home)
+
+
+def look() -> DeploymentStatus:
+    """How the services are, and whether vidsim uses them.
+
+    Raises:
+        DeployError: The engine cannot be reached.
+    """
+    found = services.status(_known_project())
+    uri = _uri(found)
+    return DeploymentStatus(services=found, uri=uri, used=bool(uri) and settings().uri == uri)
+
+
+def read_log(name: str, *, tail: int, follow: bool) -> Iterator[str]:
+    """The lines of a service's log.
+
+    Raises:
+        DeployError: There is no such service, or no log of it.
+    """
+    return services.logs(_known_project(), name, tail=tail, follow=follow)
+
+
+def status_table(found: DeploymentStatus) -> list[str]:
+    """The status as lines of text."""
+    rows = [("service", "state", "ready", "address", "image")]
+    rows += [
+        (s.service, s.state, "yes" if s.ready else "no", s.address or "", s.image)
+        for s in found.services
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths)).rstrip() for row in rows]
+
+
+def _known_project() -> Project:
+    """The project with no secrets, for what starts nothing."""
+    return read_project(os.environ | placeholders())
+
+
+def _uri(found: list[ServiceStatus]) -> str | None:
+    return next(service.address for service in found if service.service == "milvus")
