@@ -119,7 +119,8 @@ def _build(milvus: Connection, name: str, index: Index, target: Target, limit_s:
     )
     until = time.monotonic() + limit_s
     try:
-        milvus.client.create_index(name, parameters, timeout=limit_s)
+        # Not waited for by pymilvus, which has no time limit but a whole number of seconds.
+        milvus.client.create_index(name, parameters, timeout=limit_s, sync=False)
         while time.monotonic() < until:
             state = milvus.client.describe_index(name, "vector")
             if state.get("state") == "Finished" and not state.get("pending_index_rows"):
