@@ -363,10 +363,9 @@ class Store:
                 # quote the id it goes on from, which may hold quotes and backslashes.
                 iterator="True",
             )
-            if page:
-                yield [stored_row(row) for row in page]
-            if len(page) < _PAGE_ROWS:
+            if not page:
                 return
+            yield [stored_row(row) for row in page]
             last = page[-1]["id"]
 
     def check_filter(self, backbone: Backbone, expression: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsim.schemas.collections import Index, backbone_of, collection_name
+from vidsim.schemas.collections import LITE, Index, backbone_of, collection_name
 from vidsim.schemas.embedding import Rows, from_index, merge, to_index, to_query
 from vidsim.schemas.errors import ModelError
 from vidsim.schemas.modality import (
@@ -113,7 +113,7 @@ def test_collections_are_named_after_their_backbone():
 
 def test_an_index_that_lite_only_pretends_to_build_is_refused():
     with pytest.raises(ValueError, match="GPU_IVF_FLAT"):
-        Index("GPU_IVF_FLAT")
+        LITE.build_parameters(Index("GPU_IVF_FLAT", 16))
 
 
 def test_rows_refuse_nan_and_ragged_times():
