@@ -6,14 +6,15 @@ interface but loopback: 'make server-test' runs the tests in a network namespace
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,39 +29,77 @@ TARGETS = [
 ]
 
 
+_IMPATIENT = {"common.session.ttl": 5}
+"""Settings of which a server of thousands of collections would think otherwise."""
+
+
 class MilvusServer:
-    """The genuine Milvus of the package index, in a folder of its own."""
+    """The genuine Milvus of the package index, in a folder and on ports of its own."""
 
     def __init__(self, folder: Path, binaries: Path | None = None, authorization: bool = False):
         """`binaries` are another server's, so that they are unpacked once."""
-        from milvus import MilvusServer as Server
-        from milvus import MilvusServerConfig
+        from milvus import MilvusServerConfig, _initialize_data_files
 
         if [name for _, name in socket.if_nameindex()] != ["lo"]:
             pytest.fail("Milvus would listen on every interface; run 'make server-test'.")
         folder.mkdir(parents=True, exist_ok=True)
-        if binaries:
-            (folder / "bin").symlink_to(binaries)
         self.binaries = folder / "bin"
-        config = MilvusServerConfig(data_dir=str(folder))
+        if binaries:
+            self.binaries.symlink_to(binaries)
+        else:
+            _initialize_data_files(folder)
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        etcd, peer, self._health_port = _free_ports(3)
+        config = MilvusServerConfig(data_dir=str(folder), etcd_port=etcd)
         config.set("authorization_enabled", authorization)
-        self._server: Any = Server(config)
+        for name, value in _IMPATIENT.items():
+            config.set(name, value)
+        config.resolve()
+        self.uri = f"http://127.0.0.1:{config.get('proxy_port')}"
+        # Without this the etcd within listens where that of every other server does, and dies.
+        here, there = f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peer}"
+        (folder / "etcd.yaml").write_text(
+            f"listen-client-urls: {here}\nadvertise-client-urls: {here}\n"
+            f"listen-peer-urls: {there}\ninitial-advertise-peer-urls: {there}\n"
+            f"initial-cluster: default={there}\n"
+        )
 
     def start(self) -> None:
-        """Starts it and waits until it is healthy."""
-        self._server.start()
+        """Starts it, where it was before, and waits until it is healthy."""
+        with (self._folder / "logs" / "output.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.binaries / "milvus", "run", "standalone"],
+                cwd=self._folder,
+                env={
+                    **os.environ,
+                    "DEPLOY_MODE": "STANDALONE",
+                    "ETCD_CONFIG_PATH": str(self._folder / "etcd.yaml"),
+                    "LD_LIBRARY_PATH": str(self.binaries),
+                    "METRICS_PORT": str(self._health_port),
+                    "MILVUS_RUN_DIR": str(self._folder / "run"),
+                },
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + 120  # after a kill it first waits for its own lease to end
+        while not self._healthy():
+            assert self._process.poll() is None, f"Milvus died; see {log.name}"
+            assert time.monotonic() < until, f"Milvus is not healthy; see {log.name}"
+            time.sleep(0.1)
 
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._server.listen_port}"
+    def _healthy(self) -> bool:
+        with suppress(OSError):
+            url = f"http://127.0.0.1:{self._health_port}/healthz"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return b"OK" in answer.read()
+        return False
 
     def kill(self) -> None:
         """Ends it as a power cut would."""
-        self._server.server_proc.kill()
-        self._server.server_proc.wait()
-
-    def stop(self) -> None:
-        self._server.stop()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -70,15 +109,13 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusSe
         server.start()
         yield server
     finally:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture(scope="session")
 def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of Milvus Lite behind a port."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = _free_ports(1)
     folder = tmp_path_factory.mktemp("lite")
     where = ["--data-dir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
@@ -96,6 +133,14 @@ def lite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        free = [stack.enter_context(closing(socket.socket())) for _ in range(number)]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in free]
 
 
 def _listens(port: int) -> bool:
