@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest.connection import open_client
+from vidsim.ingest.connection import Connection, open_client
 from vidsim.ingest.home import Place
-from vidsim.schemas.collections import COLLECTION_PREFIX
+from vidsim.ingest.vector_index import described_index
+from vidsim.schemas.collections import COLLECTION_PREFIX, Index
 
 TARGETS = [
     "lite",
@@ -29,8 +30,15 @@ TARGETS = [
 ]
 
 
-_IMPATIENT = {"common.session.ttl": 5}
-"""Settings of which a server of thousands of collections would think otherwise."""
+_IMPATIENT = {
+    "common.session.ttl": 5,
+    "dataCoord.segment.assignmentExpiration": 200,
+    "proxy.timeTickInterval": 50,
+    "queryCoord.checkInterval": 50,
+    "queryCoord.distPullInterval": 50,
+}
+"""How often the server looks whether there is something to do (ms), and how long after a kill it
+takes itself for still alive (s): tests would wait for little else, and answers stay the same."""
 
 
 class MilvusServer:
@@ -149,7 +157,10 @@ def _listens(port: int) -> bool:
 
 
 def empty_place(target: str, home: Path, request: pytest.FixtureRequest) -> Place:
-    """A home whose Milvus is of the kind `target` and holds nothing of vidsim's."""
+    """A home whose Milvus is of the kind `target` and holds nothing of vidsim's.
+
+    A server's collections stay there, empty: to make one takes two seconds.
+    """
     if target == "lite":
         return Place(home)
     if target == "server":
@@ -158,10 +169,23 @@ def empty_place(target: str, home: Path, request: pytest.FixtureRequest) -> Plac
         uri = request.getfixturevalue("lite_server")
     place = Place(home, uri, index="cpu")
     with open_client(place) as milvus:
-        for name in milvus.client.list_collections():
-            if name.startswith(COLLECTION_PREFIX):
+        for name in _collections(milvus):
+            if target == "server" and described_index(milvus, name) == Index():
+                milvus.client.delete(name, filter='id != ""')
+            else:
                 milvus.client.drop_collection(name)
     return place
+
+
+def drop_collections(place: Place) -> None:
+    """Leaves nothing of vidsim's in the Milvus of `place`, not even empty collections."""
+    with open_client(place) as milvus:
+        for name in _collections(milvus):
+            milvus.client.drop_collection(name)
+
+
+def _collections(milvus: Connection) -> list[str]:
+    return [n for n in milvus.client.list_collections() if n.startswith(COLLECTION_PREFIX)]
 
 
 @pytest.fixture(params=TARGETS)

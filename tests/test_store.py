@@ -20,6 +20,7 @@ from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
+from .milvus_targets import drop_collections
 
 LAB, LITE0, VID2IMG = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "vid2img"))
 HARD_NAMES = ['lib/a "quoted".mp4', "lib/it's.mp4", "lib/back\\slash.mp4", "lib/名前 é.mp4"]
@@ -41,7 +42,7 @@ def test_rows_come_back_as_they_went_in(store):
     assert (rows[8].segment, rows[8].start_s, rows[8].label) == (1, 10.0, "snow")
 
 
-def test_a_person_who_looks_into_milvus_is_told_what_is_there(store, monkeypatch):
+def test_a_person_who_looks_into_milvus_is_told_what_is_there(store, target_place, monkeypatch):
     sent = {}
     create = MilvusClient.create_collection
 
@@ -50,6 +51,8 @@ def test_a_person_who_looks_into_milvus_is_told_what_is_there(store, monkeypatch
         create(self, name, schema=schema, **more)
 
     monkeypatch.setattr(MilvusClient, "create_collection", creating)
+    if target_place.uri:  # the embedded one is open, and new
+        drop_collections(target_place)
     for level in levels(LITE0):
         store.create(LITE0, level)
     assert {name: schema.description for name, schema in sent.items()} == {

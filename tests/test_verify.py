@@ -37,7 +37,7 @@ from vidsim.schemas.modality import BACKBONES, Backbone
 from vidsim.schemas.results import LevelComparison, VerifyReport
 
 from .conftest import embedded
-from .milvus_targets import empty_place
+from .milvus_targets import drop_collections, empty_place
 
 QUIET = Silent()
 LAB, LITE0, YAMNET = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "yamnet"))
@@ -363,6 +363,7 @@ def test_only_the_named_library_is_compared(filled_lite):
 
 
 def test_looking_makes_no_collection(target_place):
+    drop_collections(target_place)
     shard(target_place, videos_of("one"))
     report = check(target_place)
     assert [(c.shards, c.missing) for c in report.comparisons] == [(9, 9), (70, 70), (7, 7)]
