@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -206,6 +206,8 @@ class Store:
             name,
             schema=schema,
             index_params=parameters,
+            # For `scan` alone: pymilvus lets no iterator choose, every other call does.
+            consistency_level="Strong",
             timeout=LOAD_SECONDS,  # it is loaded too
         )
 
@@ -344,9 +346,12 @@ class Store:
     def scan(
         self, backbone: Backbone, expression: str = "", level: Level = "rows"
     ) -> Iterator[list[StoredRow]]:
-        """Pages of all rows or segments for which `expression` holds, by id.
+        """Pages of all rows or segments for which `expression` holds, in order of their ids.
 
-        What was written a moment ago is among them if `held` has been asked since.
+        What was written a moment ago is among them, though this store's consistency be Bounded.
+
+        Raises:
+            StoreError: It cannot be read, or Milvus gives pages that could miss rows.
         """
         name = self.create(backbone, level)
         last = ""
@@ -363,10 +368,16 @@ class Store:
                 # quote the id it goes on from, which may hold quotes and backslashes.
                 iterator="True",
             )
-            if not page:
+            if not page:  # a page that is not full may be followed by another
                 return
+            ids = [last, *(row["id"] for row in page)]
+            if any(first >= second for first, second in pairwise(ids)):
+                raise StoreError(
+                    f"Milvus does not list {name} in order of ids, so rows would be missed; "
+                    "upgrade it, or use another."
+                )
             yield [stored_row(row) for row in page]
-            last = page[-1]["id"]
+            last = ids[-1]
 
     def check_filter(self, backbone: Backbone, expression: str) -> None:
         """Tries a filter that a person wrote.

@@ -386,6 +386,15 @@ def test_pages_of_rows_miss_none(filled, monkeypatch):
     assert report.elsewhere == {"a": 40}
 
 
+def test_pages_that_are_out_of_order_are_refused(filled_lite, monkeypatch):
+    monkeypatch.setattr(store, "_PAGE_ROWS", 7)
+    with opened(filled_lite) as milvus:
+        query = milvus._milvus.client.query
+        monkeypatch.setattr(milvus._milvus.client, "query", lambda *a, **o: query(*a, **o)[::-1])
+        with pytest.raises(StoreError, match="does not list vidsim_audio_yamnet in order"):
+            list(milvus.scan(YAMNET))
+
+
 @pytest.mark.parametrize(("sample", "vectors"), [(0, 0), (5, 5), (1000, 70), ("all", 70)])
 def test_a_sample_of_vectors_is_compared(filled_lite, sample, vectors):
     report = verify_all(filled_lite, ["one"], sample, QUIET)
