@@ -73,6 +73,12 @@ def fill(place: Place) -> Place:
     return place
 
 
+@pytest.fixture(params=["lite", pytest.param("server", marks=pytest.mark.server)])
+def target_place(request, tmp_path) -> Place:
+    """An empty Milvus; Lite over TCP is the `other` of Lite."""
+    return empty_place(request.param, tmp_path / "home", request)
+
+
 @pytest.fixture
 def filled(target_place) -> Place:
     """What `fill` makes, on every Milvus."""
