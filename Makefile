@@ -4,6 +4,7 @@
 #   SUITES=tests/test_vggish.py names some of them.
 # make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
 #   it would listen on every interface, and ends with them whatever happens.
+# make server-acceptance: that server is killed while real footage is ingested.
 # make podman-test: 'vidsim up' on podman, with the genuine Milvus of the package index; as root,
 #   with the packages that .ci/run installs.
 
@@ -14,7 +15,7 @@ SUITES ?= tests
 NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
-.PHONY: demo test lint acceptance server-test podman-test clean
+.PHONY: demo test lint acceptance server-test server-acceptance podman-test clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -30,14 +31,17 @@ lint: $(VENV)/installed-test
 		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
 
 acceptance: $(VENV)/installed-test
-	$(BIN)/pytest -m acceptance -s --timeout 3600 $(SUITES)
+	$(BIN)/pytest -m 'acceptance and not server' -s --timeout 3600 $(SUITES)
 
-server-test: $(VENV)/installed-server-test
+server-test server-acceptance: $(VENV)/installed-server-test
 	@if $(NAMESPACES) ip link set lo up; then \
-		$(NAMESPACES) sh -c 'ip link set lo up && exec $(BIN)/pytest -m server -s $(SUITES)'; \
+		$(NAMESPACES) sh -c 'ip link set lo up && exec "$$@"' sh $(ON_A_SERVER); \
 	else \
 		echo "NOT TESTED ON A MILVUS SERVER: network namespaces are not permitted here." >&2; \
 	fi
+
+server-test: ON_A_SERVER = $(BIN)/pytest -m 'server and not acceptance' -s $(SUITES)
+server-acceptance: ON_A_SERVER = $(BIN)/pytest -m 'server and acceptance' -s --timeout 3600 $(SUITES)
 
 # Containers, networks and mounts live in namespaces of their own, and end with them.
 podman-test: $(VENV)/installed-test

@@ -42,12 +42,17 @@ def command_line(*words: str) -> list[str]:
     return [sys.executable, "-c", "from vidsim.cli import main; main()", *words]
 
 
+def environment(place: Place) -> dict[str, str]:
+    """What has a command use `place`."""
+    return os.environ | {"VIDSIM_HOME": str(place.home), "VIDSIM_URI": place.uri or ""}
+
+
 def run(home: Path, *words: str) -> tuple[str, str, float]:
     """Runs the command line; gives stdout, stderr and seconds."""
     began = time.monotonic()
     done = subprocess.run(
         command_line(*words),
-        env=os.environ | {"VIDSIM_HOME": str(home)},
+        env=environment(Place(home)),
         capture_output=True,
         text=True,
     )
