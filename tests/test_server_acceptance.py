@@ -1,4 +1,4 @@
-"""A genuine Milvus server dies while real footage is ingested; run by ``make server-acceptance``."""
+"""A Milvus server dies while real footage is ingested; run by ``make server-acceptance``."""
 
 from __future__ import annotations
 
