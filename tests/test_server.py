@@ -12,7 +12,7 @@ import pytest
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.connection import open_client, server_name
-from vidsim.ingest.home import distrusted
+from vidsim.ingest.home import Place, distrusted
 from vidsim.ingest.index_notes import read_notes
 from vidsim.ingest.store import open_store
 from vidsim.ingest.vector_index import described_index, gpu_refusal, rebuild
@@ -26,7 +26,7 @@ from .test_pipeline import in_step, ingest, pretend, write_files
 
 pytestmark = pytest.mark.server
 LAB = BACKBONES["labhist"]
-MODALITIES = ("color", "frame", "audio", "motion")
+MODALITIES = ("color", "audio")
 
 
 @pytest.fixture
@@ -129,10 +129,10 @@ def test_a_wrong_token_is_explained(milvus_server, tmp_path, server_place):
 
 
 def test_a_server_killed_in_mid_ingest_holds_everything_after_the_next(
-    tmp_path, milvus_server, server_place, monkeypatch
+    tmp_path, milvus_server, monkeypatch
 ):
     mortal = MilvusServer(tmp_path / "mortal", milvus_server.binaries)
-    place = replace(server_place, uri=mortal.uri, home=tmp_path / "its home")
+    place = Place(tmp_path / "home", mortal.uri, index="cpu")
     folder = write_files(tmp_path / "lib", {f"snow/{i:02}.mp4": f"text {i}" for i in range(30)})
     monkeypatch.setattr("vidsim.ingest.writer._FLUSH_SEGMENTS", 10)
     monkeypatch.setattr("vidsim.ingest.store.WRITE_PATIENCE_S", 3.0)
@@ -145,7 +145,6 @@ def test_a_server_killed_in_mid_ingest_holds_everything_after_the_next(
 
     try:
         mortal.start()
-        place = replace(place, uri=mortal.uri)
         monkeypatch.setattr(pipeline, "embed_all", dying)
         report = ingest(folder, place, *MODALITIES)
         assert report.embedded == 30
@@ -167,6 +166,6 @@ def test_a_server_killed_in_mid_ingest_holds_everything_after_the_next(
         held = in_step(place)
     finally:
         mortal.kill()
-    undisturbed = server_place
+    undisturbed = Place(tmp_path / "undisturbed")
     ingest(folder, undisturbed, *MODALITIES)
     assert in_step(undisturbed) == held
