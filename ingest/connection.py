@@ -321,7 +321,10 @@ def _explain_connecting(about: str, error: Exception) -> str:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether the same call may succeed a little later."""
-    if _kind(error) in _UNREACHABLE | {"ABORTED"}:
+    kind = _kind(error)
+    if kind in _REFUSED:  # pymilvus says of a wrong token that the connection failed
+        return False
+    if kind in _UNREACHABLE | {"ABORTED"}:
         return _UNTRUSTED not in reason(error)
     if getattr(error, "retriable", False) or getattr(error, "code", None) in _PASSING_CODES:
         return True
