@@ -44,7 +44,8 @@ def command_line(*words: str) -> list[str]:
 
 def environment(place: Place) -> dict[str, str]:
     """What has a command use `place`."""
-    return os.environ | {"VIDSIM_HOME": str(place.home), "VIDSIM_URI": place.uri or ""}
+    chosen = {"VIDSIM_URI": place.uri or "", "VIDSIM_INDEX": place.index}
+    return os.environ | {"VIDSIM_HOME": str(place.home)} | chosen
 
 
 def run(home: Path, *words: str) -> tuple[str, str, float]:
