@@ -52,7 +52,7 @@ from .connection import (
 )
 from .home import Place
 from .index_notes import read_notes, write_notes
-from .vector_index import LOAD_SECONDS, choose_target, described_index, flush, load, rebuild
+from .vector_index import choose_target, described_index, flush, load, rebuild
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""
@@ -205,11 +205,11 @@ class Store:
             client.create_collection,
             name,
             schema=schema,
-            index_params=parameters,
             # For `scan` alone: pymilvus lets no iterator choose, every other call does.
             consistency_level="Strong",
-            timeout=LOAD_SECONDS,  # it is loaded too
         )
+        # An empty collection's index is there at once; pymilvus would wait for half a second.
+        self._milvus.call(f"index {name}", client.create_index, name, parameters, sync=False)
 
     def _settle_index(self, name: str) -> None:
         """Gives a collection an index if it has none, or one on the other kind of processor.
