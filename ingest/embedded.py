@@ -7,11 +7,18 @@ loopback: loading both takes longer than a query, and every row passes through p
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+
+from ..schemas.collections import LITE
+from ..schemas.embedding import FloatArray
+from .embedded_rows import SealedRows, sealed_rows
+from .filters import is_in
 
 if TYPE_CHECKING:
     from pymilvus.milvus_client import IndexParams
@@ -62,6 +69,7 @@ class EmbeddedClient:
         with _without_pandas():
             from milvus_lite import DataDirLockedError, MilvusLite
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vidsim-milvus-lite")
+        self._rows: dict[str, SealedRows | None] = {}
         try:
             self._db = self._thread.submit(MilvusLite, path).result()
         except DataDirLockedError as error:
@@ -124,6 +132,7 @@ class EmbeddedClient:
     @_in_its_thread
     def drop_collection(self, name: str, **_: object) -> None:
         """Deletes a collection and its files."""
+        self._rows.pop(name, None)
         self._db.drop_collection(name)
 
     @_in_its_thread
@@ -175,11 +184,13 @@ class EmbeddedClient:
     @_in_its_thread
     def flush(self, name: str, **_: object) -> None:
         """Seals what was written."""
+        self._rows.pop(name, None)
         self._db.get_collection(name).flush()
 
     @_in_its_thread
     def upsert(self, name: str, records: Sequence[dict[str, Any]], **_: object) -> None:
         """Writes records, in the place of those of the same key."""
+        self._rows.pop(name, None)
         self._db.get_collection(name).upsert(
             [{**record, "vector": record["vector"].tolist()} for record in records]
         )
@@ -187,6 +198,7 @@ class EmbeddedClient:
     @_in_its_thread
     def delete(self, name: str, *, filter: str, **_: object) -> None:
         """Deletes what a filter matches."""
+        self._rows.pop(name, None)
         collection = self._db.get_collection(name)
         key = collection.pk_field
         collection.delete([row[key] for row in collection.query(filter, output_fields=[key])])
@@ -218,7 +230,8 @@ class EmbeddedClient:
             return list(collection.get(list(ids), output_fields=list(output_fields)))
         if list(output_fields) == ["count(*)"]:
             if not filter:
-                return [{"count(*)": collection.num_entities}]
+                sealed = self._sealed(name)
+                return [{"count(*)": collection.num_entities if sealed is None else len(sealed)}]
             return [{"count(*)": len(collection.query(filter, output_fields=[]))}]
         return list(
             collection.query(
@@ -242,8 +255,13 @@ class EmbeddedClient:
         **_: object,
     ) -> list[list[dict[str, Any]]]:
         """The rows nearest to each of the vectors in `data`, best first."""
+        collection = self._db.get_collection(name)
+        index = collection.get_index_info("vector")
+        sealed = None if filter or not index else self._sealed(name)
+        if sealed is not None and index["index_type"] == LITE.exact:
+            return sealed.nearest(np.asarray(data, np.float32), limit, output_fields)
         return list(
-            self._db.get_collection(name).search(
+            collection.search(
                 list(data),
                 top_k=limit,
                 metric_type=search_params["metric_type"],
@@ -252,6 +270,34 @@ class EmbeddedClient:
                 search_params=search_params.get("params"),
             )
         )
+
+    @_in_its_thread
+    def rows_with(
+        self,
+        name: str,
+        field: str,
+        values: Collection[str],
+        output_fields: Sequence[str],
+        **_: object,
+    ) -> tuple[list[list[Any]], FloatArray]:
+        """The rows of which `field` is one of `values`: columns, and vectors (n, dim).
+
+        pymilvus has no such method: there it is a filter.
+        """
+        sealed = self._sealed(name)
+        if sealed is not None:
+            return sealed.having(field, values, output_fields)
+        found = self._db.get_collection(name).query(
+            is_in(field, values), output_fields=[*output_fields, "vector"]
+        )
+        columns = [[row[each] for row in found] for each in output_fields]
+        return columns, np.array([row["vector"] for row in found], np.float32)
+
+    def _sealed(self, name: str) -> SealedRows | None:
+        """The rows of a collection; nobody but this client can change them."""
+        if name not in self._rows:
+            self._rows[name] = sealed_rows(self._db.get_collection(name))
+        return self._rows[name]
 
 
 def _one_line(error: Exception) -> str:

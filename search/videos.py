@@ -13,7 +13,7 @@ from ..schemas.embedding import EmbeddedVideo, FloatArray, segment_means, unit
 from ..schemas.modality import Backbone
 
 if TYPE_CHECKING:  # evaluation compares exported videos without Milvus
-    from ..ingest.store import StoredRow
+    from ..ingest.records import StoredRow
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from pymilvus import MilvusClient
 
 from vidsim.ingest.connection import open_client
 from vidsim.ingest.embedded import EmbeddedClient
+from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
-from vidsim.ingest.store import Store, equals, is_in, open_store
+from vidsim.ingest.store import Store, open_store
 from vidsim.schemas.collections import collection_name, levels
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
