@@ -22,15 +22,16 @@ from .color_histogram import ColorHistogram, color_histogram
 COLORS = 10
 """Dominant colours a frame (the capstone's k)."""
 
-_LEVELS = 24
+_LEVELS = 32
 """Levels a channel of the colour histogram that is clustered."""
 
-_COARSE_LEVELS = 10
+_COARSE_LEVELS = 12
 """Levels a channel of the histogram on which the starts are tried out."""
 
 _STARTS = 8
-"""Starts tried a frame. On 20 frames of four clips, 8 lost 1.0 % of inertia against
-scikit-learn's best of 10 on all pixels, 5 lost 1.4 %."""
+"""Starts tried a frame. On 60 frames of 30 clips, these starts, levels and iterations lose 1.3 % of
+inertia against scikit-learn's best of 10 on all pixels; 10 and 24 levels lose 2.5 %, and 16 coarse
+ones with 8 iterations still lose 1.0 % for 40 % more time."""
 
 _CANDIDATES = 3
 """Colours drawn for each new center of a greedy start."""
