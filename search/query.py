@@ -22,7 +22,7 @@ from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
 from .tuned import read_tuned, tuned_path
-from .videos import VideoVectors, align, from_embedded, similarity
+from .videos import VideoVectors, align, from_embedded, similarity_to_each
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def answer(
     notes = _missing_rows(store, counts, libraries, asked)
     notes += _other_weights(searched, asked)
     similarities = {
-        m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
+        m: similarity_to_each(asked[m], subject.vectors[m], videos)
         for m, videos in candidates.items()
     }
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
