@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from .embedded_rows import SealedRows, sealed_rows
 from .filters import is_in
 
 if TYPE_CHECKING:
+    from milvus_lite import Collection as LiteCollection
     from pymilvus.milvus_client import IndexParams
     from pymilvus.orm.schema import CollectionSchema
 
@@ -66,16 +68,16 @@ class EmbeddedClient:
             LockedError: Somebody else has it open.
             EmbeddedError: It cannot be opened.
         """
-        with _without_pandas():
-            from milvus_lite import DataDirLockedError, MilvusLite
+        from milvus_lite import DataDirLockedError, MilvusLite
+
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vidsim-milvus-lite")
         self._rows: dict[str, SealedRows | None] = {}
         try:
             self._db = self._thread.submit(MilvusLite, path).result()
-        except DataDirLockedError as error:
-            raise LockedError(str(error)) from error
         except Exception as error:
-            raise EmbeddedError(_one_line(error)) from error
+            self._thread.shutdown()
+            kind = LockedError if isinstance(error, DataDirLockedError) else EmbeddedError
+            raise kind(_one_line(error)) from error
 
     def close(self) -> None:
         """Ends what is running and gives the directory back; may be called again."""
@@ -138,13 +140,12 @@ class EmbeddedClient:
     @_in_its_thread
     def load_collection(self, name: str, **_: object) -> None:
         """Reads or builds its index."""
-        with _without_pandas():  # the first collection that is opened looks for it
-            self._db.get_collection(name).load()
+        self._collection(name).load()
 
     @_in_its_thread
     def release_collection(self, name: str, **_: object) -> None:
         """Lets go of its index."""
-        self._db.get_collection(name).release()
+        self._collection(name).release()
 
     @_in_its_thread
     def create_index(self, name: str, parameters: IndexParams, **_: object) -> None:
@@ -153,19 +154,19 @@ class EmbeddedClient:
             found = parameter.to_dict()
             chosen = {key: found.pop(key) for key in ("index_type", "metric_type")}
             build = {k: v for k, v in found.items() if k not in {"field_name", "index_name"}}
-            self._db.get_collection(name).create_index(
+            self._collection(name).create_index(
                 parameter.field_name, chosen | {"params": build.pop("params", build)}
             )
 
     @_in_its_thread
     def list_indexes(self, name: str, **_: object) -> list[str]:
         """Names of its indexes, which are those of the fields."""
-        return list(self._db.get_collection(name).list_indexes())
+        return list(self._collection(name).list_indexes())
 
     @_in_its_thread
     def describe_index(self, name: str, index: str, **_: object) -> dict[str, Any] | None:
         """The index as it was asked for, None if there is none."""
-        found = self._db.get_collection(name).get_index_info(index)
+        found = self._collection(name).get_index_info(index)
         if not found:
             return None
         return {
@@ -179,19 +180,19 @@ class EmbeddedClient:
     @_in_its_thread
     def drop_index(self, name: str, index: str, **_: object) -> None:
         """Deletes an index of a released collection."""
-        self._db.get_collection(name).drop_index(index)
+        self._collection(name).drop_index(index)
 
     @_in_its_thread
     def flush(self, name: str, **_: object) -> None:
         """Seals what was written."""
         self._rows.pop(name, None)
-        self._db.get_collection(name).flush()
+        self._collection(name).flush()
 
     @_in_its_thread
     def upsert(self, name: str, records: Sequence[dict[str, Any]], **_: object) -> None:
         """Writes records, in the place of those of the same key."""
         self._rows.pop(name, None)
-        self._db.get_collection(name).upsert(
+        self._collection(name).upsert(
             [{**record, "vector": record["vector"].tolist()} for record in records]
         )
 
@@ -199,7 +200,7 @@ class EmbeddedClient:
     def delete(self, name: str, *, filter: str, **_: object) -> None:
         """Deletes what a filter matches."""
         self._rows.pop(name, None)
-        collection = self._db.get_collection(name)
+        collection = self._collection(name)
         key = collection.pk_field
         collection.delete([row[key] for row in collection.query(filter, output_fields=[key])])
 
@@ -210,24 +211,20 @@ class EmbeddedClient:
         *,
         output_fields: Sequence[str],
         filter: str = "",
-        ids: Sequence[str] | None = None,
         limit: int | None = None,
         iterator: str | None = None,
         **_: object,
     ) -> list[dict[str, Any]]:
-        """Rows by filter or by key, or how many match.
+        """Rows that a filter matches, or how many they are.
 
         Args:
             name: The collection.
             output_fields: Their fields, or ``["count(*)"]``.
             filter: Which rows; "" for all.
-            ids: Keys instead; absent ones are left out.
             limit: Most rows.
             iterator: Anything but None has them come in order of their keys.
         """
-        collection = self._db.get_collection(name)
-        if ids is not None:
-            return list(collection.get(list(ids), output_fields=list(output_fields)))
+        collection = self._collection(name)
         if list(output_fields) == ["count(*)"]:
             if not filter:
                 sealed = self._sealed(name)
@@ -255,7 +252,7 @@ class EmbeddedClient:
         **_: object,
     ) -> list[list[dict[str, Any]]]:
         """The rows nearest to each of the vectors in `data`, best first."""
-        collection = self._db.get_collection(name)
+        collection = self._collection(name)
         index = collection.get_index_info("vector")
         sealed = None if filter or not index else self._sealed(name)
         if sealed is not None and index["index_type"] == LITE.exact:
@@ -287,16 +284,20 @@ class EmbeddedClient:
         sealed = self._sealed(name)
         if sealed is not None:
             return sealed.having(field, values, output_fields)
-        found = self._db.get_collection(name).query(
+        found = self._collection(name).query(
             is_in(field, values), output_fields=[*output_fields, "vector"]
         )
         columns = [[row[each] for row in found] for each in output_fields]
         return columns, np.array([row["vector"] for row in found], np.float32)
 
+    def _collection(self, name: str) -> LiteCollection:
+        with _without_pandas():  # pyarrow looks for it when the first file is read
+            return self._db.get_collection(name)
+
     def _sealed(self, name: str) -> SealedRows | None:
         """The rows of a collection; nobody but this client can change them."""
         if name not in self._rows:
-            self._rows[name] = sealed_rows(self._db.get_collection(name))
+            self._rows[name] = sealed_rows(self._collection(name))
         return self._rows[name]
 
 
@@ -307,15 +308,16 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def _without_pandas() -> Iterator[None]:
-    """Has pyarrow not find pandas, which takes as long to load as a query.
+    """Has pyarrow, in this thread, not find pandas, which takes as long to load as a query.
 
     It looks for it to see whether the arrays that it is given are of pandas, and none are.
     """
+    thread = get_ident()
 
     class Absent:
         @staticmethod
         def find_spec(name: str, *_: object) -> None:
-            if name == "pandas":
+            if name == "pandas" and get_ident() == thread:
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     sys.meta_path.insert(0, Absent)
