@@ -795,10 +795,13 @@ def up(
     """Start a Milvus server with Docker, and use it."""
     from .deploy.connection import SECRETS_FILE
     from .deploy.deployment import start
+    from .ingest.vector_index import wait_until_searchable
     from .schemas.settings import settings
 
     home = settings().home
     found = start(home, gpu=gpu, attu=not no_attu, tell=_say)
+    if found.used:
+        wait_until_searchable(_place(), tell=_say)
     for service in found.services:
         if service.address and service.ready:
             _show(f"{service.service:<8}{service.address}")

@@ -45,16 +45,21 @@ def label(project: Project) -> str:
 
 
 def find_containers(client: Any, project: Project) -> list[Any]:
-    """The project's containers in the order in which they were made."""
+    """The project's containers, each after those it depends on."""
     with translated("list containers"):
         found = client.containers.list(all=True, filters={"label": label(project)})
-    return sorted(found, key=lambda container: str(container.attrs["Created"]))
+    order = {name: place for place, name in enumerate(project.services)}
+    return sorted(found, key=lambda container: order.get(_service_of(container), len(order)))
 
 
 def find_container(client: Any, project: Project, name: str) -> Any | None:
     """The container of a service, whatever its state."""
-    matching = (c for c in find_containers(client, project) if c.labels[_SERVICE_LABEL] == name)
-    return next(matching, None)
+    return next((c for c in find_containers(client, project) if _service_of(c) == name), None)
+
+
+def _service_of(container: Any) -> str:
+    """The service that a container runs."""
+    return str(container.labels[_SERVICE_LABEL])
 
 
 def published_port(container: Any) -> int | None:

@@ -136,6 +136,11 @@ class Connection:
                 f"Milvus at {self.about} does not let this token {action}; "
                 "set VIDSIM_TOKEN to user:password of one who may."
             )
+        if kind == "DEADLINE_EXCEEDED":
+            return (
+                f"Milvus at {self.about} took too long to {action}; it may be starting, or busy: "
+                "run the same command again a little later."
+            )
         if kind in _UNREACHABLE:
             return (
                 f"Milvus at {self.about} went away ({reason(error)}) and could not {action}; "

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
 
-from ..schemas.collections import GPU_SERVER, LITE, METRIC, SERVER, Index, Target
+from ..schemas.collections import (
+    COLLECTION_PREFIX,
+    GPU_SERVER,
+    LITE,
+    METRIC,
+    SERVER,
+    Index,
+    Target,
+)
 from ..schemas.errors import StoreError
-from .connection import Connection, reason, server_name
+from .connection import Connection, open_client, reason, server_name
 from .home import Place
 from .index_notes import read_notes, write_notes
 
@@ -22,6 +31,9 @@ LOAD_SECONDS = 300.0
 
 _FLUSH_SECONDS = 120.0
 """How long a server may take to seal a collection; two or three seconds were usual."""
+
+_PAUSE_SECONDS = 5.0
+"""Between two looks whether a collection that is being loaded answers."""
 
 _PROBE_SECONDS = 20.0
 _PROBE_ROWS = 1500
@@ -47,6 +59,39 @@ def load(milvus: Connection, name: str) -> None:
         StoreError: It cannot be loaded.
     """
     milvus.call(f"load {name}", milvus.client.load_collection, name, timeout=LOAD_SECONDS)
+
+
+def wait_until_searchable(place: Place, tell: Callable[[str], None]) -> None:
+    """Waits until what a server loads answers: just started, it is healthy half a minute before.
+
+    Args:
+        place: Where it is.
+        tell: Says from time to time what is waited for.
+
+    Raises:
+        StoreError: As `open_client`, or a collection did not answer in time.
+    """
+    from pymilvus.client.types import LoadState
+
+    with open_client(place) as milvus:
+        client = milvus.client
+        for name in sorted(milvus.call("list collections", client.list_collections)):
+            state = milvus.call(f"look at {name}", client.get_load_state, name)["state"]
+            if name.startswith(COLLECTION_PREFIX) and state != LoadState.NotLoad:
+                _wait_until_counted(milvus, name, tell)
+
+
+def _wait_until_counted(milvus: Connection, name: str, tell: Callable[[str], None]) -> None:
+    began = time.monotonic()
+    while True:
+        try:
+            milvus.call(f"count {name}", milvus.client.query, name, output_fields=["count(*)"])
+            return
+        except StoreError:  # a server that starts fails in many ways
+            if time.monotonic() - began > LOAD_SECONDS:
+                raise
+        time.sleep(_PAUSE_SECONDS)
+        tell(f"Waiting for {name} ({time.monotonic() - began:.0f} s) ...")
 
 
 def flush(milvus: Connection, name: str) -> None:

@@ -125,6 +125,14 @@ def test_a_server_that_stays_away_is_given_up_after_its_patience(place, monkeypa
     assert milvus.asked > 2
 
 
+def test_a_server_that_is_slow_is_not_called_away(place, monkeypatch):
+    monkeypatch.setattr(store_module, "QUERY_PATIENCE_S", 0.1)
+    milvus = Pretended(fail=(grpc.StatusCode.DEADLINE_EXCEEDED, 999))
+    with serving(milvus) as port:
+        said = refusal(at(place, port))
+    assert f"Milvus at 127.0.0.1:{port} took too long to list collections; it may be" in said
+
+
 def test_a_server_that_comes_back_is_met_again(place):
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))

@@ -253,7 +253,6 @@ class FakeContainer:
         self.name, self.labels = options["name"], options["labels"]
         self.status = "created"
         self.attrs = {
-            "Created": str(len(engine.made)),
             "State": {"ExitCode": 0},
             "Config": {"Image": image},
             "HostConfig": {
@@ -417,7 +416,10 @@ def test_a_pull_is_told_of(monkeypatch):
 def test_down_keeps_the_volumes_unless_told(engine, up):
     up()
     project = read_project(SECRETS)
-    services.down(project, volumes=False, tell=lambda _: None)
+    up(VIDSIM_MILVUS_MEMORY="16g")  # made anew, after Attu
+    told: list[str] = []
+    services.down(project, volumes=False, tell=told.append)
+    assert told == [f"Stopping vidsim-{n} ..." for n in ("attu", "milvus", "minio", "etcd")]
     assert engine.made == []
     assert set(engine.kept) == {"vidsim_etcd", "vidsim_minio", "vidsim_milvus"}
     services.down(project, volumes=True, tell=lambda _: None)

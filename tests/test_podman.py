@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import psutil
@@ -67,6 +68,8 @@ def run(engine, tmp_path_factory):
         return done
 
     run.home, run.ports = home, ports
+    assert "does not accept the token" in run("up", fails=True).stderr
+    adopt_password(run)
     yield run
     run("down", "--volumes", "--yes")
     assert not engine.containers()
@@ -87,14 +90,15 @@ def test_data_is_still_there_after_down_and_up(run, engine, clips):  # noqa: F81
         f"milvus  http://127.0.0.1:{run.ports['VIDSIM_MILVUS_PORT']}",
         f"attu    http://127.0.0.1:{run.ports['VIDSIM_ATTU_PORT']}",
     ]
-    adopt_password(run)
     report = json.loads(run("ingest", str(clips), "-m", "color", "--json").stdout)
     assert report["rows"] == {"color": 3}
     first = json.loads(run("query", "clips/snow/1.mkv", "--json").stdout)
     assert first["results"][0]["video_id"] == "clips/snow/2.mkv"
     assert not (run.home / "milvus.db").exists(), "the embedded Milvus was used"
 
+    began = time.monotonic()
     run("down")
+    assert time.monotonic() - began < 25, "Milvus did not stop by itself"
     assert not engine.containers()
     assert not (run.home / "settings.env").exists()
     run("up")
@@ -160,7 +164,7 @@ def test_another_home_does_not_take_the_volumes_over(run, engine, tmp_path):
     run("up")
     done = vidsim(tmp_path / "other", "up", DOCKER_HOST=engine.url, **run.ports)
     assert done.returncode == 1
-    assert f"it was made by {run.home}" in done.stderr
+    assert f"made by the home {run.home})" in done.stderr
 
 
 def test_the_log_of_a_service(run):
