@@ -795,13 +795,15 @@ def up(
     """Start a Milvus server with Docker, and use it."""
     from .deploy.connection import SECRETS_FILE
     from .deploy.deployment import start
+    from .ingest.connection import open_client
     from .ingest.vector_index import wait_until_searchable
     from .schemas.settings import settings
 
     home = settings().home
     found = start(home, gpu=gpu, attu=not no_attu, tell=_say)
     if found.used:
-        wait_until_searchable(_place(), tell=_say)
+        with open_client(_place()) as milvus:
+            wait_until_searchable(milvus, tell=_say)
     for service in found.services:
         if service.address and service.ready:
             _show(f"{service.service:<8}{service.address}")
@@ -842,10 +844,10 @@ def status(json: Json = False) -> None:
         return
     for line in status_table(found):
         _show(line)
-    if found.uri is None:
-        _say("Nothing is started; run 'vidsim up'.")
-    else:
+    if found.uri is not None:
         _say(f"vidsim {'uses' if found.used else 'does not use'} {found.uri}.")
+    if not any(service.ready for service in found.services if service.service == "milvus"):
+        _say("Milvus is not ready; run 'vidsim up'.")
 
 
 @app.command()

@@ -24,6 +24,9 @@ FOLDER = Path(__file__).parent
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\}")
 
 
+_LAST_PORT = 65535
+
+
 def _seconds(text: str) -> str:
     if not re.fullmatch(r"\d+s", text):
         raise ValueError("only whole seconds are supported, such as 5s")
@@ -31,8 +34,15 @@ def _seconds(text: str) -> str:
 
 
 def _port(text: str) -> str:
-    if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", text):
-        raise ValueError("only ports of this machine are published, such as 127.0.0.1:8000:3000")
+    ports = re.fullmatch(r"127\.0\.0\.1:(\d+):(\d+)", text)
+    if not ports or not all(0 < int(port) <= _LAST_PORT for port in ports.groups()):
+        raise ValueError(f"{text!r} is no port of this machine such as 127.0.0.1:8000:3000")
+    return text
+
+
+def _size(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*[kmg]", text):
+        raise ValueError(f"{text!r} is no size such as 8g or 512m")
     return text
 
 
@@ -44,6 +54,7 @@ def _mount(text: str) -> str:
 
 Seconds = Annotated[str, AfterValidator(_seconds)]
 Port = Annotated[str, AfterValidator(_port)]
+Size = Annotated[str, AfterValidator(_size)]
 Volume = Annotated[str, AfterValidator(_mount)]
 
 
@@ -78,7 +89,7 @@ class Healthcheck(_Part):
 class Limits(_Part):
     """The most a container may use; `memory` in Docker's notation, such as ``8g``."""
 
-    memory: str
+    memory: Size
 
 
 class Device(_Part):

@@ -71,18 +71,26 @@ def published_port(container: Any) -> int | None:
 
 
 def ensure_container(client: Any, project: Project, name: str, service: Service, tell: Tell) -> Any:
-    """The running container of a service, made anew where its description has changed."""
+    """The running container of a service, made anew where its description has changed.
+
+    One that runs is only stopped for another that can take its place.
+    """
     container = find_container(client, project, name)
-    if container is not None and container.labels[_DIGEST_LABEL] != service.digest:
+    running = container is not None and container.status == "running"
+    changed = container is not None and container.labels[_DIGEST_LABEL] != service.digest
+    if running and not changed:
+        return container
+    held = published_port(container) if running else None
+    for port in service.published.values():
+        if port != held:
+            _refuse_taken_port(name, port)
+    if container is None or changed:
+        _ensure_image(client, service.image, tell)
+    if changed:
         tell(f"{name} is described otherwise than it runs: making it anew ...")
         remove(container)
         container = None
-    if container is not None and container.status == "running":
-        return container
-    for port in service.published.values():
-        _refuse_taken_port(name, port)
     if container is None:
-        _ensure_image(client, service.image, tell)
         with translated(f"create {name}"):
             container = _create(client, project, name, service)
     tell(f"Starting {name} ...")

@@ -19,7 +19,7 @@ from ..schemas.collections import (
     Target,
 )
 from ..schemas.errors import StoreError
-from .connection import Connection, open_client, reason, server_name
+from .connection import Connection, reason, server_name
 from .home import Place
 from .index_notes import read_notes, write_notes
 
@@ -61,24 +61,23 @@ def load(milvus: Connection, name: str) -> None:
     milvus.call(f"load {name}", milvus.client.load_collection, name, timeout=LOAD_SECONDS)
 
 
-def wait_until_searchable(place: Place, tell: Callable[[str], None]) -> None:
+def wait_until_searchable(milvus: Connection, tell: Callable[[str], None]) -> None:
     """Waits until what a server loads answers: just started, it is healthy half a minute before.
 
     Args:
-        place: Where it is.
+        milvus: Where it is.
         tell: Says from time to time what is waited for.
 
     Raises:
-        StoreError: As `open_client`, or a collection did not answer in time.
+        StoreError: A collection did not answer in time.
     """
     from pymilvus.client.types import LoadState
 
-    with open_client(place) as milvus:
-        client = milvus.client
-        for name in sorted(milvus.call("list collections", client.list_collections)):
-            state = milvus.call(f"look at {name}", client.get_load_state, name)["state"]
-            if name.startswith(COLLECTION_PREFIX) and state != LoadState.NotLoad:
-                _wait_until_counted(milvus, name, tell)
+    client = milvus.client
+    for name in sorted(milvus.call("list collections", client.list_collections)):
+        state = milvus.call(f"look at {name}", client.get_load_state, name)["state"]
+        if name.startswith(COLLECTION_PREFIX) and state != LoadState.NotLoad:
+            _wait_until_counted(milvus, name, tell)
 
 
 def _wait_until_counted(milvus: Connection, name: str, tell: Callable[[str], None]) -> None:

@@ -206,6 +206,10 @@ def _choose_backbones(
     """
     stored = store.backbones()
     if not stored:
+        if held:
+            raise LibraryError(
+                "This Milvus holds nothing of what is stored; run 'vidsim reindex' first."
+            )
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
     named = {item.partition("=")[0].strip() for item in options.overrides}
     wanted = choose_backbones(

@@ -156,6 +156,8 @@ def test_variables_have_values_defaults_or_an_error():
         ({"environment": ["A=b"]}, "services.one.environment"),
         ({"ports": ["8000:3000"]}, "services.one.ports.0"),
         ({"ports": ["0.0.0.0:8000:3000"]}, "services.one.ports.0"),
+        ({"ports": ["127.0.0.1:65536:3000"]}, "'127.0.0.1:65536:3000' is no port"),
+        ({"deploy": {"resources": {"limits": {"memory": "lots"}}}}, "'lots' is no size"),
         ({"volumes": ["a:/b:rw,z"]}, "services.one.volumes.0"),
         ({"restart": "always"}, "services.one.restart"),
         ({"command": ["$HOME"]}, r"\$HOME"),
@@ -391,6 +393,21 @@ def test_only_what_changed_is_made_anew(engine, up):
     before = list(engine.made)
     assert "milvus" in up(VIDSIM_MILVUS_MEMORY="16g")[0]
     assert [c.name for c in engine.made if c not in before] == ["vidsim-milvus"]
+
+
+def test_what_runs_is_not_stopped_for_what_cannot_run(engine, up):
+    up()
+    before = list(engine.made)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(DeployError, match="in use"):
+            up(VIDSIM_MILVUS_PORT=str(other.getsockname()[1]))
+    engine.lacks = read_project(SECRETS, gpu=True).services["milvus"].image
+    with pytest.raises(DeployError, match="cannot be pulled"):
+        up(gpu=True)
+    assert engine.made == before
+    assert {container.status for container in before} == {"running"}
 
 
 def test_a_gpu_is_asked_for(engine, up):

@@ -292,6 +292,9 @@ def test_what_is_not_stored_is_named(filled, tmp_path):
         ask(filled, "lib/nowhere.mp4")
     with pytest.raises(LibraryError, match="Nothing is stored yet; run 'vidsim ingest FOLDER'"):
         ask(Place(tmp_path / "empty"), "lib/00.mp4")
+    shutil.rmtree(filled.home / "milvus.db")
+    with pytest.raises(LibraryError, match="This Milvus holds nothing .*; run 'vidsim reindex'"):
+        ask(filled, "lib/00.mp4")
 
 
 def test_a_clip_is_compared_by_the_backbone_that_its_library_has(filled):

@@ -9,13 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 
+from vidsim.ingest import vector_index
 from vidsim.ingest.connection import open_client
 from vidsim.ingest.embedded import EmbeddedClient
 from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import Store, open_store
+from vidsim.ingest.vector_index import wait_until_searchable
 from vidsim.schemas.collections import collection_name, levels
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
@@ -76,6 +79,29 @@ def test_upserting_again_doubles_nothing(store):
     store.upsert(LAB, [video])
     store.upsert(LAB, [video])
     assert store.count(LAB) == 1
+
+
+def test_a_collection_that_is_being_loaded_is_waited_for(target_place, monkeypatch):
+    """As a server that starts answers; in one that is not loaded nothing is waited for."""
+    asked, told = [], []
+    query = MilvusClient.query
+
+    def starting(self, name, *args, **more):
+        asked.append(name)
+        if len(asked) < 3:
+            raise MilvusException(101, "collection not loaded")
+        return query(self, name, *args, **more)
+
+    monkeypatch.setattr(MilvusClient, "query", starting)
+    monkeypatch.setattr(vector_index, "_PAUSE_SECONDS", 0)
+    with open_client(target_place) as milvus:
+        store = Store(milvus, target_place, "Strong")
+        store.upsert(LAB, [embedded("lib/a.mp4")])
+        milvus.client.release_collection(store.create(LITE0))
+        wait_until_searchable(milvus, told.append)
+    name = collection_name(LAB)
+    assert asked == [name] * 3
+    assert told == [f"Waiting for {name} (0 s) ..."] * 2
 
 
 @pytest.mark.parametrize("name", HARD_NAMES)
