@@ -43,11 +43,15 @@ server-test server-acceptance: $(VENV)/installed-server-test
 server-test: ON_A_SERVER = $(BIN)/pytest -m 'server and not acceptance' -s $(SUITES)
 server-acceptance: ON_A_SERVER = $(BIN)/pytest -m 'server and acceptance' -s --timeout 3600 $(SUITES)
 
-# Containers, networks and mounts live in namespaces of their own, and end with them.
+# Containers, networks and mounts live in namespaces of their own, and end with them; so does what
+# podman notes of images outside of the test's folder.
 podman-test: $(VENV)/installed-test
 	$(BIN)/pip download -q --no-deps -d $(VENV)/milvus milvus==2.3.5
+	mkdir -p /var/lib/containers
 	VIDSIM_TEST_MILVUS=$(VENV)/milvus unshare --net --mount --pid --fork --kill-child --mount-proc \
-		sh -c 'ip link set lo up && mount -t tmpfs run /run && $(BIN)/pytest -m podman tests/test_podman.py'
+		sh -c 'ip link set lo up && mount -t tmpfs run /run && \
+			mount -t tmpfs containers /var/lib/containers && \
+			exec $(BIN)/pytest -m podman tests/test_podman.py'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -86,7 +86,9 @@ class Engine:
 def podman_engine(folder: Path) -> Iterator[Engine]:
     """Serves an engine whose whole state is in `folder`; stops all it started at the end."""
     networks = folder / "networks"
-    networks.mkdir(parents=True)
+    temporary = folder / "temporary"  # where podman forgets a copy of every image that it is sent
+    for needed in (networks, temporary):
+        needed.mkdir(parents=True)
     conf = folder / "containers.conf"
     conf.write_text(CONTAINERS_CONF.format(networks=networks))
     url = f"unix://{folder}/docker.sock"
@@ -94,7 +96,7 @@ def podman_engine(folder: Path) -> Iterator[Engine]:
     with (folder / "podman.log").open("w") as log:
         service = subprocess.Popen(
             ["podman", *map(str, places), "system", "service", "--time=0", url],
-            env=os.environ | {"CONTAINERS_CONF": str(conf)},
+            env=os.environ | {"CONTAINERS_CONF": str(conf), "TMPDIR": str(temporary)},
             stdout=log,
             stderr=log,
         )
