@@ -23,8 +23,8 @@ FOLDER = Path(__file__).parent
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\}")
 
-
 _LAST_PORT = 65535
+"""The highest port of TCP."""
 
 
 def _seconds(text: str) -> str:
@@ -41,7 +41,7 @@ def _port(text: str) -> str:
 
 
 def _size(text: str) -> str:
-    if not re.fullmatch(r"[1-9]\d*[kmg]", text):
+    if not re.fullmatch(r"[1-9]\d*[kmg]b?", text, re.IGNORECASE):
         raise ValueError(f"{text!r} is no size such as 8g or 512m")
     return text
 

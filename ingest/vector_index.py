@@ -33,7 +33,7 @@ _FLUSH_SECONDS = 120.0
 """How long a server may take to seal a collection; two or three seconds were usual."""
 
 _PAUSE_SECONDS = 5.0
-"""Between two looks whether a collection that is being loaded answers."""
+"""Between two tries whether a collection that is being loaded answers."""
 
 _PROBE_SECONDS = 20.0
 _PROBE_ROWS = 1500
@@ -62,7 +62,9 @@ def load(milvus: Connection, name: str) -> None:
 
 
 def wait_until_searchable(milvus: Connection, tell: Callable[[str], None]) -> None:
-    """Waits until what a server loads answers: just started, it is healthy half a minute before.
+    """Waits until what a server loads can be searched.
+
+    After a start its health check succeeds up to half a minute sooner.
 
     Args:
         milvus: Where it is.
@@ -74,9 +76,10 @@ def wait_until_searchable(milvus: Connection, tell: Callable[[str], None]) -> No
     from pymilvus.client.types import LoadState
 
     client = milvus.client
-    for name in sorted(milvus.call("list collections", client.list_collections)):
+    found = milvus.call("list collections", client.list_collections)
+    for name in sorted(name for name in found if name.startswith(COLLECTION_PREFIX)):
         state = milvus.call(f"look at {name}", client.get_load_state, name)["state"]
-        if name.startswith(COLLECTION_PREFIX) and state != LoadState.NotLoad:
+        if state != LoadState.NotLoad:
             _wait_until_counted(milvus, name, tell)
 
 
