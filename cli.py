@@ -829,8 +829,11 @@ def down(
         raise DeployError("There is no terminal to ask at; add --yes to remove the volumes.")
     if volumes and not yes:
         typer.confirm("Remove everything that server stored?", abort=True, err=True)
-    stop(settings().home, volumes=volumes, tell=_say)
-    _say("Removed." if volumes else "Stopped; 'vidsim up' finds its data again.")
+    stopped = stop(settings().home, volumes=volumes, tell=_say)
+    if volumes:
+        _say("Removed.")
+    else:
+        _say("Stopped; 'vidsim up' finds its data again." if stopped else "Nothing was started.")
 
 
 @app.command()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -200,9 +201,9 @@ def parse_project(document: Mapping[str, Any], variables: Mapping[str, str]) -> 
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         why = first["msg"].removeprefix("Value error, ")
+        to_correct = " or ".join(_variables_at(document, first["loc"])) or "it"
         raise DeployError(
-            f"{where} of the compose files cannot be used ({why}); correct it, or the variable "
-            "it is made of."
+            f"{where} of the compose files cannot be used ({why}); correct {to_correct}."
         ) from None  # the input may hold a secret
     order = TopologicalSorter({name: s.depends_on for name, s in project.services.items()})
     services = {name: project.services[name] for name in order.static_order()}
@@ -228,6 +229,15 @@ def _interpolate(value: Any, variables: Mapping[str, str]) -> Any:
     if "$" in _VARIABLE.sub("", value):
         raise DeployError(f"{value!r} of the compose files is not supported; write ${{NAME}}.")
     return _VARIABLE.sub(lambda match: _variable(match, variables), value)
+
+
+def _variables_at(document: Any, where: Iterable[int | str]) -> list[str]:
+    """Names of the variables in the text at a place of a document; none where there is no text."""
+    with suppress(LookupError, TypeError):
+        for key in where:
+            document = document[key]
+    text = document if isinstance(document, str) else ""
+    return [match["name"] for match in _VARIABLE.finditer(text)]
 
 
 def _variable(match: re.Match[str], variables: Mapping[str, str]) -> str:

@@ -76,6 +76,8 @@ def ensure_container(client: Any, project: Project, name: str, service: Service,
     One that runs is only stopped for another that can take its place.
     """
     container = find_container(client, project, name)
+    if container is not None:
+        _unpause(container)
     running = container is not None and container.status == "running"
     changed = container is not None and container.labels[_DIGEST_LABEL] != service.digest
     if running and not changed:
@@ -101,9 +103,18 @@ def ensure_container(client: Any, project: Project, name: str, service: Service,
 
 def remove(container: Any) -> None:
     """Stops and removes a container; its volumes stay."""
+    _unpause(container)
     with translated(f"stop {container.name}"):
         container.stop(timeout=_STOP_S)
         container.remove(v=False)
+
+
+def _unpause(container: Any) -> None:
+    """Lets a paused container go on: not every engine stops or starts one that is paused."""
+    if container.status == "paused":
+        with translated(f"unpause {container.name}"):
+            container.unpause()
+            container.reload()
 
 
 def _create(client: Any, project: Project, name: str, service: Service) -> Any:

@@ -38,16 +38,20 @@ def start(home: Path, *, gpu: bool, attu: bool, tell: Tell) -> DeploymentStatus:
     return DeploymentStatus(services=found, uri=uri, used=settings().uri == uri)
 
 
-def stop(home: Path, *, volumes: bool, tell: Tell) -> None:
+def stop(home: Path, *, volumes: bool, tell: Tell) -> bool:
     """Stops Milvus and takes it out of the settings; `volumes` removes what it stored.
+
+    Returns:
+        Whether there was something to stop.
 
     Raises:
         DeployError: It cannot be stopped, or the settings cannot be written.
     """
-    services.down(_known_project(), volumes=volumes, tell=tell)
+    stopped = services.down(_known_project(), volumes=volumes, tell=tell)
     forget_connection(home)
     if volumes:
         forget_secrets(home)
+    return stopped
 
 
 def look() -> DeploymentStatus:

@@ -62,7 +62,7 @@ def up(project: Project, owner: Owner, tell: Tell) -> None:
             wait_until_ready(container, name, service, tell)
 
 
-def down(project: Project, *, volumes: bool, tell: Tell) -> None:
+def down(project: Project, *, volumes: bool, tell: Tell) -> bool:
     """Stops and removes containers and network, and the volumes too if told so.
 
     Args:
@@ -70,11 +70,15 @@ def down(project: Project, *, volumes: bool, tell: Tell) -> None:
         volumes: Whether what Milvus stored goes too.
         tell: Says what is being done.
 
+    Returns:
+        Whether there was a container.
+
     Raises:
         DeployError: The engine cannot be reached, or refuses.
     """
     with open_engine() as client:
-        for container in reversed(find_containers(client, project)):
+        containers = find_containers(client, project)
+        for container in reversed(containers):
             tell(f"Stopping {container.name} ...")
             remove(container)
         with translated("remove the network"):
@@ -85,6 +89,7 @@ def down(project: Project, *, volumes: bool, tell: Tell) -> None:
                 tell(f"Removing the volume {volume.name} ...")
                 with translated(f"remove the volume {volume.name}"):
                     volume.remove()
+    return bool(containers)
 
 
 def status(project: Project) -> list[ServiceStatus]:

@@ -169,6 +169,21 @@ def test_what_is_not_supported_is_refused(changes, named):
         parse_project(document(**changes), {"SECRET": "x"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("VIDSIM_MILVUS_PORT", "99999"), ("VIDSIM_ATTU_PORT", "x"), ("VIDSIM_MILVUS_MEMORY", "lots")],
+)
+def test_a_variable_with_a_wrong_value_is_named(name, value):
+    with pytest.raises(DeployError, match=rf"'.*{value}.*' is no .*; correct {name}\.$"):
+        read_project(SECRETS | {name: value})
+
+
+@pytest.mark.parametrize("size", ["8g", "8G", "8gb", "512m"])
+def test_sizes_are_written_as_docker_takes_them(size):
+    milvus = read_project(SECRETS | {"VIDSIM_MILVUS_MEMORY": size}).services["milvus"]
+    assert milvus.deploy.resources.limits.memory == size
+
+
 def test_a_refusal_tells_no_secret():
     with pytest.raises(DeployError) as caught:
         parse_project(document(restart="${SECRET:-}"), {"SECRET": "s3cret"})
@@ -284,7 +299,11 @@ class FakeContainer:
         return b"\n".join(lines)
 
     def stop(self, timeout):
+        assert self.status != "paused", "podman refuses that"
         self.status = "exited"
+
+    def unpause(self):
+        self.status = "running"
 
     def remove(self, v):
         self.engine.made.remove(self)
@@ -410,6 +429,18 @@ def test_what_runs_is_not_stopped_for_what_cannot_run(engine, up):
     assert {container.status for container in before} == {"running"}
 
 
+def test_what_is_paused_goes_on(engine, up):
+    up()
+    before = list(engine.made)
+    engine.made[3].status = "paused"
+    assert up() == []
+    assert engine.made == before
+    assert engine.made[3].status == "running"
+    engine.made[3].status = "paused"
+    services.down(read_project(SECRETS), volumes=False, tell=lambda _: None)
+    assert engine.made == []
+
+
 def test_a_gpu_is_asked_for(engine, up):
     up(gpu=True, VIDSIM_GPU="1")
     asked = [container.options["device_requests"] for container in engine.made]
@@ -435,11 +466,11 @@ def test_down_keeps_the_volumes_unless_told(engine, up):
     project = read_project(SECRETS)
     up(VIDSIM_MILVUS_MEMORY="16g")  # made anew, after Attu
     told: list[str] = []
-    services.down(project, volumes=False, tell=told.append)
+    assert services.down(project, volumes=False, tell=told.append)
     assert told == [f"Stopping vidsim-{n} ..." for n in ("attu", "milvus", "minio", "etcd")]
     assert engine.made == []
     assert set(engine.kept) == {"vidsim_etcd", "vidsim_minio", "vidsim_milvus"}
-    services.down(project, volumes=True, tell=lambda _: None)
+    assert not services.down(project, volumes=True, tell=told.append), "nothing was left to stop"
     assert engine.kept == {}
 
 

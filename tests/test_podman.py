@@ -124,7 +124,7 @@ def test_a_changed_description_makes_the_container_anew(run, engine):
     assert {name for name in after if after[name] != before[name]} == {"vidsim-attu"}
 
 
-def test_up_starts_what_was_stopped(run, engine):
+def test_up_starts_what_was_stopped_or_paused(run, engine):
     run("up")
     engine.containers()["vidsim-attu"].stop(timeout=1)
     found = json.loads(run("status", "--json").stdout)
@@ -133,6 +133,9 @@ def test_up_starts_what_was_stopped(run, engine):
     assert states["milvus"] == ("running", True)
     assert found["used"]
     assert "Starting attu" in run("up").stderr
+    engine.containers()["vidsim-attu"].pause()
+    run("up")
+    assert engine.containers()["vidsim-attu"].status == "running"
 
 
 def test_only_this_machine_and_only_with_the_password(run, engine):
