@@ -67,7 +67,7 @@ def wait_until_searchable(milvus: Connection, tell: Callable[[str], None]) -> No
     After a start its health check succeeds up to half a minute sooner.
 
     Args:
-        milvus: Where it is.
+        milvus: A server; the embedded Milvus loads nothing by itself.
         tell: Says from time to time what is waited for.
 
     Raises:

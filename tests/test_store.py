@@ -25,7 +25,7 @@ from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
-from .milvus_targets import drop_collections
+from .milvus_targets import TARGETS, drop_collections
 
 LAB, LITE0, VID2IMG = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "vid2img"))
 HARD_NAMES = ['lib/a "quoted".mp4', "lib/it's.mp4", "lib/back\\slash.mp4", "lib/名前 é.mp4"]
@@ -81,7 +81,8 @@ def test_upserting_again_doubles_nothing(store):
     assert store.count(LAB) == 1
 
 
-def test_a_collection_that_is_being_loaded_is_waited_for(target_place, monkeypatch):
+@pytest.mark.parametrize("target_place", TARGETS[1:], indirect=True)
+def test_a_collection_that_a_server_is_loading_is_waited_for(target_place, monkeypatch):
     """As a server that starts answers; in one that is not loaded nothing is waited for."""
     asked, told = [], []
     query = MilvusClient.query
