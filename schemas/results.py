@@ -16,6 +16,23 @@ class FailedFile(_Result):
     reason: str
 
 
+class StageTime(_Result):
+    """What one stage of an ingest took, in seconds, over all files."""
+
+    cpu_s: float = Field(description="processor time, all threads of the stage's process")
+    busy_s: float = Field(description="time in which it worked, all its processes together")
+    held_s: float = Field(description="time for which the main loop stood still for it")
+    blocked_s: float = Field(description="time for which nobody took its results")
+
+
+class IngestTiming(_Result):
+    """Where the time of an ingest went; the stages' ``held_s`` add up to it after the start."""
+
+    seconds: float = Field(description="in all")
+    startup_s: float = Field(description="of those, until networks were loaded")
+    stages: dict[str, StageTime] = Field(description="decode, color, frame, audio, motion, write")
+
+
 class IngestReport(_Result):
     """What ``vidsim ingest`` or ``ingest-audioset`` did, and what the library holds afterwards.
 
@@ -34,6 +51,7 @@ class IngestReport(_Result):
     removed: int = Field(description="of those, taken out by --prune")
     failed: list[FailedFile]
     notes: list[str] = Field(default=[], description="what was repaired or went wrong")
+    timing: IngestTiming | None = None
 
 
 class ImportedLibrary(_Result):

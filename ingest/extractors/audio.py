@@ -10,8 +10,10 @@ from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
 from ..audio_worker import START_SECONDS, start_audio
+from ..child import Message
 from ..decode import SegmentMedia
 from ..sampling import HOP_SAMPLES, PATCH_SAMPLES
+from ..stages import Meter, Spent, Stage
 from ..weights import ensure
 
 _SHORTEST_REST = HOP_SAMPLES // 2
@@ -24,15 +26,19 @@ _BATCH_SECONDS = 120.0
 class AudioExtractor:
     """Embeds waveforms in a TensorFlow process."""
 
-    def __init__(self, backbone: Backbone, device: str, threads: int) -> None:
+    def __init__(
+        self, backbone: Backbone, device: str, threads: int, meter: Meter | None = None
+    ) -> None:
         """Starts the process; it loads while the caller goes on.
 
         Args:
             backbone: One that `audio_worker.NETWORKS` has.
             device: ``cpu`` or ``cuda``.
             threads: Most threads TensorFlow may use.
+            meter: Told what the process takes.
         """
         self.backbone = backbone
+        self._meter = meter or Meter()
         self._ready = False
         self._child = start_audio(backbone, ensure(backbone), device, threads)
 
@@ -40,7 +46,7 @@ class AudioExtractor:
         """Rows of segments; none for a segment without sound or of silence."""
         patches, owners, offsets = [], [], []
         for i, m in enumerate(media):
-            for offset, patch in _patches(m.audio):
+            for offset, patch in cut_patches(m.audio):
                 patches.append(patch)
                 owners.append(i)
                 offsets.append(offset)
@@ -62,23 +68,25 @@ class AudioExtractor:
             self._expect("ready", START_SECONDS)
             self._ready = True
         self._child.send("embed", {}, {"patches": patches})
-        return self._expect("embeddings", _BATCH_SECONDS)["vectors"]
+        answer = self._expect("embeddings", _BATCH_SECONDS)
+        self._meter.add(Stage.AUDIO, Spent(**answer.fields))
+        return answer.arrays["vectors"]
 
-    def _expect(self, kind: str, timeout_s: float) -> dict[str, FloatArray]:
+    def _expect(self, kind: str, timeout_s: float) -> Message:
         message = self._child.receive(timeout_s)
         if message.kind != kind:
             raise WorkerError(
                 f"The audio process failed ({message.fields.get('reason', message.kind)}); "
                 "run again with --modalities color,frame,motion to go on without sound."
             )
-        return message.arrays
+        return message
 
     def close(self) -> None:
         """Ends the process."""
         self._child.close()
 
 
-def _patches(audio: FloatArray | None) -> list[tuple[int, FloatArray]]:
+def cut_patches(audio: FloatArray | None) -> list[tuple[int, FloatArray]]:
     """Patches (PATCH_SAMPLES,) of a waveform that are not silent, with their first sample."""
     if audio is None or not len(audio):
         return []
