@@ -46,7 +46,7 @@ class AudioExtractor:
         """Rows of segments; none for a segment without sound or of silence."""
         patches, owners, offsets = [], [], []
         for i, m in enumerate(media):
-            for offset, patch in cut_patches(m.audio):
+            for offset, patch in _patches(m.audio):
                 patches.append(patch)
                 owners.append(i)
                 offsets.append(offset)
@@ -63,10 +63,18 @@ class AudioExtractor:
             embeddings.append(SegmentEmbedding({self.backbone.name: rows} if mine.any() else {}))
         return embeddings
 
-    def _compute(self, patches: FloatArray) -> FloatArray:
+    def wait_ready(self) -> None:
+        """Waits until the process has loaded its network; `embed` does so by itself.
+
+        Raises:
+            WorkerError: It failed.
+        """
         if not self._ready:
             self._expect("ready", START_SECONDS)
             self._ready = True
+
+    def _compute(self, patches: FloatArray) -> FloatArray:
+        self.wait_ready()
         self._child.send("embed", {}, {"patches": patches})
         answer = self._expect("embeddings", _BATCH_SECONDS)
         self._meter.add(Stage.AUDIO, Spent(**answer.fields))
@@ -86,7 +94,7 @@ class AudioExtractor:
         self._child.close()
 
 
-def cut_patches(audio: FloatArray | None) -> list[tuple[int, FloatArray]]:
+def _patches(audio: FloatArray | None) -> list[tuple[int, FloatArray]]:
     """Patches (PATCH_SAMPLES,) of a waveform that are not silent, with their first sample."""
     if audio is None or not len(audio):
         return []

@@ -54,12 +54,11 @@ class ColorExtractor:
         strips = make_strips(
             np.concatenate([m.frames[self.backbone.modality] for m in media]), self._device
         ).reshape(-1, *VID2IMG_SHAPE)
-        describe = lab_histogram if self.backbone.name == "labhist" else _pixels
         return [
             SegmentEmbedding(
                 rows={
                     self.backbone.name: Rows(
-                        describe(strip)[None],
+                        describe(self.backbone, strip)[None],
                         np.array([m.segment.start_s], np.float32),
                         np.array([m.segment.end_s], np.float32),
                     )
@@ -71,12 +70,16 @@ class ColorExtractor:
 
 
 def make_strips(frames: ByteArray, device: torch.device) -> ByteArray:
-    """Dominant colours of frames (n, h, w, 3) as strips (n, 100, 3) uint8.
+    """Dominant colours of frames (n, h, w, 3) as strips (n, 100, 3) uint8."""
+    return lay_out(*dominant_colors(frames, device))
 
-    Colours lie in descending share; each takes as many of the 100 pixels as its share, the
-    largest remainders rounded up so that the strip is exactly full.
+
+def lay_out(centers: FloatArray, shares: FloatArray) -> ByteArray:
+    """Strips (n, 100, 3) uint8 of colours (n, COLORS, 3) in 0..255, by descending share.
+
+    Each colour takes as many of the 100 pixels as its share (n, COLORS), the largest remainders
+    rounded up so that the strip is exactly full.
     """
-    centers, shares = dominant_colors(frames, device)
     width = VID2IMG_SHAPE[1]
     exact = shares * width
     pixels = np.floor(exact).astype(np.int64)
@@ -221,6 +224,11 @@ def _greedy_start(points: torch.Tensor, weights: torch.Tensor, count: int) -> to
         centers[:, k] = colors[frame, best]
         closest = after[frame, :, best]
     return centers
+
+
+def describe(backbone: Backbone, strip: ByteArray) -> FloatArray:
+    """The embedding (dim,) float32 that `backbone` (labhist or vid2img) makes of a strip."""
+    return lab_histogram(strip) if backbone.name == "labhist" else _pixels(strip)
 
 
 def _pixels(strip: ByteArray) -> FloatArray:
