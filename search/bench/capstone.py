@@ -136,14 +136,18 @@ def _open(backbone: Backbone, device: str) -> Iterator[Way]:
     if backbone.modality is Modality.AUDIO:
         from ...ingest.extractors.audio import AudioExtractor
 
-        extractor = AudioExtractor(backbone, device, len(os.sched_getaffinity(0)))
+        extractor = AudioExtractor(backbone, device, _cores())
         try:
             extractor.wait_ready()
             yield lambda clip, folder: _sound(extractor.embed, backbone, clip, folder)
         finally:
             extractor.close()
     elif backbone.modality is Modality.COLOR:
+        import faiss
+
         from ...ingest.extractors import color
+
+        faiss.omp_set_num_threads(_cores())
 
         def strips(frames: ByteArray) -> FloatArray:
             found = [cluster_pixels(_unit_pixels(f), color.COLORS) for f in frames]
@@ -157,12 +161,13 @@ def _open(backbone: Backbone, device: str) -> Iterator[Way]:
 
 
 def _network(backbone: Backbone, device: str) -> Callable[[ByteArray], FloatArray]:
-    """A picture network: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
+    """A picture network of torch: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
     import torch
 
     from ...ingest.extractors.pixels import choose_device, to_network_input
     from ...ingest.networks.loading import load_network
 
+    torch.set_num_threads(_cores())
     assert backbone.pixels is not None
     scale, where = backbone.pixels, choose_device(device)
     network = load_network(backbone, ensure(backbone)).to(where)
@@ -193,9 +198,8 @@ def _write_frames(clip: Path, sampling: FrameSampling, folder: Path) -> list[lis
     timeline = _read_timeline(clip)
     if timeline.origin_s is None:
         return []
-    cores = len(os.sched_getaffinity(0))
     frames = NearestReader(
-        video_frames(str(clip), timeline.found, MAX_PIXELS, cores, Skipped(), lambda: None)
+        video_frames(str(clip), timeline.found, MAX_PIXELS, _cores(), Skipped(), lambda: None)
     )
     written = []
     for segment in timeline.segments:
@@ -257,6 +261,10 @@ def _read_wav(path: Path) -> FloatArray:
 
 def _read_rgb(path: Path) -> ByteArray:
     return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _unit_pixels(frame: ByteArray) -> FloatArray:
