@@ -37,6 +37,7 @@ import numpy as np
 from ...ingest.decode import MAX_PIXELS, SegmentMedia
 from ...ingest.decode_audio import AudioReader
 from ...ingest.decode_video import Scan, Skipped, scan, video_frames
+from ...ingest.extractors.strips import COLORS, embed_strip, lay_out
 from ...ingest.sampling import NearestReader, sample_times
 from ...ingest.weights import ensure
 from ...schemas.embedding import ByteArray, FloatArray, SegmentEmbedding
@@ -145,14 +146,12 @@ def _open(backbone: Backbone, device: str) -> Iterator[Way]:
     elif backbone.modality is Modality.COLOR:
         import faiss
 
-        from ...ingest.extractors import color
-
         faiss.omp_set_num_threads(_cores())
 
         def strips(frames: ByteArray) -> FloatArray:
-            found = [cluster_pixels(_unit_pixels(f), color.COLORS) for f in frames]
+            found = [cluster_pixels(_unit_pixels(f), COLORS) for f in frames]
             colors, shares = (np.stack(part) for part in zip(*found, strict=True))
-            return color.describe(backbone, color.lay_out(255 * colors, shares))[None]
+            return embed_strip(backbone, lay_out(255 * colors, shares))[None]
 
         yield lambda clip, folder: _pictures(strips, backbone, clip, folder)
     else:
