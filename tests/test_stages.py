@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
@@ -64,7 +62,7 @@ def test_an_ingest_says_where_its_time_went(place, make_clip, tmp_path):
     assert all(stage.cpu_s > 0 and stage.busy_s > 0 for stage in timing.stages.values())
     working_s = timing.seconds - timing.startup_s
     held_s = sum(stage.held_s for stage in timing.stages.values())
-    assert held_s == pytest.approx(working_s, rel=0.1)
+    assert 0.8 * working_s < held_s <= working_s
     # The decoder runs ahead: two batches of four, and at most four segments wait.
     decode = timing.stages["decode"]
     assert decode.busy_s + decode.blocked_s <= timing.seconds

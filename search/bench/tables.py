@@ -86,7 +86,8 @@ def ingest_table(bench: IngestBench) -> list[str]:
         "",
         *_markdown(rows),
         *_markdown(stages),
-        f"{bench.files} files; {', '.join(bench.backbones.values())}; device {bench.device}; "
+        f"{bench.vidsim[0].clips} and {bench.capstone[0].clips} clips of {bench.files} files; "
+        f"{', '.join(bench.backbones.values())}; device {bench.device}; "
         f"{machine.cpu}, {machine.cores} cores ({' '.join(machine.features)}), load "
         f"{machine.load:.1f} before; {versions}. The capstone's modalities decode for themselves.",
     ]
