@@ -38,15 +38,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # rich takes longer to load than all that plain help needs
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Find similar videos by **colour**, **frame** content, **sound** and **motion**.
+    help="""Find similar videos by colour, frame content, sound and motion.
 
-    Start with `vidsim demo`, or:
+    Start with 'vidsim demo', or:
 
-    - `vidsim ingest ucf101/` reads a folder of videos (again: only what has changed);
-
-    - `vidsim query clip.avi` ranks them by likeness to a clip, and says why.
+    \b
+      vidsim ingest ucf101/   reads a folder of videos (again: only what has changed)
+      vidsim query clip.avi   ranks them by likeness to a clip, and says why
     """,
 )
 models_app = typer.Typer(no_args_is_help=True, help="The networks and their weights.")
@@ -55,7 +55,9 @@ bench_app = typer.Typer(no_args_is_help=True, help="Run-time tables, as text and
 app.add_typer(bench_app, name="bench")
 
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
-Runs = Annotated[int, typer.Option(min=1, help="Measured runs, of which the median counts.")]
+Runs = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Measured runs, of which the median counts.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout.")]
 Model = Annotated[
     list[str] | None,
@@ -92,7 +94,11 @@ IndexOption = Annotated[
 ]
 SegmentSeconds = Annotated[
     float | None,
-    typer.Option(min=1.0, help="Length of the segments a long video is cut into [default: 10]."),
+    typer.Option(
+        min=1.0,
+        metavar="SECONDS",
+        help="Length of the segments a long video is cut into [default: 10].",
+    ),
 ]
 
 
@@ -166,9 +172,11 @@ def _options(
 
 @app.command()
 def ingest(
-    folder: Annotated[Path, typer.Argument(help="A folder of videos and sounds, or one file.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder of videos and sounds, or one file.")
+    ],
     library: Annotated[
-        str | None, typer.Option(help="The library's name [default: the folder's].")
+        str | None, typer.Option(metavar="NAME", help="The library's name [default: the folder's].")
     ] = None,
     modalities: Modalities = None,
     preset: Preset = None,
@@ -176,7 +184,8 @@ def ingest(
     segment_seconds: SegmentSeconds = None,
     device: Device = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoder processes [default: half the cores].")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Decoder processes [default: half the cores]."),
     ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove stored videos whose file is gone.")
@@ -184,7 +193,7 @@ def ingest(
     index: IndexOption = None,
     json: Json = False,
 ) -> None:
-    """Read a folder of videos: embed what is new or changed, and store it."""
+    """Read a folder of videos and store what is new or changed."""
     from .ingest.embed import EmbedOptions
     from .ingest.pipeline import ingest as run
     from .ingest.progress import Bars
@@ -216,9 +225,11 @@ def ingest(
 
 @app.command("ingest-audioset")
 def ingest_audioset(
-    folder: Annotated[Path, typer.Argument(help="The folder of AudioSet's .tfrecord files.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder of AudioSet's .tfrecord files.")
+    ],
     library: Annotated[
-        str | None, typer.Option(help="The library's name [default: the folder's].")
+        str | None, typer.Option(metavar="NAME", help="The library's name [default: the folder's].")
     ] = None,
     class_labels: Annotated[
         Path | None,
@@ -226,7 +237,7 @@ def ingest_audioset(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read AudioSet's published VGGish embeddings; no video is needed."""
+    """Read AudioSet's published VGGish embeddings."""
     from .ingest.audioset import ingest_audioset as run
     from .ingest.audioset import read_class_names
     from .ingest.progress import Bars
@@ -246,11 +257,16 @@ def ingest_audioset(
 
 @app.command()
 def query(
-    clip: Annotated[str, typer.Argument(help="A file, or the id of a stored video.")],
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="A file, or the id of a stored video.")
+    ],
     modalities: Modalities = None,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, max=1000, help="Results wanted.")] = 10,
+    k: Annotated[
+        int, typer.Option("-k", "--k", min=1, max=1000, metavar="N", help="Results wanted.")
+    ] = 10,
     library: Annotated[
-        list[str] | None, typer.Option(help="Search this library only; may be given again.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Search this library only; may be given again."),
     ] = None,
     filter: Annotated[
         str, typer.Option(metavar="EXPR", help="Milvus filter, e.g. 'label == \"snow\"'.")
@@ -275,7 +291,7 @@ def query(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Rank stored videos by their likeness to a clip, and say why."""
+    """Rank stored videos by likeness to a clip, and say why."""
     from .ingest.progress import Bars
     from .schemas.modality import parse_modalities
     from .schemas.settings import settings
@@ -335,10 +351,12 @@ def libraries(
 
 @app.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(help="Libraries, or ids of videos.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Libraries, or ids of videos.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove libraries or videos from the store; the files themselves stay."""
+    """Remove libraries or videos; the files themselves stay."""
     from .ingest.library import find, remove_all
 
     place = _place()
@@ -354,7 +372,9 @@ def remove(
 
 @app.command()
 def reindex(
-    libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    libraries: Annotated[
+        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+    ] = None,
     uri: Uri = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete what is there first, and write all of it.")
@@ -381,7 +401,9 @@ def reindex(
 
 @app.command()
 def verify(
-    libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    libraries: Annotated[
+        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+    ] = None,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Write what is missing or differs, delete what is extra."),
@@ -421,12 +443,14 @@ def verify(
 def tune_index(
     recall: Annotated[
         float,
-        typer.Option(min=0.5, max=1.0, help="Part of the ten exact neighbours to find."),
+        typer.Option(
+            min=0.5, max=1.0, metavar="SHARE", help="Part of the ten exact neighbours to find."
+        ),
     ] = 0.99,
     index: IndexOption = None,
     json: Json = False,
 ) -> None:
-    """Give each collection the index that its size needs, and measure what it finds."""
+    """Give each collection the index that its size needs."""
     from .ingest.progress import Bars
     from .search.index_tuning import tune, tuning_table
 
@@ -443,16 +467,19 @@ def tune_index(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where to write the HDF5 files.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to write the HDF5 files.")
+    ],
     library: Annotated[
-        list[str] | None, typer.Option(help="Only this library; may be given again.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this library; may be given again."),
     ] = None,
     layout: Annotated[
         str,
         typer.Option(metavar="native|capstone", help="vidsim's files, or those of the capstone."),
     ] = "native",
 ) -> None:
-    """Write one HDF5 file a backbone, with vectors, ids, labels and times."""
+    """Write vectors, ids, labels and times to HDF5 files."""
     from .ingest.export import export as export_native
     from .ingest.export_capstone import export_capstone
     from .ingest.progress import Bars
@@ -468,13 +495,16 @@ def export(
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="HDF5 files that an export wrote.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="HDF5 files that an export wrote.")
+    ],
     library: Annotated[
-        str | None, typer.Option(help="The library's name, for files that do not say one.")
+        str | None,
+        typer.Option(metavar="NAME", help="The library's name, for files that do not say one."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Store what export files hold, the capstone's own too; no video is read."""
+    """Store what export files hold, the capstone's too."""
     from .ingest.importer import describe_import, import_files
     from .ingest.progress import Bars
     from .search.background import refresh
@@ -496,8 +526,10 @@ def import_(
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="What 'vidsim export' wrote.")],
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Nearest videos that vote.")] = 3,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What 'vidsim export' wrote.")],
+    k: Annotated[
+        int, typer.Option("-k", "--k", min=1, metavar="N", help="Nearest videos that vote.")
+    ] = 3,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -534,14 +566,14 @@ def evaluate(
             "--tune-weights", help="Find fusion weights on the training part, for query to use."
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of splits and resamples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of splits and resamples.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="For the report [default: FOLDER/evaluation]."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Measure how well exported videos find others of their class."""
+    """Measure how well videos find others of their class."""
     from .ingest.progress import Bars
     from .ingest.registry import load_registered
     from .search.color_metrics import parse_color_metrics
@@ -582,16 +614,24 @@ def evaluate(
 
 @app.command()
 def duplicates(
-    libraries: Annotated[list[str] | None, typer.Argument(help="Libraries [default: all].")] = None,
+    libraries: Annotated[
+        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+    ] = None,
     max_distance: Annotated[
-        int, typer.Option(min=0, max=32, help="Most differing bits of two frames' 64-bit hashes.")
+        int,
+        typer.Option(
+            min=0, max=32, metavar="N", help="Most differing bits of two frames' 64-bit hashes."
+        ),
     ] = DuplicateOptions.max_distance,
     min_similarity: Annotated[
-        float, typer.Option(min=-1, max=1, help="Least cosine of the mean frame embeddings.")
+        float,
+        typer.Option(
+            min=-1, max=1, metavar="COSINE", help="Least cosine of the mean frame embeddings."
+        ),
     ] = DuplicateOptions.min_similarity,
     json: Json = False,
 ) -> None:
-    """List videos that show the same, and where: near-duplicates."""
+    """List videos that show the same: near-duplicates."""
     from .ingest.embed import default_workers
     from .ingest.progress import Bars
     from .schemas.settings import settings
@@ -612,12 +652,12 @@ def duplicates(
 
 @bench_app.command("kmeans")
 def bench_kmeans(
-    image: Annotated[Path, typer.Argument(help="A picture.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
     runs: Runs = 7,
     plot: Plot = None,
     json: Json = False,
 ) -> None:
-    """Time the dominant colours of a picture: scikit-learn, faiss, and vidsim's own."""
+    """Time the dominant colours of a picture, in three ways."""
     from .ingest.progress import Bars
     from .search.bench.kmeans import bench_kmeans as run
     from .search.bench.plots import plot_kmeans
@@ -635,15 +675,18 @@ def bench_kmeans(
 @bench_app.command("knn")
 def bench_knn(
     export: Annotated[
-        Path | None, typer.Argument(help="HDF5 of 'vidsim export' [default: synthetic vectors].")
+        Path | None,
+        typer.Argument(
+            metavar="EXPORT", help="HDF5 of 'vidsim export' [default: synthetic vectors]."
+        ),
     ] = None,
-    rows: Annotated[int, typer.Option(min=1000, help="Synthetic vectors.")] = 20_000,
-    dim: Annotated[int, typer.Option(min=2, help="Their dimension.")] = 512,
+    rows: Annotated[int, typer.Option(min=1000, metavar="N", help="Synthetic vectors.")] = 20_000,
+    dim: Annotated[int, typer.Option(min=2, metavar="N", help="Their dimension.")] = 512,
     runs: Runs = 5,
     plot: Plot = None,
     json: Json = False,
 ) -> None:
-    """Time nearest-neighbour search: faiss and Milvus, exact and through an index."""
+    """Time nearest-neighbour search by faiss and Milvus."""
     from .ingest.progress import Bars
     from .search.bench.knn import bench_knn as run
     from .search.bench.plots import plot_knn
@@ -738,7 +781,8 @@ def models_list(json: Json = False) -> None:
 @models_app.command("pull")
 def models_pull(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Backbones [default: those of the default preset].")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Backbones [default: those of the default preset]."),
     ] = None,
 ) -> None:
     """Get weights, check them, and keep them for offline use.
@@ -757,8 +801,8 @@ def models_pull(
 
 @models_app.command("add")
 def models_add(
-    name: Annotated[str, typer.Argument(help="A backbone, or timm:NAME.")],
-    files: Annotated[list[Path], typer.Argument(help="All of its weight files.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, or timm:NAME.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="All of its weight files.")],
 ) -> None:
     """Take weights that were got by hand, if they hold that network.
 
@@ -774,7 +818,7 @@ def models_add(
 
 
 @models_app.command("path")
-def models_path(name: Annotated[str, typer.Argument(help="A backbone.")]) -> None:
+def models_path(name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")]) -> None:
     """Print the folder that holds a backbone's weights."""
     from .ingest.weights import locate
 
@@ -786,7 +830,7 @@ def up(
     gpu: Annotated[bool, typer.Option("--gpu", help="Milvus with GPU indexes.")] = False,
     no_attu: Annotated[bool, typer.Option("--no-attu", help="Without Attu, the console.")] = False,
 ) -> None:
-    """Start a Milvus server with Docker, and use it from then on."""
+    """Start a Milvus server with Docker, and use it."""
     from .deploy.connection import SECRETS_FILE
     from .deploy.deployment import start
     from .schemas.settings import settings
@@ -809,7 +853,7 @@ def down(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Stop that server, and use the embedded Milvus again; what it stored stays."""
+    """Stop that server; what it stored stays."""
     from .deploy.deployment import stop
     from .schemas.errors import DeployError
     from .schemas.settings import settings
@@ -841,7 +885,9 @@ def status(json: Json = False) -> None:
 
 @app.command()
 def logs(
-    service: Annotated[str, typer.Argument(help="etcd, minio, milvus or attu.")] = "milvus",
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", help="etcd, minio, milvus or attu.")
+    ] = "milvus",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     tail: Annotated[int, typer.Option(min=1, metavar="N", help="Only the last lines.")] = 100,
 ) -> None:
@@ -855,7 +901,7 @@ def logs(
 
 @app.command()
 def demo(json: Json = False) -> None:
-    """Run the whole job on a small library of real and generated clips."""
+    """Run the whole job on a few real and generated clips."""
     from .ingest.progress import Bars
     from .search.demo import run
 

@@ -19,10 +19,12 @@ from ..schemas.collections import BATCH_BYTES, Level, levels
 from ..schemas.embedding import EmbeddedVideo, from_index, index_dim
 from ..schemas.modality import BACKBONES, Backbone
 from ..schemas.results import LevelComparison, VerifyReport
+from .filters import is_in
 from .home import expected_counts
 from .progress import Progress
+from .records import Record, batches, records_of, stored_row
 from .shards import CatalogEntry, Shards
-from .store import Record, Store, batches, is_in, records_of, stored_row
+from .store import Store
 
 Sample = int | Literal["each video", "all"]
 """Whose vectors are read back: so many rows of a library at each level, one row of each video

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..schemas.errors import StoreError
+from .embedded import EmbeddedClient, EmbeddedError, LockedError
 from .home import EMBEDDED, Place
 from .registry import load_registered
 
@@ -63,7 +63,7 @@ class Connection:
     """An open Milvus; made by `open_client`.
 
     Attributes:
-        client: A pymilvus ``MilvusClient``.
+        client: A pymilvus ``MilvusClient``, or for Lite in this process an `EmbeddedClient`.
         lite: Whether it is Milvus Lite, embedded or behind a port.
         about: Where it is, without secrets.
         version: What it says of itself.
@@ -75,6 +75,16 @@ class Connection:
     about: str
     version: str
     patience_s: float
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What methods of `client` raise."""
+        if isinstance(self.client, EmbeddedClient):
+            return (EmbeddedError,)
+        from grpc import RpcError
+        from pymilvus.exceptions import MilvusException
+
+        return MilvusException, RpcError
 
     def call(
         self,
@@ -94,8 +104,11 @@ class Connection:
         Raises:
             StoreError: It failed, and went on failing.
         """
-        from grpc import RpcError
-        from pymilvus.exceptions import MilvusException
+        if isinstance(self.client, EmbeddedClient):
+            try:
+                return function(*args, **options)
+            except EmbeddedError as error:
+                raise StoreError(self._failed(action, str(error))) from error
         from tenacity import (
             Retrying,
             retry_if_exception,
@@ -113,7 +126,7 @@ class Connection:
         )
         try:
             return retrying(function, *args, **options)
-        except (MilvusException, RpcError) as error:
+        except self.errors as error:
             raise StoreError(self._explain(action, error)) from error
 
     def _explain(self, action: str, error: Exception) -> str:
@@ -128,7 +141,11 @@ class Connection:
                 f"Milvus at {self.about} went away ({reason(error)}) and could not {action}; "
                 "start it and run the same command again."
             )
-        return f"Milvus could not {action} ({reason(error)}); run 'vidsim reindex' if this stays."
+        return self._failed(action, reason(error))
+
+    @staticmethod
+    def _failed(action: str, why: str) -> str:
+        return f"Milvus could not {action} ({why}); run 'vidsim reindex' if this stays."
 
 
 @contextmanager
@@ -150,13 +167,7 @@ def open_client(place: Place, patience_s: float = QUERY_PATIENCE_S) -> Iterator[
 
 @contextmanager
 def _open_lite(home: Path) -> Iterator[Connection]:
-    from pymilvus import MilvusClient
-    from pymilvus.exceptions import ConnectionConfigException, MilvusException
-
-    _prepare_pymilvus()  # after the import, which configures logging itself
-    path = str(home / "milvus.db")
-    # Lite is spoken to over loopback, which no proxy of the user's may come between.
-    os.environ["no_grpc_proxy"] = "127.0.0.1"  # noqa: SIM112, gRPC reads this spelling
+    path = home / "milvus.db"
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -164,26 +175,21 @@ def _open_lite(home: Path) -> Iterator[Connection]:
             f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
         ) from error
     try:
-        client = MilvusClient(path, timeout=_CONNECT_S, dedicated=True)
-    except ConnectionConfigException as error:
+        client = EmbeddedClient(str(path))
+    except LockedError as error:
         raise StoreError(
-            f"The store {path} is in use by another vidsim process, cannot be written, or "
-            "is not a Milvus Lite directory; wait for that process to end, or set VIDSIM_HOME to "
-            "another folder."
+            f"The store {path} is in use by another vidsim process; wait for that process to "
+            "end, or set VIDSIM_HOME to another folder."
         ) from error
-    except (MilvusException, OSError) as error:
+    except EmbeddedError as error:
         raise StoreError(
-            f"The embedded Milvus in {path} does not start ({reason(error)}); "
-            "'vidsim reindex' fills another one if that directory is moved away."
+            f"The store {path} cannot be written, or is not a Milvus Lite directory ({error}); "
+            "set VIDSIM_HOME to another folder, or move it away and run 'vidsim reindex'."
         ) from error
     try:
-        yield Connection(client, True, path, "", 0.0)
+        yield Connection(client, True, str(path), "", 0.0)
     finally:
         client.close()
-        # or Lite keeps the directory open, and locked, until the process ends
-        from milvus_lite.server_manager import server_manager_instance
-
-        server_manager_instance.release_server(path)
 
 
 @contextmanager
@@ -349,6 +355,8 @@ def _kind(error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """What went wrong, in one line: the innermost cause knows best."""
+    if isinstance(error, EmbeddedError):
+        return str(error)
     from grpc import RpcError
 
     for cause in _causes(error):
@@ -374,7 +382,7 @@ def _one_line(text: str) -> str:
 
 
 def _prepare_pymilvus() -> None:
-    """Has pymilvus and Lite not log what they also raise.
+    """Has pymilvus not log what it also raises.
 
     And pymilvus not load scipy, which takes a tenth of a second, to see that no vector of ours is
     sparse: it takes our word that it has looked.
@@ -383,5 +391,4 @@ def _prepare_pymilvus() -> None:
         from pymilvus.client.utils import SciPyHelper
 
         SciPyHelper._checked = True
-    for name in ("pymilvus", "milvus_lite", "grpc._server"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)

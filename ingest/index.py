@@ -16,10 +16,11 @@ from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES
 from ..schemas.results import VerifyReport
 from .compare import compare
+from .filters import equals
 from .home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
 from .progress import Progress, Silent
 from .shards import Shards
-from .store import Store, equals
+from .store import Store
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ Milvus Lite (a directory under vidsim's home) is the default; a server's URI wor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, pairwise
-from typing import Any, Literal, NamedTuple, TypeVar
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -30,18 +29,9 @@ from ..schemas.collections import (
     levels,
     vector_description,
 )
-from ..schemas.embedding import (
-    EmbeddedVideo,
-    FloatArray,
-    Rows,
-    from_index,
-    index_dim,
-    segment_means,
-    to_index,
-)
+from ..schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.modality import Backbone
-from ..schemas.video import row_id
 from .connection import (
     QUERY_PATIENCE_S,
     WRITE_PATIENCE_S,
@@ -50,30 +40,22 @@ from .connection import (
     reason,
     server_name,
 )
+from .embedded import EmbeddedClient
+from .filters import equals, is_after, is_in
 from .home import Place
 from .index_notes import read_notes, write_notes
+from .records import SCALARS, Batch, Record, StoredRow, batches, records_of, stored_row
 from .vector_index import choose_target, described_index, flush, load, rebuild
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""
 
+_VIDEOS_PER_FETCH = 100
+_SEGMENTS_PER_FETCH = 512
+"""Videos read at once from a server, and segments of one that is very long."""
+
 _PAGE_ROWS = 4096
 """Rows a page of `Store.scan`: a quarter of what a server gives at most (`MAX_TOP_K`)."""
-
-
-@dataclass(frozen=True)
-class StoredRow:
-    """A row or a segment as Milvus returns it, without its vector."""
-
-    id: str
-    video_id: str
-    library: str
-    path: str
-    label: str
-    segment: int
-    start_s: float
-    end_s: float
-    fingerprint: str
 
 
 class Hit(NamedTuple):
@@ -82,13 +64,6 @@ class Hit(NamedTuple):
     id: str
     video_id: str
     score: float
-
-
-_SCALARS = tuple(field.name for field in FIELDS)
-_Item = TypeVar("_Item")
-
-Record = dict[str, Any]
-"""A row or segment as it is sent to Milvus: the fields of `StoredRow` and ``vector``."""
 
 
 @contextmanager
@@ -251,7 +226,7 @@ class Store:
         Raises:
             StoreError: Milvus refused them or went away; what was already sent stays.
         """
-        waiting: dict[Level, _Batch] = {level: _Batch() for level in levels(backbone)}
+        waiting: dict[Level, Batch] = {level: Batch() for level in levels(backbone)}
         rows = 0
         for video in videos:
             for level, batch in waiting.items():
@@ -274,7 +249,7 @@ class Store:
             StoreError: Milvus refused them or went away; what was already sent stays.
         """
         name = self.create(backbone, level)
-        batch = _Batch()
+        batch = Batch()
         for record in records:
             batch.add(record)
             if batch.size >= BATCH_BYTES:
@@ -356,13 +331,13 @@ class Store:
         name = self.create(backbone, level)
         last = ""
         while True:
-            after = f"id > {_quote(last)}"
+            after = is_after("id", last)
             page = self._milvus.call(
                 f"list {name}",
                 self._milvus.client.query,
                 name,
                 filter=f"{after} and ({expression})" if expression else after,
-                output_fields=list(_SCALARS),
+                output_fields=list(SCALARS),
                 limit=_PAGE_ROWS,
                 # Has it give the first ids, in order. pymilvus' own query_iterator does not
                 # quote the id it goes on from, which may hold quotes and backslashes.
@@ -391,7 +366,7 @@ class Store:
             why = reason(error.__cause__ or error)
             raise ModelError(
                 f"The filter {expression!r} is not understood ({why}); fields are "
-                f'{", ".join(_SCALARS)}, for example: label == "snow".'
+                f'{", ".join(SCALARS)}, for example: label == "snow".'
             ) from error
 
     def max_top_k(self, backbone: Backbone) -> int:
@@ -440,6 +415,61 @@ class Store:
             for hits in answers
         ]
 
+    def fetch_videos(
+        self, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"
+    ) -> Iterator[tuple[list[StoredRow], FloatArray]]:
+        """All rows or segments of videos as `fetch` has them, in pages that hold whole videos."""
+        if isinstance(self._milvus.client, EmbeddedClient):
+            yield self._fetch_embedded(self._milvus.client, backbone, video_ids, level)
+            return
+        for ids in batches(sorted(video_ids), _VIDEOS_PER_FETCH):
+            yield from self._fetch_pages(backbone, ids, level)
+
+    def _fetch_embedded(
+        self, client: EmbeddedClient, backbone: Backbone, video_ids: Collection[str], level: Level
+    ) -> tuple[list[StoredRow], FloatArray]:
+        name = self.create(backbone, level)
+        columns, vectors = self._milvus.call(
+            f"read {name}", client.rows_with, name, "video_id", video_ids, SCALARS
+        )
+        rows = [StoredRow(*values) for values in zip(*columns)]
+        order = sorted(range(len(rows)), key=lambda i: _place(rows[i]))
+        vectors = vectors[order].reshape(len(rows), index_dim(backbone))
+        return [rows[i] for i in order], from_index(backbone, vectors)
+
+    def _fetch_pages(
+        self, backbone: Backbone, ids: Sequence[str], level: Level
+    ) -> Iterator[tuple[list[StoredRow], FloatArray]]:
+        """A server caps what one call returns: fewer videos are asked for until they fit."""
+        rows, vectors = self.fetch(backbone, is_in("video_id", ids), level)
+        if len(rows) < fetch_limit(backbone):
+            yield rows, vectors
+        elif len(ids) > 1:
+            half = len(ids) // 2
+            yield from self._fetch_pages(backbone, ids[:half], level)
+            yield from self._fetch_pages(backbone, ids[half:], level)
+        else:
+            yield self._fetch_long(backbone, ids[0], level)
+
+    def _fetch_long(
+        self, backbone: Backbone, video_id: str, level: Level
+    ) -> tuple[list[StoredRow], FloatArray]:
+        """All rows of one video of many hours, some hundred segments at a time."""
+        rows: list[StoredRow] = []
+        parts: list[FloatArray] = []
+        first = 0
+        while True:
+            last = first + _SEGMENTS_PER_FETCH
+            within = f"segment >= {first} and segment < {last}"
+            part, vectors = self.fetch(
+                backbone, f"{equals('video_id', video_id)} and {within}", level
+            )
+            if not part and first > 0:
+                return rows, np.concatenate(parts)
+            rows += part
+            parts.append(vectors)
+            first = last
+
     def fetch(
         self, backbone: Backbone, expression: str, level: Level = "rows"
     ) -> tuple[list[StoredRow], FloatArray]:
@@ -453,15 +483,15 @@ class Store:
             self._milvus.client.query,
             name,
             filter=expression,
-            output_fields=[*_SCALARS, "vector"],
+            output_fields=[*SCALARS, "vector"],
             limit=fetch_limit(backbone),
             strict_float32=True,  # vectors as arrays, not as lists of Python's floats
             consistency_level=self._consistency,
         )
-        answer = sorted(answer, key=lambda r: (r["video_id"], r["segment"], r["start_s"], r["id"]))
-        vectors = np.array([r["vector"] for r in answer], np.float32)
-        vectors = vectors.reshape(len(answer), index_dim(backbone))
-        return [stored_row(r) for r in answer], from_index(backbone, vectors)
+        found = sorted(((stored_row(r), r["vector"]) for r in answer), key=lambda r: _place(r[0]))
+        vectors = np.array([vector for _, vector in found], np.float32)
+        vectors = vectors.reshape(len(found), index_dim(backbone))
+        return [row for row, _ in found], from_index(backbone, vectors)
 
 
 def fetch_limit(backbone: Backbone) -> int:
@@ -469,91 +499,5 @@ def fetch_limit(backbone: Backbone) -> int:
     return min(MAX_TOP_K, FETCH_BYTES // (4 * index_dim(backbone)))
 
 
-def equals(field: str, value: str) -> str:
-    """The filter ``field == "value"`` with the value quoted."""
-    return f"{field} == {_quote(value)}"
-
-
-def differs(field: str, value: str) -> str:
-    """The filter ``field != "value"`` with the value quoted."""
-    return f"{field} != {_quote(value)}"
-
-
-def is_in(field: str, values: Iterable[str]) -> str:
-    """The filter ``field in ["a", "b"]`` with the values quoted."""
-    return f"{field} in [{', '.join(_quote(v) for v in values)}]"
-
-
-class _Batch:
-    """Records that wait to be sent together, and about how many bytes they are."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.size = 0
-
-    def add(self, record: Record) -> None:
-        self.records.append(record)
-        texts = sum(len(value.encode()) for value in record.values() if isinstance(value, str))
-        self.size += texts + record["vector"].nbytes
-
-    def take(self) -> list[Record]:
-        records, self.records, self.size = self.records, [], 0
-        return records
-
-
-def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Cuts `items` into lists of `size`, of which the last may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
-"""What may not stand in a filter's string as it is. Lite knows no escape for other control
-characters, and takes them unescaped."""
-
-
-def _quote(value: str) -> str:
-    return f'"{value.translate(_ESCAPED)}"'
-
-
-def stored_row(entity: Mapping[str, Any]) -> StoredRow:
-    """An entity or `Record` without its vector."""
-    return StoredRow(**{name: entity[name] for name in _SCALARS})
-
-
-def records_of(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[Record]:
-    """What Milvus holds of one video at one level, in order of segment and row."""
-    video = item.video
-    records: list[Record] = []
-    for segment, embedding in zip(item.segments, item.embeddings):
-        rows = embedding.rows.get(backbone.name)
-        if rows is None or not len(rows.vectors):
-            continue
-        if level == "segments":
-            rows = _whole_segment(backbone, rows)
-        for i, vector in enumerate(to_index(backbone, rows.vectors)):
-            records.append(
-                {
-                    "id": row_id(video.video_id, segment.index, i),
-                    "video_id": video.video_id,
-                    "library": video.library,
-                    "path": video.path,
-                    "label": video.label,
-                    "segment": segment.index,
-                    "start_s": float(rows.start_s[i]),
-                    "end_s": float(rows.end_s[i]),
-                    "fingerprint": video.fingerprint,
-                    "vector": vector,
-                }
-            )
-    return records
-
-
-def _whole_segment(backbone: Backbone, rows: Rows) -> Rows:
-    """A segment as one row: the mean of its own, from the start of the first to the last end."""
-    return Rows(
-        segment_means(backbone, rows.vectors, np.zeros(1, np.int64)),
-        rows.start_s.min(keepdims=True),
-        rows.end_s.max(keepdims=True),
-    )
+def _place(row: StoredRow) -> tuple[str, int, float, str]:
+    return row.video_id, row.segment, row.start_s, row.id

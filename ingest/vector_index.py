@@ -107,9 +107,6 @@ def _build(milvus: Connection, name: str, index: Index, target: Target, limit_s:
     Raises:
         StoreError: It was refused, or was not finished within `limit_s`.
     """
-    from grpc import RpcError
-    from pymilvus.exceptions import MilvusException
-
     parameters = milvus.client.prepare_index_params()
     parameters.add_index(
         "vector",
@@ -126,7 +123,7 @@ def _build(milvus: Connection, name: str, index: Index, target: Target, limit_s:
             if state.get("state") == "Finished" and not state.get("pending_index_rows"):
                 return
             time.sleep(0.2)
-    except (MilvusException, RpcError) as error:
+    except milvus.errors as error:
         if time.monotonic() < until:
             raise _IndexNotBuiltError(reason(error), name, index) from error
     raise _IndexNotBuiltError(f"it was not finished within {limit_s:g} s", name, index)
@@ -179,9 +176,7 @@ def gpu_refusal(
     Raises:
         StoreError: The server cannot be written to.
     """
-    from grpc import RpcError
     from pymilvus import DataType
-    from pymilvus.exceptions import MilvusException
 
     client = milvus.client
     name = f"vidsim_probe_{os.getpid()}"
@@ -199,6 +194,6 @@ def gpu_refusal(
     except _IndexNotBuiltError as error:
         return f"{index_type}: {error.why}"
     finally:
-        with suppress(MilvusException, RpcError):  # what was found out counts
+        with suppress(*milvus.errors):  # what was found out counts
             client.drop_collection(name)
     return ""

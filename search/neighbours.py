@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-import numpy as np
-
-from ..ingest.store import Store, StoredRow, fetch_limit, is_in
+from ..ingest.records import StoredRow
+from ..ingest.store import Store
 from ..schemas.collections import Level, levels
-from ..schemas.embedding import FloatArray, to_query
+from ..schemas.embedding import to_query
 from ..schemas.modality import Backbone
 from .videos import VideoVectors, from_stored
 
 _SEGMENTS_PER_VIDEO = 2
 """Segments asked for per video wanted, so that one video's seldom crowd out the others."""
 
-_IDS_PER_FETCH = 100
-_SEGMENTS_PER_FETCH = 512
-
 
 def propose(
-    store: Store, backbone: Backbone, query: VideoVectors, count: int, expression: str
+    store: Store,
+    backbone: Backbone,
+    query: VideoVectors,
+    count: int,
+    expression: str = "",
+    hidden: str = "",
 ) -> list[str]:
     """Ids of the videos with the segments nearest to any of the query's, best first.
 
@@ -33,10 +34,13 @@ def propose(
         query: The query's vectors.
         count: Videos wanted.
         expression: Milvus filter.
+        hidden: Id of a video to leave out: the query's own, whose segments are asked for on top.
+            A filter would do, but costs Lite and servers more than the search.
     """
     queries = to_query(backbone, query.means)
     most = store.max_top_k(backbone)
     limit = max(count, count * _SEGMENTS_PER_VIDEO // len(queries))
+    limit += len(queries) if hidden else 0
     held = store.count(backbone, "", levels(backbone)[-1])
     if held <= 4 * limit:  # few enough to ask for all of them at once
         limit = max(1, held)
@@ -46,7 +50,8 @@ def propose(
         answers = store.search(backbone, queries, limit, expression)
         for hits in answers:
             for _, video_id, score in hits:
-                best[video_id] = max(score, best.get(video_id, score))
+                if video_id != hidden:
+                    best[video_id] = max(score, best.get(video_id, score))
         exhausted = all(len(hits) < limit for hits in answers)
         if len(best) >= count or exhausted or limit >= most:
             return sorted(best, key=lambda video_id: (-best[video_id], video_id))[:count]
@@ -63,49 +68,7 @@ def fetch_videos(
     """
     vectors: dict[str, VideoVectors] = {}
     samples: dict[str, StoredRow] = {}
-    ids = sorted(video_ids)
-    for start in range(0, len(ids), _IDS_PER_FETCH):
-        for rows, found in _fetch_pages(
-            store, backbone, ids[start : start + _IDS_PER_FETCH], level
-        ):
-            vectors.update(from_stored(backbone, rows, found))
-            samples.update({row.video_id: row for row in rows})
+    for rows, found in store.fetch_videos(backbone, video_ids, level):
+        vectors.update(from_stored(backbone, rows, found))
+        samples.update({row.video_id: row for row in rows})
     return vectors, samples
-
-
-def _fetch_pages(
-    store: Store, backbone: Backbone, ids: Sequence[str], level: Level
-) -> list[tuple[list[StoredRow], FloatArray]]:
-    """All rows of `ids`, in pages that hold whole videos; Milvus caps what one call returns."""
-    rows, vectors = store.fetch(backbone, is_in("video_id", ids), level)
-    if len(rows) < fetch_limit(backbone):
-        return [(rows, vectors)]
-    if len(ids) > 1:
-        half = len(ids) // 2
-        return [
-            page
-            for part in (ids[:half], ids[half:])
-            for page in _fetch_pages(store, backbone, part, level)
-        ]
-    return [_fetch_long(store, backbone, ids[0], level)]
-
-
-def _fetch_long(
-    store: Store, backbone: Backbone, video_id: str, level: Level
-) -> tuple[list[StoredRow], FloatArray]:
-    """All rows of one video of many hours, some hundred segments at a time."""
-    rows: list[StoredRow] = []
-    parts: list[FloatArray] = []
-    first = 0
-    while True:
-        last = first + _SEGMENTS_PER_FETCH
-        part, vectors = store.fetch(
-            backbone,
-            f"{is_in('video_id', [video_id])} and segment >= {first} and segment < {last}",
-            level,
-        )
-        if not part and first > 0:
-            return rows, np.concatenate(parts)
-        rows += part
-        parts.append(vectors)
-        first = last

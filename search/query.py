@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ingest.discover import describe
+from ..ingest.filters import differs, equals, is_in
 from ..ingest.home import Counts, Place, read_notes
 from ..ingest.progress import Progress
-from ..ingest.store import Store, StoredRow, differs, equals, is_in, open_store
+from ..ingest.records import StoredRow
+from ..ingest.store import Store, open_store
 from ..schemas.collections import levels
 from ..schemas.errors import LibraryError, MediaError, ModelError
 from ..schemas.modality import DEFAULT_PRESET, Backbone, Modality, choose_backbones
@@ -20,7 +22,7 @@ from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
 from .tuned import read_tuned, tuned_path
-from .videos import VideoVectors, align, from_embedded, similarity
+from .videos import VideoVectors, align, from_embedded, similarity_to_each
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,19 @@ class QueryOptions:
 
 @dataclass(frozen=True)
 class _Clip:
-    """The query: its vectors by modality, and the filter that leaves its own video out."""
+    """The query: its vectors by modality, and how its own video is left out.
+
+    Attributes:
+        name: What was asked for.
+        vectors: By modality.
+        hidden: Id of the video to leave out, "" for none.
+        not_itself: Filter that leaves out the videos of the same content, "" for none.
+    """
 
     name: str
     vectors: dict[Modality, VideoVectors]
-    not_itself: str
+    hidden: str = ""
+    not_itself: str = ""
 
 
 def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
@@ -71,6 +81,25 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
 
     Args:
         clip: The id of a stored video (then nothing is decoded), or a file.
+        place: Where the libraries are.
+        options: How to search.
+        progress: Told about the embedding of a new clip.
+
+    Raises:
+        VidsimError: As `answer`.
+    """
+    with open_store(place) as store:
+        return answer(clip, store, place, options, progress)
+
+
+def answer(
+    clip: str, store: Store, place: Place, options: QueryOptions, progress: Progress
+) -> QueryResult:
+    """As `query`, of a Milvus that is open already: of many queries the later ones wait less.
+
+    Args:
+        clip: The id of a stored video (then nothing is decoded), or a file.
+        store: The Milvus of `place`.
         place: Where the libraries are.
         options: How to search.
         progress: Told about the embedding of a new clip.
@@ -84,46 +113,45 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
-    with open_store(place) as store:
-        noted = read_notes(place.home)
-        counts = {library: note.counts for library, note in noted.items()}
-        libraries = _choose_libraries(counts, options.libraries)
-        own = clip.partition("/")[0]
-        backbones = _choose_backbones(
-            store, options, _held(counts, [own] if own in counts else libraries)
+    noted = read_notes(place.home)
+    counts = {library: note.counts for library, note in noted.items()}
+    libraries = _choose_libraries(counts, options.libraries)
+    own = clip.partition("/")[0]
+    backbones = _choose_backbones(
+        store, options, _held(counts, [own] if own in counts else libraries)
+    )
+    if options.expression:
+        store.check_filter(next(iter(backbones.values())), options.expression)
+    searched = {library: noted[library].weights for library in libraries if library in noted}
+    subject = _embed_or_fetch(clip, store, backbones, searched, options, progress)
+    asked = {m: backbones[m] for m in subject.vectors}
+    if not asked:
+        raise MediaError(
+            f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
+            "ask for other modalities with -m."
         )
-        if options.expression:
-            store.check_filter(next(iter(backbones.values())), options.expression)
-        searched = {library: noted[library].weights for library in libraries if library in noted}
-        subject = _embed_or_fetch(clip, store, backbones, searched, options, progress)
-        asked = {m: backbones[m] for m in subject.vectors}
-        if not asked:
-            raise MediaError(
-                f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
-                "ask for other modalities with -m."
-            )
-        scope = [is_in("library", libraries)] if options.libraries else []
-        scope += [f"({options.expression})"] if options.expression else []
-        scope += [subject.not_itself] if subject.not_itself else []
-        candidates, samples = _candidates(
-            store, subject, asked, max(TOP, options.k), " and ".join(scope)
-        )
-        notes = _missing_rows(store, counts, libraries, asked)
-        notes += _other_weights(searched, asked)
-        similarities = {
-            m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
-            for m, videos in candidates.items()
-        }
-        if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
-            notes += _tune(weights, place.home, asked)
-        chance = background(place.home, libraries, list(asked.values()))
-        fused = fuse(
-            options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
-        )
-        best = dict(list(fused.items())[: options.k])
-        for modality, backbone in asked.items():
-            if levels(backbone) != ("rows",):  # where it matched is told to the row
-                candidates[modality], _ = fetch_videos(store, backbone, best)
+    scope = [is_in("library", libraries)] if options.libraries else []
+    scope += [f"({options.expression})"] if options.expression else []
+    scope += [subject.not_itself] if subject.not_itself else []
+    candidates, samples = _candidates(
+        store, subject, asked, max(TOP, options.k), " and ".join(scope)
+    )
+    notes = _missing_rows(store, counts, libraries, asked)
+    notes += _other_weights(searched, asked)
+    similarities = {
+        m: similarity_to_each(asked[m], subject.vectors[m], videos)
+        for m, videos in candidates.items()
+    }
+    if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
+        notes += _tune(weights, place.home, asked)
+    chance = background(place.home, libraries, list(asked.values()))
+    fused = fuse(
+        options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
+    )
+    best = dict(list(fused.items())[: options.k])
+    for modality, backbone in asked.items():
+        if levels(backbone) != ("rows",):  # where it matched is told to the row
+            candidates[modality], _ = fetch_videos(store, backbone, best)
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
@@ -219,8 +247,7 @@ def _embed_or_fetch(
         if found:
             vectors[modality] = found[clip]
     if vectors or any(store.count(b, equals("video_id", clip)) for b in store.backbones()):
-        hidden = options.exclude_self is not False
-        return _Clip(clip, vectors, differs("video_id", clip) if hidden else "")
+        return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
     path = Path(clip)
     if not path.is_file():
         raise LibraryError(
@@ -253,8 +280,8 @@ def _embed(
         found = from_embedded(backbone, result)
         if found is not None:
             vectors[modality] = found
-    hidden = differs("fingerprint", video.fingerprint) if options.exclude_self else ""
-    return _Clip(str(path), vectors, hidden)
+    same = differs("fingerprint", video.fingerprint) if options.exclude_self else ""
+    return _Clip(str(path), vectors, not_itself=same)
 
 
 def _candidates(
@@ -270,7 +297,8 @@ def _candidates(
     """
     proposed: set[str] = set()
     for modality, backbone in backbones.items():
-        proposed.update(propose(store, backbone, subject.vectors[modality], proposals, expression))
+        found = subject.vectors[modality]
+        proposed.update(propose(store, backbone, found, proposals, expression, subject.hidden))
     vectors: dict[Modality, dict[str, VideoVectors]] = {}
     samples: dict[str, StoredRow] = {}
     for modality, backbone in backbones.items():

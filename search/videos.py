@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..schemas.embedding import EmbeddedVideo, FloatArray, segment_means, unit
 from ..schemas.modality import Backbone
 
 if TYPE_CHECKING:  # evaluation compares exported videos without Milvus
-    from ..ingest.store import StoredRow
+    from ..ingest.records import StoredRow
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,40 @@ def summarize(
         start_s: Start of each row, seconds.
         end_s: End of each row, seconds.
     """
-    first = np.flatnonzero(np.diff(np.asarray(segments), prepend=-1))
-    return VideoVectors(
-        rows=unit(vectors) if backbone.similarity == "cosine" else vectors,
-        start_s=np.asarray(start_s, np.float64),
-        end_s=np.asarray(end_s, np.float64),
-        edges=np.append(first, len(segments)),
-        means=segment_means(backbone, vectors, first),
-    )
+    (video,) = _summarize_all(backbone, [""] * len(segments), segments, vectors, start_s, end_s)
+    return video[1]
+
+
+def _summarize_all(
+    backbone: Backbone,
+    video_ids: Sequence[str],
+    segments: Sequence[int],
+    vectors: FloatArray,
+    start_s: Sequence[float],
+    end_s: Sequence[float],
+) -> Iterator[tuple[str, VideoVectors]]:
+    """As `summarize`, of rows that lie video by video: each video's id and vectors."""
+    first_of_video = np.flatnonzero([True, *(a != b for a, b in pairwise(video_ids))])
+    changes = np.diff(np.asarray(segments), prepend=-1) != 0
+    changes[first_of_video] = True
+    first = np.flatnonzero(changes)
+    means = segment_means(backbone, vectors, first)
+    rows = unit(vectors) if backbone.similarity == "cosine" else vectors
+    starts, ends = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
+    edges = np.append(first, len(segments))
+    bounds = np.append(first_of_video, len(segments)).tolist()
+    places = np.searchsorted(edges, bounds).tolist()
+    for (begin, end), (i, j) in zip(pairwise(bounds), pairwise(places)):
+        yield (
+            video_ids[begin],
+            VideoVectors(
+                rows=rows[begin:end],
+                start_s=starts[begin:end],
+                end_s=ends[begin:end],
+                edges=edges[i : j + 1] - begin,
+                means=means[i:j],
+            ),
+        )
 
 
 def from_embedded(backbone: Backbone, video: EmbeddedVideo) -> VideoVectors | None:
@@ -95,25 +122,18 @@ def from_stored(
     backbone: Backbone, rows: Sequence[StoredRow], vectors: FloatArray
 ) -> dict[str, VideoVectors]:
     """Vectors by video id, from rows ordered by video and segment."""
-    videos = {}
-    for video_id, first, last in _runs(rows):
-        part = rows[first:last]
-        videos[video_id] = summarize(
+    if not rows:
+        return {}
+    return dict(
+        _summarize_all(
             backbone,
-            [r.segment for r in part],
-            vectors[first:last],
-            [r.start_s for r in part],
-            [r.end_s for r in part],
+            [r.video_id for r in rows],
+            [r.segment for r in rows],
+            vectors,
+            [r.start_s for r in rows],
+            [r.end_s for r in rows],
         )
-    return videos
-
-
-def _runs(rows: Sequence[StoredRow]) -> Iterable[tuple[str, int, int]]:
-    first = 0
-    for i in range(1, len(rows) + 1):
-        if i == len(rows) or rows[i].video_id != rows[first].video_id:
-            yield rows[first].video_id, first, i
-            first = i
+    )
 
 
 def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> float:
@@ -123,6 +143,19 @@ def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> 
     segment: a clip cut out of a long video is as much like it as the whole.
     """
     return float(similarities(backbone, query.means, video.means).max(axis=1).mean())
+
+
+def similarity_to_each(
+    backbone: Backbone, query: VideoVectors, videos: Mapping[str, VideoVectors]
+) -> dict[str, float]:
+    """`similarity` of one query to each of `videos`."""
+    if not videos:
+        return {}
+    edges = np.cumsum([0, *(len(video.means) for video in videos.values())])
+    means = np.concatenate([video.means for video in videos.values()])
+    pairs = similarities(backbone, query.means, means)
+    (found,) = by_video(pairs, np.array([0, len(query.means)]), edges)
+    return dict(zip(videos, found.tolist()))
 
 
 def by_video(

@@ -17,12 +17,13 @@ import pytest
 from vidsim.cli import main
 from vidsim.ingest.audioset import ingest_audioset, parse_clip, read_class_names
 from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.filters import equals
 from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.library import summarize
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.sequence_example import _SEQUENCE_EXAMPLE
-from vidsim.ingest.store import equals, open_store
+from vidsim.ingest.store import open_store
 from vidsim.ingest.tfrecord import DamagedRecord, Record, read_records
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import BACKBONES, Modality

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.connection import OPEN_PATIENCE_S, open_client, server_name
+from vidsim.ingest.connection import open_client, server_name
 from vidsim.ingest.home import Place, distrusted
 from vidsim.ingest.index_notes import read_notes
 from vidsim.ingest.store import open_store
@@ -98,13 +98,11 @@ def test_a_wrong_token_is_explained(milvus_server, tmp_path, server_place):
         guarded.start()
         place = replace(server_place, uri=guarded.uri)
         for token in ("", "root:wrong", "nobody:wrong"):
-            began = time.monotonic()
             with (
                 pytest.raises(StoreError, match="does not accept the token; set VIDSIM_TOKEN"),
                 open_store(replace(place, token=token)) as store,
             ):
                 store.backbones()
-            assert time.monotonic() - began < OPEN_PATIENCE_S  # it was not tried again
         with open_store(replace(place, token="root:Milvus")) as store:
             assert store.backbones() == []
         environment = {

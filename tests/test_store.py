@@ -11,9 +11,11 @@ import pytest
 from pymilvus import MilvusClient
 
 from vidsim.ingest.connection import open_client
+from vidsim.ingest.embedded import EmbeddedClient
+from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
-from vidsim.ingest.store import Store, equals, is_in, open_store
+from vidsim.ingest.store import Store, open_store
 from vidsim.schemas.collections import collection_name, levels
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
@@ -44,13 +46,14 @@ def test_rows_come_back_as_they_went_in(store):
 
 def test_a_person_who_looks_into_milvus_is_told_what_is_there(store, target_place, monkeypatch):
     sent = {}
-    create = MilvusClient.create_collection
+    client = MilvusClient if target_place.uri else EmbeddedClient
+    create = client.create_collection
 
     def creating(self, name, *, schema, **more):
         sent[name] = schema  # Lite does not keep descriptions
         create(self, name, schema=schema, **more)
 
-    monkeypatch.setattr(MilvusClient, "create_collection", creating)
+    monkeypatch.setattr(client, "create_collection", creating)
     if target_place.uri:  # the embedded one is open, and new
         drop_collections(target_place)
     for level in levels(LITE0):

@@ -136,6 +136,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return (folder / weights.files[0].member).parents[1]
 
 
+@pytest.mark.acceptance
 def test_agrees_with_the_saved_model(
     results: dict[str, np.ndarray], saved_model: Path, tmp_path: Path
 ) -> None:

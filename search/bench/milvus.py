@@ -10,11 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 from pymilvus import DataType
-from pymilvus.exceptions import MilvusException
 
 from ...ingest.connection import Connection, open_client
 from ...ingest.home import Place
@@ -55,7 +53,7 @@ class Searcher:
         batch = max(1, BATCH_BYTES // (4 * vectors.shape[1]))
         for start in range(0, len(vectors), batch):
             part = enumerate(vectors[start : start + batch], start)
-            self._client.insert(name, [{"id": i, "vector": vector} for i, vector in part])
+            self._client.upsert(name, [{"id": i, "vector": vector} for i, vector in part])
         self._client.flush(name)
         parameters = self._client.prepare_index_params()
         parameters.add_index(
@@ -119,11 +117,11 @@ def open_searcher(place: Place) -> Iterator[Searcher]:
         try:
             searcher = Searcher(milvus)
             yield searcher
-        except (MilvusException, grpc.RpcError) as error:
+        except milvus.errors as error:
             raise StoreError(
                 f"Milvus gave up during the benchmark ({error}); run it with fewer --rows."
             ) from error
         finally:
             if searcher is not None:
-                with suppress(MilvusException, grpc.RpcError):  # the first error says more
+                with suppress(*milvus.errors):  # the first error says more
                     searcher.drop()

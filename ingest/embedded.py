@@ -1,0 +1,327 @@
+"""Milvus Lite in this process, by its own Python interface.
+
+pymilvus would start Lite as a gRPC server in a thread of the same process and talk to it over
+loopback: loading both takes longer than a query, and every row passes through protobuf twice.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import wraps
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+
+from ..schemas.collections import LITE
+from ..schemas.embedding import FloatArray
+from .embedded_rows import SealedRows, sealed_rows
+from .filters import is_in
+
+if TYPE_CHECKING:
+    from milvus_lite import Collection as LiteCollection
+    from pymilvus.milvus_client import IndexParams
+    from pymilvus.orm.schema import CollectionSchema
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+
+
+class EmbeddedError(Exception):
+    """What Lite has to say of a call that failed, in one line."""
+
+
+class LockedError(EmbeddedError):
+    """Another process, or another `EmbeddedClient`, holds the directory."""
+
+
+def _in_its_thread(method: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
+    """Runs a method in its client's thread: Ctrl-C interrupts who waits, not a write half done.
+
+    Raises what fails as an `EmbeddedError`: Lite lets through whatever its parts raise.
+    """
+
+    @wraps(method)
+    def run(*args: _Given.args, **options: _Given.kwargs) -> _Answer:
+        client = cast("EmbeddedClient", args[0])
+        try:
+            return client._thread.submit(method, *args, **options).result()
+        except Exception as error:
+            raise EmbeddedError(_one_line(error)) from error
+
+    return run
+
+
+class EmbeddedClient:
+    """The methods of pymilvus' ``MilvusClient`` that vidsim calls, with the same arguments.
+
+    What only a server needs (time limits, consistency) is taken and does nothing.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Opens the directory `path`, or makes it.
+
+        Raises:
+            LockedError: Somebody else has it open.
+            EmbeddedError: It cannot be opened.
+        """
+        from milvus_lite import DataDirLockedError, MilvusLite
+
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vidsim-milvus-lite")
+        self._rows: dict[str, SealedRows | None] = {}
+        try:
+            self._db = self._thread.submit(MilvusLite, path).result()
+        except Exception as error:
+            self._thread.shutdown()
+            kind = LockedError if isinstance(error, DataDirLockedError) else EmbeddedError
+            raise kind(_one_line(error)) from error
+
+    def close(self) -> None:
+        """Ends what is running and gives the directory back; may be called again."""
+        self._thread.shutdown()
+        self._db.close()
+
+    def get_server_version(self) -> str:
+        """Lite's version, in the form it has for a client over TCP."""
+        from milvus_lite import __version__
+
+        return f"milvus_lite-{__version__}"
+
+    @_in_its_thread
+    def list_collections(self, **_: object) -> list[str]:
+        """Names of the collections."""
+        return list(self._db.list_collections())
+
+    @_in_its_thread
+    def has_collection(self, name: str, **_: object) -> bool:
+        """Whether there is a collection of this name."""
+        return bool(self._db.has_collection(name))
+
+    @staticmethod
+    def create_schema(**options: Any) -> CollectionSchema:
+        """As pymilvus' own."""
+        from pymilvus import MilvusClient
+
+        return MilvusClient.create_schema(**options)
+
+    @staticmethod
+    def prepare_index_params() -> IndexParams:
+        """As pymilvus' own."""
+        from pymilvus import MilvusClient
+
+        return MilvusClient.prepare_index_params()
+
+    @_in_its_thread
+    def create_collection(self, name: str, schema: CollectionSchema, **_: object) -> None:
+        """Makes a collection; Lite keeps no descriptions."""
+        from milvus_lite import CollectionSchema, DataType, FieldSchema
+
+        fields = [
+            FieldSchema(
+                name=field.name,
+                dtype=DataType[field.dtype.name],
+                is_primary=field.is_primary,
+                dim=field.params.get("dim"),
+                max_length=field.params.get("max_length"),
+            )
+            for field in schema.fields
+        ]
+        self._db.create_collection(name, CollectionSchema(fields=fields))
+
+    @_in_its_thread
+    def drop_collection(self, name: str, **_: object) -> None:
+        """Deletes a collection and its files."""
+        self._rows.pop(name, None)
+        self._db.drop_collection(name)
+
+    @_in_its_thread
+    def load_collection(self, name: str, **_: object) -> None:
+        """Reads or builds its index."""
+        self._collection(name).load()
+
+    @_in_its_thread
+    def release_collection(self, name: str, **_: object) -> None:
+        """Lets go of its index."""
+        self._collection(name).release()
+
+    @_in_its_thread
+    def create_index(self, name: str, parameters: IndexParams, **_: object) -> None:
+        """Notes an index, and builds it if the collection is loaded."""
+        for parameter in parameters:
+            found = parameter.to_dict()
+            chosen = {key: found.pop(key) for key in ("index_type", "metric_type")}
+            build = {k: v for k, v in found.items() if k not in {"field_name", "index_name"}}
+            self._collection(name).create_index(
+                parameter.field_name, chosen | {"params": build.pop("params", build)}
+            )
+
+    @_in_its_thread
+    def list_indexes(self, name: str, **_: object) -> list[str]:
+        """Names of its indexes, which are those of the fields."""
+        return list(self._collection(name).list_indexes())
+
+    @_in_its_thread
+    def describe_index(self, name: str, index: str, **_: object) -> dict[str, Any] | None:
+        """The index as it was asked for, None if there is none."""
+        found = self._collection(name).get_index_info(index)
+        if not found:
+            return None
+        return {
+            "index_type": found["index_type"],
+            "metric_type": found["metric_type"],
+            "params": found["build_params"],
+            "state": "Finished",  # it was built when it was made or loaded
+            "pending_index_rows": 0,
+        }
+
+    @_in_its_thread
+    def drop_index(self, name: str, index: str, **_: object) -> None:
+        """Deletes an index of a released collection."""
+        self._collection(name).drop_index(index)
+
+    @_in_its_thread
+    def flush(self, name: str, **_: object) -> None:
+        """Seals what was written."""
+        self._rows.pop(name, None)
+        self._collection(name).flush()
+
+    @_in_its_thread
+    def upsert(self, name: str, records: Sequence[dict[str, Any]], **_: object) -> None:
+        """Writes records, in the place of those of the same key."""
+        self._rows.pop(name, None)
+        self._collection(name).upsert(
+            [{**record, "vector": record["vector"].tolist()} for record in records]
+        )
+
+    @_in_its_thread
+    def delete(self, name: str, *, filter: str, **_: object) -> None:
+        """Deletes what a filter matches."""
+        self._rows.pop(name, None)
+        collection = self._collection(name)
+        key = collection.pk_field
+        collection.delete([row[key] for row in collection.query(filter, output_fields=[key])])
+
+    @_in_its_thread
+    def query(
+        self,
+        name: str,
+        *,
+        output_fields: Sequence[str],
+        filter: str = "",
+        limit: int | None = None,
+        iterator: str | None = None,
+        **_: object,
+    ) -> list[dict[str, Any]]:
+        """Rows that a filter matches, or how many they are.
+
+        Args:
+            name: The collection.
+            output_fields: Their fields, or ``["count(*)"]``.
+            filter: Which rows; "" for all.
+            limit: Most rows.
+            iterator: Anything but None has them come in order of their keys.
+        """
+        collection = self._collection(name)
+        if list(output_fields) == ["count(*)"]:
+            if not filter:
+                sealed = self._sealed(name)
+                return [{"count(*)": collection.num_entities if sealed is None else len(sealed)}]
+            return [{"count(*)": len(collection.query(filter, output_fields=[]))}]
+        return list(
+            collection.query(
+                filter,
+                output_fields=list(output_fields),
+                limit=limit,
+                order_by_pk=iterator is not None,
+            )
+        )
+
+    @_in_its_thread
+    def search(
+        self,
+        name: str,
+        *,
+        data: Sequence[Any],
+        limit: int,
+        output_fields: Sequence[str],
+        search_params: dict[str, Any],
+        filter: str = "",
+        **_: object,
+    ) -> list[list[dict[str, Any]]]:
+        """The rows nearest to each of the vectors in `data`, best first."""
+        collection = self._collection(name)
+        index = collection.get_index_info("vector")
+        sealed = None if filter or not index else self._sealed(name)
+        if sealed is not None and index["index_type"] == LITE.exact:
+            return sealed.nearest(np.asarray(data, np.float32), limit, output_fields)
+        return list(
+            collection.search(
+                list(data),
+                top_k=limit,
+                metric_type=search_params["metric_type"],
+                expr=filter or None,
+                output_fields=list(output_fields),
+                search_params=search_params.get("params"),
+            )
+        )
+
+    @_in_its_thread
+    def rows_with(
+        self,
+        name: str,
+        field: str,
+        values: Collection[str],
+        output_fields: Sequence[str],
+        **_: object,
+    ) -> tuple[list[list[Any]], FloatArray]:
+        """The rows of which `field` is one of `values`: columns, and vectors (n, dim).
+
+        pymilvus has no such method: there it is a filter.
+        """
+        sealed = self._sealed(name)
+        if sealed is not None:
+            return sealed.having(field, values, output_fields)
+        found = self._collection(name).query(
+            is_in(field, values), output_fields=[*output_fields, "vector"]
+        )
+        columns = [[row[each] for row in found] for each in output_fields]
+        return columns, np.array([row["vector"] for row in found], np.float32)
+
+    def _collection(self, name: str) -> LiteCollection:
+        with _without_pandas():  # pyarrow looks for it when the first file is read
+            return self._db.get_collection(name)
+
+    def _sealed(self, name: str) -> SealedRows | None:
+        """The rows of a collection; nobody but this client can change them."""
+        if name not in self._rows:
+            self._rows[name] = sealed_rows(self._collection(name))
+        return self._rows[name]
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+@contextmanager
+def _without_pandas() -> Iterator[None]:
+    """Has pyarrow, in this thread, not find pandas, which takes as long to load as a query.
+
+    It looks for it to see whether the arrays that it is given are of pandas, and none are.
+    """
+    thread = get_ident()
+
+    class Absent:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "pandas" and get_ident() == thread:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, Absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(Absent)

@@ -1,0 +1,107 @@
+"""Embedded videos as the records that Milvus holds, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..schemas.collections import FIELDS, Level
+from ..schemas.embedding import EmbeddedVideo, Rows, segment_means, to_index
+from ..schemas.modality import Backbone
+from ..schemas.video import row_id
+
+SCALARS = tuple(field.name for field in FIELDS)
+"""Fields of a record beside its vector."""
+
+_Item = TypeVar("_Item")
+
+Record = dict[str, Any]
+"""A row or segment as it is sent to Milvus: the fields of `StoredRow` and ``vector``."""
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A row or a segment as Milvus returns it, without its vector."""
+
+    id: str
+    video_id: str
+    library: str
+    path: str
+    label: str
+    segment: int
+    start_s: float
+    end_s: float
+    fingerprint: str
+
+
+def stored_row(entity: Mapping[str, Any]) -> StoredRow:
+    """An entity or `Record` without its vector."""
+    return StoredRow(**{name: entity[name] for name in SCALARS})
+
+
+def records_of(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[Record]:
+    """What Milvus holds of one video at one level, in order of segment and row."""
+    video = item.video
+    records: list[Record] = []
+    for segment, embedding in zip(item.segments, item.embeddings):
+        rows = embedding.rows.get(backbone.name)
+        if rows is None or not len(rows.vectors):
+            continue
+        if level == "segments":
+            rows = _whole_segment(backbone, rows)
+        for i, vector in enumerate(to_index(backbone, rows.vectors)):
+            records.append(
+                {
+                    "id": row_id(video.video_id, segment.index, i),
+                    "video_id": video.video_id,
+                    "library": video.library,
+                    "path": video.path,
+                    "label": video.label,
+                    "segment": segment.index,
+                    "start_s": float(rows.start_s[i]),
+                    "end_s": float(rows.end_s[i]),
+                    "fingerprint": video.fingerprint,
+                    "vector": vector,
+                }
+            )
+    return records
+
+
+def _whole_segment(backbone: Backbone, rows: Rows) -> Rows:
+    """A segment as one row: the mean of its own, from the start of the first to the last end."""
+    return Rows(
+        segment_means(backbone, rows.vectors, np.zeros(1, np.int64)),
+        rows.start_s.min(keepdims=True),
+        rows.end_s.max(keepdims=True),
+    )
+
+
+class Batch:
+    """Records that wait to be sent together, and about how many bytes they are."""
+
+    def __init__(self) -> None:
+        """An empty one."""
+        self.records: list[Record] = []
+        self.size = 0
+
+    def add(self, record: Record) -> None:
+        """Puts a record with the others."""
+        self.records.append(record)
+        texts = sum(len(value.encode()) for value in record.values() if isinstance(value, str))
+        self.size += texts + record["vector"].nbytes
+
+    def take(self) -> list[Record]:
+        """All of them; none are left."""
+        records, self.records, self.size = self.records, [], 0
+        return records
+
+
+def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Cuts `items` into lists of `size`, of which the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
