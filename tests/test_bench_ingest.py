@@ -14,7 +14,7 @@ from vidsim.ingest.discover import describe
 from vidsim.ingest.embed import EmbedOptions, embed_all
 from vidsim.ingest.extractors.color import dominant_colors
 from vidsim.ingest.progress import Silent
-from vidsim.schemas.errors import LibraryError, WorkerError
+from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import DEFAULT_PRESET, Modality, choose_backbones
 from vidsim.schemas.results import IngestBench, StageTime
 from vidsim.search.bench.capstone import cluster_pixels, embed_folder
@@ -64,6 +64,7 @@ def own_rows(clips):
     }
 
 
+@pytest.mark.acceptance
 def test_the_capstones_way_gives_the_rows_that_vidsim_gives(capstone_rows, own_rows):
     assert {key: rows.shape for key, rows in capstone_rows.items()} == {
         key: rows.shape for key, rows in own_rows.items()
@@ -115,7 +116,7 @@ def test_both_ways_are_measured_to_the_end(make_clip, tmp_path):
 def test_a_folder_that_nothing_can_be_embedded_of_is_no_benchmark(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     backbones = choose_backbones([Modality.COLOR])
-    with pytest.raises(LibraryError, match="No clip"):
+    with pytest.raises(WorkerError, match="Nothing of .* could be read"):
         bench_ingest(tmp_path, backbones, DEFAULT_PRESET, "cpu", 1, QUIET)
 
 

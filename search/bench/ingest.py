@@ -66,9 +66,9 @@ def bench_ingest(
         progress: Told about the runs.
 
     Raises:
-        LibraryError: No such folder, nothing in it, or nothing that both ways can read.
+        LibraryError: No such folder, nothing in it, or nothing that the capstone's way can read.
         WeightsError: Weights are missing and cannot be fetched.
-        WorkerError: A run failed.
+        WorkerError: A run failed; so does one of vidsim that can read nothing.
     """
     files = find_media(folder)
     pull(backbones.values(), progress)
