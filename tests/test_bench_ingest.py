@@ -125,13 +125,13 @@ def test_a_folder_that_nothing_can_be_embedded_of_is_no_benchmark(tmp_path):
     [
         ("decode", StageTime(cpu_s=1, busy_s=1, held_s=0, blocked_s=5), "the networks"),
         ("decode", StageTime(cpu_s=0.9, busy_s=1, held_s=1, blocked_s=0), "one core"),
-        ("motion", StageTime(cpu_s=3.5, busy_s=2, held_s=2, blocked_s=0), "all cores"),
-        ("color", StageTime(cpu_s=1.2, busy_s=1, held_s=1, blocked_s=0), "1.2 cores"),
+        ("motion", StageTime(cpu_s=7, busy_s=2, held_s=2, blocked_s=0), "all cores"),
+        ("color", StageTime(cpu_s=2.4, busy_s=1, held_s=1, blocked_s=0), "2.4 cores"),
         ("write", StageTime(cpu_s=0.2, busy_s=1, held_s=1, blocked_s=0), "waiting"),
     ],
 )
 def test_a_stage_is_bound_by_what_it_uses_up(stage, time, bound):
-    cost = stage_cost(stage, [(time, 10)], cores=2)
+    cost = stage_cost(stage, [(time, 10)], cores=4)
     assert cost.bound.startswith(bound)
     assert cost.busy_ms == pytest.approx(100 * time.busy_s)
 

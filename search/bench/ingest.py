@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from ...ingest.discover import find_media
 from ...ingest.embed import pull
 from ...ingest.progress import Progress
-from ...ingest.stages import Stage
 from ...schemas.errors import LibraryError
 from ...schemas.modality import Backbone, Modality
 from ...schemas.results import (
@@ -141,7 +140,7 @@ def stage_cost(stage: str, runs: Sequence[tuple[StageTime, int]], cores: int) ->
     elif used >= _ALL_CORES * cores:
         bound = "all cores"
     elif used >= _ALL_CORES:
-        bound = "one core" if stage == Stage.DECODE else f"{used:.1f} cores"
+        bound = "one core" if round(used) == 1 else f"{used:.1f} cores"
     else:
         bound = "waiting, for the disk or other processes"
     return StageCost(
