@@ -13,7 +13,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -699,6 +699,44 @@ def bench_knn(
     if plot:
         plot_knn(result, plot)
     _print_bench(result.model_dump_json(indent=2) if json else knn_table(result))
+
+
+@bench_app.command("ingest")
+def bench_ingest(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of videos; none with --smoke.")
+    ] = None,
+    modalities: Modalities = None,
+    preset: Preset = None,
+    device: Device = None,
+    runs: Annotated[int, typer.Option(min=1, help="Interleaved runs of each way.")] = 3,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="One run over a few generated clips, for CI.")
+    ] = False,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Measure ingest beside the 2019 capstone's way: clips a second, stages, memory."""
+    from .ingest.progress import Bars
+    from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
+    from .schemas.settings import settings
+    from .search.bench.ingest import bench_ingest as run
+    from .search.bench.ingest import smoke_clips
+    from .search.bench.plots import plot_ingest
+    from .search.bench.tables import ingest_table
+    from .search.bench.timing import check_plot
+
+    if (folder is None) != smoke:
+        raise typer.BadParameter("Give a folder, or --smoke.", param_hint="FOLDER")
+    check_plot(plot)
+    chosen = preset or DEFAULT_PRESET
+    backbones = choose_backbones(parse_modalities(modalities), (), chosen)
+    where = _device(device or settings().device)
+    with Bars() as bars, smoke_clips() if folder is None else nullcontext(folder) as clips:
+        result = run(clips, backbones, chosen, where, 1 if smoke else runs, bars)
+    if plot:
+        plot_ingest(result, plot)
+    _print_bench(result.model_dump_json(indent=2) if json else ingest_table(result))
 
 
 @models_app.command("list")

@@ -7,6 +7,7 @@ stay apart.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -79,9 +80,14 @@ def main(channel: Channel) -> None:
     channel.send("ready", {}, {})
     while True:  # until the channel closes, which ends the process
         message = channel.receive()
+        began, cpu_s = time.perf_counter(), time.process_time()
         try:
             vectors = embed(message.arrays["patches"])
         except Exception as error:
             channel.send("failed", {"reason": f"{type(error).__name__}: {error}"}, {})
             return
-        channel.send("embeddings", {}, {"vectors": vectors})
+        spent = {
+            "cpu_s": time.process_time() - cpu_s,
+            "busy_s": time.perf_counter() - began,
+        }
+        channel.send("embeddings", spent, {"vectors": vectors})

@@ -52,7 +52,7 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
             channel.send("alive")
             last_sign = time.monotonic()
 
-    segments = 0
+    segments, cpu_s = 0, time.process_time()
     try:
         for event in decode(request, on_progress):
             if isinstance(event, Opened):
@@ -66,7 +66,8 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
                     arrays["audio"] = event.audio
                 channel.send("segment", vars(event.segment), arrays)
             last_sign = time.monotonic()
-        channel.send("done", {"segments": segments})
+        spent = time.process_time() - cpu_s
+        channel.send("done", {"segments": segments, "cpu_s": spent})
     except MediaError as error:
         channel.send("failed", {"reason": str(error)})
     except MemoryError:

@@ -14,6 +14,7 @@ from ..schemas.video import Segment
 from .child import Child, Message, StalledError
 from .decode import DecodeRequest, Opened, SegmentMedia
 from .decode_worker import request_to_fields
+from .stages import Spent
 
 _EVENTS_A_WORKER = 4
 """Decoded segments that wait for the consumer, a worker; then decoding waits."""
@@ -55,6 +56,7 @@ class Finished:
     """A file was decoded to its end, into `segments` segments (0: nothing that was asked for)."""
 
     segments: int
+    spent: Spent = field(default=Spent(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ class _Pool:
         """
         limits = self._limits
         allowed, spent = limits.scan_s, 0.0
+        began, cpu_s = time.monotonic(), time.thread_time()
         child.send("decode", request_to_fields(request))
         while True:
             asked = time.monotonic()
@@ -227,7 +230,12 @@ class _Pool:
             if message.kind == "failed":
                 return self._put((number, Failed(_text(message, "reason"))))
             if message.kind == "done":
-                return self._put((number, Finished(_whole(message, "segments"))))
+                cost = Spent(
+                    cpu_s=_seconds(message, "cpu_s") + time.thread_time() - cpu_s,
+                    busy_s=spent,
+                    blocked_s=time.monotonic() - began - spent,
+                )
+                return self._put((number, Finished(_whole(message, "segments"), cost)))
             if message.kind == "opened":
                 opened = _opened(message)
                 seconds = min(opened.duration_s, request.max_duration_s)
@@ -261,6 +269,13 @@ def _whole(message: Message, key: str) -> int:
     if not isinstance(value, int):
         raise _nonsense()
     return value
+
+
+def _seconds(message: Message, key: str) -> float:
+    value = message.fields.get(key)
+    if not isinstance(value, (int, float)):
+        raise _nonsense()
+    return float(value)
 
 
 def _opened(message: Message) -> Opened:

@@ -19,6 +19,7 @@ from .decode import DecodeRequest, Opened, SegmentMedia
 from .decoders import DecodeLimits, Failed, decode_all
 from .extraction import Extraction
 from .progress import Progress, shown
+from .stages import Meter, Stage
 from .weights import check_stored, ensure, status
 
 _BATCH = {"cpu": 4, "cuda": 16}
@@ -69,10 +70,18 @@ def embed_all(
     options: EmbedOptions,
     progress: Progress,
     limits: DecodeLimits | None = None,
+    meter: Meter | None = None,
 ) -> Generator[EmbeddedVideo | FailedVideo]:
     """Embeds `videos`, yielding each as soon as it is whole; the order may differ.
 
     Weights that are missing are pulled first. Closing the iterator ends every process it started.
+
+    Args:
+        videos: What to embed.
+        options: How.
+        progress: Told about the videos.
+        limits: What one file may cost.
+        meter: Told what each stage takes.
 
     Raises:
         WeightsError: Weights are missing and cannot be fetched, or `options.stored` were others.
@@ -84,7 +93,7 @@ def embed_all(
     pull(options.backbones.values(), progress)
     check_stored(options.backbones.values(), options.stored)
     progress.start("embedding", len(videos), "videos")
-    with closing(_run(videos, options, limits or DecodeLimits())) as results:
+    with closing(_run(videos, options, limits or DecodeLimits(), meter or Meter())) as results:
         for result in results:
             progress.advance("embedding", 1)
             yield result
@@ -92,7 +101,7 @@ def embed_all(
 
 
 def _run(
-    videos: Sequence[Video], options: EmbedOptions, limits: DecodeLimits
+    videos: Sequence[Video], options: EmbedOptions, limits: DecodeLimits, meter: Meter
 ) -> Generator[EmbeddedVideo | FailedVideo]:
     frames = {m.value: b.frames for m, b in options.backbones.items() if b.frames}
     requests = (
@@ -112,9 +121,10 @@ def _run(
     workers = min(options.workers or default_workers(), len(videos))
     with closing(decode_all(requests, workers, limits)) as events:
         first = next(events)  # decoders start and run ahead while the networks load
-        with Extraction(options.backbones, options.device) as extraction:
+        with Extraction(options.backbones, options.device, meter=meter) as extraction:
+            meter.start()
             size = _BATCH[extraction.device]
-            for i, event in chain([first], events):
+            for i, event in chain([first], meter.waited_for(Stage.DECODE, events)):
                 if isinstance(event, Opened):
                     opened[i] = _Open(videos[i], event.duration_s)
                 elif isinstance(event, SegmentMedia):
@@ -127,6 +137,7 @@ def _run(
                     batch = [(owner, media) for owner, media in batch if owner != i]
                     yield FailedVideo(videos[i], _sentence(event.reason))
                 else:
+                    meter.add(Stage.DECODE, event.spent)
                     opened[i].finished = True
                     yield from _complete([i], opened, options)
             yield from _embed_batch(extraction, batch, opened, options)

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 from ..schemas.embedding import SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from .decode import SegmentMedia
+from .stages import Meter, Stage
 
 
 class Extractor(Protocol):
@@ -31,6 +32,7 @@ class Extraction:
         backbones: Mapping[Modality, Backbone],
         device: str = "auto",
         threads: int | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """Loads networks; the audio process loads in the background meanwhile.
 
@@ -38,6 +40,7 @@ class Extraction:
             backbones: One backbone for each modality wanted.
             device: ``auto``, ``cpu`` or ``cuda``.
             threads: Threads a process computes with; None for as many as there are cores.
+            meter: Told what the modalities take.
 
         Raises:
             WeightsError: Weights are missing and cannot be fetched.
@@ -54,13 +57,16 @@ class Extraction:
         torch.set_num_threads(threads)
         torch_device = choose_device(device)
         self.device = torch_device.type
+        self._meter = meter or Meter()
         self._extractors: list[Extractor] = []
         self._background = ThreadPoolExecutor(1, "vidsim-audio")
         self._audio = None
         if Modality.AUDIO in backbones:
             from .extractors.audio import AudioExtractor
 
-            self._audio = AudioExtractor(backbones[Modality.AUDIO], torch_device.type, threads)
+            self._audio = AudioExtractor(
+                backbones[Modality.AUDIO], torch_device.type, threads, self._meter
+            )
         try:
             if Modality.COLOR in backbones:
                 from .extractors.color import ColorExtractor
@@ -84,13 +90,15 @@ class Extraction:
         results: list[list[SegmentEmbedding]] = []
         for extractor in self._extractors:
             seen = [i for i, m in enumerate(media) if extractor.backbone.modality in m.frames]
-            embedded = extractor.embed([media[i] for i in seen]) if seen else []
+            with self._meter.working(Stage(extractor.backbone.modality)):
+                embedded = extractor.embed([media[i] for i in seen]) if seen else []
             column = [SegmentEmbedding({})] * len(media)
             for i, embedding in zip(seen, embedded):
                 column[i] = embedding
             results.append(column)
         if audio:
-            results.append(audio.result())
+            with self._meter.waiting(Stage.AUDIO):
+                results.append(audio.result())
         return [_merge(parts) for parts in zip(*results)]
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..schemas.embedding import EmbeddedVideo, merge
 from ..schemas.errors import LibraryError, MediaError
 from ..schemas.modality import Modality
-from ..schemas.results import FailedFile, IngestReport
+from ..schemas.results import FailedFile, IngestReport, IngestTiming, StageTime
 from ..schemas.video import Video
 from .discover import describe, find_media, library_name
 from .embed import EmbedOptions, FailedVideo, embed_all
@@ -18,6 +18,7 @@ from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step, remove
 from .progress import Progress
 from .shards import CatalogEntry, Shards, stored_weights
+from .stages import Meter, Stage
 from .store import open_store
 from .writer import Writer
 
@@ -59,6 +60,7 @@ def ingest(
         StoreError: The home cannot be written or another process holds it.
         WeightsError, ModelError, WorkerError: As `embed_all`.
     """
+    meter = Meter()
     files = find_media(folder)
     name = library_name(folder, library)
     root = folder if folder.is_dir() else folder.parent
@@ -80,10 +82,12 @@ def ingest(
                 notes += mover.notes
             writer = Writer(store, shards, name, place.home, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})
-            failed = plan.failed + _embed(writer, plan.todo, joining, progress)
-            writer.finish()
+            failed = plan.failed + _embed(writer, plan.todo, joining, progress, meter)
+            with meter.working(Stage.WRITE):
+                writer.finish()
             notes += [note for note in writer.notes if note not in notes] + store.notes
-    return _report(name, catalog, options, plan, failed, removed, notes)
+    report = _report(name, catalog, options, plan, failed, removed, notes)
+    return report.model_copy(update={"timing": _timing(meter)})
 
 
 def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> None:
@@ -146,21 +150,27 @@ def _plan(
 
 
 def _embed(
-    writer: Writer, videos: Sequence[Video], options: EmbedOptions, progress: Progress
+    writer: Writer,
+    videos: Sequence[Video],
+    options: EmbedOptions,
+    progress: Progress,
+    meter: Meter,
 ) -> list[FailedFile]:
     """Embeds and writes `videos`; what is complete is written whatever happens."""
     failed: list[FailedFile] = []
     if not videos:
         return failed
     try:
-        with closing(embed_all(videos, options, progress)) as results:
+        with closing(embed_all(videos, options, progress, meter=meter)) as results:
             for result in results:
                 if isinstance(result, FailedVideo):
                     failed.append(FailedFile(path=result.video.path, reason=result.reason))
                 else:
-                    writer.add(result)
+                    with meter.working(Stage.WRITE):
+                        writer.add(result)
     finally:
-        writer.flush()
+        with meter.working(Stage.WRITE):
+            writer.flush()
     return failed
 
 
@@ -184,6 +194,14 @@ def _rehome(writer: Writer, shards: Shards, moved: Sequence[Video]) -> None:
     for video_id, whole in pieces.items():
         writer.add(replace(whole, video=by_id[video_id]))
     writer.finish()
+
+
+def _timing(meter: Meter) -> IngestTiming:
+    return IngestTiming(
+        seconds=meter.elapsed_s,
+        startup_s=meter.startup_s,
+        stages={stage.value: StageTime(**vars(spent)) for stage, spent in meter.spent.items()},
+    )
 
 
 def _report(

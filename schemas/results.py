@@ -16,6 +16,23 @@ class FailedFile(_Result):
     reason: str
 
 
+class StageTime(_Result):
+    """What one stage of an ingest took, in seconds, over all files."""
+
+    cpu_s: float = Field(description="processor time, all threads of the stage's process")
+    busy_s: float = Field(description="time in which it worked, all its processes together")
+    held_s: float = Field(description="time for which the main loop stood still for it")
+    blocked_s: float = Field(description="time for which nobody took its results")
+
+
+class IngestTiming(_Result):
+    """Where the time of an ingest went; the stages' ``held_s`` add up to it after the start."""
+
+    seconds: float = Field(description="in all")
+    startup_s: float = Field(description="of those, until networks were loaded")
+    stages: dict[str, StageTime] = Field(description="decode, color, frame, audio, motion, write")
+
+
 class IngestReport(_Result):
     """What ``vidsim ingest`` or ``ingest-audioset`` did, and what the library holds afterwards.
 
@@ -34,6 +51,7 @@ class IngestReport(_Result):
     removed: int = Field(description="of those, taken out by --prune")
     failed: list[FailedFile]
     notes: list[str] = Field(default=[], description="what was repaired or went wrong")
+    timing: IngestTiming | None = None
 
 
 class ImportedLibrary(_Result):
@@ -242,6 +260,57 @@ class KmeansBench(_Result):
     runs: int
     threads: int
     timings: list[KmeansTiming]
+
+
+class Machine(_Result):
+    """Where a benchmark ran."""
+
+    cpu: str
+    features: list[str] = Field(description="instructions that matter to networks")
+    cores: int
+    load: float = Field(description="mean of running processes in the minute before")
+    versions: dict[str, str]
+
+
+class IngestRun(_Result):
+    """One measured run over a folder, from the start of its process to the end."""
+
+    clips: int
+    seconds: float
+    startup_s: float = Field(description="of those, for imports and for loading networks")
+    clips_per_s: float
+    working_clips_per_s: float = Field(description="without the start")
+    peak_mb: float = Field(description="most resident memory of all its processes together")
+
+
+class StageCost(_Result):
+    """What one stage of vidsim's ingest costs a clip, in milliseconds; medians of the runs."""
+
+    stage: str
+    cpu_ms: float = Field(description="processor time")
+    busy_ms: float = Field(description="time in which it worked")
+    held_ms: float = Field(description="time for which the main loop stood still for it")
+    blocked_ms: float = Field(description="time for which nobody took its results")
+    cores: float = Field(description="kept at work meanwhile")
+    bound: str = Field(description="what keeps it from being faster")
+
+
+class IngestBench(_Result):
+    """What ``vidsim bench ingest`` measured: vidsim beside the capstone's way, in turn."""
+
+    folder: str
+    files: int
+    backbones: dict[str, str] = Field(description="by modality")
+    device: str
+    machine: Machine
+    vidsim: list[IngestRun]
+    capstone: list[IngestRun]
+    vidsim_clips_per_s: float = Field(description="median")
+    capstone_clips_per_s: float = Field(description="median")
+    ratio: float = Field(description="of clips a second, vidsim's over the capstone's; median")
+    working_ratio: float = Field(description="the same without the start of either")
+    stages: list[StageCost]
+    capstone_ms: dict[str, float] = Field(description="milliseconds a clip by modality; medians")
 
 
 class KnnTiming(_Result):

@@ -62,9 +62,7 @@ def run(place: Place, progress: Progress) -> Demo:
         target = clips / sample.name
         if not target.exists():
             target.symlink_to(sample)
-    for name, (picture, sound) in _GENERATED.items():
-        if not (clips / name).exists():
-            _write_clip(clips / name, picture, sound)
+    write_generated(clips)
     report = ingest(
         clips, place, EmbedOptions(choose_backbones(Modality)), progress, library=LIBRARY
     )
@@ -84,6 +82,13 @@ def run(place: Place, progress: Progress) -> Demo:
             "weights": str(settings().cache / "weights"),
         },
     )
+
+
+def write_generated(folder: Path) -> None:
+    """Writes the generated clips of 320x240 pixels and five seconds that are not there yet."""
+    for name, (picture, sound) in _GENERATED.items():
+        if not (folder / name).exists():
+            _write_clip(folder / name, picture, sound)
 
 
 def disguise(

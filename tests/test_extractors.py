@@ -9,7 +9,8 @@ from sklearn.cluster import KMeans
 
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia
 from vidsim.ingest.decoders import decode_all
-from vidsim.ingest.extractors.color import COLORS, dominant_colors, lab_histogram, make_strips
+from vidsim.ingest.extractors.color import dominant_colors, make_strips
+from vidsim.ingest.extractors.strips import COLORS, lab_histogram
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
 
 CPU = torch.device("cpu")

@@ -71,7 +71,7 @@ def pretended(video: Video, backbones: Collection[str], segment_seconds: float) 
 
 
 def pretend(
-    videos: Sequence[Video], options: EmbedOptions, progress: object
+    videos: Sequence[Video], options: EmbedOptions, progress: object, meter: object = None
 ) -> Iterator[EmbeddedVideo | FailedVideo]:
     """Stands in for `embed_all`; files hold text instead of media."""
     for video in videos:
@@ -87,7 +87,7 @@ def networks(monkeypatch) -> list[str]:
     """Stands in for decoders and networks, and tells which videos they were given."""
     given: list[str] = []
 
-    def embed_all(videos, options, progress):
+    def embed_all(videos, options, progress, meter=None):
         for video in videos:
             given.append(video.video_id)
             yield from pretend([video], options, progress)
@@ -170,7 +170,7 @@ def test_clips_become_shards_and_rows(place, make_clip, tmp_path, monkeypatch):
 
     seen = []
 
-    def embed_nothing(videos, *_):
+    def embed_nothing(videos, *_, **__):
         seen.extend(v.video_id for v in videos)
         yield from ()
 
@@ -512,7 +512,7 @@ def test_reindex_mends_what_a_failing_milvus_left(place, folder, networks, monke
 
 
 def test_a_worker_that_dies_costs_only_what_was_not_finished(place, folder, networks, monkeypatch):
-    def embed_all(videos, options, progress):
+    def embed_all(videos, options, progress, meter=None):
         yield from pretend(videos[:2], options, progress)
         raise WorkerError("The audio process died.")
 

@@ -10,8 +10,10 @@ from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
 from ..audio_worker import START_SECONDS, start_audio
+from ..child import Message
 from ..decode import SegmentMedia
 from ..sampling import HOP_SAMPLES, PATCH_SAMPLES
+from ..stages import Meter, Spent, Stage
 from ..weights import ensure
 
 _SHORTEST_REST = HOP_SAMPLES // 2
@@ -24,15 +26,19 @@ _BATCH_SECONDS = 120.0
 class AudioExtractor:
     """Embeds waveforms in a TensorFlow process."""
 
-    def __init__(self, backbone: Backbone, device: str, threads: int) -> None:
+    def __init__(
+        self, backbone: Backbone, device: str, threads: int, meter: Meter | None = None
+    ) -> None:
         """Starts the process; it loads while the caller goes on.
 
         Args:
             backbone: One that `audio_worker.NETWORKS` has.
             device: ``cpu`` or ``cuda``.
             threads: Most threads TensorFlow may use.
+            meter: Told what the process takes.
         """
         self.backbone = backbone
+        self._meter = meter or Meter()
         self._ready = False
         self._child = start_audio(backbone, ensure(backbone), device, threads)
 
@@ -57,21 +63,31 @@ class AudioExtractor:
             embeddings.append(SegmentEmbedding({self.backbone.name: rows} if mine.any() else {}))
         return embeddings
 
-    def _compute(self, patches: FloatArray) -> FloatArray:
+    def wait_ready(self) -> None:
+        """Waits until the process has loaded its network; `embed` does so by itself.
+
+        Raises:
+            WorkerError: It failed.
+        """
         if not self._ready:
             self._expect("ready", START_SECONDS)
             self._ready = True
-        self._child.send("embed", {}, {"patches": patches})
-        return self._expect("embeddings", _BATCH_SECONDS)["vectors"]
 
-    def _expect(self, kind: str, timeout_s: float) -> dict[str, FloatArray]:
+    def _compute(self, patches: FloatArray) -> FloatArray:
+        self.wait_ready()
+        self._child.send("embed", {}, {"patches": patches})
+        answer = self._expect("embeddings", _BATCH_SECONDS)
+        self._meter.add(Stage.AUDIO, Spent(**answer.fields))
+        return answer.arrays["vectors"]
+
+    def _expect(self, kind: str, timeout_s: float) -> Message:
         message = self._child.receive(timeout_s)
         if message.kind != kind:
             raise WorkerError(
                 f"The audio process failed ({message.fields.get('reason', message.kind)}); "
                 "run again with --modalities color,frame,motion to go on without sound."
             )
-        return message.arrays
+        return message
 
     def close(self) -> None:
         """Ends the process."""

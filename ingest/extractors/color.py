@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 
 from ...schemas.embedding import ByteArray, FloatArray, Rows, SegmentEmbedding
-from ...schemas.modality import LAB_BINS, VID2IMG_SHAPE, Backbone
+from ...schemas.modality import VID2IMG_SHAPE, Backbone
 from ..decode import SegmentMedia
 from .color_histogram import ColorHistogram, color_histogram
-
-COLORS = 10
-"""Dominant colours a frame (the capstone's k)."""
+from .strips import COLORS, embed_strip, lay_out
 
 _LEVELS = 32
 """Levels a channel of the colour histogram that is clustered."""
@@ -39,9 +36,6 @@ _CANDIDATES = 3
 _ITERATIONS = 5
 """Lloyd iterations, on the coarse histogram and again on the fine one."""
 
-_GAMUT = ((0.0, 100.0), (-86.19, 98.24), (-107.86, 94.48))
-"""Range of L, a and b over the sRGB gamut (D65), which the histogram's bins span."""
-
 
 class ColorExtractor:
     """Computes the 20x100x3 strip of each segment and one row of the chosen backbone."""
@@ -56,12 +50,11 @@ class ColorExtractor:
         strips = make_strips(
             np.concatenate([m.frames[self.backbone.modality] for m in media]), self._device
         ).reshape(-1, *VID2IMG_SHAPE)
-        describe = lab_histogram if self.backbone.name == "labhist" else _pixels
         return [
             SegmentEmbedding(
                 rows={
                     self.backbone.name: Rows(
-                        describe(strip)[None],
+                        embed_strip(self.backbone, strip)[None],
                         np.array([m.segment.start_s], np.float32),
                         np.array([m.segment.end_s], np.float32),
                     )
@@ -73,23 +66,8 @@ class ColorExtractor:
 
 
 def make_strips(frames: ByteArray, device: torch.device) -> ByteArray:
-    """Dominant colours of frames (n, h, w, 3) as strips (n, 100, 3) uint8.
-
-    Colours lie in descending share; each takes as many of the 100 pixels as its share, the
-    largest remainders rounded up so that the strip is exactly full.
-    """
-    centers, shares = dominant_colors(frames, device)
-    width = VID2IMG_SHAPE[1]
-    exact = shares * width
-    pixels = np.floor(exact).astype(np.int64)
-    left_over = width - pixels.sum(axis=1)
-    by_remainder = np.argsort(pixels - exact, axis=1, kind="stable")
-    rounded_up = np.arange(COLORS)[None] < left_over[:, None]
-    np.put_along_axis(
-        pixels, by_remainder, np.take_along_axis(pixels, by_remainder, 1) + rounded_up, 1
-    )
-    colors = np.rint(centers).astype(np.uint8)
-    return np.stack([np.repeat(c, p, axis=0) for c, p in zip(colors, pixels)])
+    """Dominant colours of frames (n, h, w, 3) as strips (n, 100, 3) uint8."""
+    return lay_out(*dominant_colors(frames, device))
 
 
 def dominant_colors(
@@ -196,30 +174,3 @@ def _greedy_start(points: torch.Tensor, weights: torch.Tensor, count: int) -> to
         centers[:, k] = colors[frame, best]
         closest = after[frame, :, best]
     return centers
-
-
-def _pixels(strip: ByteArray) -> FloatArray:
-    """The vid2img embedding: the strip's 6,000 values, scaled to 0..1."""
-    return np.asarray(strip.reshape(-1) / 255, dtype=np.float32)
-
-
-def lab_histogram(strip: ByteArray) -> FloatArray:
-    """Soft 8x8x8 Lab histogram (512,) float32 of a strip; square root, L2 norm 1.
-
-    Each pixel is shared among the eight nearest bins (trilinear), so a small shift of
-    colour moves the histogram a little. The square root makes the inner product of two
-    histograms their Bhattacharyya coefficient.
-    """
-    lab = cv2.cvtColor(strip.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
-    low, high = np.array(_GAMUT, np.float32).T
-    position = np.clip((lab - low) / (high - low) * LAB_BINS - 0.5, 0, LAB_BINS - 1)
-    below = np.minimum(position.astype(np.int64), LAB_BINS - 2)
-    part = position - below
-    histogram = np.zeros(LAB_BINS**3)
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod(np.where(corner, part, 1 - part), axis=1)
-        index = np.ravel_multi_index(tuple((below + corner).T), (LAB_BINS,) * 3)
-        histogram += np.bincount(index, weights=weight, minlength=LAB_BINS**3)
-    root = np.sqrt(histogram)
-    normalised: FloatArray = np.asarray(root / np.linalg.norm(root), dtype=np.float32)
-    return normalised

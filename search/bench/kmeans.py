@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import faiss
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
@@ -17,14 +16,14 @@ from ...ingest.progress import Progress
 from ...schemas.embedding import ByteArray, FloatArray
 from ...schemas.errors import MediaError
 from ...schemas.results import KmeansBench, KmeansTiming
+from .capstone import cluster_pixels
 from .timing import interleave, use_threads
 
 COUNTS = (5, 10, 20, 50)
 """Numbers of colours in the capstone's table (CoderHam/VideoSimilarity)."""
 
 _SIDE = 200
-_ITERATIONS = 20
-"""The capstone clustered frames of 200x200 pixels in 20 iterations of faiss."""
+"""Side in pixels of the square frames that the capstone clustered."""
 
 
 def bench_kmeans(
@@ -96,9 +95,7 @@ def _by_sklearn(pixels: FloatArray, k: int) -> FloatArray:
 
 
 def _by_faiss(pixels: FloatArray, k: int) -> FloatArray:
-    clustering = faiss.Kmeans(3, k, niter=_ITERATIONS, seed=0, max_points_per_centroid=len(pixels))
-    clustering.train(pixels)
-    return np.asarray(clustering.centroids, np.float32)
+    return cluster_pixels(pixels, k)[0]
 
 
 def _by_vidsim(frame: ByteArray, k: int) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...ingest.whole_file import whole_file
 from ...schemas.errors import StoreError
-from ...schemas.results import KmeansBench, KnnBench
+from ...schemas.results import IngestBench, KmeansBench, KnnBench
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +57,35 @@ def plot_knn(bench: KnnBench, path: Path) -> None:
         _name(panel, "K", "ms", f"queries: {count}")
     panels[0].legend()
     figure.suptitle(f"{bench.rows:,} x {bench.dim}")
+    _save(figure, path)
+
+
+def plot_ingest(bench: IngestBench, path: Path) -> None:
+    """Draws what a clip takes, by stage and by modality, as a PNG.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots()
+    parts = {
+        "vidsim": {stage.stage: stage.held_ms for stage in bench.stages},
+        "capstone": bench.capstone_ms,
+    }
+    colors = {name: f"C{i}" for i, name in enumerate(parts["vidsim"])}
+    named: set[str] = set()
+    for way, taken in parts.items():
+        left = 0.0
+        for name, ms in taken.items():
+            label = None if name in named else name
+            axes.barh(way, ms, left=left, color=colors.get(name), label=label)
+            named.add(name)
+            left += ms
+    axes.invert_yaxis()
+    axes.set(xlabel="ms a clip, after the start", title=f"{bench.ratio:.2f} times the clips/s")
+    axes.legend()
     _save(figure, path)
 
 

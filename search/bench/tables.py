@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.results import KmeansBench, KnnBench
+from ...schemas.results import IngestBench, KmeansBench, KnnBench
 
 
 def kmeans_table(bench: KmeansBench) -> list[str]:
@@ -46,6 +46,50 @@ def knn_table(bench: KnnBench) -> list[str]:
         f"{bench.data}: {bench.rows:,} x {bench.dim}; IVF of {bench.lists} lists, "
         f"{bench.probes} searched; {bench.threads} threads; medians of {bench.runs} interleaved "
         f"calls; Milvus {bench.milvus}; vectors taken in and indexed in: {built}.",
+    ]
+
+
+def ingest_table(bench: IngestBench) -> list[str]:
+    """Lines of two tables: a row a pair of runs, and a row a stage."""
+    rows = [["run"]]
+    for way in ("vidsim", "capstone"):
+        rows[0] += [f"{way} clips/s", "after start", "start s", "peak MB"]
+    rows[0] += ["ratio", "after start"]
+    for i, (ours, theirs) in enumerate(zip(bench.vidsim, bench.capstone, strict=True), 1):
+        row = [str(i)]
+        for run in (ours, theirs):
+            row += [f"{run.clips_per_s:.2f}", f"{run.working_clips_per_s:.2f}"]
+            row += [f"{run.startup_s:.1f}", f"{run.peak_mb:,.0f}"]
+        row += [f"{ours.clips_per_s / theirs.clips_per_s:.2f}"]
+        row += [f"{ours.working_clips_per_s / theirs.working_clips_per_s:.2f}"]
+        rows.append(row)
+    stages = [["ms a clip", "vidsim CPU", "busy", "main loop", "cores", "capstone", "bound by"]]
+    for stage in bench.stages:
+        theirs_ms = bench.capstone_ms.get(stage.stage)
+        stages.append(
+            [
+                stage.stage,
+                f"{stage.cpu_ms:.0f}",
+                f"{stage.busy_ms:.0f}",
+                f"{stage.held_ms:.0f}",
+                f"{stage.cores:.1f}",
+                "" if theirs_ms is None else f"{theirs_ms:.0f}",
+                stage.bound,
+            ]
+        )
+    machine = bench.machine
+    versions = ", ".join(f"{name} {found}" for name, found in machine.versions.items())
+    return [
+        f"ratio {bench.ratio:.2f} ({bench.working_ratio:.2f} after the start): vidsim "
+        f"{bench.vidsim_clips_per_s:.2f} clips/s, the capstone's way "
+        f"{bench.capstone_clips_per_s:.2f}; medians of {len(bench.vidsim)} interleaved runs.",
+        "",
+        *_markdown(rows),
+        *_markdown(stages),
+        f"{bench.vidsim[0].clips} and {bench.capstone[0].clips} clips of {bench.files} files; "
+        f"{', '.join(bench.backbones.values())}; device {bench.device}; "
+        f"{machine.cpu}, {machine.cores} cores ({' '.join(machine.features)}), load "
+        f"{machine.load:.1f} before; {versions}. The capstone's modalities decode for themselves.",
     ]
 
 

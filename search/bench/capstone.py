@@ -1,0 +1,310 @@
+"""The capstone's way of embedding a folder, rebuilt to measure vidsim's against.
+
+It stands for four notebooks (CoderHam/VideoSimilarity, 2019), which ran one after another. Each
+decodes every video anew, writes what its network looks at into files (frames as JPEG, sound as
+WAV), reads them back, and embeds one clip at a time, in float32. Colour is k-means by faiss on all
+40,000 pixels of each of 20 frames. The networks, the moments they look at and the rows that come
+out are vidsim's: the way differs, not the work.
+
+Where the notebooks left a choice, it is made in their favour. libav decodes in this process, with
+all cores, where they started an ffmpeg process a video; of the frames only those are written that
+are needed, in the size that is needed, where the motion notebook wrote every one whole; each
+network is loaded once, with its batch normalisation folded; one process imports torch for all of
+them. Tensors lie in torch's default memory order. The notebooks had a GPU: so has this, given
+``device``, but for k-means.
+
+It runs as a program, ``python -m vidsim.search.bench.capstone``; see `main`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import wave
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import av
+import cv2
+import h5py
+import numpy as np
+
+from ...ingest.decode import MAX_PIXELS, SegmentMedia
+from ...ingest.decode_audio import AudioReader
+from ...ingest.decode_video import Scan, Skipped, scan, video_frames
+from ...ingest.extractors.strips import COLORS, embed_strip, lay_out
+from ...ingest.sampling import NearestReader, sample_times
+from ...ingest.weights import ensure
+from ...schemas.embedding import ByteArray, FloatArray, SegmentEmbedding
+from ...schemas.errors import MediaError
+from ...schemas.modality import BACKBONES, SAMPLE_RATE, Backbone, FrameSampling, Modality
+from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
+
+ITERATIONS = 20
+"""Iterations of faiss' k-means in the capstone."""
+
+_JPEG_QUALITY = 100
+"""The best there is, for EfficientNet-Lite0 notices the rest: rows have cosines of 0.98 and more
+to those of the frames themselves. Writing and reading a frame takes a millisecond at any quality.
+"""
+
+Way = Callable[[Path, Path], FloatArray]
+"""From a clip and an empty folder to its rows (n, dim)."""
+
+
+@dataclass(frozen=True)
+class CapstoneRun:
+    """What the run took.
+
+    Attributes:
+        startup_s: Seconds for imports and for loading networks.
+        seconds: Seconds by modality, without those.
+        clips: Clips of which every modality was embedded.
+    """
+
+    startup_s: float
+    seconds: dict[str, float]
+    clips: int
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """A clip's segments, and when its picture ends, in seconds from its first frame."""
+
+    found: Scan
+    origin_s: float | None
+    video_s: float
+    segments: list[Segment]
+
+
+def embed_folder(
+    files: Sequence[Path], backbones: Sequence[Backbone], device: str, target: Path
+) -> CapstoneRun:
+    """Embeds `files` modality by modality, and writes ``MODALITY.h5`` for each.
+
+    A file holds `vectors` (n, dim) float32 and `videos` (n,), the name of each row's clip. A clip
+    that cannot be decoded is passed over.
+
+    Args:
+        files: Clips.
+        backbones: One for each modality wanted.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        target: A folder that is there.
+    """
+    startup_s, seconds = 0.0, {}
+    failed: set[Path] = set()
+    for backbone in backbones:
+        began = time.perf_counter()
+        with _open(backbone, device) as way:
+            loaded = time.perf_counter()
+            rows: dict[str, FloatArray] = {}
+            for file in files:
+                try:
+                    with TemporaryDirectory(prefix="vidsim-capstone-") as folder:
+                        rows[str(file)] = way(file, Path(folder))
+                except (MediaError, av.FFmpegError):
+                    failed.add(file)
+            _write(target / f"{backbone.modality}.h5", rows)
+            seconds[backbone.modality.value] = time.perf_counter() - loaded
+        startup_s += loaded - began
+    return CapstoneRun(startup_s, seconds, len(files) - len(failed))
+
+
+def cluster_pixels(pixels: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
+    """The capstone's dominant colours: faiss' k-means on all pixels (n, 3).
+
+    Returns:
+        Colours (k, 3) and the share of the pixels that each has (k,), the largest first.
+    """
+    import faiss
+
+    clustering = faiss.Kmeans(3, k, niter=ITERATIONS, seed=0, max_points_per_centroid=len(pixels))
+    clustering.train(pixels)
+    _, nearest = clustering.index.search(pixels, 1)
+    shares = np.bincount(nearest[:, 0], minlength=k) / len(pixels)
+    order = np.argsort(-shares, kind="stable")
+    return np.asarray(clustering.centroids, np.float32)[order], shares[order].astype(np.float32)
+
+
+@contextmanager
+def _open(backbone: Backbone, device: str) -> Iterator[Way]:
+    """Loads what a modality needs."""
+    if backbone.modality is Modality.AUDIO:
+        from ...ingest.extractors.audio import AudioExtractor
+
+        extractor = AudioExtractor(backbone, device, _cores())
+        try:
+            extractor.wait_ready()
+            yield lambda clip, folder: _sound(extractor.embed, backbone, clip, folder)
+        finally:
+            extractor.close()
+    elif backbone.modality is Modality.COLOR:
+        import faiss
+
+        faiss.omp_set_num_threads(_cores())
+
+        def strips(frames: ByteArray) -> FloatArray:
+            found = [cluster_pixels(_unit_pixels(f), COLORS) for f in frames]
+            colors, shares = (np.stack(part) for part in zip(*found, strict=True))
+            return embed_strip(backbone, lay_out(255 * colors, shares))[None]
+
+        yield lambda clip, folder: _pictures(strips, backbone, clip, folder)
+    else:
+        embed = _network(backbone, device)
+        yield lambda clip, folder: _pictures(embed, backbone, clip, folder)
+
+
+def _network(backbone: Backbone, device: str) -> Callable[[ByteArray], FloatArray]:
+    """A picture network of torch: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
+    import torch
+
+    from ...ingest.extractors.pixels import choose_device, to_network_input
+    from ...ingest.networks.loading import load_network
+
+    torch.set_num_threads(_cores())
+    assert backbone.pixels is not None
+    scale, where = backbone.pixels, choose_device(device)
+    network = load_network(backbone, ensure(backbone)).to(where)
+    a_clip = backbone.modality is Modality.MOTION
+
+    def embed(frames: ByteArray) -> FloatArray:
+        with torch.inference_mode():
+            pixels = frames[None] if a_clip else frames
+            features = network(to_network_input(pixels, scale, where).contiguous())
+        return np.asarray(features.float().cpu().numpy(), np.float32)
+
+    return embed
+
+
+def _pictures(
+    embed: Callable[[ByteArray], FloatArray], backbone: Backbone, clip: Path, folder: Path
+) -> FloatArray:
+    """Rows of a clip's picture: frames to JPEG files, and those through `embed`."""
+    assert backbone.frames is not None
+    rows = [np.zeros((0, backbone.dim), np.float32)]
+    for paths in _write_frames(clip, backbone.frames, folder):
+        rows.append(embed(np.stack([_read_rgb(path) for path in paths])))
+    return np.concatenate(rows)
+
+
+def _write_frames(clip: Path, sampling: FrameSampling, folder: Path) -> list[list[Path]]:
+    """Writes the frames that a backbone looks at; their paths by segment."""
+    timeline = _read_timeline(clip)
+    if timeline.origin_s is None:
+        return []
+    frames = NearestReader(
+        video_frames(str(clip), timeline.found, MAX_PIXELS, _cores(), Skipped(), lambda: None)
+    )
+    written = []
+    for segment in timeline.segments:
+        if segment.index and segment.start_s >= timeline.video_s:
+            break
+        visible = Segment(segment.index, segment.start_s, min(segment.end_s, timeline.video_s))
+        paths = []
+        for i, moment in enumerate(sample_times(sampling, visible)):
+            paths.append(folder / f"{segment.index:05d}_{i:05d}.jpg")
+            rgb = frames.at(moment).fitted(sampling)
+            bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+            cv2.imwrite(str(paths[-1]), bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        written.append(paths)
+    return written
+
+
+def _sound(
+    embed: Callable[[Sequence[SegmentMedia]], Sequence[SegmentEmbedding]],
+    backbone: Backbone,
+    clip: Path,
+    folder: Path,
+) -> FloatArray:
+    """Rows of a clip's sound: to a WAV file, and that through the network."""
+    timeline = _read_timeline(clip)
+    rows = [np.zeros((0, backbone.dim), np.float32)]
+    path = folder / "sound.wav"
+    if _write_wav(clip, timeline, path):
+        samples = _read_wav(path)
+        for segment in timeline.segments:
+            first, end = (round(s * SAMPLE_RATE) for s in (segment.start_s, segment.end_s))
+            (found,) = embed([SegmentMedia(segment, audio=samples[first:end])])
+            rows += [r.vectors for r in found.rows.values()]
+    return np.concatenate(rows)
+
+
+def _write_wav(clip: Path, timeline: _Timeline, target: Path) -> bool:
+    """Writes the sound as 16-bit mono at 16 kHz; False where there is none."""
+    if timeline.found.audio is None:
+        return False
+    reader = AudioReader(
+        str(clip), timeline.found.audio, timeline.origin_s, Skipped(), lambda: None
+    )
+    samples = reader.take(0.0, timeline.segments[-1].end_s)
+    if samples is None:
+        return False
+    with wave.open(str(target), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return True
+
+
+def _read_wav(path: Path) -> FloatArray:
+    with wave.open(str(path), "rb") as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return np.asarray(samples / 32767, np.float32)
+
+
+def _read_rgb(path: Path) -> ByteArray:
+    return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _unit_pixels(frame: ByteArray) -> FloatArray:
+    return np.asarray(frame.reshape(-1, 3) / 255, np.float32)
+
+
+def _read_timeline(clip: Path) -> _Timeline:
+    """Reads it as vidsim does, so that both look at the same moments.
+
+    Raises:
+        MediaError: It is no video and no sound.
+    """
+    found = scan(str(clip.absolute()), MAX_PIXELS, lambda: None)
+    if not found.packets:
+        raise MediaError("it holds no frame and no sound")
+    origin = float(found.video_s[0]) if len(found.video_s) else None
+    video_s = found.video_end_s - origin if origin is not None else 0.0
+    audio_s = 0.0
+    if found.audio is not None:
+        audio_s = found.audio_end_s - (found.audio_start_s if origin is None else origin)
+    segments = cut_segments(max(video_s, audio_s, 0.0), SEGMENT_SECONDS)
+    return _Timeline(found, origin, video_s, segments)
+
+
+def _write(path: Path, rows: Mapping[str, FloatArray]) -> None:
+    with h5py.File(path, "w") as file:
+        file["vectors"] = np.concatenate(list(rows.values())) if rows else np.zeros((0, 0))
+        file["videos"] = [name for name, found in rows.items() for _ in found]
+
+
+def main() -> None:
+    """Reads the arguments of `embed_folder` as JSON from stdin; prints a `CapstoneRun` as JSON."""
+    order = json.load(sys.stdin)
+    run = embed_folder(
+        [Path(file) for file in order["files"]],
+        [BACKBONES[name] for name in order["backbones"]],
+        order["device"],
+        Path(order["target"]),
+    )
+    json.dump(asdict(run), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

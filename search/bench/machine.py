@@ -1,0 +1,41 @@
+"""The machine that a benchmark ran on, so that its numbers can be judged."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ...schemas.results import Machine
+
+_PACKAGES = ("torch", "tensorflow", "faiss-cpu", "av", "pymilvus")
+
+_FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+"""What decides how fast networks run on a CPU, as Linux calls it."""
+
+
+def describe_machine() -> Machine:
+    """Describes this machine, and how busy it is already."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # no Linux
+        lines = []
+    about = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    flags = about.get("flags", "").split()
+    return Machine(
+        cpu=about.get("model name") or platform.processor() or platform.machine(),
+        features=[feature for feature in _FEATURES if feature in flags],
+        cores=len(os.sched_getaffinity(0)),
+        load=os.getloadavg()[0],
+        versions={name: found for name in _PACKAGES if (found := _version(name))},
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
