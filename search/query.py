@@ -67,10 +67,23 @@ class _Clip:
 
 
 def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
+    """Ranks stored videos by their likeness to `clip`: `answer` with a store of its own.
+
+    Raises:
+        VidsimError: As `answer`, or the store cannot be opened.
+    """
+    with open_store(place) as store:
+        return answer(clip, store, place, options, progress)
+
+
+def answer(
+    clip: str, store: Store, place: Place, options: QueryOptions, progress: Progress
+) -> QueryResult:
     """Ranks stored videos by their likeness to `clip`.
 
     Args:
         clip: The id of a stored video (then nothing is decoded), or a file.
+        store: The open Milvus of `place`.
         place: Where the libraries are.
         options: How to search.
         progress: Told about the embedding of a new clip.
@@ -84,46 +97,45 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
-    with open_store(place) as store:
-        noted = read_notes(place.home)
-        counts = {library: note.counts for library, note in noted.items()}
-        libraries = _choose_libraries(counts, options.libraries)
-        own = clip.partition("/")[0]
-        backbones = _choose_backbones(
-            store, options, _held(counts, [own] if own in counts else libraries)
+    noted = read_notes(place.home)
+    counts = {library: note.counts for library, note in noted.items()}
+    libraries = _choose_libraries(counts, options.libraries)
+    own = clip.partition("/")[0]
+    backbones = _choose_backbones(
+        store, options, _held(counts, [own] if own in counts else libraries)
+    )
+    if options.expression:
+        store.check_filter(next(iter(backbones.values())), options.expression)
+    searched = {library: noted[library].weights for library in libraries if library in noted}
+    subject = _embed_or_fetch(clip, store, backbones, searched, options, progress)
+    asked = {m: backbones[m] for m in subject.vectors}
+    if not asked:
+        raise MediaError(
+            f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
+            "ask for other modalities with -m."
         )
-        if options.expression:
-            store.check_filter(next(iter(backbones.values())), options.expression)
-        searched = {library: noted[library].weights for library in libraries if library in noted}
-        subject = _embed_or_fetch(clip, store, backbones, searched, options, progress)
-        asked = {m: backbones[m] for m in subject.vectors}
-        if not asked:
-            raise MediaError(
-                f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
-                "ask for other modalities with -m."
-            )
-        scope = [is_in("library", libraries)] if options.libraries else []
-        scope += [f"({options.expression})"] if options.expression else []
-        scope += [subject.not_itself] if subject.not_itself else []
-        candidates, samples = _candidates(
-            store, subject, asked, max(TOP, options.k), " and ".join(scope)
-        )
-        notes = _missing_rows(store, counts, libraries, asked)
-        notes += _other_weights(searched, asked)
-        similarities = {
-            m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
-            for m, videos in candidates.items()
-        }
-        if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
-            notes += _tune(weights, place.home, asked)
-        chance = background(place.home, libraries, list(asked.values()))
-        fused = fuse(
-            options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
-        )
-        best = dict(list(fused.items())[: options.k])
-        for modality, backbone in asked.items():
-            if levels(backbone) != ("rows",):  # where it matched is told to the row
-                candidates[modality], _ = fetch_videos(store, backbone, best)
+    scope = [is_in("library", libraries)] if options.libraries else []
+    scope += [f"({options.expression})"] if options.expression else []
+    scope += [subject.not_itself] if subject.not_itself else []
+    candidates, samples = _candidates(
+        store, subject, asked, max(TOP, options.k), " and ".join(scope)
+    )
+    notes = _missing_rows(store, counts, libraries, asked)
+    notes += _other_weights(searched, asked)
+    similarities = {
+        m: {i: similarity(asked[m], subject.vectors[m], found) for i, found in videos.items()}
+        for m, videos in candidates.items()
+    }
+    if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
+        notes += _tune(weights, place.home, asked)
+    chance = background(place.home, libraries, list(asked.values()))
+    fused = fuse(
+        options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
+    )
+    best = dict(list(fused.items())[: options.k])
+    for modality, backbone in asked.items():
+        if levels(backbone) != ("rows",):  # where it matched is told to the row
+            candidates[modality], _ = fetch_videos(store, backbone, best)
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
