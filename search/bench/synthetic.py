@@ -89,7 +89,7 @@ def _make(number: int, backbones: Sequence[Backbone], spaces: dict[str, _Space])
             continue
         if backbone.name == "vid2img":
             strip = (255 * np.clip(vectors / 4, 0, 1)).astype(np.uint8).reshape(VID2IMG_SHAPE)
-            vectors = strip.reshape(1, -1).astype(np.float32) / 255
+            vectors = np.asarray(strip.reshape(1, -1) / 255, np.float32)
         edges = np.linspace(0, _SECONDS, count + 1, dtype=np.float32)
         rows[backbone.name] = Rows(vectors, edges[:-1], edges[1:])
     return EmbeddedVideo(
@@ -121,7 +121,7 @@ def _vectors(
     latent: FloatArray, count: int, projection: FloatArray, random: np.random.Generator
 ) -> FloatArray:
     """(count, dim) float32, none below zero, as histograms and rectified features are."""
-    latent = latent + _VIDEO * random.standard_normal(_LATENT, np.float32)
-    rows = latent + _ROW * random.standard_normal((count, _LATENT), np.float32)
+    own = latent + _VIDEO * random.standard_normal(_LATENT, np.float32)
+    rows = own + _ROW * random.standard_normal((count, _LATENT), np.float32)
     noise = _NOISE * random.standard_normal((count, projection.shape[1]), np.float32)
     return np.asarray(np.maximum(_BIAS + rows @ projection + noise, 0), np.float32)
