@@ -14,6 +14,7 @@ from sklearn.datasets import load_sample_image
 from vidsim.ingest.connection import open_client
 from vidsim.ingest.home import Place
 from vidsim.ingest.progress import Silent
+from vidsim.ingest.store import Store
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.errors import MediaError, StoreError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
@@ -205,14 +206,9 @@ def test_exact_indexes_find_the_ten_best_of_all_videos(asked):
     assert asked.recall == 1
 
 
-def test_recall_falls_where_a_modality_is_searched_badly(monkeypatch, tmp_path, kept, asked):
-    """A query that proposes videos at random must not look good."""
-    monkeypatch.setattr(
-        "vidsim.search.query.propose",
-        lambda store, backbone, vectors, count, scope: [
-            v.video.video_id for v in make_videos(60, BACKBONES_ASKED[:1])
-        ][-8:],
-    )
+def test_recall_falls_where_a_search_finds_the_wrong_videos(monkeypatch, kept, asked):
+    search = Store.search
+    monkeypatch.setattr(Store, "search", lambda *a, **o: [hits[-8:] for hits in search(*a, **o)])
     assert ask(Place(kept), kept).recall < 0.9
 
 
