@@ -739,6 +739,35 @@ def bench_ingest(
     _print_bench(result.model_dump_json(indent=2) if json else ingest_table(result))
 
 
+@bench_app.command("query")
+def bench_query(
+    uri: Uri = None,
+    videos: Annotated[int, typer.Option(min=20, help="Synthetic videos.")] = 13_320,
+    queries: Annotated[int, typer.Option(min=1, help="Stored ids to ask for.")] = 50,
+    model: Model = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep the embedded library here, and use it again if it is there."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time a query of a synthetic library of UCF101's size: vidsim and faiss."""
+    from .ingest.progress import Bars
+    from .schemas.modality import Modality, choose_backbones
+    from .search.bench.query import bench_query as run
+    from .search.bench.tables import query_table
+
+    backbones = choose_backbones(tuple(Modality), model or ())
+    place = _place(uri)
+    if home and place.uri:
+        raise typer.BadParameter("It is for '--uri embedded' only.", param_hint="--home")
+    with Bars() as bars:
+        result = run(videos, queries, tuple(backbones.values()), place, home, bars)
+    _print_bench(result.model_dump_json(indent=2) if json else query_table(result))
+
+
 @models_app.command("list")
 def models_list(json: Json = False) -> None:
     """List the backbones, their sizes and whether their weights are here."""

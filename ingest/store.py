@@ -417,13 +417,15 @@ class Store:
 
     def fetch_videos(
         self, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"
-    ) -> Iterator[tuple[list[StoredRow], FloatArray]]:
+    ) -> list[tuple[list[StoredRow], FloatArray]]:
         """All rows or segments of videos as `fetch` has them, in pages that hold whole videos."""
         if isinstance(self._milvus.client, EmbeddedClient):
-            yield self._fetch_embedded(self._milvus.client, backbone, video_ids, level)
-            return
-        for ids in batches(sorted(video_ids), _VIDEOS_PER_FETCH):
-            yield from self._fetch_pages(backbone, ids, level)
+            return [self._fetch_embedded(self._milvus.client, backbone, video_ids, level)]
+        return [
+            page
+            for ids in batches(sorted(video_ids), _VIDEOS_PER_FETCH)
+            for page in self._fetch_pages(backbone, ids, level)
+        ]
 
     def _fetch_embedded(
         self, client: EmbeddedClient, backbone: Backbone, video_ids: Collection[str], level: Level

@@ -341,6 +341,36 @@ class KnnBench(_Result):
     timings: list[KnnTiming]
 
 
+class QueryTiming(_Result):
+    """What one way of answering, or one part of it, takes a query."""
+
+    what: str = Field(
+        description="query; search, fetch, count and rest, which make it up; faiss segments and "
+        "faiss rows: exact searches of every modality for the same query"
+    )
+    p50_ms: float
+    p95_ms: float
+
+
+class QueryBench(_Result):
+    """What ``vidsim bench query`` measured on a synthetic library."""
+
+    videos: int
+    rows: dict[str, int] = Field(description="rows by backbone")
+    milvus: str = Field(description="its version and where it ran")
+    queries: int = Field(description="stored ids that were asked for, each once")
+    threads: int
+    fill_s: float | None = Field(
+        description="seconds to make the library, write its shards and fill Milvus; "
+        "None where it was kept from an earlier run"
+    )
+    recall: float = Field(
+        ge=0, le=1, description="part of the ten best of all videos that the ten results hold"
+    )
+    timings: list[QueryTiming]
+    notes: list[str] = Field(default=[], description="what queries said of the library")
+
+
 class TunedIndex(_Result):
     """The index of one collection after ``vidsim tune-index``."""
 

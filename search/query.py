@@ -77,16 +77,10 @@ class _Clip:
 
 
 def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
-    """Ranks stored videos by their likeness to `clip`.
-
-    Args:
-        clip: The id of a stored video (then nothing is decoded), or a file.
-        place: Where the libraries are.
-        options: How to search.
-        progress: Told about the embedding of a new clip.
+    """Ranks stored videos by their likeness to `clip`: `answer` with a store of its own.
 
     Raises:
-        VidsimError: As `answer`.
+        VidsimError: As `answer`, or the store cannot be opened.
     """
     with open_store(place) as store:
         return answer(clip, store, place, options, progress)
@@ -95,7 +89,7 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
 def answer(
     clip: str, store: Store, place: Place, options: QueryOptions, progress: Progress
 ) -> QueryResult:
-    """As `query`, of a Milvus that is open already: of many queries the later ones wait less.
+    """Ranks stored videos by their likeness to `clip`; a store that stays open answers sooner.
 
     Args:
         clip: The id of a stored video (then nothing is decoded), or a file.

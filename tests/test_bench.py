@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import h5py
 import numpy as np
@@ -9,16 +11,25 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
+from vidsim.ingest.connection import open_client
 from vidsim.ingest.home import Place
 from vidsim.ingest.progress import Silent
+from vidsim.ingest.store import Store
+from vidsim.schemas.collections import collection_name
 from vidsim.schemas.errors import MediaError, StoreError
-from vidsim.schemas.results import KmeansBench, KnnBench
+from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
+from vidsim.schemas.results import KmeansBench, KnnBench, QueryBench
 from vidsim.search.bench.kmeans import bench_kmeans, inertia
 from vidsim.search.bench.knn import QUERIES, bench_knn, recall
 from vidsim.search.bench.plots import plot_kmeans, plot_knn
-from vidsim.search.bench.tables import kmeans_table, knn_table
+from vidsim.search.bench.query import bench_query
+from vidsim.search.bench.synthetic import make_videos
+from vidsim.search.bench.tables import kmeans_table, knn_table, query_table
 from vidsim.search.bench.timing import interleave
 from vidsim.search.bench.vectors import clustered, exported
+from vidsim.search.videos import from_embedded, similarities
+
+from .milvus_targets import empty_place
 
 QUIET = Silent()
 
@@ -155,3 +166,106 @@ def test_what_is_no_picture_ends_in_one_sentence(tmp_path):
     (tmp_path / "x.png").write_text("no picture")
     with pytest.raises(MediaError, match="PNG or JPEG"):
         bench_kmeans(tmp_path / "x.png", 1, QUIET)
+
+
+# --- a query of a synthetic library ---
+
+BACKBONES_ASKED = tuple(choose_backbones(tuple(Modality)).values())
+
+
+def ask(place: Place, kept: Path | None = None, videos: int = 60) -> QueryBench:
+    return bench_query(videos, 4, BACKBONES_ASKED, place, kept, QUIET)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("kept") / "home"
+
+
+@pytest.fixture(scope="module")
+def asked(kept) -> QueryBench:
+    return ask(Place(kept), kept)
+
+
+def test_a_query_and_its_parts_are_timed_beside_faiss(asked):
+    ms = {t.what: (t.p50_ms, t.p95_ms) for t in asked.timings}
+    assert list(ms) == [
+        "query", "search", "fetch", "count", "rest", "faiss segments", "faiss rows"
+    ]  # fmt: skip
+    assert all(0 < p50 <= p95 for p50, p95 in ms.values())
+    assert all(ms[part][0] < ms["query"][1] for part in ("search", "fetch", "count", "rest"))
+    assert asked.rows == {"labhist": 60, "efficientnet_lite0": 480, "yamnet": 210, "i3d": 60}
+    assert (asked.videos, asked.queries, asked.notes) == (60, 4, [])
+    assert QueryBench.model_validate_json(asked.model_dump_json()) == asked
+    heading, rule, *rows = [line for line in query_table(asked) if line.startswith("|")]
+    assert len(rows) == len(ms)
+    assert {line.count("|") for line in (heading, rule, *rows)} == {4}
+
+
+def test_exact_indexes_find_the_ten_best_of_all_videos(asked):
+    assert asked.recall == 1
+
+
+def test_recall_falls_where_a_search_finds_the_wrong_videos(monkeypatch, kept, asked):
+    search = Store.search
+    monkeypatch.setattr(Store, "search", lambda *a, **o: [hits[-8:] for hits in search(*a, **o)])
+    assert ask(Place(kept), kept).recall < 0.9
+
+
+def test_a_kept_library_is_used_again_and_no_other_takes_its_place(kept, asked):
+    assert asked.fill_s is not None
+    assert ask(Place(kept), kept).fill_s is None
+    with pytest.raises(StoreError, match="name an empty folder for --home"):
+        ask(Place(kept), kept, videos=61)
+
+
+def test_a_library_that_is_not_kept_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    assert ask(Place(tmp_path / "home"), videos=20).fill_s is not None
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.server
+def test_a_server_is_asked_in_a_database_of_its_own(request, tmp_path):
+    place = empty_place("server", tmp_path / "home", request)
+    with open_client(place) as milvus:
+        milvus.client.drop_collection(collection_name(BACKBONES_ASKED[0]))
+        before = milvus.client.list_collections(), milvus.client.list_databases()
+    found = ask(place, videos=20)
+    assert (found.recall, found.notes) == (1, [])
+    with open_client(place) as milvus:
+        assert (milvus.client.list_collections(), milvus.client.list_databases()) == before
+
+
+def test_synthetic_videos_are_the_same_at_every_call_and_look_like_ucf101():
+    videos = list(make_videos(140, BACKBONES_ASKED))
+    for video, again in zip(videos, make_videos(20, BACKBONES_ASKED)):
+        assert video.video == again.video
+        for name, rows in video.embeddings[0].rows.items():
+            assert np.array_equal(rows.vectors, again.embeddings[0].rows[name].vectors)
+            assert rows.vectors.min() >= 0
+    ids = [v.video.video_id for v in videos]
+    assert len(set(ids)) == 140
+    assert ids[6] == "ucf101/Action001/v_Action001_g02_c02.avi"
+    assert {v.video.label for v in videos[:132]} == {"Action001"}
+    assert videos[132].video.label == "Action002"
+    assert [v.row_counts()["yamnet"] for v in videos[:10]] == [7] * 5 + [0] * 5
+
+
+@pytest.mark.parametrize("name", ["labhist", "vid2img", "efficientnet_lite0", "i3d"])
+def test_clips_of_one_group_are_most_alike_and_of_one_class_more_than_others(name):
+    backbone = BACKBONES[name]
+    means = np.concatenate([from_embedded(backbone, v).means for v in make_videos(264, [backbone])])
+    pairs = similarities(backbone, means, means)
+    group = pairs[:5, :5][~np.eye(5, dtype=bool)]
+    assert group.min() > pairs[:5, 5:132].mean() > pairs[:132, 132:].mean()
+    assert group.max() < similarities(backbone, means[:1], means[:1]) - 1e-3
+
+
+def test_a_strip_of_colours_is_what_vid2img_is_compared_by():
+    (video,) = make_videos(1, [BACKBONES["vid2img"]])
+    (part,) = video.embeddings
+    assert part.vid2img.dtype == np.uint8
+    assert np.allclose(part.rows["vid2img"].vectors * 255, part.vid2img.reshape(1, -1))

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,7 @@ class Searcher:
         self._client = milvus.client
         self._target = LITE if milvus.lite else SERVER
         self._names: dict[str, str] = {}
-        where = milvus.about if milvus.version else "Lite, in process"
-        self.about = f"{milvus.client.get_server_version()} ({where})"
+        self.about = about(milvus)
 
     def build(self, index: Index, vectors: FloatArray) -> None:
         """Writes vectors (n, dim) and indexes them; ids are their row numbers.
@@ -125,3 +125,35 @@ def open_searcher(place: Place) -> Iterator[Searcher]:
             if searcher is not None:
                 with suppress(*milvus.errors):  # the first error says more
                     searcher.drop()
+
+
+def about(milvus: Connection) -> str:
+    """Its version and where it runs."""
+    where = milvus.about if milvus.version else "Lite, in process"
+    return f"{milvus.client.get_server_version()} ({where})"
+
+
+@contextmanager
+def own_database(place: Place) -> Iterator[Place]:
+    """A place whose Milvus holds nothing else: on a server a database, dropped afterwards.
+
+    The embedded Milvus is as its home is, which the caller chooses.
+
+    Raises:
+        StoreError: The server does not answer, or does not let this token make databases.
+    """
+    if not place.uri:
+        yield place
+        return
+    name = f"vidsim_bench_{os.getpid()}"
+    own = replace(place, uri=urlsplit(place.uri)._replace(path=f"/{name}").geturl())
+    with open_client(place) as milvus:
+        milvus.call(f"make the database {name}", milvus.client.create_database, name)
+        try:
+            yield own
+        finally:
+            with suppress(StoreError):  # the first error says more
+                with open_client(own) as inside:
+                    for collection in inside.client.list_collections():
+                        inside.client.drop_collection(collection)
+                milvus.call(f"drop the database {name}", milvus.client.drop_database, name)

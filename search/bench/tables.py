@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.results import IngestBench, KmeansBench, KnnBench
+from ...schemas.results import IngestBench, KmeansBench, KnnBench, QueryBench
 
 
 def kmeans_table(bench: KmeansBench) -> list[str]:
@@ -90,6 +90,20 @@ def ingest_table(bench: IngestBench) -> list[str]:
         f"{', '.join(bench.backbones.values())}; device {bench.device}; "
         f"{machine.cpu}, {machine.cores} cores ({' '.join(machine.features)}), load "
         f"{machine.load:.1f} before; {versions}. The capstone's modalities decode for themselves.",
+    ]
+
+
+def query_table(bench: QueryBench) -> list[str]:
+    """Lines of a table: a row for the query, its parts, and each yardstick."""
+    rows = [["what", "p50 ms", "p95 ms"]]
+    rows += [[t.what, f"{t.p50_ms:.1f}", f"{t.p95_ms:.1f}"] for t in bench.timings]
+    held = ", ".join(f"{name} {rows:,}" for name, rows in bench.rows.items())
+    filled = f"filled in {bench.fill_s:.0f} s" if bench.fill_s is not None else "kept"
+    return [
+        *_markdown(rows),
+        f"{bench.videos:,} synthetic videos ({held} rows), {filled}; {bench.queries} stored ids; "
+        f"recall@10 {bench.recall:.3f}; {bench.threads} threads; Milvus {bench.milvus}.",
+        *bench.notes,
     ]
 
 

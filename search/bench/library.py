@@ -1,0 +1,93 @@
+"""The synthetic library in a Milvus, put there as an ingest does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ...ingest.home import Place, open_shards, writing
+from ...ingest.progress import Progress
+from ...ingest.store import open_store
+from ...ingest.whole_file import whole_file
+from ...ingest.writer import Writer
+from ...schemas.errors import StoreError
+from ...schemas.modality import Backbone
+from ..background import refresh
+from .milvus import own_database
+from .synthetic import LIBRARY, make_videos
+
+_FLUSH_SEGMENTS = 1024
+"""Segments a shard: 60 MB of vectors."""
+
+
+@contextmanager
+def open_library(
+    videos: int,
+    backbones: Sequence[Backbone],
+    place: Place,
+    kept: Path | None,
+    progress: Progress,
+) -> Iterator[tuple[Place, float | None]]:
+    """Fills a place of its own with the synthetic library.
+
+    Args:
+        videos: How many.
+        backbones: One a modality.
+        place: Where Milvus is; the place given back has another home, and on a server a
+            database of its own. Both are removed afterwards.
+        kept: A home for the embedded Milvus that stays, and is used as it is where it holds
+            this library already; `place` does not matter then.
+        progress: Told about the videos.
+
+    Returns:
+        The place, and the seconds that filling it took, None where it was full.
+
+    Raises:
+        StoreError: `kept` holds something else, or Milvus or a folder cannot be written.
+    """
+    if kept is not None:
+        yield Place(kept), _fill_kept(kept, videos, backbones, progress)
+        return
+    with TemporaryDirectory(prefix="vidsim-bench-") as folder, own_database(place) as database:
+        own = replace(database, home=Path(folder))
+        yield own, _fill(own, videos, backbones, progress)
+
+
+def _fill_kept(
+    kept: Path, videos: int, backbones: Sequence[Backbone], progress: Progress
+) -> float | None:
+    note = kept / "synthetic.json"
+    made_of = json.dumps({"videos": videos, "backbones": [b.name for b in backbones]})
+    if note.exists() and note.read_text() == made_of:
+        return None
+    if kept.exists() and (not kept.is_dir() or any(kept.iterdir())):
+        raise StoreError(f"{kept} holds something else; name an empty folder for --home.")
+    seconds = _fill(Place(kept), videos, backbones, progress)
+    with whole_file(note) as partial:
+        partial.write_text(made_of)
+    return seconds
+
+
+def _fill(place: Place, videos: int, backbones: Sequence[Backbone], progress: Progress) -> float:
+    began = time.perf_counter()
+    progress.start("filling", videos, "videos")
+    with writing(place.home), open_store(place, writing=True) as store:
+        unknown = {b.name: "" for b in backbones}  # no weights computed them
+        shards = open_shards(place.home)
+        writer = Writer(store, shards, LIBRARY, place.home, {}, _FLUSH_SEGMENTS, unknown)
+        for video in make_videos(videos, backbones):
+            writer.add(video)
+            progress.advance("filling", 1)
+            if writer.notes:
+                raise StoreError(writer.notes[0])
+        writer.finish()
+        if writer.notes:
+            raise StoreError(writer.notes[0])
+    refresh(place.home, LIBRARY)
+    progress.finish("filling")
+    return time.perf_counter() - began
