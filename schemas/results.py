@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Result(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A command uses one or two of these; the rest need not be built.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class FailedFile(_Result):
