@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pymilvus.client.types import LoadState
 
 from vidsim.ingest.connection import Connection, open_client
 from vidsim.ingest.home import Place
@@ -175,7 +176,7 @@ def empty_place(target: str, home: Path, request: pytest.FixtureRequest) -> Plac
     place = Place(home, uri, index="cpu")
     with open_client(place) as milvus:
         for name in _collections(milvus):
-            if target == "server" and described_index(milvus, name) == Index():
+            if target == "server" and _is_as_made(milvus, name):
                 milvus.client.delete(name, filter='id != ""')
             else:
                 milvus.client.drop_collection(name)
@@ -187,6 +188,11 @@ def drop_collections(place: Place) -> None:
     with open_client(place) as milvus:
         for name in _collections(milvus):
             milvus.client.drop_collection(name)
+
+
+def _is_as_made(milvus: Connection, name: str) -> bool:
+    loaded = milvus.client.get_load_state(name)["state"] == LoadState.Loaded
+    return loaded and described_index(milvus, name) == Index()
 
 
 def _collections(milvus: Connection) -> list[str]:

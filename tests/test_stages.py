@@ -25,15 +25,16 @@ def test_seconds_add_up_by_stage_and_come_in_order():
 def test_work_counts_as_busy_and_waiting_does_not():
     meter = Meter()
     with meter.working(Stage.MOTION):
-        until = time.process_time() + 0.05
-        while time.process_time() < until:
+        until = time.thread_time() + 0.05
+        while time.thread_time() < until:
             pass
     with meter.waiting(Stage.AUDIO):
         time.sleep(0.05)
     worked, waited = meter.spent[Stage.MOTION], meter.spent[Stage.AUDIO]
-    assert worked.busy_s == worked.held_s >= worked.cpu_s >= 0.05
+    assert worked.busy_s == worked.held_s > 0.049
+    assert worked.cpu_s > 0.049
     assert (waited.cpu_s, waited.busy_s) == (0, 0)
-    assert waited.held_s >= 0.05
+    assert waited.held_s > 0.049
 
 
 def test_waiting_for_items_is_not_the_time_spent_on_them():

@@ -93,6 +93,7 @@ def test_a_collection_that_a_server_is_loading_is_waited_for(target_place, monke
             raise MilvusException(101, "collection not loaded")
         return query(self, name, *args, **more)
 
+    drop_collections(target_place)
     monkeypatch.setattr(MilvusClient, "query", starting)
     monkeypatch.setattr(vector_index, "_PAUSE_SECONDS", 0)
     with open_client(target_place) as milvus:
