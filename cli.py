@@ -751,6 +751,10 @@ def bench_query(
             metavar="DIR", help="Keep the embedded library here, and use it again if it is there."
         ),
     ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Ask for this file as well, with networks loaded."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Time a query of a synthetic library of UCF101's size: vidsim and faiss."""
@@ -764,7 +768,7 @@ def bench_query(
     if home and place.uri:
         raise typer.BadParameter("It is for '--uri embedded' only.", param_hint="--home")
     with Bars() as bars:
-        result = run(videos, queries, tuple(backbones.values()), place, home, bars)
+        result = run(videos, queries, tuple(backbones.values()), place, home, bars, clip)
     _print_bench(result.model_dump_json(indent=2) if json else query_table(result))
 
 

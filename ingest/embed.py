@@ -1,4 +1,4 @@
-"""Files to embeddings: decoders and networks side by side, one video after another.
+"""Files to embeddings: decoders and networks side by side, for a folder or one clip at a time.
 
 Decoding runs ahead in child processes; segments of different videos share a batch. What
 comes out is a whole video, or the reason why it failed.
@@ -10,20 +10,20 @@ import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
+from queue import SimpleQueue
 
-from ..schemas.embedding import EmbeddedVideo, SegmentEmbedding
+from ..schemas.embedding import EmbeddedVideo
+from ..schemas.errors import WorkerError
 from ..schemas.modality import Backbone, Modality
-from ..schemas.video import SEGMENT_SECONDS, Segment, Video
-from .decode import DecodeRequest, Opened, SegmentMedia
-from .decoders import DecodeLimits, Failed, decode_all
+from ..schemas.video import SEGMENT_SECONDS, Video
+from .assembly import Assembly, FailedVideo
+from .decode import DecodeRequest
+from .decoders import DecodeLimits, Finished, decode_all
 from .extraction import Extraction
 from .progress import Progress, shown
 from .stages import Meter, Stage
 from .weights import check_stored, ensure, status
-
-_BATCH = {"cpu": 4, "cuda": 16}
-"""Segments a batch; a batch of 4 on CPU keeps activations of the 3D network under 1 GB."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,6 @@ class EmbedOptions:
     device: str = "auto"
     workers: int | None = None
     stored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FailedVideo:
-    """A video that gave no rows, with one sentence that says why."""
-
-    video: Video
-    reason: str
-
-
-@dataclass
-class _Open:
-    """A video of which some segments may still be on their way."""
-
-    video: Video
-    duration_s: float
-    waiting: int = 0
-    finished: bool = False
-    parts: dict[int, tuple[Segment, SegmentEmbedding]] = field(default_factory=dict)
 
 
 def embed_all(
@@ -103,44 +84,104 @@ def embed_all(
 def _run(
     videos: Sequence[Video], options: EmbedOptions, limits: DecodeLimits, meter: Meter
 ) -> Generator[EmbeddedVideo | FailedVideo]:
-    frames = {m.value: b.frames for m, b in options.backbones.items() if b.frames}
-    requests = (
-        (
-            i,
-            DecodeRequest(
-                path=video.path,
-                frames=frames,
-                audio=Modality.AUDIO in options.backbones,
-                segment_seconds=options.segment_seconds,
-            ),
-        )
-        for i, video in enumerate(videos)
-    )
-    opened: dict[int, _Open] = {}
-    batch: list[tuple[int, SegmentMedia]] = []
+    requests = ((i, _request(video, options)) for i, video in enumerate(videos))
     workers = min(options.workers or default_workers(), len(videos))
     with closing(decode_all(requests, workers, limits)) as events:
         first = next(events)  # decoders start and run ahead while the networks load
         with Extraction(options.backbones, options.device, meter=meter) as extraction:
             meter.start()
-            size = _BATCH[extraction.device]
+            assembly = _assemble(videos, options, extraction)
             for i, event in chain([first], meter.waited_for(Stage.DECODE, events)):
-                if isinstance(event, Opened):
-                    opened[i] = _Open(videos[i], event.duration_s)
-                elif isinstance(event, SegmentMedia):
-                    opened[i].waiting += 1
-                    batch.append((i, event))
-                    if len(batch) >= size:
-                        yield from _embed_batch(extraction, batch, opened, options)
-                elif isinstance(event, Failed):
-                    opened.pop(i, None)
-                    batch = [(owner, media) for owner, media in batch if owner != i]
-                    yield FailedVideo(videos[i], _sentence(event.reason))
-                else:
+                if isinstance(event, Finished):
                     meter.add(Stage.DECODE, event.spent)
-                    opened[i].finished = True
-                    yield from _complete([i], opened, options)
-            yield from _embed_batch(extraction, batch, opened, options)
+                yield from assembly.take(i, event)
+            yield from assembly.flush()
+
+
+class Embedder:
+    """Embeds one video after another; the networks and a decoder stay loaded in between.
+
+    For one thread at a time. Closing it ends every process it started.
+
+    Attributes:
+        backbones: What it has loaded.
+    """
+
+    def __init__(
+        self, options: EmbedOptions, progress: Progress, limits: DecodeLimits | None = None
+    ) -> None:
+        """Loads the networks; weights that are missing are pulled first.
+
+        Args:
+            options: Their backbones, and the device.
+            progress: Told about weights.
+            limits: What one file may cost.
+
+        Raises:
+            WeightsError: Weights are missing and cannot be fetched.
+            ModelError: The device is not there.
+        """
+        pull(options.backbones.values(), progress)
+        self.backbones = dict(options.backbones)
+        self._extraction = Extraction(options.backbones, options.device)
+        self._numbers = count()
+        self._requests: SimpleQueue[tuple[int, DecodeRequest] | None] = SimpleQueue()
+        endless = iter(self._requests.get, None)
+        self._events = decode_all(endless, 1, limits or DecodeLimits())
+
+    def embed(self, video: Video, options: EmbedOptions) -> EmbeddedVideo | FailedVideo:
+        """Embeds `video`; `options` may ask for fewer modalities than are loaded.
+
+        Raises:
+            WeightsError: `options.stored` were other weights.
+            WorkerError: The audio process failed, and this embedder with it.
+        """
+        check_stored(options.backbones.values(), options.stored)
+        assembly = _assemble([video], options, self._extraction)
+        number = next(self._numbers)
+        self._requests.put((number, _request(video, options)))
+        for owner, event in self._events:
+            if owner != number:
+                continue  # of a video that was given up
+            decided = [*assembly.take(0, event)]
+            if isinstance(event, Finished):
+                decided += assembly.flush()
+            for result in decided:
+                return result
+        raise WorkerError("The embedder is closed.")
+
+    def close(self) -> None:
+        """Ends the decoder and the audio process."""
+        self._requests.put(None)
+        self._events.close()
+        self._extraction.close()
+
+
+def embed_one(
+    video: Video, options: EmbedOptions, progress: Progress
+) -> EmbeddedVideo | FailedVideo:
+    """Embeds `video` with networks that are loaded for it alone.
+
+    Raises:
+        VidsimError: As `embed_all`.
+    """
+    with closing(embed_all([video], options, progress)) as results:
+        (result,) = results
+    return result
+
+
+def _request(video: Video, options: EmbedOptions) -> DecodeRequest:
+    return DecodeRequest(
+        path=video.path,
+        frames={m.value: b.frames for m, b in options.backbones.items() if b.frames},
+        audio=Modality.AUDIO in options.backbones,
+        segment_seconds=options.segment_seconds,
+    )
+
+
+def _assemble(videos: Sequence[Video], options: EmbedOptions, extraction: Extraction) -> Assembly:
+    backbones = options.backbones.values()
+    return Assembly(videos, backbones, options.segment_seconds, extraction)
 
 
 def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
@@ -153,58 +194,6 @@ def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
         if status(backbone) in ("missing", "damaged"):
             with shown(progress, f"pulling {backbone.name}") as advance:
                 ensure(backbone, advance)
-
-
-def _embed_batch(
-    extraction: Extraction,
-    batch: list[tuple[int, SegmentMedia]],
-    opened: dict[int, _Open],
-    options: EmbedOptions,
-) -> Generator[EmbeddedVideo | FailedVideo]:
-    """Embeds and empties `batch`; yields the videos that this completes."""
-    if not batch:
-        return
-    embeddings = extraction.embed([media for _, media in batch])
-    for (i, media), embedding in zip(batch, embeddings):
-        opened[i].waiting -= 1
-        opened[i].parts[media.segment.index] = (media.segment, embedding)
-    owners = sorted({i for i, _ in batch})
-    batch.clear()
-    yield from _complete(owners, opened, options)
-
-
-def _complete(
-    indexes: Sequence[int], opened: dict[int, _Open], options: EmbedOptions
-) -> Generator[EmbeddedVideo | FailedVideo]:
-    for i in indexes:
-        state = opened[i]
-        if state.waiting or not state.finished:
-            continue
-        del opened[i]
-        parts = [state.parts[n] for n in sorted(state.parts)]
-        if not any(embedding.rows for _, embedding in parts) and not _only_sound(options):
-            heard = Modality.AUDIO in options.backbones
-            sound = "no sound but silence" if heard else "its sound was not asked for"
-            yield FailedVideo(state.video, f"It has no picture, and {sound}.")
-            continue
-        yield EmbeddedVideo(
-            video=state.video,
-            duration_s=state.duration_s,
-            segment_seconds=options.segment_seconds,
-            backbones=frozenset(b.name for b in options.backbones.values()),
-            segments=tuple(segment for segment, _ in parts),
-            embeddings=tuple(embedding for _, embedding in parts),
-        )
-
-
-def _sentence(reason: str) -> str:
-    """A decoder's reason, which follows "path: " in a log, as a sentence of its own."""
-    return f"{reason[:1].upper()}{reason[1:]}."
-
-
-def _only_sound(options: EmbedOptions) -> bool:
-    """Whether sound alone was asked for: then a video without it is no failure."""
-    return list(options.backbones) == [Modality.AUDIO]
 
 
 def default_workers() -> int:

@@ -12,8 +12,9 @@ from ..schemas.errors import LibraryError, MediaError
 from ..schemas.modality import Modality
 from ..schemas.results import FailedFile, IngestReport, IngestTiming, StageTime
 from ..schemas.video import Video
+from .assembly import FailedVideo
 from .discover import describe, find_media, library_name
-from .embed import EmbedOptions, FailedVideo, embed_all
+from .embed import EmbedOptions, embed_all
 from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step, remove
 from .progress import Progress

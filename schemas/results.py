@@ -347,7 +347,8 @@ class QueryTiming(_Result):
 
     what: str = Field(
         description="query; search, fetch, count and rest, which make it up; faiss segments and "
-        "faiss rows: exact searches of every modality for the same query"
+        "faiss rows: exact searches of every modality for the same query; new clip: a query for "
+        "a file in a process that has loaded the networks"
     )
     p50_ms: float
     p95_ms: float
@@ -369,6 +370,10 @@ class QueryBench(_Result):
         ge=0, le=1, description="part of the ten best of all videos that the ten results hold"
     )
     timings: list[QueryTiming]
+    first_clip_s: float | None = Field(
+        default=None,
+        description="seconds of the first query for a new clip, which loads the networks",
+    )
     notes: list[str] = Field(default=[], description="what queries said of the library")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..ingest.discover import describe
 from ..ingest.filters import differs, equals, is_in
@@ -23,6 +23,16 @@ from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose
 from .tuned import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded, similarity_to_each
+
+if TYPE_CHECKING:  # torch and PyAV, which a stored clip does without
+    from ..ingest.assembly import FailedVideo
+    from ..ingest.embed import EmbedOptions
+    from ..schemas.embedding import EmbeddedVideo
+    from ..schemas.video import Video
+
+
+Embed = Callable[["Video", "EmbedOptions", Progress], "EmbeddedVideo | FailedVideo"]
+"""Embeds a clip, as `ingest.embed.embed_one` does."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,12 @@ def query(clip: str, place: Place, options: QueryOptions, progress: Progress) ->
 
 
 def answer(
-    clip: str, store: Store, place: Place, options: QueryOptions, progress: Progress
+    clip: str,
+    store: Store,
+    place: Place,
+    options: QueryOptions,
+    progress: Progress,
+    embed: Embed | None = None,
 ) -> QueryResult:
     """Ranks stored videos by their likeness to `clip`; a store that stays open answers sooner.
 
@@ -97,6 +112,7 @@ def answer(
         place: Where the libraries are.
         options: How to search.
         progress: Told about the embedding of a new clip.
+        embed: Embeds a new clip; None loads the networks for it and ends them again.
 
     Raises:
         LibraryError: Nothing is stored, or no such clip or library.
@@ -117,7 +133,7 @@ def answer(
     if options.expression:
         store.check_filter(next(iter(backbones.values())), options.expression)
     searched = {library: noted[library].weights for library in libraries if library in noted}
-    subject = _embed_or_fetch(clip, store, backbones, searched, options, progress)
+    subject = _embed_or_fetch(clip, store, backbones, searched, options, progress, embed)
     asked = {m: backbones[m] for m in subject.vectors}
     if not asked:
         raise MediaError(
@@ -237,6 +253,7 @@ def _embed_or_fetch(
     searched: Mapping[str, Mapping[str, str]],
     options: QueryOptions,
     progress: Progress,
+    embed: Embed | None,
 ) -> _Clip:
     """The query's vectors; `searched` are the weights of what they will be compared with."""
     vectors = {}
@@ -252,7 +269,7 @@ def _embed_or_fetch(
             f"{clip} is neither a file nor the id of a stored video; "
             "'vidsim libraries --videos' lists the ids."
         )
-    return _embed(path, backbones, searched, options, progress)
+    return _embed(path, backbones, searched, options, progress, embed)
 
 
 def _embed(
@@ -261,13 +278,14 @@ def _embed(
     searched: Mapping[str, Mapping[str, str]],
     options: QueryOptions,
     progress: Progress,
+    embed: Embed | None,
 ) -> _Clip:
-    from ..ingest.embed import EmbedOptions, FailedVideo, embed_all
+    from ..ingest.assembly import FailedVideo
+    from ..ingest.embed import EmbedOptions, embed_one
 
     video = describe(path, path.parent, "query")
     how = EmbedOptions(backbones, options.segment_seconds, options.device, stored=searched)
-    with closing(embed_all([video], how, progress)) as results:
-        (result,) = results
+    result = (embed or embed_one)(video, how, progress)
     if isinstance(result, FailedVideo):
         raise MediaError(
             f"{path} cannot be searched with ({result.reason.rstrip('.')}); "

@@ -202,6 +202,18 @@ def test_a_query_and_its_parts_are_timed_beside_faiss(asked):
     assert {line.count("|") for line in (heading, rule, *rows)} == {4}
 
 
+def test_a_new_clip_is_asked_for_by_a_process_that_stays(kept, asked, make_clip):
+    clip = make_clip(times=[n / 25 for n in range(50)], size=(320, 240))
+    color = tuple(choose_backbones((Modality.COLOR,)).values())
+    own = kept.parent / "color"
+    bench = bench_query(20, 4, color, Place(own), own, QUIET, clip)
+    (timing,) = [t for t in bench.timings if t.what == "new clip"]
+    assert bench.first_clip_s is not None
+    assert 0 < timing.p50_ms < 1000 * bench.first_clip_s  # which starts a decoder
+    assert query_table(bench)[-1].startswith("The first new clip took")
+    assert asked.first_clip_s is None
+
+
 def test_exact_indexes_find_the_ten_best_of_all_videos(asked):
     assert asked.recall == 1
 

@@ -1,0 +1,129 @@
+"""Segments of many videos in, whole embedded videos out: what lies between decoders and a store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..schemas.embedding import EmbeddedVideo, SegmentEmbedding
+from ..schemas.modality import Backbone, Modality
+from ..schemas.video import Segment, Video
+from .decode import Opened, SegmentMedia
+from .decoders import Event, Failed
+from .extraction import Extraction
+
+_BATCH = {"cpu": 4, "cuda": 16}
+"""Segments a batch; a batch of 4 on CPU keeps activations of the 3D network under 1 GB."""
+
+
+@dataclass(frozen=True)
+class FailedVideo:
+    """A video that gave no rows, with one sentence that says why."""
+
+    video: Video
+    reason: str
+
+
+@dataclass
+class _Open:
+    """A video of which some segments may still be on their way."""
+
+    duration_s: float
+    waiting: int = 0
+    finished: bool = False
+    parts: dict[int, tuple[Segment, SegmentEmbedding]] = field(default_factory=dict)
+
+
+class Assembly:
+    """Gathers segments into batches, has them embedded, and puts the videos together again."""
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        backbones: Collection[Backbone],
+        segment_seconds: float,
+        extraction: Extraction,
+    ) -> None:
+        """Starts with no segment.
+
+        Args:
+            videos: Those that events will be about, by number.
+            backbones: What they are decoded for, one a modality.
+            segment_seconds: Length of a segment in seconds.
+            extraction: Has these backbones, and perhaps others.
+        """
+        self._videos = videos
+        self._backbones = backbones
+        self._segment_seconds = segment_seconds
+        self._extraction = extraction
+        self._batch_size = _BATCH[extraction.device]
+        self._batch: list[tuple[int, SegmentMedia]] = []
+        self._open: dict[int, _Open] = {}
+
+    def take(self, number: int, event: Event) -> Iterator[EmbeddedVideo | FailedVideo]:
+        """Takes what a decoder says of a video; yields the videos that this decides.
+
+        Raises:
+            WorkerError: The audio process failed.
+        """
+        if isinstance(event, Opened):
+            self._open[number] = _Open(event.duration_s)
+        elif isinstance(event, SegmentMedia):
+            self._open[number].waiting += 1
+            self._batch.append((number, event))
+            if len(self._batch) >= self._batch_size:
+                yield from self.flush()
+        elif isinstance(event, Failed):
+            self._open.pop(number, None)
+            self._batch = [(owner, media) for owner, media in self._batch if owner != number]
+            yield FailedVideo(self._videos[number], _sentence(event.reason))
+        else:
+            self._open[number].finished = True
+            yield from self._complete([number])
+
+    def flush(self) -> Iterator[EmbeddedVideo | FailedVideo]:
+        """Embeds the segments that wait for a full batch; yields the videos that this completes.
+
+        Raises:
+            WorkerError: The audio process failed.
+        """
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        embeddings = self._extraction.embed([media for _, media in batch])
+        for (number, media), embedding in zip(batch, embeddings):
+            self._open[number].waiting -= 1
+            self._open[number].parts[media.segment.index] = (media.segment, embedding)
+        yield from self._complete(sorted({number for number, _ in batch}))
+
+    def _complete(self, numbers: Sequence[int]) -> Iterator[EmbeddedVideo | FailedVideo]:
+        for number in numbers:
+            state = self._open[number]
+            if state.waiting or not state.finished:
+                continue
+            del self._open[number]
+            video = self._videos[number]
+            parts = [state.parts[n] for n in sorted(state.parts)]
+            if not any(embedding.rows for _, embedding in parts) and not self._only_sound:
+                heard = any(b.modality is Modality.AUDIO for b in self._backbones)
+                sound = "no sound but silence" if heard else "its sound was not asked for"
+                yield FailedVideo(video, f"It has no picture, and {sound}.")
+                continue
+            yield EmbeddedVideo(
+                video=video,
+                duration_s=state.duration_s,
+                segment_seconds=self._segment_seconds,
+                backbones=frozenset(b.name for b in self._backbones),
+                segments=tuple(segment for segment, _ in parts),
+                embeddings=tuple(embedding for _, embedding in parts),
+            )
+
+    @property
+    def _only_sound(self) -> bool:
+        """Whether sound alone was asked for: then a video without it is no failure."""
+        return {b.modality for b in self._backbones} == {Modality.AUDIO}
+
+
+def _sentence(reason: str) -> str:
+    """A decoder's reason, which follows "path: " in a log, as a sentence of its own."""
+    return f"{reason[:1].upper()}{reason[1:]}."
