@@ -5,6 +5,7 @@
 # make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
 #   it would listen on every interface, and ends with them whatever happens.
 # make server-acceptance: that server is killed while real footage is ingested.
+# make gpu-test: extraction on a CUDA device; prints how fast it was.
 # make podman-test: 'vidsim up' on podman, with the genuine Milvus of the package index; as root,
 #   with the packages that .ci/run installs.
 
@@ -15,7 +16,7 @@ SUITES ?= tests
 NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
-.PHONY: demo test lint acceptance server-test server-acceptance podman-test clean
+.PHONY: demo test lint acceptance server-test server-acceptance podman-test gpu-test clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -42,6 +43,9 @@ server-test server-acceptance: $(VENV)/installed-server-test
 
 server-test: ON_A_SERVER = $(BIN)/pytest -m 'server and not acceptance' -s $(SUITES)
 server-acceptance: ON_A_SERVER = $(BIN)/pytest -m 'server and acceptance' -s --timeout 3600 $(SUITES)
+
+gpu-test: $(VENV)/installed-test
+	$(BIN)/pytest -m gpu -s tests/gpu
 
 # Containers, networks and mounts live in namespaces of their own, and end with them; so does what
 # podman notes of images outside of the test's folder.

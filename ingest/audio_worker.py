@@ -57,7 +57,9 @@ def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> 
         The process; it sends ``ready``, or ``failed`` with the reason, once it has loaded.
     """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    if device != "cuda":
+    if device == "cuda":
+        environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it takes what torch needs
+    else:
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
     child = Child(f"{__name__}:main", memory_limit_mb=None, env=environment, name="audio")
     order = {"network": backbone.name, "weights": os.fspath(folder), "threads": threads}

@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia
 from vidsim.ingest.decoders import decode_all
 from vidsim.ingest.extractors.color import dominant_colors, make_strips
+from vidsim.ingest.extractors.color_histogram import color_histogram, color_histograms
 from vidsim.ingest.extractors.strips import COLORS, lab_histogram
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
 
@@ -55,6 +56,19 @@ def test_inertia_is_within_2_percent_of_scikit_learn(real_frames):
     print(f"inertia: mean ratio {ratios.mean():.4f}, worst {ratios.max():.4f}")
     assert ratios.mean() <= 1.02
     assert np.sum(ours) <= 1.02 * np.sum(theirs)
+
+
+def test_many_histograms_at_once_are_those_of_one_after_another(real_frames):
+    frames = real_frames[:4].copy()
+    frames[3] //= 64  # few colours: the others have more bins
+    at_once = color_histograms(torch.from_numpy(frames), 32, 12)
+    for i, frame in enumerate(frames):
+        fine = color_histogram(frame, 32)
+        for one, (colors, pixels) in zip((fine, fine.merged(12)), at_once):
+            count = len(one.pixels)
+            assert pixels[i, :count].tolist() == one.pixels.tolist()
+            assert pixels[i, count:].sum() == 0
+            np.testing.assert_array_equal(colors[i, :count], one.colors.astype(np.float32))
 
 
 def test_dominant_colors_are_the_same_every_time(real_frames):

@@ -16,7 +16,8 @@ import torch
 from ...schemas.embedding import ByteArray, FloatArray, Rows, SegmentEmbedding
 from ...schemas.modality import VID2IMG_SHAPE, Backbone
 from ..decode import SegmentMedia
-from .color_histogram import ColorHistogram, color_histogram
+from .color_histogram import ColorHistogram, Gathered, color_histogram, color_histograms
+from .pixels import to_device
 from .strips import COLORS, embed_strip, lay_out
 
 _LEVELS = 32
@@ -84,18 +85,16 @@ def dominant_colors(
         Colours (n, count, 3) in 0..255 and shares (n, count), both float32. A frame of
         fewer colours has shares of 0 at the end.
     """
-    histograms = [color_histogram(frame, _LEVELS) for frame in frames]
-    points, weights = _stack([h.merged(_COARSE_LEVELS) for h in histograms], device)
+    (fine, fine_weights), (points, weights) = _histograms(frames, device)
     points = points.repeat_interleave(_STARTS, 0)
     weights = weights.repeat_interleave(_STARTS, 0)
     centers, inertia = _lloyd(points, weights, _greedy_start(points, weights, count))
     best = inertia.view(-1, _STARTS).argmin(1)
     frame = torch.arange(len(frames), device=device)
     centers = centers.view(-1, _STARTS, count, 3)[frame, best]
-    points, weights = _stack(histograms, device)
-    centers, _ = _lloyd(points, weights, centers)
-    nearest = _distances(points, centers).argmin(2)
-    mass = _sum_by_center(weights[..., None], nearest, count)[..., 0]
+    centers, _ = _lloyd(fine, fine_weights, centers)
+    nearest = _distances(fine, centers).argmin(2)
+    mass = _sum_by_center(fine_weights[..., None], nearest, count)[..., 0]
     shares, order = torch.sort(
         mass / mass.sum(1, keepdim=True), dim=1, descending=True, stable=True
     )
@@ -103,17 +102,22 @@ def dominant_colors(
     return centers.cpu().numpy(), shares.cpu().numpy()
 
 
-def _stack(
-    histograms: Sequence[ColorHistogram], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean colours (n, bins, 3) and pixel counts (n, bins), padded with bins of no pixel."""
+def _histograms(frames: ByteArray, device: torch.device) -> tuple[Gathered, Gathered]:
+    """The fine and the coarse histograms of frames (n, h, w, 3)."""
+    if device.type == "cuda":
+        return color_histograms(to_device(frames, device), _LEVELS, _COARSE_LEVELS)
+    histograms = [color_histogram(frame, _LEVELS) for frame in frames]
+    return _stack(histograms), _stack([h.merged(_COARSE_LEVELS) for h in histograms])
+
+
+def _stack(histograms: Sequence[ColorHistogram]) -> Gathered:
     bins = max(len(h.pixels) for h in histograms)
     points = np.zeros((len(histograms), bins, 3), np.float32)
     weights = np.zeros((len(histograms), bins), np.float32)
     for i, h in enumerate(histograms):
         points[i, : len(h.pixels)] = h.colors
         weights[i, : len(h.pixels)] = h.pixels
-    return torch.from_numpy(points).to(device), torch.from_numpy(weights).to(device)
+    return torch.from_numpy(points), torch.from_numpy(weights)
 
 
 def _distances(points: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
+def to_device(pixels: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """`pixels` on `device`; a GPU takes them from pinned memory while the caller goes on."""
+    tensor = torch.from_numpy(pixels)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
 def to_network_input(
     pixels: npt.NDArray[np.uint8], scale: PixelScale, device: torch.device
 ) -> torch.Tensor:
@@ -33,7 +39,7 @@ def to_network_input(
     The result is in channels-last memory order, as the pixels already are.
     """
     mean, std = (torch.tensor(v, device=device) for v in (scale.mean, scale.std))
-    batch = torch.from_numpy(pixels).to(device).float().sub_(mean).div_(std)
+    batch = to_device(pixels, device).float().sub_(mean).div_(std)
     return batch.movedim(-1, 1)
 
 

@@ -1,0 +1,98 @@
+"""Extraction on a CUDA device: the CPU's embeddings, sooner. Run by 'make gpu-test'."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vidsim.ingest.decode import DecodeRequest, SegmentMedia
+from vidsim.ingest.decoders import decode_all
+from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.extraction import Extraction
+from vidsim.ingest.extractors.color import dominant_colors
+from vidsim.ingest.extractors.color_histogram import color_histograms
+from vidsim.ingest.pipeline import ingest
+from vidsim.ingest.progress import Silent
+from vidsim.schemas.embedding import unit
+from vidsim.schemas.modality import Modality, choose_backbones
+
+pytestmark = pytest.mark.gpu
+
+COMPACT = choose_backbones(tuple(Modality))
+CLIPS = 24
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cuda() -> torch.device:
+    assert torch.cuda.is_available(), "these tests need a CUDA device and torch built for it"
+    print(torch.cuda.get_device_name())
+    return torch.device("cuda")
+
+
+@pytest.fixture(scope="module")
+def media(shared_data) -> list[SegmentMedia]:
+    """First segments of real clips, with what every modality takes."""
+    paths = sorted(shared_data.glob("ucf101_mini/*/*.avi"))
+    paths = paths[:: max(1, len(paths) // CLIPS)][:CLIPS]
+    frames = {m.value: b.frames for m, b in COMPACT.items() if b.frames}
+    requests = [(i, DecodeRequest(str(path), frames, audio=True)) for i, path in enumerate(paths)]
+    found: dict[int, SegmentMedia] = {}
+    for i, event in decode_all(requests, 4):
+        if isinstance(event, SegmentMedia):
+            found.setdefault(i, event)
+    assert len(found) == len(paths) > 10
+    return [found[i] for i in sorted(found)]
+
+
+def test_every_modalitys_embeddings_are_the_cpus(media):
+    embedded = {}
+    for device in ("cpu", "cuda"):
+        with Extraction(COMPACT, device) as extraction:
+            assert extraction.device == device
+            embedded[device] = [e for m in media for e in extraction.embed([m])]
+    for backbone in COMPACT.values():
+        pairs = [
+            (a.rows[backbone.name].vectors, b.rows[backbone.name].vectors)
+            for a, b in zip(embedded["cpu"], embedded["cuda"])
+            if backbone.name in a.rows
+        ]
+        assert pairs
+        cosines = np.concatenate([(unit(a) * unit(b)).sum(1) for a, b in pairs])
+        print(f"{backbone.name}: smallest cosine {cosines.min():.6f} of {len(cosines)} rows")
+        assert cosines.min() >= 0.999
+
+
+def test_colours_are_the_cpus(media, cuda):
+    frames = np.concatenate([m.frames["color"] for m in media])
+    for on_gpu, on_cpu in zip(
+        color_histograms(torch.from_numpy(frames).to(cuda), 32, 12),
+        color_histograms(torch.from_numpy(frames), 32, 12),
+    ):
+        assert all(torch.equal(a.cpu(), b) for a, b in zip(on_gpu, on_cpu))
+    colors, shares = dominant_colors(frames, cuda)
+    cpu_colors, cpu_shares = dominant_colors(frames, torch.device("cpu"))
+    # A tie may be broken otherwise, and then a frame ends in another optimum: few may.
+    alike = np.isclose(shares, cpu_shares, atol=1e-3).all(1)
+    alike &= np.isclose(colors, cpu_colors, atol=0.5).all((1, 2))
+    assert alike.mean() > 0.95
+
+
+def test_how_fast_a_folder_is_ingested(place, shared_data, cuda):
+    torch.cuda.reset_peak_memory_stats()
+    options = EmbedOptions(COMPACT, device="cuda")
+    report = ingest(shared_data / "ucf101_mini", place, options, Silent())
+    assert report.timing is not None
+    assert not report.failed
+    seconds = report.timing.seconds - report.timing.startup_s
+    peak_mb = torch.cuda.max_memory_allocated() / 1e6
+    print(
+        f"{torch.cuda.get_device_name()}: {report.embedded / seconds:.1f} clips/s after "
+        f"{report.timing.startup_s:.1f} s of start, torch's peak {peak_mb:,.0f} MB"
+    )
+    for stage, spent in report.timing.stages.items():
+        per_clip = 1000 / report.embedded
+        print(
+            f"{stage}: busy {spent.busy_s * per_clip:.1f} ms a clip, "
+            f"main loop {spent.held_s * per_clip:.1f}"
+        )
