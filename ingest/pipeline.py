@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -157,21 +158,32 @@ def _embed(
     progress: Progress,
     meter: Meter,
 ) -> list[FailedFile]:
-    """Embeds and writes `videos`; what is complete is written whatever happens."""
+    """Embeds and writes `videos`, side by side; what is complete is written whatever happens."""
     failed: list[FailedFile] = []
     if not videos:
         return failed
-    try:
-        with closing(embed_all(videos, options, progress, meter=meter)) as results:
-            for result in results:
-                if isinstance(result, FailedVideo):
-                    failed.append(FailedFile(path=result.video.path, reason=result.reason))
-                else:
-                    with meter.working(Stage.WRITE):
-                        writer.add(result)
-    finally:
-        with meter.working(Stage.WRITE):
-            writer.flush()
+
+    def write(video: EmbeddedVideo) -> None:
+        with meter.beside(Stage.WRITE):
+            writer.add(video)
+
+    with ThreadPoolExecutor(1, "vidsim-writer") as beside:
+        writing = beside.submit(lambda: None)
+        try:
+            with closing(embed_all(videos, options, progress, meter=meter)) as results:
+                for result in results:
+                    if isinstance(result, FailedVideo):
+                        failed.append(FailedFile(path=result.video.path, reason=result.reason))
+                        continue
+                    with meter.waiting(Stage.WRITE):
+                        writing.result()  # one at a time: what waits to be written stays bounded
+                    writing = beside.submit(write, result)
+        finally:
+            with meter.waiting(Stage.WRITE):
+                wait([writing])
+            with meter.working(Stage.WRITE):
+                writer.flush()
+        writing.result()
     return failed
 
 

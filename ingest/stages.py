@@ -100,6 +100,16 @@ class Meter:
             self.add(stage, Spent(time.process_time() - cpu, busy_s=wall_s, held_s=wall_s))
 
     @contextmanager
+    def beside(self, stage: Stage) -> Iterator[None]:
+        """Counts what this thread does meanwhile as work of `stage`, beside the main loop."""
+        began, cpu = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            busy_s = time.perf_counter() - began
+            self.add(stage, Spent(time.thread_time() - cpu, busy_s=busy_s))
+
+    @contextmanager
     def waiting(self, stage: Stage) -> Iterator[None]:
         """Counts the time meanwhile as the main loop's waiting for `stage`."""
         began = time.perf_counter()

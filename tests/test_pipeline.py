@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -524,6 +525,39 @@ def test_a_worker_that_dies_costs_only_what_was_not_finished(place, folder, netw
     assert in_step(place) == {"labhist": 4}
     ingest(folder, place)
     assert networks == ["lib/snow/c.mp4"]
+    assert in_step(place) == {"labhist": 6}
+
+
+def test_embedding_goes_on_while_a_video_is_written(place, folder, monkeypatch):
+    went_on = threading.Event()
+    seen = []
+
+    def embed_all(videos, options, progress, meter=None):
+        yield from pretend(videos[:1], options, progress)
+        went_on.set()
+        yield from pretend(videos[1:], options, progress)
+
+    def add(self, video):
+        seen.append(went_on.wait(10))
+        plain(self, video)
+
+    plain = writer.Writer.add
+    monkeypatch.setattr(pipeline, "embed_all", embed_all)
+    monkeypatch.setattr(writer.Writer, "add", add)
+    assert ingest(folder, place).videos == 3
+    assert seen == [True] * 3
+    assert in_step(place) == {"labhist": 6}
+
+
+def test_what_the_writer_raises_ends_the_ingest(place, folder, networks, monkeypatch):
+    def fail(*_):
+        raise StoreError("The disk is full.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(writer.Writer, "add", fail)
+        with pytest.raises(StoreError, match="disk is full"):
+            ingest(folder, place)
+    ingest(folder, place)
     assert in_step(place) == {"labhist": 6}
 
 
