@@ -58,7 +58,7 @@ def run_python(
         stderr=subprocess.PIPE,
         text=True,
     )
-    memory = _Memory(process.pid)
+    memory = PeakMemory(process.pid)
     try:
         output, errors = process.communicate(order)
     except BaseException:  # Ctrl-C above all
@@ -77,10 +77,11 @@ def run_python(
     return Finished(output, seconds, peak_mb)
 
 
-class _Memory:
+class PeakMemory:
     """Looks at the memory of a process and of all that it started, in a thread of its own."""
 
     def __init__(self, pid: int) -> None:
+        """Begins to look, until `stop`."""
         self._root = psutil.Process(pid)
         self._peak = 0
         self._ended = threading.Event()
