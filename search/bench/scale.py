@@ -15,6 +15,7 @@ import psutil
 from ...ingest.connection import open_client
 from ...ingest.home import Place, read_notes
 from ...ingest.progress import Progress
+from ...schemas.errors import WorkerError
 from ...schemas.modality import Backbone
 from ...schemas.results import ScaleBench, ScaleStep
 from ..background import background
@@ -32,6 +33,10 @@ _WARM = 5
 _STEPS = 5
 _FEWEST = 20
 """Sizes that are measured, each about three times the one before, and the smallest of all."""
+
+
+_FEWEST_STEPS = 2
+"""Sizes without which there is no line."""
 
 
 def bench_scale(
@@ -57,7 +62,8 @@ def bench_scale(
 
     Raises:
         StoreError: Milvus cannot be used.
-        WorkerError: A measured process failed, for example as memory ran out.
+        WorkerError: A measured process failed before two sizes were measured. Later, as when
+            memory runs out, what was measured until then is told.
     """
     machine = describe_machine()
     everything = Everything(backbones, kept=())
@@ -71,7 +77,13 @@ def bench_scale(
         progress.start("growing", len(sizes), "sizes")
         for size in sizes:
             everything.grow(size, progress)
-            step, said = _measure(own, everything, queries, backbones)
+            try:
+                step, said = _measure(own, everything, queries, backbones)
+            except WorkerError as error:
+                if len(steps) < _FEWEST_STEPS:
+                    raise
+                notes.add(f"It was not measured beyond {steps[-1].videos:,} videos: {error}")
+                break
             steps.append(step)
             notes |= said
             progress.advance("growing", 1)
