@@ -9,12 +9,14 @@ import pytest
 from vidsim.ingest.connection import open_client
 from vidsim.ingest.home import Place, read_notes
 from vidsim.ingest.progress import Silent
+from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
 from vidsim.schemas.results import ScaleBench, ScaleFit, ScaleStep
 from vidsim.search.bench.exact import Everything
 from vidsim.search.bench.library import fill
-from vidsim.search.bench.scale import bench_scale, choose_sizes
+from vidsim.search.bench.scale import _run, bench_scale, choose_sizes
 from vidsim.search.bench.scale_fit import find_limits, fit, fit_line
+from vidsim.search.bench.scale_step import Order
 from vidsim.search.bench.synthetic import LIBRARY, make_videos
 from vidsim.search.bench.tables import scale_advice, scale_table
 
@@ -85,6 +87,29 @@ def test_the_table_has_every_size_and_every_line(grown):
     assert "build s" not in {row[1] for row in cells[6:]}
 
 
+def test_what_was_measured_is_told_where_a_larger_size_fails(tmp_path, monkeypatch):
+    def measure(_, everything, *others):
+        if len(everything.ids) == 70:
+            raise WorkerError("A measured run ended with code -9; free some memory.")
+        return a_step(len(everything.ids)), set()
+
+    monkeypatch.setattr("vidsim.search.bench.scale._measure", measure)
+    found = bench_scale(70, 4, ASKED, Place(tmp_path), 16.0, QUIET)
+    assert [step.videos for step in found.steps] == [20, 22]
+    assert found.notes == [
+        "It was not measured beyond 22 videos: A measured run ended with code -9; free some memory."
+    ]
+    monkeypatch.setattr("vidsim.search.bench.scale.choose_sizes", lambda videos: [20, 70])
+    with pytest.raises(WorkerError):  # one size makes no line
+        bench_scale(70, 4, ASKED, Place(tmp_path), 16.0, QUIET)
+
+
+def test_a_step_that_fails_says_why_and_what_to_do(tmp_path):
+    (tmp_path / "milvus.db").write_text("no Milvus Lite")
+    with pytest.raises(WorkerError, match=r"cannot be written.*measure fewer --videos"):
+        _run(Order("fill", Place(tmp_path), ("labhist",), 20))
+
+
 @pytest.mark.server
 def test_a_server_grows_in_a_database_of_its_own(request, tmp_path):
     place = empty_place("server", tmp_path / "home", request)
@@ -138,6 +163,8 @@ def test_limits_are_where_lines_reach_the_memory_or_a_second():
     assert find_limits(fits[:1], 1.0)[0].videos == 0
     slow = ScaleFit(what="query p95 ms", fixed=100, per_1000_videos=9, miss=0)
     assert find_limits([slow], 20.0)[0].videos == 100_000
+    long = ScaleFit(what="open s", fixed=1, per_1000_videos=0.5, miss=0)
+    assert find_limits([long], 20.0)[0].videos == 18_000
 
 
 def test_advice_names_the_lowest_limit_and_what_comes_after(grown):
@@ -150,7 +177,8 @@ def test_advice_names_the_lowest_limit_and_what_comes_after(grown):
     )
     lite = grown.model_copy(update={"limits": limits})
     assert scale_advice(lite)[-1] == (
-        "On a machine of 16 GB the embedded Milvus does for 40,000 videos; take a server for more."
+        "On a machine of 16 GB the embedded Milvus does for 40,000 videos "
+        "(query p95 of 1,000 ms); take a server for more."
     )
     assert "at 42,666 videos (383,994 rows), beyond what was measured" in scale_advice(lite)[0]
     server = lite.model_copy(update={"embedded": False})

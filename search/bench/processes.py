@@ -36,7 +36,10 @@ class Finished:
 
 
 def run_python(
-    arguments: Sequence[str], environment: Mapping[str, str], order: str = ""
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    order: str = "",
+    advice: str = "'vidsim ingest' on the same folder says more",
 ) -> Finished:
     """Runs this interpreter, with the same import path, and waits for it.
 
@@ -44,6 +47,7 @@ def run_python(
         arguments: What follows ``python``.
         environment: All of its environment variables but the import path.
         order: What it reads from stdin.
+        advice: What to do where it fails.
 
     Raises:
         WorkerError: It ended with another code than 0.
@@ -71,8 +75,7 @@ def run_python(
     if process.returncode:
         last = (errors.strip().splitlines() or ["it said nothing"])[-1]
         raise WorkerError(
-            f"A measured run ended with code {process.returncode} ({last}); "
-            "'vidsim ingest' on the same folder says more."
+            f"A measured run ended with code {process.returncode} ({last}); {advice}."
         )
     return Finished(output, seconds, peak_mb)
 

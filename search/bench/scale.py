@@ -149,7 +149,10 @@ def _run(order: Order) -> tuple[Finished, float | None]:
     memory = PeakMemory(server) if server else None
     try:
         done = run_python(
-            ["-m", f"{__package__}.scale_step"], os.environ, ORDER.dump_json(order).decode()
+            ["-m", f"{__package__}.scale_step"],
+            os.environ,
+            ORDER.dump_json(order).decode(),
+            "free some memory or disk, or measure fewer --videos",
         )
     finally:
         server_mb = memory.stop() if memory else None

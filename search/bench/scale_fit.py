@@ -13,8 +13,10 @@ USABLE = 0.8
 meanwhile."""
 
 SLOW_MS = 1000.0
-"""A query that takes longer interrupts the thought of who asks (Nielsen, Usability Engineering,
-1993)."""
+LONG_S = 10.0
+"""A query that takes longer than a second interrupts the thought of who asks; after ten seconds
+they turn to something else (Nielsen, Usability Engineering, 1993). Every 'vidsim query' opens
+the store."""
 
 _MEASURED: dict[str, Callable[[ScaleStep], float | None]] = {
     "fill peak MB": lambda step: step.fill_peak_mb,
@@ -50,7 +52,7 @@ def fit_line(what: str, videos: Sequence[int], values: Sequence[float]) -> Scale
 
 
 def find_limits(fits: Sequence[ScaleFit], memory_gb: float) -> list[ScaleLimit]:
-    """Where the lines reach the memory of a machine, or a query that is slow.
+    """Where the lines reach the memory of a machine, or times that are too long.
 
     Args:
         fits: From `fit`.
@@ -60,6 +62,7 @@ def find_limits(fits: Sequence[ScaleFit], memory_gb: float) -> list[ScaleLimit]:
     most = {
         "fill peak MB": ("memory while it is filled", usable_mb),
         "query peak MB": ("memory while it is asked", usable_mb),
+        "open s": (f"{LONG_S:g} s to open and answer once", LONG_S),
         "query p95 ms": (f"query p95 of {SLOW_MS:,.0f} ms", SLOW_MS),
     }
     return [

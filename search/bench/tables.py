@@ -167,12 +167,13 @@ def scale_advice(bench: ScaleBench) -> list[str]:
         seen = "" if limit.videos <= last.videos else ", beyond what was measured"
         rows = f"{limit.videos * a_video:,.0f} rows"
         lines.append(f"{limit.what}: at {limit.videos:,} videos ({rows}){seen}.")
-    known = [limit.videos for limit in bench.limits if limit.videos is not None]
+    known = [(limit.videos, limit.what) for limit in bench.limits if limit.videos is not None]
     if known:
+        videos, why = min(known)
         what = "the embedded Milvus" if bench.embedded else "this server"
         then = "a server" if bench.embedded else "a cluster"
         lines.append(
-            f"On a machine of {bench.memory_gb:,.0f} GB {what} does for {min(known):,} videos; "
+            f"On a machine of {bench.memory_gb:,.0f} GB {what} does for {videos:,} videos ({why}); "
             f"take {then} for more."
         )
     return lines
