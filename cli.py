@@ -772,6 +772,35 @@ def bench_query(
     _print_bench(result.model_dump_json(indent=2) if json else query_table(result))
 
 
+@bench_app.command("scale")
+def bench_scale(
+    uri: Uri = None,
+    videos: Annotated[
+        int, typer.Option(min=40, metavar="N", help="Videos of the largest library.")
+    ] = 10_000,
+    queries: Annotated[int, typer.Option(min=1, help="Stored ids to ask for at each size.")] = 30,
+    modalities: Annotated[
+        str, typer.Option("--modalities", "-m", metavar="LIST", help="Of color,frame,audio,motion.")
+    ] = "color,frame",
+    model: Model = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=1.0, metavar="GB", help="Of a machine to plan for [default: this one's]."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Let a synthetic library grow: time, memory and disk at each size, and what fits."""
+    from .ingest.progress import Bars
+    from .schemas.modality import choose_backbones, parse_modalities
+    from .search.bench.scale import bench_scale as run
+    from .search.bench.tables import scale_table
+
+    backbones = choose_backbones(parse_modalities(modalities), model or ())
+    with Bars() as bars:
+        result = run(videos, queries, tuple(backbones.values()), _place(uri), memory, bars)
+    _print_bench(result.model_dump_json(indent=2) if json else scale_table(result))
+
+
 @models_app.command("list")
 def models_list(json: Json = False) -> None:
     """List the backbones, their sizes and whether their weights are here."""

@@ -377,6 +377,60 @@ class QueryBench(_Result):
     notes: list[str] = Field(default=[], description="what queries said of the library")
 
 
+class ScaleStep(_Result):
+    """A library of one size; peaks are of the process that holds Milvus: vidsim's own on Lite."""
+
+    videos: int
+    rows: dict[str, int] = Field(description="rows by backbone")
+    fill_s: float = Field(
+        description="seconds from the size before: videos made, shards written, Milvus filled"
+    )
+    fill_peak_mb: float | None = Field(description="resident memory meanwhile; None: unknown")
+    build_s: float | None = Field(
+        description="seconds to build the inverted indexes anew; None where search is exact"
+    )
+    open_s: float = Field(description="seconds to open the store and answer the first query")
+    p50_ms: float = Field(description="of a query by id of a store that is open")
+    p95_ms: float
+    recall: float = Field(
+        ge=0, le=1, description="part of the ten best of all videos that the ten results hold"
+    )
+    query_peak_mb: float | None = Field(description="resident memory meanwhile; None: unknown")
+    shards_mb: float = Field(description="on disk")
+    milvus_mb: float | None = Field(description="on disk; None on a server: unknown")
+
+
+class ScaleFit(_Result):
+    """A straight line through what was measured, by least squares."""
+
+    what: str
+    fixed: float
+    per_1000_videos: float
+    miss: float = Field(description="largest distance of a step, as a part of its value")
+
+
+class ScaleLimit(_Result):
+    """How far a library may grow until something is reached, by its line."""
+
+    what: str
+    videos: int | None = Field(description="None where it does not grow")
+
+
+class ScaleBench(_Result):
+    """What ``vidsim bench scale`` measured of a growing synthetic library."""
+
+    milvus: str = Field(description="its version and where it ran")
+    embedded: bool = Field(description="whether it was Milvus Lite in vidsim's own process")
+    backbones: list[str]
+    queries: int = Field(description="stored ids that were asked for at each step, each once")
+    machine: Machine
+    memory_gb: float = Field(description="of the machine that limits are told for")
+    steps: list[ScaleStep]
+    fits: list[ScaleFit]
+    limits: list[ScaleLimit]
+    notes: list[str] = Field(default=[], description="what queries said of the library")
+
+
 class TunedIndex(_Result):
     """The index of one collection after ``vidsim tune-index``."""
 

@@ -55,7 +55,7 @@ def open_library(
         return
     with TemporaryDirectory(prefix="vidsim-bench-") as folder, own_database(place) as database:
         own = replace(database, home=Path(folder))
-        yield own, _fill(own, videos, backbones, progress)
+        yield own, fill(own, videos, backbones, progress)
 
 
 def _fill_kept(
@@ -67,20 +67,35 @@ def _fill_kept(
         return None
     if kept.exists() and (not kept.is_dir() or any(kept.iterdir())):
         raise StoreError(f"{kept} holds something else; name an empty folder for --home.")
-    seconds = _fill(Place(kept), videos, backbones, progress)
+    seconds = fill(Place(kept), videos, backbones, progress)
     with whole_file(note) as partial:
         partial.write_text(made_of)
     return seconds
 
 
-def _fill(place: Place, videos: int, backbones: Sequence[Backbone], progress: Progress) -> float:
+def fill(place: Place, videos: int, backbones: Sequence[Backbone], progress: Progress) -> float:
+    """Writes the synthetic library as an ingest does, or what is missing of it.
+
+    Args:
+        place: Where to; what it holds of the library are its first videos.
+        videos: Videos that it holds afterwards.
+        backbones: One a modality.
+        progress: Told about the videos.
+
+    Returns:
+        The seconds it took, the making of the videos among them.
+
+    Raises:
+        StoreError: Milvus or a folder cannot be written.
+    """
     began = time.perf_counter()
-    progress.start("filling", videos, "videos")
     with writing(place.home), open_store(place, writing=True) as store:
         unknown = {b.name: "" for b in backbones}  # no weights computed them
         shards = open_shards(place.home)
-        writer = Writer(store, shards, LIBRARY, place.home, {}, _FLUSH_SEGMENTS, unknown)
-        for video in make_videos(videos, backbones):
+        catalog = shards.catalog(LIBRARY)
+        progress.start("filling", videos - len(catalog), "videos")
+        writer = Writer(store, shards, LIBRARY, place.home, catalog, _FLUSH_SEGMENTS, unknown)
+        for video in make_videos(videos, backbones, len(catalog)):
             writer.add(video)
             progress.advance("filling", 1)
             if writer.notes:

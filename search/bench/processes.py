@@ -36,7 +36,10 @@ class Finished:
 
 
 def run_python(
-    arguments: Sequence[str], environment: Mapping[str, str], order: str = ""
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    order: str = "",
+    advice: str = "'vidsim ingest' on the same folder says more",
 ) -> Finished:
     """Runs this interpreter, with the same import path, and waits for it.
 
@@ -44,6 +47,7 @@ def run_python(
         arguments: What follows ``python``.
         environment: All of its environment variables but the import path.
         order: What it reads from stdin.
+        advice: What to do where it fails.
 
     Raises:
         WorkerError: It ended with another code than 0.
@@ -58,7 +62,7 @@ def run_python(
         stderr=subprocess.PIPE,
         text=True,
     )
-    memory = _Memory(process.pid)
+    memory = PeakMemory(process.pid)
     try:
         output, errors = process.communicate(order)
     except BaseException:  # Ctrl-C above all
@@ -71,16 +75,16 @@ def run_python(
     if process.returncode:
         last = (errors.strip().splitlines() or ["it said nothing"])[-1]
         raise WorkerError(
-            f"A measured run ended with code {process.returncode} ({last}); "
-            "'vidsim ingest' on the same folder says more."
+            f"A measured run ended with code {process.returncode} ({last}); {advice}."
         )
     return Finished(output, seconds, peak_mb)
 
 
-class _Memory:
+class PeakMemory:
     """Looks at the memory of a process and of all that it started, in a thread of its own."""
 
     def __init__(self, pid: int) -> None:
+        """Begins to look, until `stop`."""
         self._root = psutil.Process(pid)
         self._peak = 0
         self._ended = threading.Event()

@@ -52,13 +52,16 @@ class _Space:
     groups: FloatArray
 
 
-def make_videos(count: int, backbones: Sequence[Backbone]) -> Iterator[EmbeddedVideo]:
+def make_videos(
+    count: int, backbones: Sequence[Backbone], first: int = 0
+) -> Iterator[EmbeddedVideo]:
     """Yields `count` embedded videos of one segment each, of which every other group is silent.
 
-    They are the same at every call, and a larger library begins with the smaller one's videos.
+    They are the same at every call, and a larger library begins with the smaller one's videos;
+    the `first` of them are left out.
     """
     spaces = {b.name: _space(b, count) for b in backbones}
-    for number in range(count):
+    for number in range(first, count):
         yield _make(number, backbones, spaces)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.results import IngestBench, KmeansBench, KnnBench, QueryBench
+from ...schemas.results import IngestBench, KmeansBench, KnnBench, QueryBench, ScaleBench
 
 
 def kmeans_table(bench: KmeansBench) -> list[str]:
@@ -106,6 +106,82 @@ def query_table(bench: QueryBench) -> list[str]:
         *([f"The first new clip took {bench.first_clip_s:.1f} s."] if bench.first_clip_s else []),
         *bench.notes,
     ]
+
+
+def scale_table(bench: ScaleBench) -> list[str]:
+    """Lines of two tables, a row a size and a row a line fitted to them; then what fits where."""
+    rows = [["videos", "rows", "fill s", "ms a video", "fill peak MB", "build s", "open s"]]
+    rows[0] += ["p50 ms", "p95 ms", "recall@10", "query peak MB", "shards MB", "Milvus MB"]
+    before = 0
+    for step in bench.steps:
+        rows.append(
+            [
+                f"{step.videos:,}",
+                f"{sum(step.rows.values()):,}",
+                f"{step.fill_s:,.1f}",
+                f"{1000 * step.fill_s / (step.videos - before):.1f}",
+                _known(step.fill_peak_mb),
+                _known(step.build_s, 1),
+                f"{step.open_s:.2f}",
+                f"{step.p50_ms:,.0f}",
+                f"{step.p95_ms:,.0f}",
+                f"{step.recall:.3f}",
+                _known(step.query_peak_mb),
+                f"{step.shards_mb:,.0f}",
+                _known(step.milvus_mb),
+            ]
+        )
+        before = step.videos
+    fits = [["what", "fixed", "1,000 videos", "1,000,000 videos", "largest miss"]]
+    for line in bench.fits:
+        fits.append(
+            [
+                line.what,
+                f"{line.fixed:,.2f}",
+                f"{line.per_1000_videos:,.3f}",
+                f"{line.fixed + 1000 * line.per_1000_videos:,.0f}",
+                f"{line.miss:.0%}",
+            ]
+        )
+    machine = bench.machine
+    held = ", ".join(f"{name} {count:,}" for name, count in bench.steps[-1].rows.items())
+    return [
+        *_markdown(rows),
+        f"{held} rows at the last; {bench.queries} stored ids; Milvus {bench.milvus}; "
+        f"{machine.cpu}, {machine.cores} cores, load {machine.load:.1f} before.",
+        "",
+        *_markdown(fits),
+        *scale_advice(bench),
+        *bench.notes,
+    ]
+
+
+def scale_advice(bench: ScaleBench) -> list[str]:
+    """Lines that tell how far a library can grow, and what to take then."""
+    last = bench.steps[-1]
+    a_video = sum(last.rows.values()) / last.videos
+    lines = []
+    for limit in bench.limits:
+        if limit.videos is None:
+            lines.append(f"{limit.what}: not reached by growing.")
+            continue
+        seen = "" if limit.videos <= last.videos else ", beyond what was measured"
+        rows = f"{limit.videos * a_video:,.0f} rows"
+        lines.append(f"{limit.what}: at {limit.videos:,} videos ({rows}){seen}.")
+    known = [(limit.videos, limit.what) for limit in bench.limits if limit.videos is not None]
+    if known:
+        videos, why = min(known)
+        what = "the embedded Milvus" if bench.embedded else "this server"
+        then = "a server" if bench.embedded else "a cluster"
+        lines.append(
+            f"On a machine of {bench.memory_gb:,.0f} GB {what} does for {videos:,} videos ({why}); "
+            f"take {then} for more."
+        )
+    return lines
+
+
+def _known(value: float | None, digits: int = 0) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
 
 
 def _approximate(index: str) -> bool:

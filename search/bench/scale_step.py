@@ -1,0 +1,124 @@
+"""One step of a growing library, in a process of its own, whose memory is measured.
+
+Run as ``python -m``: an `Order` comes on stdin, `Filled` or `Asked` goes to stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from ...ingest.home import Place, writing
+from ...ingest.progress import Silent
+from ...ingest.store import open_store
+from ...schemas.collections import choose_index, levels
+from ...schemas.embedding import index_dim
+from ...schemas.modality import BACKBONES
+from ...schemas.results import QueryResult
+
+_RECALL = 0.99
+"""What 'vidsim tune-index' asks for unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do.
+
+    Attributes:
+        task: ``fill`` lets the library grow to `videos`; ``ask`` asks for `asked`.
+        place: Where it is.
+        backbones: Their names.
+        videos: Videos it holds, or is to hold.
+        asked: Ids of stored videos.
+    """
+
+    task: Literal["fill", "ask"]
+    place: Place
+    backbones: tuple[str, ...]
+    videos: int
+    asked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What filling took in seconds; `build_s` None where no index had to be built."""
+
+    fill_s: float
+    build_s: float | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What asking took: seconds to open and answer once, then milliseconds of every query."""
+
+    open_s: float
+    ms: list[float]
+    answers: list[QueryResult]
+
+
+ORDER = TypeAdapter(Order)
+FILLED = TypeAdapter(Filled)
+ASKED = TypeAdapter(Asked)
+
+
+def _fill(order: Order) -> Filled:
+    from .library import fill  # pymilvus, which a query on Lite does without
+
+    backbones = [BACKBONES[name] for name in order.backbones]
+    fill_s = fill(order.place, order.videos, backbones, Silent())
+    return Filled(fill_s, _build(order.place) if order.place.uri else None)
+
+
+def _build(place: Place) -> float | None:
+    """Builds every inverted index that the size needs, and finds how far to look into it.
+
+    Not on Lite, of which vidsim reads the vectors faster than Lite its indexes.
+    """
+    from ..index_tuning import tune
+
+    build_s = None
+    with writing(place.home), open_store(place, writing=True) as store:
+        for backbone in store.backbones():
+            for level in levels(backbone):
+                rows = store.count(backbone, "", level)
+                index = choose_index(rows, index_dim(backbone), store.target)
+                if not index.exact:
+                    began = time.perf_counter()
+                    store.rebuild(backbone, level, index)
+                    build_s = (build_s or 0.0) + time.perf_counter() - began
+    tune(place, _RECALL, Silent())
+    return build_s
+
+
+def _ask(order: Order) -> Asked:
+    from ..query import QueryOptions, answer
+
+    ms, answers = [], []
+    opened = time.perf_counter()
+    with open_store(order.place) as store:
+        for video_id in order.asked:
+            began = time.perf_counter()
+            answers.append(answer(video_id, store, order.place, QueryOptions(), Silent()))
+            ended = time.perf_counter()
+            ms.append(1000 * (ended - began))
+            if len(answers) == 1:
+                open_s = ended - opened
+    return Asked(open_s, ms, answers)
+
+
+def main() -> None:
+    """Does what the order on stdin says."""
+    order: Order = ORDER.validate_json(sys.stdin.read())
+    if order.task == "fill":
+        output = FILLED.dump_json(_fill(order))
+    else:
+        output = ASKED.dump_json(_ask(order))
+    sys.stdout.buffer.write(output)
+
+
+if __name__ == "__main__":
+    main()
