@@ -10,11 +10,11 @@ from ..schemas.modality import Backbone, Modality
 from ..schemas.video import Segment, Video
 from .decode import Opened, SegmentMedia
 from .decoders import Event, Failed
-from .extraction import Extraction
+from .extraction import Extracting, Extraction
 
-_BATCH = {"cpu": 4, "cuda": 32}
-"""Segments a batch; a batch of 4 on CPU keeps activations of the 3D network under 1 GB, and one of
-32 on a GPU, where it computes in float32, under 8 GB."""
+_UNDER_WAY = 2
+"""Batches that are being embedded while the next one is gathered: with one the threads always
+have work, with two also while the audio process still loads."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Assembly:
         self._backbones = backbones
         self._segment_seconds = segment_seconds
         self._extraction = extraction
-        self._batch_size = _BATCH[extraction.device]
         self._batch: list[tuple[int, SegmentMedia]] = []
+        self._under_way: list[tuple[list[tuple[int, Segment]], Extracting]] = []
         self._open: dict[int, _Open] = {}
 
     def take(self, number: int, event: Event) -> Iterator[EmbeddedVideo | FailedVideo]:
@@ -72,8 +72,9 @@ class Assembly:
         elif isinstance(event, SegmentMedia):
             self._open[number].waiting += 1
             self._batch.append((number, event))
-            if len(self._batch) >= self._batch_size:
-                yield from self.flush()
+            if len(self._batch) >= self._extraction.batch_size:
+                self._submit()
+                yield from self._collect(_UNDER_WAY)
         elif isinstance(event, Failed):
             self._open.pop(number, None)
             self._batch = [(owner, media) for owner, media in self._batch if owner != number]
@@ -88,14 +89,26 @@ class Assembly:
         Raises:
             WorkerError: The audio process failed.
         """
-        batch, self._batch = self._batch, []
-        if not batch:
-            return
-        embeddings = self._extraction.embed([media for _, media in batch])
-        for (number, media), embedding in zip(batch, embeddings):
-            self._open[number].waiting -= 1
-            self._open[number].parts[media.segment.index] = (media.segment, embedding)
-        yield from self._complete(sorted({number for number, _ in batch}))
+        if self._batch:
+            self._submit()
+        yield from self._collect(under_way=0)
+
+    def _submit(self) -> None:
+        owners = [(number, media.segment) for number, media in self._batch]
+        extracting = self._extraction.submit([media for _, media in self._batch])
+        self._under_way.append((owners, extracting))
+        self._batch = []
+
+    def _collect(self, under_way: int) -> Iterator[EmbeddedVideo | FailedVideo]:
+        """Waits until only so many batches are under way; yields the videos that are whole."""
+        while len(self._under_way) > under_way:
+            owners, extracting = self._under_way.pop(0)
+            for (number, segment), embedding in zip(owners, extracting.result(), strict=True):
+                if state := self._open.get(number):  # else given up meanwhile
+                    state.waiting -= 1
+                    state.parts[segment.index] = (segment, embedding)
+            numbers = {number for number, _ in owners}
+            yield from self._complete(sorted(numbers & self._open.keys()))
 
     def _complete(self, numbers: Sequence[int]) -> Iterator[EmbeddedVideo | FailedVideo]:
         for number in numbers:

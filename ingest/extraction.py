@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from ..schemas.embedding import SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from .decode import SegmentMedia
-from .stages import Meter, Stage
+from .stages import Meter, Spent, Stage
 
 
 class Extractor(Protocol):
@@ -25,7 +27,12 @@ class Extractor(Protocol):
 
 
 class Extraction:
-    """The extractors of the asked modalities, loaded once and used for many segments."""
+    """The extractors of the asked modalities, loaded once and used for many segments.
+
+    On a CPU every segment and modality is a task of its own: with one thread a task, many tasks
+    side by side need no thread to wait for another, as those of one large batch do. A GPU takes
+    whole batches, one modality after the other.
+    """
 
     def __init__(
         self,
@@ -53,57 +60,91 @@ class Extraction:
 
         from .extractors.pixels import choose_device
 
-        threads = threads or len(os.sched_getaffinity(0))
-        torch.set_num_threads(threads)
+        self._threads = threads or len(os.sched_getaffinity(0))
+        torch.set_num_threads(self._threads)
         torch_device = choose_device(device)
         self.device = torch_device.type
+        self._workers = self._threads if self.device == "cpu" else 1
         self._meter = meter or Meter()
         self._extractors: list[Extractor] = []
         self._background = ThreadPoolExecutor(1, "vidsim-audio")
+        self._pool = ThreadPoolExecutor(self._workers, "vidsim-torch")
         self._audio = None
         if Modality.AUDIO in backbones:
             from .extractors.audio import AudioExtractor
 
             self._audio = AudioExtractor(
-                backbones[Modality.AUDIO], torch_device.type, threads, self._meter
+                backbones[Modality.AUDIO], torch_device.type, self._threads, self._meter
             )
-        try:
-            if Modality.COLOR in backbones:
-                from .extractors.color import ColorExtractor
-
-                self._extractors.append(ColorExtractor(backbones[Modality.COLOR], torch_device))
-            if Modality.FRAME in backbones:
-                from .extractors.frame import FrameExtractor
-
-                self._extractors.append(FrameExtractor(backbones[Modality.FRAME], torch_device))
+        try:  # the longest tasks first: what a batch ends with is short then
             if Modality.MOTION in backbones:
                 from .extractors.motion import MotionExtractor
 
                 self._extractors.append(MotionExtractor(backbones[Modality.MOTION], torch_device))
+            if Modality.FRAME in backbones:
+                from .extractors.frame import FrameExtractor
+
+                self._extractors.append(FrameExtractor(backbones[Modality.FRAME], torch_device))
+            if Modality.COLOR in backbones:
+                from .extractors.color import ColorExtractor
+
+                self._extractors.append(ColorExtractor(backbones[Modality.COLOR], torch_device))
         except BaseException:
             self.close()
             raise
 
+    @property
+    def batch_size(self) -> int:
+        """Segments that keep the device busy, for a call of `submit`.
+
+        On a CPU two tasks a modality and thread, and at least 4 so that audio patches come many
+        at a time; on a GPU 32, whose activations take less than 8 GB.
+        """
+        return max(4, 2 * self._threads) if self.device == "cpu" else 32
+
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Embeddings of `media`, in order, each with the rows of every modality it has."""
-        audio = self._background.submit(self._audio.embed, media) if self._audio else None
-        results: list[list[SegmentEmbedding]] = []
+        """Embeddings of `media`, in order, each with the rows of every modality it has.
+
+        Raises:
+            WorkerError: The audio process failed.
+        """
+        return self.submit(media).result()
+
+    def submit(self, media: Sequence[SegmentMedia]) -> Extracting:
+        """Starts to embed `media` and returns at once."""
+        groups = []
         for extractor in self._extractors:
             seen = [i for i, m in enumerate(media) if extractor.backbone.modality in m.frames]
-            with self._meter.working(Stage(extractor.backbone.modality)):
-                embedded = extractor.embed([media[i] for i in seen]) if seen else []
-            column = [SegmentEmbedding({})] * len(media)
-            for i, embedding in zip(seen, embedded):
-                column[i] = embedding
-            results.append(column)
-        if audio:
-            with self._meter.waiting(Stage.AUDIO):
-                results.append(audio.result())
-        return [_merge(parts) for parts in zip(*results)]
+            if self.device == "cpu":
+                groups += [(extractor, [i]) for i in seen]
+            elif seen:
+                groups.append((extractor, seen))
+        threads = max(1, self._threads // max(1, min(len(groups), self._workers)))
+        tasks: dict[Future[list[SegmentEmbedding]], _Task] = {}
+        if self._audio:
+            future = self._background.submit(self._audio.embed, media)
+            tasks[future] = _Task(Stage.AUDIO, range(len(media)))
+        for extractor, owners in groups:
+            stage = Stage(extractor.backbone.modality)
+            part = [media[i] for i in owners]
+            future = self._pool.submit(self._compute, stage, extractor, part, threads)
+            tasks[future] = _Task(stage, owners)
+        return Extracting(len(media), tasks, self._meter)
+
+    def _compute(
+        self, stage: Stage, extractor: Extractor, media: Sequence[SegmentMedia], threads: int
+    ) -> list[SegmentEmbedding]:
+        import torch
+
+        if torch.get_num_threads() != threads:  # of this thread, as OpenMP keeps it
+            torch.set_num_threads(threads)
+        with self._meter.beside(stage):
+            return extractor.embed(media)
 
     def close(self) -> None:
-        """Ends the audio process."""
-        self._background.shutdown()
+        """Ends threads and the audio process; what they have not begun is dropped."""
+        self._pool.shutdown(cancel_futures=True)
+        self._background.shutdown(cancel_futures=True)
         if self._audio:
             self._audio.close()
 
@@ -119,6 +160,41 @@ class Extraction:
     ) -> None:
         """Closes."""
         self.close()
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A modality of some segments of a batch, by their places in it."""
+
+    stage: Stage
+    owners: Sequence[int]
+
+
+class Extracting:
+    """A batch that is being embedded."""
+
+    def __init__(
+        self, count: int, tasks: Mapping[Future[list[SegmentEmbedding]], _Task], meter: Meter
+    ) -> None:
+        """Takes the tasks of a batch of `count` segments."""
+        self._count, self._tasks, self._meter = count, tasks, meter
+
+    def result(self) -> list[SegmentEmbedding]:
+        """Waits for the embeddings, in the batch's order.
+
+        Raises:
+            WorkerError: The audio process failed.
+        """
+        began = time.perf_counter()
+        for future in as_completed(self._tasks):
+            ended = time.perf_counter()
+            self._meter.add(self._tasks[future].stage, Spent(held_s=ended - began))
+            began = ended
+        parts: list[list[SegmentEmbedding]] = [[] for _ in range(self._count)]
+        for future, task in self._tasks.items():
+            for owner, embedding in zip(task.owners, future.result(), strict=True):
+                parts[owner].append(embedding)
+        return [_merge(of) for of in parts]
 
 
 def _merge(parts: Sequence[SegmentEmbedding]) -> SegmentEmbedding:

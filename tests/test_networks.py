@@ -192,21 +192,48 @@ def test_i3d_stem_is_the_sum_over_padded_windows(shape: tuple[int, int, int]) ->
     np.testing.assert_allclose(stem(x)[0].numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(5, 7, 8), (8, 6, 6), (1, 1, 2)])
+@pytest.mark.parametrize("by_axis", [False, True])
 @pytest.mark.parametrize(
-    ("name", "kernel", "stride"),
+    ("kernel", "stride"),
     [
-        ("MaxPool3d_2a_3x3", (1, 3, 3), (1, 2, 2)),
-        ("MaxPool3d_4a_3x3", (3, 3, 3), (2, 2, 2)),
-        ("MaxPool3d_5a_2x2", (2, 2, 2), (2, 2, 2)),
+        ((1, 3, 3), (1, 2, 2)),
+        ((3, 3, 3), (2, 2, 2)),
+        ((2, 2, 2), (2, 2, 2)),
+        ((3, 3, 3), (1, 1, 1)),
     ],
 )
-def test_i3d_pools_as_if_padded_with_minus_infinity(
-    name: str, kernel: tuple[int, int, int], stride: tuple[int, int, int]
+def test_pools_as_if_padded_with_minus_infinity(
+    shape: tuple[int, int, int],
+    by_axis: bool,
+    kernel: tuple[int, int, int],
+    stride: tuple[int, int, int],
 ) -> None:
-    x = torch.rand(5, 7, 8, generator=torch.Generator().manual_seed(0))
+    # Zeros would do as padding after a ReLU; pools by axis take negative values as well.
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - int(by_axis)
     expected = padded(x.numpy(), kernel, stride, -np.inf).max((3, 4, 5))
-    pooled = i3d.I3D().layers.get_submodule(name)(x[None, None])
-    np.testing.assert_array_equal(pooled[0, 0].numpy(), expected)
+    pool = i3d.Pool(kernel, stride)
+    pool.by_axis = by_axis
+    kept = x.clone()
+    np.testing.assert_array_equal(pool(x[None, None])[0, 0].numpy(), expected)
+    assert torch.equal(x, kept)
+
+
+def test_integers_are_pooled_as_floats_are() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 5, 7, 8), np.uint8))
+    pool = i3d.Pool((3, 3, 3), (2, 2, 2))
+    expected = pool(x.float())
+    pool.by_axis = True
+    assert torch.equal(pool(x), expected.to(torch.uint8))
+
+
+def test_i3d_is_the_same_whichever_way_it_pools(motion: i3d.I3D) -> None:
+    other = i3d.I3D().eval()
+    other.load_state_dict(motion.state_dict())
+    other.pool_by_axis()
+    with torch.inference_mode():
+        x = waves(9)[..., :64, :64]
+        np.testing.assert_allclose(other(x).numpy(), motion(x).numpy(), atol=1e-5)
 
 
 # I3D

@@ -103,7 +103,7 @@ def test_what_failed_is_loaded_anew(place, clips, loads, monkeypatch):
 
     with Searcher(place) as searcher:
         with monkeypatch.context() as broken:
-            broken.setattr(Extraction, "embed", fail)
+            broken.setattr(Extraction, "submit", fail)
             with pytest.raises(WorkerError):
                 searcher.query(str(clips[0]), COLOR)
         assert searcher.query(str(clips[0]), COLOR).results[0].video_id == "lib/a.mkv"

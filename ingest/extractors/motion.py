@@ -10,9 +10,11 @@ import torch
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
 from ..decode import SegmentMedia
+from ..networks.i3d import I3D
+from ..networks.i3d_int8 import I3DInt8, supported
 from ..networks.loading import load_network
 from ..weights import ensure
-from .pixels import inference, to_network_input
+from .pixels import computes_bfloat16, inference, to_network_input
 
 _REDUCED = frozenset({"i3d"})
 """Backbones whose embeddings were measured to stay the same in bfloat16 (see `inference`)."""
@@ -28,13 +30,22 @@ class MotionExtractor:
         assert backbone.pixels is not None
         self._pixels = backbone.pixels
         network = load_network(backbone, ensure(backbone))
+        if isinstance(network, I3D) and device.type == "cpu":
+            if supported():
+                wide = torch.bfloat16 if computes_bfloat16(device) else torch.float32
+                network = I3DInt8(network, wide)
+            else:
+                network.pool_by_axis()
         self._network = network.to(device).to(memory_format=torch.channels_last_3d)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Rows of segments that carry (count, size, size, 3) uint8 frames, one row each."""
         clips = np.stack([m.frames[self.backbone.modality] for m in media])
         with inference(self._device, reduced=self.backbone.name in _REDUCED):
-            features = self._network(to_network_input(clips, self._pixels, self._device))
+            if isinstance(self._network, I3DInt8):
+                features = self._network(torch.from_numpy(clips))
+            else:
+                features = self._network(to_network_input(clips, self._pixels, self._device))
         vectors = features.float().cpu().numpy()
         return [
             SegmentEmbedding(

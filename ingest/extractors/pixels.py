@@ -51,12 +51,13 @@ def inference(device: torch.device, reduced: bool = False) -> Iterator[None]:
     keep a cosine of 0.9999 to float32, those of EfficientNet-Lite0 only 0.997: so the former
     is computed reduced and the latter is not.
     """
-    enabled = reduced and _computes_bfloat16(device)
+    enabled = reduced and computes_bfloat16(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         yield
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether `device` has instructions for bfloat16, which are slow where they are emulated."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -24,15 +24,13 @@ from ...schemas.errors import WeightsError
 from ..array_pickle import ArrayUnpickler
 from .checkpoint import unfilled
 from .padding import same_padding
+from .pooling import Size3d, max_pool_by_axis
 
 CLASSES = 400
 """Classes of Kinetics-400."""
 
 BN_EPSILON = 1e-3
 """Batch normalisation's epsilon, the default of Sonnet, which trained the weights."""
-
-_Size = tuple[int, int, int]
-"""Cells along time, height, width."""
 
 _MODULES = {
     # name: (1x1, 1x1 before 3x3x3, 3x3x3, 1x1 before 3x3x3, 3x3x3, 1x1 after the pool);
@@ -49,10 +47,11 @@ _MODULES = {
 }
 
 
-class _Conv(nn.Conv3d):
+class Conv(nn.Conv3d):
     """A convolution with SAME padding and a bias (the folded normalisation), then ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
+        """Leaves weights and bias to be filled."""
         # SAME is symmetric for odd kernels at stride 1; only there may torch do the padding.
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(inputs, outputs, kernel, stride, padding)
@@ -64,15 +63,25 @@ class _Conv(nn.Conv3d):
         return functional.relu(super().forward(x), inplace=not torch.is_grad_enabled())
 
 
-class _Pool(nn.Module):
-    """A max pool with SAME padding."""
+class Pool(nn.Module):
+    """A max pool with SAME padding.
 
-    def __init__(self, kernel: _Size, stride: _Size) -> None:
+    Attributes:
+        by_axis: Whether to pool one axis at a time, as is faster on a CPU.
+    """
+
+    def __init__(self, kernel: Size3d, stride: Size3d) -> None:
+        """Keeps the sizes."""
         super().__init__()
         self.kernel, self.stride = kernel, stride
+        self.by_axis = False
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) of non-negative values -> each axis divided by its stride."""
+        if self.by_axis:
+            return max_pool_by_axis(x, self.kernel, self.stride)
+        if self.stride == (1, 1, 1):  # symmetric for odd kernels: torch pads with minus infinity
+            return functional.max_pool3d(x, self.kernel, 1, tuple(k // 2 for k in self.kernel))
         # What comes out of a ReLU is never below the zeros it is padded with here, so they
         # win no maximum that TensorFlow's minus infinity would not tie.
         return functional.max_pool3d(
@@ -86,11 +95,10 @@ class _Inception(nn.Module):
     def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
         a, b_in, b, c_in, c, d = widths
-        self.branch_0 = _Conv(inputs, a)
-        self.branch_1 = nn.Sequential(_Conv(inputs, b_in), _Conv(b_in, b, kernel=3))
-        self.branch_2 = nn.Sequential(_Conv(inputs, c_in), _Conv(c_in, c, kernel=3))
-        # Stride 1 and an odd kernel: torch's own padding (minus infinity) is TensorFlow's.
-        self.branch_3 = nn.Sequential(nn.MaxPool3d(3, stride=1, padding=1), _Conv(inputs, d))
+        self.branch_0 = Conv(inputs, a)
+        self.branch_1 = nn.Sequential(Conv(inputs, b_in), Conv(b_in, b, kernel=3))
+        self.branch_2 = nn.Sequential(Conv(inputs, c_in), Conv(c_in, c, kernel=3))
+        self.branch_3 = nn.Sequential(Pool((3, 3, 3), (1, 1, 1)), Conv(inputs, d))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, T, H, W) -> (N, a + b + c + d, T, H, W)."""
@@ -105,18 +113,18 @@ class I3D(nn.Module):
         """Builds the layers; `load_i3d` fills them."""
         super().__init__()
         layers: dict[str, nn.Module] = {
-            "Conv3d_1a_7x7": _Conv(3, 64, kernel=7, stride=2),
-            "MaxPool3d_2a_3x3": _Pool((1, 3, 3), (1, 2, 2)),
-            "Conv3d_2b_1x1": _Conv(64, 64),
-            "Conv3d_2c_3x3": _Conv(64, 192, kernel=3),
-            "MaxPool3d_3a_3x3": _Pool((1, 3, 3), (1, 2, 2)),
+            "Conv3d_1a_7x7": Conv(3, 64, kernel=7, stride=2),
+            "MaxPool3d_2a_3x3": Pool((1, 3, 3), (1, 2, 2)),
+            "Conv3d_2b_1x1": Conv(64, 64),
+            "Conv3d_2c_3x3": Conv(64, 192, kernel=3),
+            "MaxPool3d_3a_3x3": Pool((1, 3, 3), (1, 2, 2)),
         }
         inputs = 192
         for name, widths in _MODULES.items():
             if name == "Mixed_4b":
-                layers["MaxPool3d_4a_3x3"] = _Pool((3, 3, 3), (2, 2, 2))
+                layers["MaxPool3d_4a_3x3"] = Pool((3, 3, 3), (2, 2, 2))
             elif name == "Mixed_5b":
-                layers["MaxPool3d_5a_2x2"] = _Pool((2, 2, 2), (2, 2, 2))
+                layers["MaxPool3d_5a_2x2"] = Pool((2, 2, 2), (2, 2, 2))
             layers[name] = _Inception(inputs, widths)
             inputs = widths[0] + widths[2] + widths[4] + widths[5]
         self.layers = nn.Sequential()
@@ -136,13 +144,13 @@ class I3D(nn.Module):
             the mean over the time steps left. The paper takes that mean after its linear
             1x1x1 classifier, which gives the same logits.
         """
-        x = self.layers(x)
-        # Under autocast x is bfloat16, whose 8 bits would round a mean of so many cells (and
-        # the CPU has no average pool for it). 7x7 is the whole of a 224-pixel picture.
-        steps = x.float().mean((3, 4))
-        if steps.shape[2] > 1:  # eight frames or fewer leave one time step, nothing to pair
-            steps = (steps[:, :, 1:] + steps[:, :, :-1]) / 2
-        return steps.mean(2)
+        return mean_features(self.layers(x))
+
+    def pool_by_axis(self) -> None:
+        """Has the max pools go one axis at a time, as is faster on a CPU."""
+        for module in self.modules():
+            if isinstance(module, Pool):
+                module.by_axis = True
 
     def classify(self, features: Tensor) -> Tensor:
         """Kinetics-400 logits (N, 400) of features (N, 1024)."""
@@ -150,12 +158,22 @@ class I3D(nn.Module):
         return logits
 
 
-def _pad_same(x: Tensor, kernel: _Size, stride: _Size) -> Tensor:
+def _pad_same(x: Tensor, kernel: Size3d, stride: Size3d) -> Tensor:
     """Pads time, height and width of (N, C, T, H, W) with zeros as TensorFlow's SAME does."""
     before_after: list[int] = []
     for axis in (2, 1, 0):  # functional.pad counts axes from the last one
         before_after += same_padding(x.shape[2 + axis], kernel[axis], stride[axis])
     return functional.pad(x, before_after) if any(before_after) else x
+
+
+def mean_features(x: Tensor) -> Tensor:
+    """What the last module gives, (N, C, T, H, W) of any float, as features (N, C) float32."""
+    # Under autocast x is bfloat16, whose 8 bits would round a mean of so many cells (and the
+    # CPU has no average pool for it). 7x7 is the whole of a 224-pixel picture.
+    steps = x.float().mean((3, 4))
+    if steps.shape[2] > 1:  # eight frames or fewer leave one time step, nothing to pair
+        steps = (steps[:, :, 1:] + steps[:, :, :-1]) / 2
+    return steps.mean(2)
 
 
 def load_i3d(path: Path) -> I3D:
@@ -218,19 +236,19 @@ def _flatten(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         yield from _flatten(value, f"{prefix}/{name}" if prefix else str(name))
 
 
-def _published_names(network: I3D) -> Iterator[tuple[_Conv, str]]:
+def _published_names(network: I3D) -> Iterator[tuple[Conv, str]]:
     """Every normalised convolution with its name in the checkpoint."""
     for name, layer in network.layers.named_children():
-        if isinstance(layer, _Conv):
+        if isinstance(layer, Conv):
             yield layer, name
         elif isinstance(layer, _Inception):
             yield layer.branch_0, f"{name}/Branch_0/Conv3d_0a_1x1"
             for i, branch in ((1, layer.branch_1), (2, layer.branch_2)):
                 for conv, part in zip(branch, ("Conv3d_0a_1x1", "Conv3d_0b_3x3"), strict=True):
-                    assert isinstance(conv, _Conv)
+                    assert isinstance(conv, Conv)
                     yield conv, f"{name}/Branch_{i}/{part}"
             last = layer.branch_3[1]
-            assert isinstance(last, _Conv)
+            assert isinstance(last, Conv)
             yield last, f"{name}/Branch_3/Conv3d_0b_1x1"
 
 
