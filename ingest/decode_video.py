@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import cast
 
 import av
@@ -14,7 +15,7 @@ from av.buffer import Buffer
 from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from ..schemas.embedding import ByteArray
 from ..schemas.errors import MediaError
@@ -135,11 +136,12 @@ def scan(path: str, max_pixels: int, on_progress: Callable[[], None]) -> Scan:
             is_video = packet.stream_index == video
             by_dts |= is_video and packet.pts is None
             stamp = packet.dts if packet.pts is None else packet.pts
-            if stamp is None or packet.time_base is None:
+            base = packet.time_base
+            if stamp is None or base is None:
                 continue
             times = shown if is_video else heard
-            times.append(float(stamp * packet.time_base))
-            end = times[-1] + float((packet.duration or 0) * packet.time_base)
+            times.append(_seconds(stamp, base))
+            end = times[-1] + _seconds(packet.duration or 0, base)
             kind = "video" if is_video else "audio"
             ends[kind] = end if len(times) == 1 else max(ends[kind], end)
         if locked * 2 > count:
@@ -163,6 +165,11 @@ def scan(path: str, max_pixels: int, on_progress: Callable[[], None]) -> Scan:
     if len(stamps) > 1 and result.video_end_s <= stamps[-1]:
         return replace(result, video_end_s=float(stamps[-1]) + result.period_s)
     return result
+
+
+def _seconds(ticks: int, base: Fraction) -> float:
+    """`ticks` of a clock as seconds, rounded once: a product of fractions takes far longer."""
+    return ticks * base.numerator / base.denominator
 
 
 def _best(container: InputContainer, kind: str, max_pixels: int = 0) -> int | None:
@@ -201,15 +208,15 @@ class Picture:
         self._aspect = aspect
         self._reformatter = reformatter
         self._fitted: dict[FrameSampling, ByteArray] = {}
-        self._rgb: dict[int, ByteArray] = {}
+        self._rgb: dict[tuple[int, int], ByteArray] = {}
 
     def fitted(self, sampling: FrameSampling) -> ByteArray:
         """The picture as a backbone wants it, (size, size, 3) uint8 RGB."""
-        side = _converted_side(sampling)
-        if side not in self._rgb:
-            self._rgb[side] = _to_rgb(self._frame, self._aspect, self._reformatter, side)
+        size = _converted_size(self._frame, self._aspect, sampling)
+        if size not in self._rgb:
+            self._rgb[size] = _to_rgb(self._frame, self._reformatter, *size)
         if sampling not in self._fitted:
-            self._fitted[sampling] = fit(self._rgb[side], sampling)
+            self._fitted[sampling] = fit(self._rgb[size], sampling)
         return self._fitted[sampling]
 
 
@@ -258,33 +265,47 @@ def video_frames(
                 if stamp is None:
                     clock += found.period_s
                 else:
-                    seconds = float(stamp * frame.time_base)
+                    seconds = _seconds(stamp, frame.time_base)
                     # Decoding times run ahead of the screen by a constant: frame 1 is 0 s.
                     origin = seconds if origin is None else origin
                     clock = seconds - origin
                 yield clock, Picture(frame, aspect, reformatter)
 
 
-def _converted_side(sampling: FrameSampling) -> int:
-    """Short side in pixels of the picture that a backbone's is made from.
+def _converted_size(frame: VideoFrame, aspect: float, sampling: FrameSampling) -> tuple[int, int]:
+    """Width and height of the picture that a backbone's is made from.
 
-    `SHORT_SIDE` for most, so that they share one conversion; larger for a larger network.
+    Its short side is `SHORT_SIDE` for most, so that they share one conversion; larger for a
+    larger network.
     """
     if sampling.fit == "stretch":
-        return max(SHORT_SIDE, sampling.size)
+        return sampling.size, sampling.size
     wanted = sampling.resize if isinstance(sampling.resize, int) else max(sampling.resize)
-    return max(SHORT_SIDE, sampling.size, wanted)
-
-
-def _to_rgb(
-    frame: VideoFrame, aspect: float, reformatter: VideoReformatter, short_side: int
-) -> ByteArray:
-    """The upright picture (h, w, 3) uint8 RGB whose short side is `short_side` pixels."""
+    short_side = max(SHORT_SIDE, sampling.size, wanted)
     shown = frame.width * aspect, float(frame.height)
     scale = short_side / min(shown)
     width, height = (min(_WIDEST * short_side, max(1, round(side * scale))) for side in shown)
-    converted = reformatter.reformat(frame, width, height, "rgb24", threads=1)
-    return _upright(np.asarray(converted.to_ndarray(), np.uint8), _display_matrix(frame))
+    return width, height
+
+
+def _to_rgb(frame: VideoFrame, reformatter: VideoReformatter, width: int, height: int) -> ByteArray:
+    """The upright picture (h, w, 3) uint8 RGB; width and height are those before it is turned."""
+    if width >= frame.width and height >= frame.height:
+        # Four times as fast as to convert a picture while it grows.
+        rgb = _resize(_converted(frame, reformatter, frame.width, frame.height), height, width)
+    else:
+        rgb = _converted(frame, reformatter, width, height)
+    return _upright(rgb, _display_matrix(frame))
+
+
+def _converted(
+    frame: VideoFrame, reformatter: VideoReformatter, width: int, height: int
+) -> ByteArray:
+    """(h, w, 3) uint8 RGB; where it shrinks, averages."""
+    # Without full chroma, a white picture that shrinks to an even width comes out as 253.
+    how = Interpolation.AREA | Interpolation.FULL_CHR_H_INT
+    rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1)
+    return np.asarray(rgb.to_ndarray(), np.uint8)
 
 
 def _display_matrix(frame: VideoFrame) -> npt.NDArray[np.int32] | None:

@@ -9,6 +9,7 @@ CPU or CUDA.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -71,6 +72,7 @@ def make_strips(frames: ByteArray, device: torch.device) -> ByteArray:
     return lay_out(*dominant_colors(frames, device))
 
 
+@torch.inference_mode()
 def dominant_colors(
     frames: ByteArray, device: torch.device, count: int = COLORS
 ) -> tuple[FloatArray, FloatArray]:
@@ -85,21 +87,43 @@ def dominant_colors(
         Colours (n, count, 3) in 0..255 and shares (n, count), both float32. A frame of
         fewer colours has shares of 0 at the end.
     """
-    (fine, fine_weights), (points, weights) = _histograms(frames, device)
-    points = points.repeat_interleave(_STARTS, 0)
-    weights = weights.repeat_interleave(_STARTS, 0)
-    centers, inertia = _lloyd(points, weights, _greedy_start(points, weights, count))
-    best = inertia.view(-1, _STARTS).argmin(1)
+    fine, coarse = (_Bins.of(*gathered) for gathered in _histograms(frames, device))
+    centers, inertia = _lloyd(coarse, _greedy_starts(coarse, count))
     frame = torch.arange(len(frames), device=device)
-    centers = centers.view(-1, _STARTS, count, 3)[frame, best]
-    centers, _ = _lloyd(fine, fine_weights, centers)
-    nearest = _distances(fine, centers).argmin(2)
-    mass = _sum_by_center(fine_weights[..., None], nearest, count)[..., 0]
+    centers, _ = _lloyd(fine, centers[frame, inertia.argmin(1)][:, None])
+    centers = centers[:, 0]
+    nearest = _distances(centers, fine).min(1).indices  # seven times as fast as argmin
+    mass = fine.weights.new_zeros(len(frames), count).scatter_add_(1, nearest, fine.weights)
     shares, order = torch.sort(
         mass / mass.sum(1, keepdim=True), dim=1, descending=True, stable=True
     )
     centers = torch.gather(centers, 1, order[..., None].expand(-1, -1, 3))
     return centers.cpu().numpy(), shares.cpu().numpy()
+
+
+@dataclass(frozen=True)
+class _Bins:
+    """The bins of n frames, in the layouts that products of matrices take.
+
+    Attributes:
+        points: (n, 4, bins) mean colours, and a 1.
+        moments: (n, 4, bins) the same, times the number of pixels; its last is that number.
+    """
+
+    points: torch.Tensor
+    moments: torch.Tensor
+
+    @classmethod
+    def of(cls, colors: torch.Tensor, weights: torch.Tensor) -> _Bins:
+        """From colours (n, bins, 3) and pixel counts (n, bins)."""
+        colors = colors.transpose(1, 2)
+        points = torch.cat([colors, torch.ones_like(colors[:, :1])], dim=1).contiguous()
+        return cls(points, points * weights[:, None])
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """(n, bins) pixel counts."""
+        return self.moments[:, 3]
 
 
 def _histograms(frames: ByteArray, device: torch.device) -> tuple[Gathered, Gathered]:
@@ -120,61 +144,61 @@ def _stack(histograms: Sequence[ColorHistogram]) -> Gathered:
     return torch.from_numpy(points), torch.from_numpy(weights)
 
 
-def _distances(points: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
-    """Squared distances (n, bins, centers)."""
-    squares = (points**2).sum(-1, keepdim=True) + (centers**2).sum(-1)[:, None]
-    return torch.baddbmm(squares, points, centers.transpose(1, 2), alpha=-2).clamp_min_(0)
+def _distances(centers: torch.Tensor, bins: _Bins) -> torch.Tensor:
+    """Squared distances (n, centers, bins) less the bins' own squares: ``-2 c p + c c``."""
+    squares = (centers**2).sum(-1, keepdim=True)
+    return torch.bmm(torch.cat([-2 * centers, squares], dim=2), bins.points)
 
 
-def _sum_by_center(moments: torch.Tensor, nearest: torch.Tensor, count: int) -> torch.Tensor:
-    """Sums moments (n, bins, d) over the bins of each center: (n, count, d)."""
-    sums = moments.new_zeros(len(moments), count, moments.shape[2])
-    return sums.scatter_add_(1, nearest[..., None].expand_as(moments), moments)
+def _lloyd(bins: _Bins, centers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lloyd's iterations from several starts a frame.
 
+    Args:
+        bins: Of n frames.
+        centers: (n, starts, count, 3).
 
-def _lloyd(
-    points: torch.Tensor, weights: torch.Tensor, centers: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lloyd's iterations: centers (n, count, 3) and the inertia (n,) they end with.
-
-    The inertia lacks what no center changes: the points' own squares.
+    Returns:
+        Centers of the same shape, and the inertia (n, starts) they end with, less what no
+        center changes: the bins' own squares.
     """
-    points = torch.cat([points, torch.ones_like(points[..., :1])], dim=2)
-    moments = points * weights[..., None]
-
-    def distances() -> torch.Tensor:
-        """Squared distances less the points' squares, as one product: ``-2 p c + c c``."""
-        squares = (centers**2).sum(-1, keepdim=True)
-        return torch.bmm(points, torch.cat([-2 * centers, squares], dim=2).transpose(1, 2))
-
+    n, starts, count, _ = centers.shape
     for _ in range(_ITERATIONS):
-        sums = _sum_by_center(moments, distances().argmin(2), centers.shape[1])
+        distances = _distances(centers.flatten(1, 2), bins).view(n, starts, count, -1)
+        # Ones where a center is the nearest, and a product of matrices: it sums faster than an
+        # addition for every bin. Centers at the same place share bins, and so stay there.
+        nearest = distances.eq_(distances.amin(2, keepdim=True)).flatten(1, 2)
+        sums = torch.bmm(nearest, bins.moments.transpose(1, 2)).view(n, starts, count, 4)
         filled = sums[..., 3:] > 0
         centers = torch.where(filled, sums[..., :3] / sums[..., 3:].clamp_min(1e-9), centers)
-    return centers, (weights * distances().amin(2)).sum(1)
+    distances = _distances(centers.flatten(1, 2), bins).view(n, starts, count, -1)
+    return centers, torch.bmm(distances.amin(2), bins.weights[..., None])[..., 0]
 
 
-def _greedy_start(points: torch.Tensor, weights: torch.Tensor, count: int) -> torch.Tensor:
-    """Starting centers (n, count, 3) by greedy k-means++ (Arthur and Vassilvitskii, 2007).
+def _greedy_starts(bins: _Bins, count: int) -> torch.Tensor:
+    """Starting centers (n, starts, count, 3) by greedy k-means++ (Arthur and Vassilvitskii, 2007).
 
     Each center is the best of `_CANDIDATES` points drawn with probability weight x squared
     distance. The draws are the same for every frame, run and device.
     """
-    n = len(points)
-    frame = torch.arange(n, device=points.device)
+    n, _, size = bins.points.shape
+    colors = bins.points[:, :3].transpose(1, 2).contiguous()
+    squares = (colors**2).sum(2)[:, None]
+    frame = torch.arange(n, device=colors.device)[:, None]
     dice = torch.rand(_STARTS, count, _CANDIDATES, generator=torch.Generator().manual_seed(0))
-    dice = dice.to(points.device).repeat(n // _STARTS, 1, 1)
-    closest = torch.ones_like(weights)
-    centers = points.new_empty(n, count, 3)
+    dice = dice.to(colors.device)
+    closest = colors.new_full((n, _STARTS, size), torch.inf)
+    reached = bins.weights[:, None].expand(n, _STARTS, size)  # all are equally far at first
+    centers = colors.new_empty(n, _STARTS, count, 3)
     for k in range(count):
-        reach = (weights * closest).cumsum(1)
-        drawn = torch.searchsorted(reach, dice[:, k] * reach[:, -1:])
-        drawn = drawn.clamp_max(points.shape[1] - 1)
-        colors = torch.gather(points, 1, drawn[..., None].expand(-1, -1, 3))
-        after = _distances(points, colors)
-        if k:
-            after = torch.minimum(after, closest[..., None])
-        best = (weights[..., None] * after).sum(1).argmin(1)
-        centers[:, k] = colors[frame, best]
-        closest = after[frame, :, best]
+        reach = reached.cumsum(2)
+        drawn = torch.searchsorted(reach, dice[:, k] * reach[..., -1:]).clamp_max(size - 1)
+        candidates = colors[frame, drawn.flatten(1)]
+        after = (_distances(candidates, bins) + squares).clamp_min_(0)
+        after = torch.minimum(after.view(n, _STARTS, _CANDIDATES, size), closest[:, :, None])
+        costs = torch.bmm(after.flatten(1, 2), bins.weights[..., None])
+        best = costs.view(n, _STARTS, _CANDIDATES).argmin(2)[..., None, None]
+        candidates = candidates.view(n, _STARTS, _CANDIDATES, 3)
+        centers[:, :, k] = candidates.take_along_dim(best, 2)[:, :, 0]
+        closest = after.take_along_dim(best, 2)[:, :, 0]
+        reached = bins.weights[:, None] * closest
     return centers
