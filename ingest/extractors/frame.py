@@ -10,9 +10,10 @@ import torch
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
 from ..decode import SegmentMedia
+from ..networks.efficientnet_lite import EfficientNetLite0
 from ..networks.loading import load_network
 from ..weights import ensure
-from .pixels import inference, to_network_input
+from .pixels import computes_bfloat16, inference, to_network_input
 
 
 class FrameExtractor:
@@ -25,6 +26,9 @@ class FrameExtractor:
         assert backbone.pixels is not None
         self._pixels = backbone.pixels
         network = load_network(backbone, ensure(backbone))
+        if isinstance(network, EfficientNetLite0) and device.type == "cpu":
+            if computes_bfloat16(device):
+                network.to_bfloat16()
         self._network = network.to(device).to(memory_format=torch.channels_last)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:

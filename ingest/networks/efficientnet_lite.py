@@ -45,6 +45,10 @@ _STAGES = (
 )
 
 
+_FIRST_REDUCED = 3
+"""The first block that may compute in bfloat16 (see `EfficientNetLite0.to_bfloat16`)."""
+
+
 class _Conv(nn.Conv2d):
     """A convolution with TensorFlow's SAME padding and a bias (the folded normalisation)."""
 
@@ -78,6 +82,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        x = x.to(self.project.weight.dtype)
         y = x if self.expand is None else functional.relu6(self.expand(x))
         y = functional.relu6(self.depthwise(y))
         projected: Tensor = self.project(y)
@@ -113,14 +118,45 @@ class EfficientNetLite0(nn.Module):
         x = functional.relu6(self.stem(x))
         for block in self.blocks:
             x = block(x)
-        x = functional.relu6(self.head(x))
-        # Under autocast x is bfloat16, whose 8 bits would round the mean of 49 cells.
+        x = functional.relu6(self.head(x.to(self.head.weight.dtype)))
+        # The 8 bits of bfloat16 would round the mean of 49 cells.
         return x.float().mean((2, 3))
+
+    def to_bfloat16(self) -> None:
+        """Has all but the first blocks compute in bfloat16.
+
+        On 608 frames of 76 real clips the smallest cosine to float32 is 0.9993, the mean 0.9997.
+        With every block in bfloat16 the smallest is 0.977: pictures of one colour come down to
+        what few taps of the first depthwise convolutions add up to.
+        """
+        for block in self.blocks[_FIRST_REDUCED:]:
+            assert isinstance(block, _Block)
+            block.depthwise.weight.copy_(_round_taps(block.depthwise.weight))
+            block.to(torch.bfloat16)
+        self.head.to(torch.bfloat16)
 
     def classify(self, features: Tensor) -> Tensor:
         """ImageNet logits (N, 1000) of features (N, 1280)."""
         logits: Tensor = self.classifier(features)
         return logits
+
+
+def _round_taps(weight: Tensor) -> Tensor:
+    """Depthwise weights (C, 1, H, W) in bfloat16's steps, with the sums they had.
+
+    From the largest tap to the smallest, whose steps are the finest, each takes the rounding
+    errors so far: under the taps lie pixels that are alike.
+    """
+    taps = weight.flatten(1)
+    order = taps.abs().argsort(1, descending=True)
+    rounded = torch.empty_like(taps)
+    error = torch.zeros_like(taps[:, :1])
+    for place in torch.split(order, 1, dim=1):
+        wanted = taps.gather(1, place) + error
+        kept = wanted.bfloat16().float()
+        rounded.scatter_(1, place, kept)
+        error = wanted - kept
+    return rounded.view_as(weight)
 
 
 def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:

@@ -11,13 +11,25 @@ from ...schemas.modality import Backbone, timm_name
 from .efficientnet_lite import load_efficientnet_lite0
 from .i3d import load_i3d
 from .resnet3d import load_resnet34_3d
-from .torchvision_resnets import load_r3d18, load_resnet50
+
+
+def _resnet50(path: Path) -> nn.Module:
+    from .torchvision_resnets import load_resnet50  # torchvision takes as long to load as torch
+
+    return load_resnet50(path)
+
+
+def _r3d18(path: Path) -> nn.Module:
+    from .torchvision_resnets import load_r3d18
+
+    return load_r3d18(path)
+
 
 _LOADERS: Mapping[str, Callable[[Path], nn.Module]] = {
     "efficientnet_lite0": load_efficientnet_lite0,
-    "resnet50": load_resnet50,
+    "resnet50": _resnet50,
     "i3d": load_i3d,
-    "r3d18": load_r3d18,
+    "r3d18": _r3d18,
     "resnet34_3d": load_resnet34_3d,
 }
 
