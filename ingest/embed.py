@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -86,12 +87,17 @@ def _run(
 ) -> Generator[EmbeddedVideo | FailedVideo]:
     requests = ((i, _request(video, options)) for i, video in enumerate(videos))
     workers = min(options.workers or default_workers(), len(videos))
-    with closing(decode_all(requests, workers, limits)) as events:
-        first = next(events)  # decoders start and run ahead while the networks load
+    with (
+        closing(decode_all(requests, workers, limits)) as events,
+        ThreadPoolExecutor(1, "vidsim-decoders") as starter,
+    ):
+        first = starter.submit(next, events)  # decoders run ahead while the networks load
         with Extraction(options.backbones, options.device, meter=meter) as extraction:
             meter.start()
             assembly = _assemble(videos, options, extraction)
-            for i, event in chain([first], meter.waited_for(Stage.DECODE, events)):
+            with meter.waiting(Stage.DECODE):
+                started = first.result()
+            for i, event in chain([started], meter.waited_for(Stage.DECODE, events)):
                 if isinstance(event, Finished):
                     meter.add(Stage.DECODE, event.spent)
                 yield from assembly.take(i, event)

@@ -22,7 +22,6 @@ from torch.nn import functional
 
 from ...schemas.errors import WeightsError
 from ..array_pickle import ArrayUnpickler
-from .checkpoint import unfilled
 from .padding import same_padding
 from .pooling import Size3d, max_pool_by_axis
 
@@ -206,7 +205,7 @@ def load_i3d(path: Path) -> I3D:
             _refuse(path, f"{name} is {array.shape}, not {shape}")
         return torch.from_numpy(array.astype(np.float64))
 
-    network = unfilled(I3D).requires_grad_(False).eval()
+    network = I3D().requires_grad_(False).eval()
     for conv, name in _published_names(network):
         assert conv.bias is not None
         outputs, inputs = conv.weight.shape[:2]
