@@ -5,11 +5,14 @@ Milvus Lite (a directory under vidsim's home) is the default; a server's URI wor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 
@@ -30,7 +33,7 @@ from ..schemas.collections import (
     vector_description,
 )
 from ..schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
-from ..schemas.errors import ModelError, StoreError
+from ..schemas.errors import ModelError, StoreError, VidsimError
 from ..schemas.modality import Backbone
 from .connection import (
     QUERY_PATIENCE_S,
@@ -54,8 +57,19 @@ _VIDEOS_PER_FETCH = 100
 _SEGMENTS_PER_FETCH = 512
 """Videos read at once from a server, and segments of one that is very long."""
 
+_SEGMENTS_PER_VIDEO = 4
+"""Segments asked for a video when videos are compared; where they have more, of fewer videos."""
+
+_BOUNDED_S = 5.0
+"""How old an answer may be that need not be the latest: Milvus' own bound (gracefulTime)."""
+
+_CALLS_AT_ONCE = 8
+"""Calls of a server at the same time: twice the modalities."""
+
 _PAGE_ROWS = 4096
 """Rows a page of `Store.scan`: a quarter of what a server gives at most (`MAX_TOP_K`)."""
+
+_Answer = TypeVar("_Answer")
 
 
 class Hit(NamedTuple):
@@ -82,7 +96,8 @@ def open_store(place: Place, writing: bool = False) -> Iterator[Store]:
         store = Store(milvus, place, "Strong" if writing else "Bounded")
         if writing and place.index == "gpu":
             store.target  # noqa: B018, to be refused before any work is done
-        yield store
+        with store:
+            yield store
 
 
 class Store:
@@ -109,8 +124,41 @@ class Store:
         self._place = place
         self._consistency = consistency
         self._loaded: set[str] = set()
-        self._max_top_k: dict[str, int] = {}
+        self._indexes: dict[str, Index] = {}
+        self._answers: dict[str, tuple[float, object]] = {}
+        self._threads = ThreadPoolExecutor(_CALLS_AT_ONCE, "vidsim-milvus")
         self.notes: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the threads of `start`."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def start(self, call: Callable[[], _Answer]) -> Future[_Answer]:
+        """Starts a call that reads from this store, and goes on.
+
+        A server answers one while it works on another. The embedded Milvus would only compute
+        in turns: there the answer is awaited.
+        """
+        if not isinstance(self._milvus.client, EmbeddedClient):
+            return self._threads.submit(call)
+        answer: Future[_Answer] = Future()
+        try:
+            answer.set_result(call())
+        except VidsimError as error:
+            answer.set_exception(error)
+        return answer
+
+    def concurrently(self, calls: Iterable[Callable[[], _Answer]]) -> list[_Answer]:
+        """What each of `calls` gives that are started together, in order.
+
+        Raises:
+            VidsimError: What the first that failed raised.
+        """
+        return [answer.result() for answer in [self.start(call) for call in calls]]
 
     @cached_property
     def target(self) -> Target:
@@ -127,9 +175,21 @@ class Store:
     def _probes(self) -> dict[str, int]:
         return read_notes(self._place.home, self.name).probes
 
+    def _recent(self, what: str, ask: Callable[[], _Answer]) -> _Answer:
+        """What `ask` gives, or gave a moment ago where answers may be that old."""
+        if self._consistency == "Strong" or self._milvus.lite:
+            return ask()
+        asked_s, answer = self._answers.get(what, (-math.inf, None))
+        if time.monotonic() - asked_s > _BOUNDED_S:
+            asked_s, answer = self._answers[what] = time.monotonic(), ask()
+        return cast(_Answer, answer)
+
     def backbones(self) -> list[Backbone]:
         """Backbones that have a collection here."""
-        names = self._milvus.call("list collections", self._milvus.client.list_collections)
+        listed = partial(
+            self._milvus.call, "list collections", self._milvus.client.list_collections
+        )
+        names = self._recent("collections", listed)
         return [b for b in map(backbone_of, sorted(names)) if b]
 
     def create(self, backbone: Backbone, level: Level = "rows") -> str:
@@ -302,7 +362,8 @@ class Store:
         `strong` counts what was written in the last seconds too, whatever this store does else.
         """
         name = self.create(backbone, level)
-        answer = self._milvus.call(
+        count = partial(
+            self._milvus.call,
             f"count {name}",
             self._milvus.client.query,
             name,
@@ -310,6 +371,7 @@ class Store:
             output_fields=["count(*)"],
             consistency_level="Strong" if strong else self._consistency,
         )
+        answer = count() if expression or strong else self._recent(f"count {name}", count)
         return int(answer[0]["count(*)"])
 
     def held(self, backbone: Backbone, level: Level) -> int:
@@ -371,12 +433,13 @@ class Store:
 
     def max_top_k(self, backbone: Backbone) -> int:
         """Most segments that one search of `backbone` gives."""
-        if self._milvus.lite:
-            return MAX_TOP_K
+        return MAX_TOP_K if self._milvus.lite else self._searched_index(backbone).max_top_k
+
+    def _searched_index(self, backbone: Backbone) -> Index:
         name = collection_name(backbone, levels(backbone)[-1])
-        if name not in self._max_top_k:
-            self._max_top_k[name] = self.index(backbone, levels(backbone)[-1]).max_top_k
-        return self._max_top_k[name]
+        if name not in self._indexes:
+            self._indexes[name] = self.index(backbone, levels(backbone)[-1])
+        return self._indexes[name]
 
     def search(
         self,
@@ -414,6 +477,60 @@ class Store:
             [Hit(hit["id"], hit["entity"]["video_id"], float(hit["distance"])) for hit in hits]
             for hits in answers
         ]
+
+    def largest_products(
+        self, backbone: Backbone, queries: FloatArray, video_ids: Collection[str]
+    ) -> tuple[list[str], FloatArray]:
+        """The inner product of each query with the segment of each video where it is largest.
+
+        Args:
+            backbone: Whose segments to compare with.
+            queries: (nq, dim) float32 in the form of `schemas.embedding.to_query`.
+            video_ids: The videos; those without such a segment are left out.
+
+        Returns:
+            Ids of the n videos, ascending, and the products (nq, n) float32.
+        """
+        if isinstance(self._milvus.client, EmbeddedClient):
+            name = self.create(backbone, levels(backbone)[-1])
+            (owners,), vectors = self._milvus.call(
+                f"read {name}",
+                self._milvus.client.rows_with,
+                name,
+                "video_id",
+                video_ids,
+                ["video_id"],
+            )
+            pairs = queries @ vectors.reshape(len(owners), index_dim(backbone)).T
+            ids, owner = np.unique(owners, return_inverse=True)
+            products = np.full((len(ids), len(queries)), -np.inf, np.float32)
+            np.maximum.at(products, owner, pairs.T)
+            return ids.tolist(), products.T
+        best: dict[str, list[float]] = {}
+        for batch in batches(sorted(video_ids), _IDS_PER_FILTER):
+            best |= self._searched_products(backbone, queries, batch)
+        found = np.array(list(best.values()), np.float32)
+        return list(best), found.reshape(-1, len(queries)).T
+
+    def _searched_products(
+        self, backbone: Backbone, queries: FloatArray, ids: Sequence[str]
+    ) -> dict[str, list[float]]:
+        """Has the server compute them, which is sooner than to have it send the vectors."""
+        limit = min(_SEGMENTS_PER_VIDEO * len(ids), self.max_top_k(backbone))
+        answers = self.search(
+            backbone,
+            queries,
+            limit,
+            is_in("video_id", ids),
+            probes=self._searched_index(backbone).lists or None,  # all: none may be missed
+        )
+        if len(ids) > 1 and any(len(hits) == limit for hits in answers):
+            halves = ids[: len(ids) // 2], ids[len(ids) // 2 :]
+            first, second = (self._searched_products(backbone, queries, half) for half in halves)
+            return first | second
+        # Best first: the last that a dictionary is given of a video is the largest.
+        best = [{hit.video_id: hit.score for hit in reversed(hits)} for hits in answers]
+        return {video_id: [of[video_id] for of in best] for video_id in sorted(best[0])}
 
     def fetch_videos(
         self, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"

@@ -346,7 +346,8 @@ class QueryTiming(_Result):
     """What one way of answering, or one part of it, takes a query."""
 
     what: str = Field(
-        description="query; search, fetch, count and rest, which make it up; faiss segments and "
+        description="query; search, compare, fetch and count, for how long such calls of Milvus "
+        "ran, on a server several at a time, and rest, for how long none did; faiss segments and "
         "faiss rows: exact searches of every modality for the same query; new clip: a query for "
         "a file in a process that has loaded the networks"
     )

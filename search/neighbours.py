@@ -6,10 +6,9 @@ from collections.abc import Collection
 
 from ..ingest.records import StoredRow
 from ..ingest.store import Store
-from ..schemas.collections import Level, levels
 from ..schemas.embedding import to_query
 from ..schemas.modality import Backbone
-from .videos import VideoVectors, from_stored
+from .videos import VideoVectors, from_products, from_stored
 
 _SEGMENTS_PER_VIDEO = 2
 """Segments asked for per video wanted, so that one video's seldom crowd out the others."""
@@ -20,6 +19,7 @@ def propose(
     backbone: Backbone,
     query: VideoVectors,
     count: int,
+    held: int,
     expression: str = "",
     hidden: str = "",
 ) -> list[str]:
@@ -33,6 +33,7 @@ def propose(
         backbone: Whose collection.
         query: The query's vectors.
         count: Videos wanted.
+        held: Segments of the backbone that are stored, or about as many.
         expression: Milvus filter.
         hidden: Id of a video to leave out: the query's own, whose segments are asked for on top.
             A filter would do, but costs Lite and servers more than the search.
@@ -41,9 +42,8 @@ def propose(
     most = store.max_top_k(backbone)
     limit = max(count, count * _SEGMENTS_PER_VIDEO // len(queries))
     limit += len(queries) if hidden else 0
-    held = store.count(backbone, "", levels(backbone)[-1])
     if held <= 4 * limit:  # few enough to ask for all of them at once
-        limit = max(1, held)
+        limit = held + 1
     limit = min(limit, most)
     while True:
         best: dict[str, float] = {}
@@ -58,17 +58,26 @@ def propose(
         limit = min(4 * limit, most)
 
 
+def similarity_to_each(
+    store: Store, backbone: Backbone, query: VideoVectors, video_ids: Collection[str]
+) -> dict[str, float]:
+    """`videos.similarity` of a query to each of `video_ids` that has the modality."""
+    queries = to_query(backbone, query.means)
+    found, products = store.largest_products(backbone, queries, video_ids)
+    likeness = from_products(backbone, products, query.means).mean(axis=0)
+    return dict(zip(found, likeness.tolist()))
+
+
 def fetch_videos(
-    store: Store, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"
+    store: Store, backbone: Backbone, video_ids: Collection[str]
 ) -> tuple[dict[str, VideoVectors], dict[str, StoredRow]]:
     """Vectors of videos, and one row of each for its path and label.
 
-    Videos without rows of this backbone are left out. At the level of segments, the mean of
-    each segment stands for its rows.
+    Videos without rows of this backbone are left out.
     """
     vectors: dict[str, VideoVectors] = {}
     samples: dict[str, StoredRow] = {}
-    for rows, found in store.fetch_videos(backbone, video_ids, level):
+    for rows, found in store.fetch_videos(backbone, video_ids):
         vectors.update(from_stored(backbone, rows, found))
         samples.update({row.video_id: row for row in rows})
     return vectors, samples

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +15,16 @@ from ..ingest.home import Counts, Place, read_notes
 from ..ingest.progress import Progress
 from ..ingest.records import StoredRow
 from ..ingest.store import Store, open_store
-from ..schemas.collections import levels
+from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError, MediaError, ModelError
 from ..schemas.modality import DEFAULT_PRESET, Backbone, Modality, choose_backbones
 from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
 from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
-from .neighbours import fetch_videos, propose
+from .neighbours import fetch_videos, propose, similarity_to_each
 from .tuned import read_tuned, tuned_path
-from .videos import VideoVectors, align, from_embedded, similarity_to_each
+from .videos import VideoVectors, align, from_embedded
 
 if TYPE_CHECKING:  # torch and PyAV, which a stored clip does without
     from ..ingest.assembly import FailedVideo
@@ -143,15 +145,12 @@ def answer(
     scope = [is_in("library", libraries)] if options.libraries else []
     scope += [f"({options.expression})"] if options.expression else []
     scope += [subject.not_itself] if subject.not_itself else []
-    candidates, samples = _candidates(
-        store, subject, asked, max(TOP, options.k), " and ".join(scope)
+    held = _start_counts(store, asked)
+    similarities = _similarities(
+        store, subject, asked, counts, max(TOP, options.k), " and ".join(scope)
     )
-    notes = _missing_rows(store, counts, libraries, asked)
+    notes = _missing_rows(store, counts, libraries, asked, held)
     notes += _other_weights(searched, asked)
-    similarities = {
-        m: similarity_to_each(asked[m], subject.vectors[m], videos)
-        for m, videos in candidates.items()
-    }
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         notes += _tune(weights, place.home, asked)
     chance = background(place.home, libraries, list(asked.values()))
@@ -159,15 +158,13 @@ def answer(
         options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
     )
     best = dict(list(fused.items())[: options.k])
-    for modality, backbone in asked.items():
-        if levels(backbone) != ("rows",):  # where it matched is told to the row
-            candidates[modality], _ = fetch_videos(store, backbone, best)
+    matches, samples = _fetch(store, asked, best)  # where they match is told to the row
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
         missing_modalities=[m.value for m in backbones if m not in asked],
         fusion=options.fusion,
-        results=_explain(best, subject, asked, candidates, similarities, samples),
+        results=_explain(best, subject, asked, matches, similarities, samples),
         notes=notes,
     )
 
@@ -256,11 +253,8 @@ def _embed_or_fetch(
     embed: Embed | None,
 ) -> _Clip:
     """The query's vectors; `searched` are the weights of what they will be compared with."""
-    vectors = {}
-    for modality, backbone in backbones.items():
-        found, _ = fetch_videos(store, backbone, [clip])
-        if found:
-            vectors[modality] = found[clip]
+    fetched, _ = _fetch(store, backbones, [clip])
+    vectors = {modality: found[clip] for modality, found in fetched.items() if found}
     if vectors or any(store.count(b, equals("video_id", clip)) for b in store.backbones()):
         return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
     path = Path(clip)
@@ -300,27 +294,62 @@ def _embed(
     return _Clip(str(path), vectors, not_itself=same)
 
 
-def _candidates(
+def _start_counts(
+    store: Store, backbones: Mapping[Modality, Backbone]
+) -> dict[tuple[str, Level], Future[int]]:
+    """Rows and segments that Milvus holds, by backbone and level.
+
+    Without a filter: such a count costs next to nothing, and most searches are of all there is.
+    """
+    return {
+        (backbone.name, level): store.start(partial(store.count, backbone, "", level))
+        for backbone in backbones.values()
+        for level in levels(backbone)
+    }
+
+
+def _fetch(
+    store: Store, backbones: Mapping[Modality, Backbone], video_ids: Collection[str]
+) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
+    """Vectors of videos by modality, and one row of each video."""
+    found = store.concurrently(
+        partial(fetch_videos, store, b, video_ids) for b in backbones.values()
+    )
+    samples = {name: row for _, rows in found for name, row in rows.items()}
+    return {m: vectors for m, (vectors, _) in zip(backbones, found, strict=True)}, samples
+
+
+def _similarities(
     store: Store,
     subject: _Clip,
     backbones: Mapping[Modality, Backbone],
+    counts: Mapping[str, Counts],
     proposals: int,
     expression: str,
-) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
-    """Every video that any modality proposes, with its segments in every modality.
+) -> dict[Modality, dict[str, float]]:
+    """How like the query every video is that any modality proposes, in every modality.
 
     A video that one modality's list lacks is not unlike the query in it: it is looked up.
     """
-    proposed: set[str] = set()
-    for modality, backbone in backbones.items():
-        found = subject.vectors[modality]
-        proposed.update(propose(store, backbone, found, proposals, expression, subject.hidden))
-    vectors: dict[Modality, dict[str, VideoVectors]] = {}
-    samples: dict[str, StoredRow] = {}
-    for modality, backbone in backbones.items():
-        vectors[modality], rows = fetch_videos(store, backbone, proposed, levels(backbone)[-1])
-        samples.update(rows)
-    return vectors, samples
+    queries = [(backbone, subject.vectors[modality]) for modality, backbone in backbones.items()]
+    lists = store.concurrently(
+        partial(
+            propose,
+            store,
+            backbone,
+            query,
+            proposals,
+            _noted(counts.values(), backbone, levels(backbone)[-1]),
+            expression,
+            subject.hidden,
+        )
+        for backbone, query in queries
+    )
+    proposed = {video_id for each in lists for video_id in each}
+    found = store.concurrently(
+        partial(similarity_to_each, store, b, query, proposed) for b, query in queries
+    )
+    return dict(zip(backbones, found, strict=True))
 
 
 def _missing_rows(
@@ -328,6 +357,7 @@ def _missing_rows(
     counts: Mapping[str, Counts],
     libraries: Collection[str],
     backbones: Mapping[Modality, Backbone],
+    held: Mapping[tuple[str, Level], Future[int]],
 ) -> list[str]:
     """One line for each backbone of which Milvus has not as many rows as the shards say."""
     notes: list[str] = []
@@ -335,10 +365,9 @@ def _missing_rows(
         return notes
     for backbone in backbones.values():
         for level in levels(backbone):
-            held = [counts.get(library, {}).get(backbone.name, {}) for library in libraries]
-            expected = sum(each.get(level, 0) for each in held)
-            # Without a filter a count costs nothing, and most searches are of all there is.
-            found = store.count(backbone, "", level)
+            asked = [counts[library] for library in libraries if library in counts]
+            expected = _noted(asked, backbone, level)
+            found = held[backbone.name, level].result()
             if found != expected:
                 # A server's quick count may lack what was written a moment ago.
                 found = store.count(backbone, is_in("library", libraries), level, strong=True)
@@ -349,6 +378,11 @@ def _missing_rows(
                 )
                 break
     return notes
+
+
+def _noted(counts: Iterable[Counts], backbone: Backbone, level: Level) -> int:
+    """Rows or segments that libraries with these counts have of a backbone."""
+    return sum(each.get(backbone.name, {}).get(level, 0) for each in counts)
 
 
 def _other_weights(
@@ -370,7 +404,7 @@ def _explain(
     best: Mapping[str, Fused],
     subject: _Clip,
     backbones: Mapping[Modality, Backbone],
-    candidates: Mapping[Modality, Mapping[str, VideoVectors]],
+    matches: Mapping[Modality, Mapping[str, VideoVectors]],
     similarities: Mapping[Modality, Mapping[str, float]],
     samples: Mapping[str, StoredRow],
 ) -> list[QueryMatch]:
@@ -381,7 +415,7 @@ def _explain(
         modalities = {}
         for modality, share in total.shares.items():
             where = align(
-                backbones[modality], subject.vectors[modality], candidates[modality][video_id]
+                backbones[modality], subject.vectors[modality], matches[modality][video_id]
             )
             modalities[modality.value] = ModalityMatch(
                 rank=places[modality][video_id],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -145,19 +145,6 @@ def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> 
     return float(similarities(backbone, query.means, video.means).max(axis=1).mean())
 
 
-def similarity_to_each(
-    backbone: Backbone, query: VideoVectors, videos: Mapping[str, VideoVectors]
-) -> dict[str, float]:
-    """`similarity` of one query to each of `videos`."""
-    if not videos:
-        return {}
-    edges = np.cumsum([0, *(len(video.means) for video in videos.values())])
-    means = np.concatenate([video.means for video in videos.values()])
-    pairs = similarities(backbone, query.means, means)
-    (found,) = by_video(pairs, np.array([0, len(query.means)]), edges)
-    return dict(zip(videos, found.tolist()))
-
-
 def by_video(
     pairs: FloatArray, query_edges: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]
 ) -> FloatArray:
@@ -217,5 +204,18 @@ def similarities(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray
     products: FloatArray = a @ b.T
     if backbone.similarity == "cosine":
         return products
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)
+    return from_products(backbone, products - 0.5 * (b**2).sum(1), a)
+
+
+def from_products(backbone: Backbone, products: FloatArray, queries: FloatArray) -> FloatArray:
+    """Similarities from inner products as Milvus computes them.
+
+    Args:
+        backbone: Decides how vectors are compared.
+        products: (nq, n) of `schemas.embedding.to_query` and `to_index`.
+        queries: (nq, dim) means or rows.
+    """
+    if backbone.similarity == "cosine":
+        return products
+    squares = (queries**2).sum(1)[:, None]
     return np.asarray(-np.maximum(squares - 2 * products, 0) / backbone.dim, np.float32)

@@ -22,7 +22,7 @@ from vidsim.schemas.results import KmeansBench, KnnBench, QueryBench
 from vidsim.search.bench.kmeans import bench_kmeans, inertia
 from vidsim.search.bench.knn import QUERIES, bench_knn, recall
 from vidsim.search.bench.plots import plot_kmeans, plot_knn
-from vidsim.search.bench.query import bench_query
+from vidsim.search.bench.query import bench_query, covered_ms
 from vidsim.search.bench.synthetic import make_videos
 from vidsim.search.bench.tables import kmeans_table, knn_table, query_table
 from vidsim.search.bench.timing import interleave
@@ -190,16 +190,22 @@ def asked(kept) -> QueryBench:
 def test_a_query_and_its_parts_are_timed_beside_faiss(asked):
     ms = {t.what: (t.p50_ms, t.p95_ms) for t in asked.timings}
     assert list(ms) == [
-        "query", "search", "fetch", "count", "rest", "faiss segments", "faiss rows"
+        "query", "search", "compare", "fetch", "count", "rest", "faiss segments", "faiss rows"
     ]  # fmt: skip
     assert all(0 < p50 <= p95 for p50, p95 in ms.values())
-    assert all(ms[part][0] < ms["query"][1] for part in ("search", "fetch", "count", "rest"))
+    parts = ("search", "compare", "fetch", "count", "rest")
+    assert all(ms[part][0] < ms["query"][1] for part in parts)
     assert asked.rows == {"labhist": 60, "efficientnet_lite0": 480, "yamnet": 210, "i3d": 60}
     assert (asked.videos, asked.queries, asked.notes) == (60, 4, [])
     assert QueryBench.model_validate_json(asked.model_dump_json()) == asked
     heading, rule, *rows = [line for line in query_table(asked) if line.startswith("|")]
     assert len(rows) == len(ms)
     assert {line.count("|") for line in (heading, rule, *rows)} == {4}
+
+
+def test_calls_at_the_same_time_are_counted_once():
+    assert covered_ms([]) == 0
+    assert covered_ms([(3, 4), (0, 2), (1, 1.5), (1, 2.5), (4, 5)]) == pytest.approx(4500)
 
 
 def test_a_new_clip_is_asked_for_by_a_process_that_stays(kept, asked, make_clip):
@@ -244,11 +250,12 @@ def test_a_server_is_asked_in_a_database_of_its_own(request, tmp_path):
     place = empty_place("server", tmp_path / "home", request)
     with open_client(place) as milvus:
         milvus.client.drop_collection(collection_name(BACKBONES_ASKED[0]))
-        before = milvus.client.list_collections(), milvus.client.list_databases()
+        before = sorted(milvus.client.list_collections()), milvus.client.list_databases()
     found = ask(place, videos=20)
     assert (found.recall, found.notes) == (1, [])
     with open_client(place) as milvus:
-        assert (milvus.client.list_collections(), milvus.client.list_databases()) == before
+        after = sorted(milvus.client.list_collections()), milvus.client.list_databases()
+    assert after == before
 
 
 def test_synthetic_videos_are_the_same_at_every_call_and_look_like_ucf101():

@@ -197,7 +197,7 @@ def test_a_candidate_of_one_modality_is_compared_in_the_others(place):
         i3d = BACKBONES["i3d"]
         vectors = from_embedded(i3d, videos[0])
         assert vectors is not None
-        assert "lib/odd.mp4" not in propose(store, i3d, vectors, 50, "")
+        assert "lib/odd.mp4" not in propose(store, i3d, vectors, 50, store.count(i3d))
     found = {r.video_id: r for r in ask(place, "lib/000.mp4", k=100).results}
     match = found["lib/odd.mp4"].modalities["motion"]
     assert match.similarity == pytest.approx(-1, abs=1e-5)
@@ -227,7 +227,7 @@ def test_rows_of_one_video_do_not_crowd_out_the_others(place):
     assert vectors is not None
     one = replace(vectors, means=vectors.means[:1])
     with open_store(place) as store:
-        found = propose(store, LITE0, one, 5, "")
+        found = propose(store, LITE0, one, 5, store.count(LITE0, level="segments"))
     assert found[0] == "lib/crowd.mp4"
     assert len(found) == len(set(found)) == 5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import Store, open_store
 from vidsim.ingest.vector_index import wait_until_searchable
-from vidsim.schemas.collections import collection_name, levels
-from vidsim.schemas.embedding import to_query, unit
+from vidsim.schemas.collections import Index, collection_name, levels
+from vidsim.schemas.embedding import to_index, to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES
 
@@ -113,6 +114,54 @@ def test_names_that_need_quoting(store, name):
     assert store.count(LAB, is_in("video_id", [name, "lib/other.mp4"])) == 2
     store.delete(LAB, [name])
     assert store.count(LAB) == 1
+
+
+@pytest.mark.parametrize("backbone", [LAB, LITE0, VID2IMG], ids=lambda b: b.name)
+def test_largest_products_are_those_of_the_vectors(store, backbone):
+    # Of one to nine segments; of a video with more than a server is asked for a video, and of
+    # few videos at once.
+    videos = [
+        embedded(f"lib/{i}.mp4", seed=i, segments=1 + i, backbones=(backbone.name,))
+        for i in range(9)
+    ]
+    store.upsert(backbone, videos)
+    queries = np.random.default_rng(99).standard_normal((2, backbone.dim), np.float32)
+    asked = [f"lib/{i}.mp4" for i in (8, 0, 3)] + ["lib/absent.mp4"]
+    ids, products = store.largest_products(backbone, to_query(backbone, queries), asked)
+    assert ids == ["lib/0.mp4", "lib/3.mp4", "lib/8.mp4"]
+    level = levels(backbone)[-1]
+    for video_id, found in zip(ids, products.T, strict=True):
+        _, vectors = store.fetch(backbone, equals("video_id", video_id), level)
+        pairs = to_query(backbone, queries) @ to_index(backbone, vectors).T
+        np.testing.assert_allclose(found, pairs.max(axis=1), rtol=1e-5, atol=1e-6)
+    none, products = store.largest_products(backbone, to_query(backbone, queries), ["lib/x.mp4"])
+    assert none == []
+    assert products.shape == (2, 0)
+
+
+@pytest.mark.parametrize("target_place", ["server"], indirect=True)
+@pytest.mark.server
+def test_an_index_of_which_few_lists_are_searched_hides_no_product(target_place):
+    videos = [embedded(f"lib/{i:03}.mp4", seed=i, backbones=("labhist",)) for i in range(200)]
+    with open_store(target_place, writing=True) as store:
+        store.upsert(LAB, videos)
+        store.flush(LAB)
+        store.rebuild(LAB, "rows", Index(store.target.inverted, 16))
+        store.keep_probes(LAB, "rows", 1)
+        query = to_query(LAB, np.random.default_rng(9).standard_normal((1, LAB.dim), np.float32))
+        (hits,) = store.search(LAB, query, 200)
+        assert len(hits) < 200
+        ids, _ = store.largest_products(LAB, query, [v.video.video_id for v in videos])
+        store.rebuild(LAB, "rows", Index())
+    assert len(ids) == 200
+
+
+def test_calls_that_are_started_together_answer_in_order(store):
+    store.upsert(LAB, [embedded(f"lib/{i}.mp4") for i in range(3)])
+    expressions = [equals("video_id", "lib/0.mp4"), "", equals("video_id", "lib/9.mp4")]
+    assert store.concurrently(partial(store.count, LAB, e) for e in expressions) == [1, 3, 0]
+    with pytest.raises(StoreError):
+        store.concurrently([partial(store.count, LAB, "nonsense ==")])
 
 
 @pytest.mark.parametrize("backbone", [LAB, LITE0, VID2IMG], ids=lambda b: b.name)
