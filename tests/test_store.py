@@ -142,18 +142,20 @@ def test_largest_products_are_those_of_the_vectors(store, backbone):
 @pytest.mark.parametrize("target_place", ["server"], indirect=True)
 @pytest.mark.server
 def test_an_index_of_which_few_lists_are_searched_hides_no_product(target_place):
-    videos = [embedded(f"lib/{i:03}.mp4", seed=i, backbones=("labhist",)) for i in range(200)]
+    videos = [
+        embedded(f"lib/{i:03}.mp4", seed=i, backbones=("labhist",)) for i in range(2000)
+    ]  # Milvus indexes no fewer
     with open_store(target_place, writing=True) as store:
         store.upsert(LAB, videos)
         store.flush(LAB)
         store.rebuild(LAB, "rows", Index(store.target.inverted, 16))
         store.keep_probes(LAB, "rows", 1)
         query = to_query(LAB, np.random.default_rng(9).standard_normal((1, LAB.dim), np.float32))
-        (hits,) = store.search(LAB, query, 200)
-        assert len(hits) < 200
+        (hits,) = store.search(LAB, query, 2000)
+        assert len(hits) < 2000
         ids, _ = store.largest_products(LAB, query, [v.video.video_id for v in videos])
         store.rebuild(LAB, "rows", Index())
-    assert len(ids) == 200
+    assert len(ids) == 2000
 
 
 def test_calls_that_are_started_together_answer_in_order(store):
