@@ -159,9 +159,9 @@ class EmbeddedClient:
             )
 
     @_in_its_thread
-    def list_indexes(self, name: str, **_: object) -> list[str]:
+    def list_indexes(self, name: str, field_name: str = "", **_: object) -> list[str]:
         """Names of its indexes, which are those of the fields."""
-        return list(self._collection(name).list_indexes())
+        return [n for n in self._collection(name).list_indexes() if field_name in {"", n}]
 
     @_in_its_thread
     def describe_index(self, name: str, index: str, **_: object) -> dict[str, Any] | None:

@@ -235,6 +235,8 @@ class Store:
         )
         parameters = client.prepare_index_params()
         parameters.add_index("vector", index_type=self.target.exact, metric_type=METRIC)
+        if not self._milvus.lite:  # else every look-up of a video goes over the ids of all rows
+            parameters.add_index("video_id", index_type="Trie")
         self._milvus.call(
             f"create {name}",
             client.create_collection,
@@ -243,7 +245,7 @@ class Store:
             # For `scan` alone: pymilvus lets no iterator choose, every other call does.
             consistency_level="Strong",
         )
-        # An empty collection's index is there at once; pymilvus would wait for half a second.
+        # Those of an empty collection are there at once; pymilvus would wait for half a second.
         self._milvus.call(f"index {name}", client.create_index, name, parameters, sync=False)
 
     def _settle_index(self, name: str) -> None:

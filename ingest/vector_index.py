@@ -141,7 +141,8 @@ def rebuild(
 
 
 def _drop(milvus: Connection, name: str) -> None:
-    for found in milvus.call(f"list indexes of {name}", milvus.client.list_indexes, name):
+    list_indexes = milvus.client.list_indexes
+    for found in milvus.call(f"list indexes of {name}", list_indexes, name, "vector"):
         milvus.call(f"drop the index of {name}", milvus.client.drop_index, name, found)
 
 

@@ -155,6 +155,8 @@ def test_an_index_of_which_few_lists_are_searched_hides_no_product(target_place)
         assert len(hits) < 2000
         ids, _ = store.largest_products(LAB, query, [v.video.video_id for v in videos])
         store.rebuild(LAB, "rows", Index())
+        indexes = store._milvus.client.list_indexes(collection_name(LAB))
+        assert sorted(indexes) == ["vector", "video_id"]  # else every look-up goes over all rows
     assert len(ids) == 2000
 
 
