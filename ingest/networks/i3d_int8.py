@@ -1,9 +1,9 @@
 """I3D in 8-bit integers, for CPUs that multiply them (AVX512-VNNI).
 
-Two thirds of the network's multiplications run on integers, two to four times as fast as in
-bfloat16, and what lies between them takes half the memory. The embeddings keep a cosine of
-0.9995 or more to float32 on 76 real clips, mean 0.9998. What that takes, each found by leaving
-it out (docs/benchmarks.md has the figures):
+Nine tenths of the network's multiplications run on integers, twice as fast as in bfloat16, and
+what lies between them takes half the memory. The embeddings keep a cosine of 0.9995 or more to
+float32 on 76 real clips, mean 0.9998. What that takes, found by leaving it out (docs/models.md has
+the figures):
 
 * The pixels are integers already and go into the first convolution as they are.
 * What comes out of the first two convolutions is not rounded to integers: their few channels
