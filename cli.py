@@ -129,6 +129,7 @@ def main() -> None:
         code = _INTERRUPTED
     if code == _INTERRUPTED:
         _say("Interrupted; the same command goes on from what was finished.")
+    gc.freeze()  # else the interpreter looks through all of them once more before it ends
     sys.exit(code)
 
 

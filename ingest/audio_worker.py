@@ -6,6 +6,7 @@ stay apart.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -76,6 +77,7 @@ def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> 
 def main(channel: Channel) -> None:
     """Loads the network named by the first message, then embeds until the channel closes."""
     order = channel.receive()
+    gc.set_threshold(100_000)  # imports make that many objects that stay, again and again
     try:
         import tensorflow as tf
 
