@@ -52,10 +52,10 @@ def test_weights_of_one_value_are_kept(value: float) -> None:
 
 
 @pytest.mark.skipif(not VNNI, reason="this CPU has no integer instructions to run the network on")
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_a_convolution_of_integers_is_that_of_floats(kernel: int) -> None:
+@pytest.mark.parametrize(("kernel", "outputs"), [(1, 16), (3, 16), (3, 288)])
+def test_a_convolution_of_integers_is_that_of_floats(kernel: int, outputs: int) -> None:
     torch.manual_seed(0)
-    conv = Conv(8, 16, kernel=kernel)
+    conv = Conv(8, outputs, kernel=kernel)
     assert conv.bias is not None
     conv.weight.data.normal_(0, 0.1)
     conv.bias.data.normal_()

@@ -41,6 +41,12 @@ _LARGEST_WEIGHT = 126.5
 """Diffused errors, up to half a step, may push a weight from here to the largest int8."""
 
 
+_MANY_OUTPUTS = 256
+_OUTPUTS_BLOCK = 64
+"""More outputs than many are filled up to a multiple of the block. oneDNN 3.x needs nine times as
+long for Mixed_4e's 288, which it blocks by 48, as for 256, 272, 304 or 320."""
+
+
 def supported() -> bool:
     """Whether this CPU multiplies 8-bit integers and this torch can have it do so.
 
@@ -109,10 +115,14 @@ class _IntegerConv(nn.Module):
             wide: The outputs' dtype, if they shall be floats; ReLU is then left to the caller.
         """
         super().__init__()
-        weights, self._weight_steps = quantize(conv.weight)
+        bias = cast(Tensor, conv.bias).detach()
+        self._outputs = len(bias)
+        filled = -self._outputs % _OUTPUTS_BLOCK if self._outputs > _MANY_OUTPUTS else 0
+        bias = functional.pad(bias, (0, filled))
+        weight = functional.pad(conv.weight.detach(), (0,) * 9 + (filled,))
+        weights, self._weight_steps = quantize(weight)
         self._sizes = list(conv.stride), list(cast(tuple[int, ...], conv.padding)), [1, 1, 1], 1
         self._step, self._zero, self._wide = step, zero, wide
-        bias = cast(Tensor, conv.bias).detach()
         if zero == _PIXEL_ZERO:
             sums = weights.sum((1, 2, 3, 4)) * self._weight_steps
             bias = bias + sums * (_PIXEL_ZERO * _PIXEL_STEP - 1)
@@ -124,7 +134,7 @@ class _IntegerConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, ...) uint8 -> (N, outputs, ...), uint8 in steps of `_STEP` or floats."""
-        return cast(
+        y = cast(
             Tensor,
             torch.ops.onednn.qconv_pointwise(
                 x,
@@ -143,6 +153,7 @@ class _IntegerConv(nn.Module):
                 "",
             ),
         )
+        return y[:, : self._outputs]
 
 
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
