@@ -43,8 +43,8 @@ _LARGEST_WEIGHT = 126.5
 
 _MANY_OUTPUTS = 256
 _OUTPUTS_BLOCK = 64
-"""More outputs than many are filled up to a multiple of the block. oneDNN 3.x needs nine times as
-long for Mixed_4e's 288, which it blocks by 48, as for 256, 272, 304 or 320."""
+"""More outputs than many are filled up to a multiple of the block. On one core, oneDNN 3.12 blocks
+Mixed_4e's 288 by 48, and needs nine times as long for them as for 256, 272, 304 or 320."""
 
 
 def supported() -> bool:
