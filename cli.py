@@ -212,6 +212,7 @@ def ingest(
         segment_seconds=segment_seconds or chosen.segment_seconds,
         device=_device(device or chosen.device),
         workers=workers or chosen.workers,
+        nvdec=chosen.nvdec,
     )
     with Bars() as bars:
         report = run(folder, _place(index=index), options, bars, library=library, prune=prune)

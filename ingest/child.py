@@ -148,6 +148,7 @@ class Child:
         env: Mapping[str, str] | None = None,
         *,
         name: str = "worker",
+        data_limit_mb: int | None = None,
         file_limit_mb: int | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
@@ -158,6 +159,8 @@ class Child:
             memory_limit_mb: Address space it may use, None for no limit.
             env: Environment variables added to the parent's.
             name: What messages call it: "decoder", "audio network".
+            data_limit_mb: Memory of its own it may use, None for no limit; address space that is
+                only reserved, as CUDA does for all memory there is, does not count.
             file_limit_mb: Largest file it may write, None for no limit.
             start_timeout_s: Seconds it may take to import its module.
 
@@ -169,7 +172,7 @@ class Child:
         self._ready = False
         self._last_lines: deque[str] = deque(maxlen=20)
         ours, theirs = socket.socketpair()
-        limits = [str(limit or 0) for limit in (memory_limit_mb, file_limit_mb)]
+        limits = [str(limit or 0) for limit in (memory_limit_mb, data_limit_mb, file_limit_mb)]
         command = [sys.executable, "-P", "-m", f"{__package__}.child", module_function]
         # The child imports what the parent imports, wherever that was found.
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
@@ -320,11 +323,12 @@ def _spawn(command: list[str], env: dict[str, str], inherited_fd: int) -> subpro
 
 def serve(arguments: list[str]) -> None:
     """The child's side: sets its limits, imports its module, and runs it until the end."""
-    module_function, fd, parent, memory_mb, file_mb = arguments
+    module_function, fd, parent, memory_mb, data_mb, file_mb = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
     _die_with(int(parent))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit(resource.RLIMIT_AS, int(memory_mb))
+    _limit(resource.RLIMIT_DATA, int(data_mb))
     _limit(resource.RLIMIT_FSIZE, int(file_mb))
     channel = Channel(socket.socket(fileno=int(fd)))
     module, _, function = module_function.partition(":")

@@ -42,6 +42,7 @@ class DecodeRequest:
         max_pixels: Larger pictures (width times height) are refused.
         max_duration_s: Longer files are refused, in seconds.
         threads: Threads of the video decoder.
+        nvdec: Whether an NVIDIA GPU may decode large pictures; where it cannot, the CPU does.
     """
 
     path: str
@@ -51,6 +52,7 @@ class DecodeRequest:
     max_pixels: int = MAX_PIXELS
     max_duration_s: float = MAX_DURATION_S
     threads: int = 1
+    nvdec: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,15 @@ def decode(
 
     def open_frames() -> NearestReader[Picture]:
         return NearestReader(
-            video_frames(path, found, request.max_pixels, request.threads, skipped, on_progress)
+            video_frames(
+                path,
+                found,
+                request.max_pixels,
+                request.threads,
+                skipped,
+                on_progress,
+                request.nvdec,
+            )
         )
 
     frames: NearestReader[Picture] | None = None

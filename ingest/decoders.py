@@ -35,10 +35,11 @@ class DecodeLimits:
         base_s: Seconds a file of no length may take.
         per_second: Seconds a second of video may take on top of that.
         scan_s: Seconds until the length of a file is known.
-        memory_mb: Address space of a decoder.
+        memory_mb: Address space of a decoder; only what it uses of it where `nvdec` is set.
         file_mb: Largest file a decoder may write.
         worker: What a decoder runs; tests put something worse in its place.
         env: Further environment variables of a decoder.
+        nvdec: Whether decoders will be asked to have a GPU decode.
     """
 
     stall_s: float = 20.0
@@ -49,6 +50,7 @@ class DecodeLimits:
     file_mb: int = 1
     worker: str = f"{__package__}.decode_worker:main"
     env: Mapping[str, str] = field(default_factory=dict)
+    nvdec: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,9 +194,10 @@ class _Pool:
         limits = self._limits
         child = Child(
             limits.worker,
-            limits.memory_mb,
+            None if limits.nvdec else limits.memory_mb,
             {**_ENV, **limits.env},
             name="decoder",
+            data_limit_mb=limits.memory_mb if limits.nvdec else None,
             file_limit_mb=limits.file_mb,
         )
         with self._children_lock:

@@ -36,6 +36,7 @@ class EmbedOptions:
         segment_seconds: Length of a segment in seconds.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: Decoder processes; None chooses by the number of cores.
+        nvdec: Whether an NVIDIA GPU may decode large pictures.
         stored: The weights of the rows that the new ones will be compared with, by library
             and backbone (see `weights.check_stored`).
     """
@@ -44,6 +45,7 @@ class EmbedOptions:
     segment_seconds: float = SEGMENT_SECONDS
     device: str = "auto"
     workers: int | None = None
+    nvdec: bool = False
     stored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -75,7 +77,8 @@ def embed_all(
     pull(options.backbones.values(), progress)
     check_stored(options.backbones.values(), options.stored)
     progress.start("embedding", len(videos), "videos")
-    with closing(_run(videos, options, limits or DecodeLimits(), meter or Meter())) as results:
+    limits = limits or DecodeLimits(nvdec=options.nvdec)
+    with closing(_run(videos, options, limits, meter or Meter())) as results:
         for result in results:
             progress.advance("embedding", 1)
             yield result
@@ -133,7 +136,8 @@ class Embedder:
         self._numbers = count()
         self._requests: SimpleQueue[tuple[int, DecodeRequest] | None] = SimpleQueue()
         endless = iter(self._requests.get, None)
-        self._events = decode_all(endless, 1, limits or DecodeLimits())
+        limits = limits or DecodeLimits(nvdec=options.nvdec)
+        self._events = decode_all(endless, 1, limits)
 
     def embed(self, video: Video, options: EmbedOptions) -> EmbeddedVideo | FailedVideo:
         """Embeds `video`; `options` may ask for fewer modalities than are loaded.
@@ -182,6 +186,7 @@ def _request(video: Video, options: EmbedOptions) -> DecodeRequest:
         frames={m.value: b.frames for m, b in options.backbones.items() if b.frames},
         audio=Modality.AUDIO in options.backbones,
         segment_seconds=options.segment_seconds,
+        nvdec=options.nvdec,
     )
 
 

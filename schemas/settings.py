@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     index: IndexPolicy = Field(default="auto", description="indexes on a GPU server, or not")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where networks run")
     workers: int | None = Field(default=None, ge=1, description="decoder processes")
+    nvdec: bool = Field(
+        default=False, description="whether an NVIDIA GPU decodes large videos of an ingest"
+    )
     segment_seconds: float = Field(
         default=SEGMENT_SECONDS,
         ge=1,

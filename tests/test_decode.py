@@ -12,7 +12,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
 
+from vidsim.ingest import decode_video
 from vidsim.ingest.decode import DecodeRequest, Opened, SegmentMedia, decode
 from vidsim.ingest.sampling import sample_times
 from vidsim.schemas.errors import MediaError
@@ -92,6 +95,27 @@ def test_containers_and_codecs_agree(
     assert opened.duration_s == pytest.approx(4.0, abs=0.1)
     expected = nearest(times, sample_times(TEN, media.segment))
     assert np.abs(np.subtract(numbers(media.frames["x"]), expected)).max() <= 2
+
+
+@pytest.mark.parametrize(("size", "large"), [((640, 360), False), ((1920, 1080), True)])
+def test_large_pictures_are_a_gpus_where_there_is_one(
+    make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], large: bool
+) -> None:
+    path = make_clip("b.mp4", times=[i / 25 for i in range(30)], codec="libx264", size=size)
+    tried = []
+    open_local = decode_video.open_local
+
+    def watched(path: str, on: HWAccel | None = None) -> InputContainer:
+        tried.append(on is not None)
+        return open_local(path, on)
+
+    monkeypatch.setattr(decode_video, "open_local", watched)
+    _, (on_cpu,) = run(path)
+    assert not any(tried)
+    _, (media,) = run(path, nvdec=True)
+    assert any(tried) == large
+    off = np.abs(np.subtract(media.frames["x"], on_cpu.frames["x"], dtype=np.int16))
+    assert off.max() <= 2
 
 
 def test_a_long_video_comes_segment_by_segment(make_clip: MakeClip) -> None:

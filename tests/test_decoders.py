@@ -281,6 +281,12 @@ def test_a_bad_file_costs_only_itself(make_clip: MakeClip, name: str, reason: st
     assert all(of_file[-1] == Finished(1) for of_file in events.values())
 
 
+def test_memory_is_limited_where_a_gpu_may_decode_too(make_clip: MakeClip) -> None:
+    limits = DecodeLimits(memory_mb=2048, worker="bad_decoder:main", nvdec=True)
+    (end,) = run(clips(make_clip, "greedy"), 1, limits)["greedy.mkv"]
+    assert end == Failed("decoding it takes more memory than is allowed")
+
+
 def test_a_slow_file_that_makes_progress_is_waited_for(make_clip: MakeClip) -> None:
     limits = DecodeLimits(stall_s=1.0, worker="bad_decoder:main")
     assert run(clips(make_clip, "slow"), 1, limits)["slow.mkv"][-1] == Finished(1)

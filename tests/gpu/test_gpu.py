@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
+import cv2
 import numpy as np
 import pytest
 import torch
+from av.codec.hwaccel import HWAccel
 
-from vidsim.ingest.decode import DecodeRequest, SegmentMedia
+from vidsim.ingest.decode import DecodeRequest, SegmentMedia, decode
+from vidsim.ingest.decode_video import open_local
 from vidsim.ingest.decoders import decode_all
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.extraction import Extraction
@@ -76,6 +81,26 @@ def test_colours_are_the_cpus(media, cuda):
     alike = np.isclose(shares, cpu_shares, atol=1e-3).all(1)
     alike &= np.isclose(colors, cpu_colors, atol=0.5).all((1, 2))
     assert alike.mean() > 0.95
+
+
+def test_nvdec_shows_the_cpus_pictures(make_clip):
+    noise = np.random.default_rng(0).integers(0, 256, (27, 48, 3), np.uint8)
+    pictures = [cv2.resize(np.roll(noise, i, 1), (1920, 1080)) for i in range(24)]
+    times = [i / 25 for i in range(250)]
+    path = make_clip("large.mp4", times=times, images=pictures, codec="libx264")
+    on_gpu = HWAccel("cuda", allow_software_fallback=True)
+    with open_local(str(path), on_gpu) as container:
+        assert container.streams.video[0].codec_context.is_hwaccel
+    frames = {m.value: b.frames for m, b in COMPACT.items() if b.frames}
+    shown = {}
+    for nvdec in (False, True):
+        began = time.perf_counter()
+        events = decode(DecodeRequest(str(path), frames, audio=False, nvdec=nvdec))
+        (shown[nvdec],) = (e.frames for e in events if isinstance(e, SegmentMedia))
+        print(f"NVDEC {nvdec}: {len(times) / (time.perf_counter() - began):.0f} frames/s")
+    for name, pictures in shown[False].items():
+        off = np.abs(np.subtract(shown[True][name], pictures, dtype=np.int16))
+        assert off.mean() < 1, name
 
 
 def test_how_fast_a_folder_is_ingested(place, shared_data, cuda):
