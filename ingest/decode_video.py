@@ -16,6 +16,7 @@ from av.buffer import Buffer
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Discard, Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -296,7 +297,7 @@ def video_frames(
 def _open_to_decode(path: str, video: int, nvdec: bool) -> InputContainer:
     """Opens a file, for a GPU to decode if it may, if the picture is large, and if there is one."""
     container = open_local(path)
-    context = container.streams[video].codec_context
+    context = cast(VideoCodecContext, container.streams[video].codec_context)
     if not nvdec or context.width * context.height < _NVDEC_PIXELS:
         return container
     with suppress(MediaError):  # no driver, no GPU, or none of its decoders is free
