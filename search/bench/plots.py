@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ def plot_kmeans(bench: KmeansBench, path: Path) -> None:
         k = [t.k for t in of_method]
         times.plot(k, [t.ms for t in of_method], marker="o", label=method)
         inertias.plot(k, [t.inertia for t in of_method], marker="o", label=method)
-    _name(times, "k", "ms", "time")
-    _name(inertias, "k", "sum of squared distances", "inertia")
+    measured = sorted({t.k for t in bench.timings})
+    _name(times, "k", "ms", "time", measured)
+    _name(inertias, "k", "sum of squared distances", "inertia", measured)
     times.legend()
     _save(figure, path)
 
@@ -54,7 +56,7 @@ def plot_knn(bench: KnnBench, path: Path) -> None:
             panel.plot(
                 [t.k for t in line], [t.ms for t in line], marker="o", label=f"{engine} {index}"
             )
-        _name(panel, "K", "ms", f"queries: {count}")
+        _name(panel, "K", "ms", f"queries: {count}", sorted({t.k for t in bench.timings}))
     panels[0].legend()
     figure.suptitle(f"{bench.rows:,} x {bench.dim}")
     _save(figure, path)
@@ -84,13 +86,18 @@ def plot_ingest(bench: IngestBench, path: Path) -> None:
             named.add(name)
             left += ms
     axes.invert_yaxis()
-    axes.set(xlabel="ms a clip, after the start", title=f"{bench.ratio:.2f} times the clips/s")
-    axes.legend()
+    axes.set(
+        xlabel="ms a clip, after the start",
+        title=f"{bench.working_ratio:.2f} times the clips/s, {bench.ratio:.2f} with the start",
+    )
+    figure.legend(loc="outside right upper")
     _save(figure, path)
 
 
-def _name(axes: Axes, x: str, y: str, title: str) -> None:
+def _name(axes: Axes, x: str, y: str, title: str, measured: Sequence[int]) -> None:
     axes.set(xlabel=x, ylabel=y, title=title, xscale="log", yscale="log")
+    axes.set_xticks(measured, [str(count) for count in measured])
+    axes.minorticks_off()
     axes.grid(visible=True, which="both", alpha=0.3)
 
 
