@@ -32,6 +32,12 @@ _NANOSECONDS = 1_000_000_000
 _PAUSE_S = 1
 """Seconds between two health checks on a wait."""
 
+_RESTART_S = 5
+"""Seconds for a service that the engine started again to stop again."""
+
+_GLANCE_S = 0.02
+"""Seconds between two looks for a stop that lasts only until the engine starts it again."""
+
 _NEWS_S = 10
 """Seconds between two lines on a long wait."""
 
@@ -242,14 +248,25 @@ def wait_until_ready(container: Any, name: str, service: Service, tell: Tell) ->
 
 def _stopped(container: Any, name: str) -> DeployError:
     """The error of a container that stopped by itself; it is not started over and over."""
-    code = container.attrs["State"]["ExitCode"]
     with translated(f"stop {name}"):
+        _await_exit(container)
+        how = "stopped"
+        if container.status != "running":
+            how += f" with exit code {container.attrs['State']['ExitCode']}"
         last = container.logs(tail=1).decode(errors="replace").strip()[-_LAST_WORDS:]
         container.stop(timeout=1)
     return DeployError(
-        f"{name} stopped with exit code {code}, saying {last!r}; see 'vidsim logs {name}', and run "
-        "'vidsim up' again once that is mended."
+        f"{name} {how}, saying {last!r}; see 'vidsim logs {name}', and run 'vidsim up' again once "
+        "that is mended."
     )
+
+
+def _await_exit(container: Any) -> None:
+    """Looks until it is not running: what the engine started again has no exit code but 0."""
+    until = time.monotonic() + _RESTART_S
+    while container.status == "running" and time.monotonic() < until:
+        time.sleep(_GLANCE_S)
+        container.reload()
 
 
 def is_ready(container: Any, service: Service) -> bool:

@@ -269,6 +269,7 @@ class FakeContainer:
         self.engine, self.image, self.options = engine, image, options
         self.name, self.labels = options["name"], options["labels"]
         self.status = "created"
+        self.looks = 0
         self.attrs = {
             "State": {"ExitCode": 0},
             "Config": {"Image": image},
@@ -287,7 +288,12 @@ class FakeContainer:
         self.status = "running"
 
     def reload(self):
-        if self.name == self.engine.crashes:
+        if self.name != self.engine.crashes:
+            return
+        self.looks += 1
+        if self.looks <= self.engine.restarted_for:
+            self.attrs["RestartCount"] = 1
+        else:
             self.status, self.attrs["State"] = "exited", {"ExitCode": 139}
 
     def exec_run(self, command):
@@ -316,6 +322,7 @@ class FakeEngine:
         self.made: list[FakeContainer] = []
         self.kept: dict[str, dict[str, str]] = {}
         self.refuses = self.crashes = self.sleeps = self.lacks = ""
+        self.restarted_for = 0  # looks at what crashes that see it running again
         self.containers = SimpleNamespace(
             list=lambda **_: list(self.made),
             create=lambda image, command, **options: FakeContainer(self, image, command, **options),
@@ -498,10 +505,18 @@ def test_a_port_in_use(up):
             up(VIDSIM_ATTU_PORT=port)
 
 
-def test_a_service_that_stops(engine, up):
-    engine.crashes = "vidsim-milvus"
+@pytest.mark.parametrize("restarted_for", [0, 1, 3])
+def test_a_service_that_stops(engine, up, restarted_for):
+    engine.crashes, engine.restarted_for = "vidsim-milvus", restarted_for
     said = "milvus stopped with exit code 139, saying 'last words'; see 'vidsim logs milvus'"
     with pytest.raises(DeployError, match=said):
+        up()
+
+
+def test_a_service_that_stops_and_then_runs(engine, up, monkeypatch):
+    monkeypatch.setattr(containers, "_RESTART_S", 0)
+    engine.crashes, engine.restarted_for = "vidsim-milvus", 1_000
+    with pytest.raises(DeployError, match="milvus stopped, saying 'last words'; see 'vidsim logs"):
         up()
 
 
