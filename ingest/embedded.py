@@ -2,6 +2,9 @@
 
 pymilvus would start Lite as a gRPC server in a thread of the same process and talk to it over
 loopback: loading both takes longer than a query, and every row passes through protobuf twice.
+
+An exact index is not made: Lite would keep every vector in it a second time, on disk and, once
+read, in memory, and searches exactly without one.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from ..schemas.collections import LITE
+from ..schemas.collections import LITE, METRIC
 from ..schemas.embedding import FloatArray
 from .embedded_rows import SealedRows, sealed_rows
 from .filters import is_in
@@ -139,8 +142,12 @@ class EmbeddedClient:
 
     @_in_its_thread
     def load_collection(self, name: str, **_: object) -> None:
-        """Reads or builds its index."""
-        self._collection(name).load()
+        """Reads or builds its index; deletes an exact one, which earlier versions made."""
+        collection = self._collection(name)
+        index = collection.get_index_info("vector")
+        if index and index["index_type"] == LITE.exact and collection.load_state != "loaded":
+            collection.drop_index("vector")
+        collection.load()
 
     @_in_its_thread
     def release_collection(self, name: str, **_: object) -> None:
@@ -149,10 +156,12 @@ class EmbeddedClient:
 
     @_in_its_thread
     def create_index(self, name: str, parameters: IndexParams, **_: object) -> None:
-        """Notes an index, and builds it if the collection is loaded."""
+        """Notes an index, and builds it if the collection is loaded; an exact one is not made."""
         for parameter in parameters:
             found = parameter.to_dict()
             chosen = {key: found.pop(key) for key in ("index_type", "metric_type")}
+            if chosen["index_type"] == LITE.exact:
+                continue
             build = {k: v for k, v in found.items() if k not in {"field_name", "index_name"}}
             self._collection(name).create_index(
                 parameter.field_name, chosen | {"params": build.pop("params", build)}
@@ -164,15 +173,13 @@ class EmbeddedClient:
         return [n for n in self._collection(name).list_indexes() if field_name in {"", n}]
 
     @_in_its_thread
-    def describe_index(self, name: str, index: str, **_: object) -> dict[str, Any] | None:
-        """The index as it was asked for, None if there is none."""
+    def describe_index(self, name: str, index: str, **_: object) -> dict[str, Any]:
+        """The index as it was asked for, an exact one where none was made."""
         found = self._collection(name).get_index_info(index)
-        if not found:
-            return None
         return {
-            "index_type": found["index_type"],
-            "metric_type": found["metric_type"],
-            "params": found["build_params"],
+            "index_type": found["index_type"] if found else LITE.exact,
+            "metric_type": found["metric_type"] if found else METRIC,
+            "params": found["build_params"] if found else {},
             "state": "Finished",  # it was built when it was made or loaded
             "pending_index_rows": 0,
         }
@@ -253,9 +260,8 @@ class EmbeddedClient:
     ) -> list[list[dict[str, Any]]]:
         """The rows nearest to each of the vectors in `data`, best first."""
         collection = self._collection(name)
-        index = collection.get_index_info("vector")
-        sealed = None if filter or not index else self._sealed(name)
-        if sealed is not None and index["index_type"] == LITE.exact:
+        sealed = None if filter or collection.has_index("vector") else self._sealed(name)
+        if sealed is not None:
             return sealed.nearest(np.asarray(data, np.float32), limit, output_fields)
         return list(
             collection.search(

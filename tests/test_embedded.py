@@ -8,13 +8,13 @@ import time
 
 import numpy as np
 import pytest
-from milvus_lite import Collection
+from milvus_lite import Collection, MilvusLite
 from pymilvus import MilvusClient
 
 from vidsim.ingest.embedded import EmbeddedClient, EmbeddedError
 from vidsim.ingest.home import Place
 from vidsim.ingest.store import open_store
-from vidsim.schemas.collections import collection_name
+from vidsim.schemas.collections import METRIC, Index, collection_name
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.modality import BACKBONES
 
@@ -35,14 +35,40 @@ def test_what_was_written_in_process_is_there_for_every_client_of_milvus_lite(tm
         assert fields["segment"] == ("INT64", {})
         assert fields["start_s"] == ("DOUBLE", {})
         assert fields["vector"] == ("FLOAT_VECTOR", {"dim": 1280})
-        assert client.describe_index(NAME, "vector")["index_type"] == "FLAT"
         client.load_collection(NAME)
         rows = client.query(NAME, filter='label == "snow"', output_fields=["id", "start_s"])
         assert len(rows) == 8
         assert rows[0]["id"] == "lib/a.mp4#00000.0"
+        (vector,) = unit(embedded("lib/a.mp4").embeddings[0].rows[LITE0.name].vectors[3:4])
+        options = {"search_params": {"metric_type": METRIC}, "output_fields": ["id"]}
+        ((hit,),) = client.search(NAME, [vector], limit=1, **options)
+        assert (hit["id"], hit["distance"]) == ("lib/a.mp4#00000.3", pytest.approx(1))
     finally:
         client.close()
         sys.modules["milvus_lite.server_manager"].server_manager_instance.release_all()
+
+
+def test_no_vector_is_kept_twice(tmp_path):
+    """An exact index of Lite is a copy; one of an earlier version goes when it is opened."""
+    folder, video = tmp_path / "milvus.db", embedded("lib/a.mp4")
+
+    def copies():
+        return list(folder.rglob("*.idx"))
+
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(LITE0, [video])
+        store.flush(LITE0)
+        store.rebuild(LITE0, "rows", Index("FLAT"))
+        assert store.index(LITE0, "rows") == Index("FLAT")
+    assert not copies()
+    with MilvusLite(str(folder)) as lite:
+        collection = lite.get_collection(NAME)
+        collection.create_index("vector", {"index_type": "FLAT", "metric_type": METRIC})
+    assert copies()
+    with open_store(Place(tmp_path)) as store:
+        assert store.count(LITE0) == 8
+        assert store.index(LITE0, "rows") == Index("FLAT")
+    assert not copies()
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_write(tmp_path, monkeypatch):
