@@ -24,7 +24,7 @@ from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
 from .whole_file import whole_file
 
-if TYPE_CHECKING:  # a query reads no shard, so it need not wait for HDF5
+if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
     import h5py
 
 
@@ -271,7 +271,12 @@ def _write(
         group["end_s"] = np.concatenate([np.zeros(0, np.float32)] + [r.end_s for _, r in rows])
 
 
-def _open(path: Path) -> h5py.File:
+def open_shard(path: Path) -> h5py.File:
+    """Opens a shard to read it.
+
+    Raises:
+        StoreError: It is damaged, or no shard of this version.
+    """
     import h5py
 
     try:
@@ -288,15 +293,15 @@ def _open(path: Path) -> h5py.File:
 
 def _read_weights(path: Path) -> dict[str, str]:
     """SHA-256 of the weights that a shard's rows were computed with, by backbone."""
-    with _open(path) as file:
+    with open_shard(path) as file:
         groups = file.get("rows", {})
         return {name: str(group.attrs["weights_sha256"]) for name, group in groups.items()}
 
 
 def _read_entries(path: Path) -> list[CatalogEntry]:
-    with _open(path) as file:
+    with open_shard(path) as file:
         library = str(file.attrs["library"])
-        videos = _read_video_table(file, library)
+        videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
         owner = file["segments/video"][:]
         counts = np.bincount(owner, minlength=len(videos))
@@ -326,7 +331,8 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
         ]
 
 
-def _read_video_table(file: h5py.File, library: str) -> list[Video]:
+def read_video_table(file: h5py.File, library: str) -> list[Video]:
+    """The videos of an open shard of `library`, in order."""
     table = file["videos"]
     texts = [table[name].asstr()[:] for name in VIDEO_STRINGS]
     sizes, times = table["size"][:], table["mtime_ns"][:]
@@ -346,8 +352,8 @@ def _read_video_table(file: h5py.File, library: str) -> list[Video]:
 
 def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Iterator[EmbeddedVideo]:
     """Yields the `wanted` videos of one shard, each with the backbones named for it."""
-    with _open(path) as file:
-        videos = _read_video_table(file, library)
+    with open_shard(path) as file:
+        videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
         table = {name: file["segments"][name][:] for name in file["segments"]}
         strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))

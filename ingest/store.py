@@ -48,6 +48,7 @@ from .filters import equals, is_after, is_in
 from .home import Place
 from .index_notes import read_notes, write_notes
 from .records import SCALARS, Batch, Record, StoredRow, batches, records_of, stored_row
+from .shard_rows import ShardRows, in_order
 from .vector_index import choose_target, described_index, flush, load, rebuild
 
 _IDS_PER_FILTER = 200
@@ -126,6 +127,7 @@ class Store:
         self._loaded: set[str] = set()
         self._indexes: dict[str, Index] = {}
         self._answers: dict[str, tuple[float, object]] = {}
+        self._shard_rows = ShardRows(place.home / "shards")
         self._threads = ThreadPoolExecutor(_CALLS_AT_ONCE, "vidsim-milvus")
         self.notes: list[str] = []
 
@@ -134,8 +136,9 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the threads of `start`."""
+        """Ends the threads of `start`, and closes the shards."""
         self._threads.shutdown(cancel_futures=True)
+        self._shard_rows.close()
 
     def start(self, call: Callable[[], _Answer]) -> Future[_Answer]:
         """Starts a call that reads from this store, and goes on.
@@ -376,6 +379,11 @@ class Store:
         answer = count() if expression or strong else self._recent(f"count {name}", count)
         return int(answer[0]["count(*)"])
 
+    def queried_levels(self, backbone: Backbone) -> tuple[Level, ...]:
+        """The levels of which `search`, `largest_products` and `fetch_videos` read collections."""
+        embedded = isinstance(self._milvus.client, EmbeddedClient)
+        return levels(backbone)[-1:] if embedded else levels(backbone)
+
     def held(self, backbone: Backbone, level: Level) -> int:
         """All rows or segments of `backbone`, 0 where it has no collection, which stays so."""
         name = collection_name(backbone, level)
@@ -425,7 +433,7 @@ class Store:
             ModelError: Milvus does not understand it.
         """
         try:
-            self.count(backbone, expression)
+            self.count(backbone, expression, levels(backbone)[-1])
         except StoreError as error:
             why = reason(error.__cause__ or error)
             raise ModelError(
@@ -537,14 +545,32 @@ class Store:
     def fetch_videos(
         self, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"
     ) -> list[tuple[list[StoredRow], FloatArray]]:
-        """All rows or segments of videos as `fetch` has them, in pages that hold whole videos."""
+        """All rows or segments of videos as `fetch` has them, in pages that hold whole videos.
+
+        With the embedded Milvus, rows that are not searched are those of the shards (see
+        `shard_rows`), and its own where the shards do not know a video.
+        """
         if isinstance(self._milvus.client, EmbeddedClient):
-            return [self._fetch_embedded(self._milvus.client, backbone, video_ids, level)]
+            return self._fetch_here(self._milvus.client, backbone, video_ids, level)
         return [
             page
             for ids in batches(sorted(video_ids), _VIDEOS_PER_FETCH)
             for page in self._fetch_pages(backbone, ids, level)
         ]
+
+    def _fetch_here(
+        self, client: EmbeddedClient, backbone: Backbone, video_ids: Collection[str], level: Level
+    ) -> list[tuple[list[StoredRow], FloatArray]]:
+        searched = levels(backbone)[-1]
+        if level == searched:
+            return [self._fetch_embedded(client, backbone, video_ids, level)]
+        found = self._shard_rows.find(backbone, video_ids)
+        pages = [in_order(backbone, found)] if found else []
+        if unknown := set(video_ids) - found.keys():
+            segments, _ = self._fetch_embedded(client, backbone, unknown, searched)
+            if held := {segment.video_id for segment in segments}:
+                pages.append(self._fetch_embedded(client, backbone, held, level))
+        return pages
 
     def _fetch_embedded(
         self, client: EmbeddedClient, backbone: Backbone, video_ids: Collection[str], level: Level

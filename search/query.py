@@ -255,7 +255,8 @@ def _embed_or_fetch(
     """The query's vectors; `searched` are the weights of what they will be compared with."""
     fetched, _ = _fetch(store, backbones, [clip])
     vectors = {modality: found[clip] for modality, found in fetched.items() if found}
-    if vectors or any(store.count(b, equals("video_id", clip)) for b in store.backbones()):
+    itself = equals("video_id", clip)
+    if vectors or any(store.count(b, itself, levels(b)[-1]) for b in store.backbones()):
         return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
     path = Path(clip)
     if not path.is_file():
@@ -304,7 +305,7 @@ def _start_counts(
     return {
         (backbone.name, level): store.start(partial(store.count, backbone, "", level))
         for backbone in backbones.values()
-        for level in levels(backbone)
+        for level in store.queried_levels(backbone)
     }
 
 
@@ -364,7 +365,7 @@ def _missing_rows(
     if not libraries:
         return notes
     for backbone in backbones.values():
-        for level in levels(backbone):
+        for level in store.queried_levels(backbone):
             asked = [counts[library] for library in libraries if library in counts]
             expected = _noted(asked, backbone, level)
             found = held[backbone.name, level].result()

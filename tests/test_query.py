@@ -10,7 +10,9 @@ import pytest
 
 from vidsim.ingest.home import Place, open_shards, write_note
 from vidsim.ingest.progress import Silent
+from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import open_store
+from vidsim.schemas.collections import collection_name
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit
 from vidsim.schemas.errors import LibraryError, MediaError, ModelError, WeightsError
 from vidsim.schemas.modality import BACKBONES, Modality
@@ -137,8 +139,8 @@ def test_a_new_clip_is_not_compared_with_rows_of_other_weights(place, make_clip,
         raise MediaError("computed")
 
     monkeypatch.setattr("vidsim.ingest.embed._run", compute)
-    # What is compared is beside the shards: none of them is opened.
-    monkeypatch.setattr("vidsim.ingest.shards._open", lambda _: pytest.fail("opened a shard"))
+    # What is compared is beside the shards: they are not gone through.
+    monkeypatch.setattr(Shards, "catalog", lambda *_: pytest.fail("went through the shards"))
     assert ask(place, "old/0.mp4", libraries=("old",)).results
     for libraries in ((), ("old",)):
         with pytest.raises(WeightsError, match=r"in old were .* other weights .*--library"):
@@ -307,13 +309,22 @@ def test_a_clip_is_compared_by_the_backbone_that_its_library_has(filled):
         ask(filled, "sounds/0", overrides=("audio=yamnet",))
 
 
-def test_rows_that_milvus_lost_are_told(filled):
+def test_what_milvus_lost_is_told(filled):
     with open_store(filled) as store:
         store.delete(YAMNET, ["lib/05.mp4"])
     (note,) = ask(filled, "lib/00.mp4").notes
     assert note == (
-        "Milvus holds 240 rows of yamnet where the shards hold 260; 'vidsim reindex' repairs this."
+        "Milvus holds 24 segments of yamnet where the shards hold 26; 'vidsim reindex' repairs "
+        "this."
     )
+
+
+def test_rows_are_read_from_the_shards_and_the_embedded_milvus_opens_no_collection_of_them(filled):
+    before = ask(filled, "lib/00.mp4")
+    for collection in (filled.home / "milvus.db").rglob("vidsim_*"):
+        if collection_name(YAMNET) == collection.name or collection_name(LITE0) == collection.name:
+            (collection / "manifest.json").write_text("damaged")
+    assert ask(filled, "lib/00.mp4") == before
 
 
 def test_the_background_is_that_of_the_librarys_own_pairs(filled):

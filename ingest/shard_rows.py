@@ -1,0 +1,209 @@
+"""The rows of a few videos, read from where they lie in the shards.
+
+The embedded Milvus reads a collection whole before it gives any of it. Of frames and sound, which
+are searched by the means of segments, a query looks at the rows of some ten videos; they are a
+few pages of a shard, where the collection of a UCF101-sized library takes seconds and most of the
+memory.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..schemas.embedding import FloatArray, Version, from_index, to_index
+from ..schemas.errors import StoreError
+from ..schemas.modality import Backbone
+from ..schemas.video import Video, row_id
+from .records import StoredRow
+from .shards import Shards, open_shard, read_video_table
+
+if TYPE_CHECKING:
+    import h5py
+
+_OPEN_SHARDS = 64
+"""Shards that stay open: six times those that an answer of ten videos needs at most."""
+
+FoundRows = tuple[list[StoredRow], FloatArray]
+"""Rows of one video in order of segment and row, and vectors (n, dim) as Milvus gives them."""
+
+_State = tuple[Path, int, int]
+"""A file and what changes when another is put in its place."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What a shard holds of a backbone; of its vectors, the place in the file.
+
+    Attributes:
+        videos: Numbers of the videos for which it was computed.
+        of_row: (n,) number of each row's segment within the shard, ascending.
+        start_s: (n,) float32 start of what each row describes, seconds.
+        end_s: (n,) float32 its end.
+        vectors: (n, dim) float32.
+    """
+
+    videos: frozenset[int]
+    of_row: npt.NDArray[np.int32]
+    start_s: FloatArray
+    end_s: FloatArray
+    vectors: h5py.Dataset
+
+
+@dataclass(frozen=True)
+class _OpenShard:
+    """A shard with what tells where in it a video lies.
+
+    Attributes:
+        file: The open file.
+        videos: In order.
+        segment_seconds: (videos,) the length each was cut with.
+        owner: (segments,) number of each segment's video, ascending.
+        numbers: (segments,) number of each segment within its video.
+        groups: What was asked for before, by backbone; None where it holds nothing.
+    """
+
+    file: h5py.File
+    videos: list[Video]
+    segment_seconds: npt.NDArray[np.float64]
+    owner: npt.NDArray[np.int32]
+    numbers: npt.NDArray[np.int32]
+    groups: dict[str, _Group | None] = field(default_factory=dict)
+
+    def version(self, place: int) -> Version:
+        """What `CatalogEntry.version` is of the video at `place`."""
+        video = self.videos[place]
+        return video.fingerprint, float(self.segment_seconds[place]), video.path
+
+    def rows(self, backbone: Backbone, place: int) -> FoundRows | None:
+        """What the video at `place` has of a backbone, None where that was not computed."""
+        group = self._group(backbone.name)
+        if group is None or place not in group.videos:
+            return None
+        video = self.videos[place]
+        begin, end = np.searchsorted(
+            group.of_row, np.searchsorted(self.owner, [place, place + 1])
+        ).tolist()
+        segments = group.of_row[begin:end]
+        within = np.arange(begin, end) - np.searchsorted(group.of_row, segments)
+        rows = [
+            StoredRow(
+                id=row_id(video.video_id, number, i),
+                video_id=video.video_id,
+                library=video.library,
+                path=video.path,
+                label=video.label,
+                segment=number,
+                start_s=start_s,
+                end_s=end_s,
+                fingerprint=video.fingerprint,
+            )
+            for number, i, start_s, end_s in zip(
+                self.numbers[segments].tolist(),
+                within.tolist(),
+                group.start_s[begin:end].tolist(),
+                group.end_s[begin:end].tolist(),
+            )
+        ]
+        return rows, from_index(backbone, to_index(backbone, group.vectors[begin:end]))
+
+    def _group(self, name: str) -> _Group | None:
+        if name not in self.groups:
+            found = self.file.get(f"rows/{name}")
+            self.groups[name] = found and _Group(
+                frozenset(found["videos"][:].tolist()),
+                found["segment"][:],
+                found["start_s"][:],
+                found["end_s"][:],
+                found["vectors"],
+            )
+        return self.groups[name]
+
+
+class ShardRows:
+    """Rows by video; a shard that was put in another's place is seen at the next call."""
+
+    def __init__(self, directory: Path) -> None:
+        """Made for the shards under `directory`, which need not be there."""
+        self._shards = Shards(directory)
+        self._places: dict[_State, dict[str, int]] = {}
+        self._open: OrderedDict[_State, _OpenShard] = OrderedDict()
+
+    def find(self, backbone: Backbone, video_ids: Collection[str]) -> dict[str, FoundRows]:
+        """What videos have of a backbone; those of which no shard says anything are left out.
+
+        A library with a shard that cannot be read is left out: Milvus may still know it.
+        """
+        found: dict[str, FoundRows] = {}
+        for library in {video_id.partition("/")[0] for video_id in video_ids}:
+            ids = {video_id for video_id in video_ids if video_id.startswith(f"{library}/")}
+            with suppress(StoreError, OSError):
+                found |= self._find(library, backbone, ids)
+        return found
+
+    def close(self) -> None:
+        """Closes what is open; may be called again."""
+        while self._open:
+            self._open.popitem()[1].file.close()
+
+    def _find(self, library: str, backbone: Backbone, ids: set[str]) -> Mapping[str, FoundRows]:
+        found: dict[str, FoundRows] = {}
+        newest: dict[str, Version] = {}
+        sought = set(ids)
+        for state in reversed(self._states(library)):
+            places = self._places_in(state)
+            for video_id in sought & places.keys():
+                shard = self._opened(state)
+                version = shard.version(places[video_id])
+                if newest.setdefault(video_id, version) != version:
+                    sought.remove(video_id)  # it was written anew, without this backbone
+                elif (rows := shard.rows(backbone, places[video_id])) is not None:
+                    found[video_id] = rows
+                    sought.remove(video_id)
+            if not sought:
+                break
+        return found
+
+    def _states(self, library: str) -> list[_State]:
+        """The shards of a library as they are now, oldest first."""
+        states = []
+        for path in self._shards.files(library):
+            status = path.stat()
+            states.append((path, status.st_ino, status.st_mtime_ns))
+        return states
+
+    def _places_in(self, state: _State) -> dict[str, int]:
+        if state not in self._places:
+            with open_shard(state[0]) as file:
+                names = file["videos/video_id"].asstr()[:]
+            self._places[state] = {name: place for place, name in enumerate(names)}
+        return self._places[state]
+
+    def _opened(self, state: _State) -> _OpenShard:
+        if state not in self._open:
+            if len(self._open) == _OPEN_SHARDS:
+                self._open.popitem(last=False)[1].file.close()
+            file = open_shard(state[0])
+            self._open[state] = _OpenShard(
+                file,
+                read_video_table(file, str(file.attrs["library"])),
+                file["videos/segment_seconds"][:],
+                file["segments/video"][:],
+                file["segments/index"][:],
+            )
+        self._open.move_to_end(state)
+        return self._open[state]
+
+
+def in_order(backbone: Backbone, found: Mapping[str, FoundRows]) -> FoundRows:
+    """The rows of several videos, ordered by the videos' ids."""
+    parts = [found[video_id] for video_id in sorted(found)]
+    vectors = [np.empty((0, backbone.dim), np.float32), *(vectors for _, vectors in parts)]
+    return [row for rows, _ in parts for row in rows], np.concatenate(vectors)
