@@ -175,12 +175,12 @@ def distrust(home: Path, library: str, milvus: str) -> None:
         library: The library.
         milvus: The `Store.name` of the Milvus.
     """
-    _distrust_path(home, library, milvus).touch()
+    _distrust_path(home, library, milvus, make=True).touch()
 
 
 def distrust_others(home: Path, library: str, milvus: str) -> None:
     """Notes that rows change of which every Milvus but this one keeps the outdated ones."""
-    this = _distrust_path(home, library, milvus)
+    this = _distrust_path(home, library, milvus, make=True)
     for folder in sorted(this.parent.parent.iterdir()):
         if folder != this.parent:
             (folder / this.name).touch()
@@ -193,12 +193,13 @@ def distrusted(home: Path, library: str, milvus: str) -> bool:
 
 def trust(home: Path, library: str, milvus: str) -> None:
     """Takes back `distrust`; from then on `distrust_others` knows of that Milvus."""
-    _distrust_path(home, library, milvus).unlink(missing_ok=True)
+    _distrust_path(home, library, milvus, make=True).unlink(missing_ok=True)
 
 
-def _distrust_path(home: Path, library: str, milvus: str) -> Path:
+def _distrust_path(home: Path, library: str, milvus: str, make: bool = False) -> Path:
     folder = home / "targets" / milvus.replace(":", "_")
-    folder.mkdir(parents=True, exist_ok=True)
+    if make:
+        folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{library}.distrusted"
 
 

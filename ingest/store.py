@@ -547,8 +547,8 @@ class Store:
     ) -> list[tuple[list[StoredRow], FloatArray]]:
         """All rows or segments of videos as `fetch` has them, in pages that hold whole videos.
 
-        With the embedded Milvus, rows that are not searched are those of the shards (see
-        `shard_rows`), and its own where the shards do not know a video.
+        With the embedded Milvus, rows that are not searched are read from the shards (see
+        `shard_rows`), and from Milvus where its segments are not of what the shards hold.
         """
         if isinstance(self._milvus.client, EmbeddedClient):
             return self._fetch_here(self._milvus.client, backbone, video_ids, level)
@@ -562,14 +562,19 @@ class Store:
         self, client: EmbeddedClient, backbone: Backbone, video_ids: Collection[str], level: Level
     ) -> list[tuple[list[StoredRow], FloatArray]]:
         searched = levels(backbone)[-1]
+        page = self._fetch_embedded(client, backbone, video_ids, searched)
         if level == searched:
-            return [self._fetch_embedded(client, backbone, video_ids, level)]
-        found = self._shard_rows.find(backbone, video_ids)
+            return [page]
+        # What Milvus holds decides: it may be older than the shards, or lack a video.
+        segments = _contents(page[0])
+        found = {
+            video_id: rows
+            for video_id, rows in self._shard_rows.find(backbone, segments).items()
+            if _contents(rows[0]).get(video_id) == segments[video_id]
+        }
         pages = [in_order(backbone, found)] if found else []
-        if unknown := set(video_ids) - found.keys():
-            segments, _ = self._fetch_embedded(client, backbone, unknown, searched)
-            if held := {segment.video_id for segment in segments}:
-                pages.append(self._fetch_embedded(client, backbone, held, level))
+        if others := segments.keys() - found.keys():
+            pages.append(self._fetch_embedded(client, backbone, others, level))
         return pages
 
     def _fetch_embedded(
@@ -639,6 +644,14 @@ class Store:
         vectors = np.array([vector for _, vector in found], np.float32)
         vectors = vectors.reshape(len(found), index_dim(backbone))
         return [row for row, _ in found], from_index(backbone, vectors)
+
+
+def _contents(rows: Iterable[StoredRow]) -> dict[str, set[tuple[int, str, str]]]:
+    """Of which segments of which file rows are, by video."""
+    contents: dict[str, set[tuple[int, str, str]]] = {}
+    for row in rows:
+        contents.setdefault(row.video_id, set()).add((row.segment, row.path, row.fingerprint))
+    return contents
 
 
 def fetch_limit(backbone: Backbone) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..ingest.discover import describe
 from ..ingest.filters import differs, equals, is_in
-from ..ingest.home import Counts, Place, read_notes
+from ..ingest.home import Counts, Place, distrusted, read_notes
 from ..ingest.progress import Progress
 from ..ingest.records import StoredRow
 from ..ingest.store import Store, open_store
@@ -150,6 +150,7 @@ def answer(
         store, subject, asked, counts, max(TOP, options.k), " and ".join(scope)
     )
     notes = _missing_rows(store, counts, libraries, asked, held)
+    notes += _outdated(place.home, store.name, libraries)
     notes += _other_weights(searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         notes += _tune(weights, place.home, asked)
@@ -379,6 +380,15 @@ def _missing_rows(
                 )
                 break
     return notes
+
+
+def _outdated(home: Path, milvus: str, libraries: Iterable[str]) -> list[str]:
+    """One line for each library of which Milvus may hold rows that no count shows to be old."""
+    return [
+        f"Milvus may hold outdated rows of {library}; 'vidsim reindex' repairs this."
+        for library in libraries
+        if distrusted(home, library, milvus)
+    ]
 
 
 def _noted(counts: Iterable[Counts], backbone: Backbone, level: Level) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidsim.ingest.home import Place, open_shards, write_note
+from vidsim.ingest.home import Place, distrust, open_shards, write_note
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import open_store
@@ -317,6 +317,12 @@ def test_what_milvus_lost_is_told(filled):
         "Milvus holds 24 segments of yamnet where the shards hold 26; 'vidsim reindex' repairs "
         "this."
     )
+
+
+def test_what_may_be_outdated_is_told_though_all_counts_agree(filled):
+    distrust(filled.home, "lib", "embedded")
+    (note,) = ask(filled, "lib/00.mp4").notes
+    assert note == "Milvus may hold outdated rows of lib; 'vidsim reindex' repairs this."
 
 
 def test_rows_are_read_from_the_shards_and_the_embedded_milvus_opens_no_collection_of_them(filled):

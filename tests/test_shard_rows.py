@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.shard_rows import ShardRows, in_order
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import open_store
+from vidsim.schemas.embedding import unit
 from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
@@ -83,6 +84,8 @@ def test_a_shard_in_another_s_place_is_seen(shards, rows):
     after = rows.find(LITE0, ["lib/b.mp4"])["lib/b.mp4"]
     assert after[0] == before[0]
     assert np.array_equal(after[1], before[1])
+    held = [os.path.realpath(fd.path) for fd in os.scandir("/proc/self/fd")]
+    assert not [name for name in held if str(shards.directory) in name and "deleted" in name]
 
 
 def test_more_shards_than_stay_open(shards, rows, monkeypatch):
@@ -96,11 +99,46 @@ def test_more_shards_than_stay_open(shards, rows, monkeypatch):
         }
 
 
-def test_where_a_shard_is_damaged_milvus_answers(tmp_path):
+def test_more_shards_than_are_looked_into(shards, rows, monkeypatch):
+    for i in range(3):
+        shards.write("lib", [of(i, f"lib/{i}.mp4")])
+    monkeypatch.setattr(shard_rows, "_MOST_SHARDS", 2)
+    assert rows.find(LAB, ["lib/0.mp4"]) == {}
+    shards.drop("lib", {"lib/1.mp4": None})
+    assert rows.find(LAB, ["lib/0.mp4"]).keys() == {"lib/0.mp4"}
+
+
+@pytest.mark.parametrize("damage", ["no shard", "tables", "cut short"])
+def test_where_a_shard_is_damaged_milvus_answers(tmp_path, damage):
     video = of(0)
     path = open_shards(tmp_path).write("lib", [video])
     with open_store(Place(tmp_path), writing=True) as store:
-        store.upsert(LITE0, [replace(video, backbones=frozenset([LITE0.name]))])
-        path.write_bytes(b"no shard")
+        store.upsert(LITE0, [video])
+        whole = path.read_bytes()
+        path.write_bytes(
+            {
+                "no shard": b"no shard",
+                "tables": whole.replace(b"video_id", b"video_no").replace(b"OHDR", b"OHDX"),
+                "cut short": whole[: len(whole) // 2],
+            }[damage]
+        )
         ((found, vectors),) = store.fetch_videos(LITE0, ["lib/a.mp4", "lib/b.mp4"])
     assert len(found) == len(vectors) == 8
+
+
+def test_what_milvus_holds_decides_where_it_is_older(tmp_path):
+    """Written with another Milvus in use, or while this one failed."""
+    old = [of(i, f"lib/{i}.mp4") for i in range(3)]
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(YAMNET, old)
+        open_shards(tmp_path).write("lib", old[:1])
+        edited = of(11, "lib/1.mp4", fingerprint="edited")
+        silent = of(12, "lib/2.mp4", fingerprint="edited", silent=True)
+        open_shards(tmp_path).write("lib", [edited, silent, of(13, "lib/3.mp4")])
+        found = store.fetch_videos(YAMNET, [f"lib/{i}.mp4" for i in range(4)])
+    rows = [row for page, _ in found for row in page]
+    vectors = np.concatenate([vectors for _, vectors in found])
+    assert {row.fingerprint for row in rows} == {"f0"}
+    assert [row.video_id for row in rows] == [f"lib/{i}.mp4" for i in range(3) for _ in range(10)]
+    expected = [v.embeddings[0].rows[YAMNET.name].vectors for v in old]
+    assert np.allclose(vectors, unit(np.concatenate(expected)), atol=1e-6)
