@@ -39,7 +39,7 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("VIDSIM_TEST_DATA", default))
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}")
-    return folder
+    return folder.resolve()  # paths are stored without links
 
 
 def _grey(number: int, size: tuple[int, int], pix_fmt: str) -> av.VideoFrame:
