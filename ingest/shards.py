@@ -70,7 +70,8 @@ class Shards:
 
     def files(self, library: str) -> list[Path]:
         """Shards of `library`, oldest first."""
-        return sorted((self.directory / library).glob("[0-9]*.h5"))
+        folder = self.directory / library
+        return sorted(path for path in folder.glob("*.h5") if is_shard(path.name))
 
     def catalog(self, library: str) -> dict[str, CatalogEntry]:
         """What is stored of `library`, by video id, in order of first appearance.
@@ -173,6 +174,11 @@ class Shards:
         directory = self.directory / library
         if directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name in a library's folder is one of its shards."""
+    return name.endswith(".h5") and name[0].isdigit()
 
 
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
