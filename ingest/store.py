@@ -380,7 +380,11 @@ class Store:
         return int(answer[0]["count(*)"])
 
     def queried_levels(self, backbone: Backbone) -> tuple[Level, ...]:
-        """The levels of which `search`, `largest_products` and `fetch_videos` read collections."""
+        """The levels whose collections an answer rests on.
+
+        With the embedded Milvus only the one that is searched: rows come from the shards, and from
+        the other only where these do not hold the same.
+        """
         embedded = isinstance(self._milvus.client, EmbeddedClient)
         return levels(backbone)[-1:] if embedded else levels(backbone)
 
