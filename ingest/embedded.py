@@ -25,9 +25,11 @@ from .embedded_rows import SealedRows, sealed_rows
 from .filters import is_in
 
 if TYPE_CHECKING:
-    from milvus_lite import Collection as LiteCollection
+    import pyarrow as pa
     from pymilvus.milvus_client import IndexParams
     from pymilvus.orm.schema import CollectionSchema
+
+    from .embedded_collection import BoundedCollection
 
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
@@ -41,17 +43,39 @@ class LockedError(EmbeddedError):
     """Another process, or another `EmbeddedClient`, holds the directory."""
 
 
+@contextmanager
+def _without_pandas() -> Iterator[None]:
+    """Has pyarrow, in this thread, not find pandas, which takes as long to load as a query.
+
+    It looks for it to see whether the arrays that it is given are of pandas, and none are.
+    """
+    thread = get_ident()
+
+    class Absent:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "pandas" and get_ident() == thread:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, Absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(Absent)
+
+
 def _in_its_thread(method: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
     """Runs a method in its client's thread: Ctrl-C interrupts who waits, not a write half done.
 
     Raises what fails as an `EmbeddedError`: Lite lets through whatever its parts raise.
     """
+    without_pandas = _without_pandas()(method)  # pyarrow looks for it when it reads a file
 
     @wraps(method)
     def run(*args: _Given.args, **options: _Given.kwargs) -> _Answer:
         client = cast("EmbeddedClient", args[0])
         try:
-            return client._thread.submit(method, *args, **options).result()
+            return client._thread.submit(without_pandas, *args, **options).result()
         except Exception as error:
             raise EmbeddedError(_one_line(error)) from error
 
@@ -74,7 +98,9 @@ class EmbeddedClient:
         from milvus_lite import DataDirLockedError, MilvusLite
 
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vidsim-milvus-lite")
+        self._open: dict[str, BoundedCollection] = {}
         self._rows: dict[str, SealedRows | None] = {}
+        self._listed: dict[str, pa.Table] = {}
         try:
             self._db = self._thread.submit(MilvusLite, path).result()
         except Exception as error:
@@ -85,6 +111,9 @@ class EmbeddedClient:
     def close(self) -> None:
         """Ends what is running and gives the directory back; may be called again."""
         self._thread.shutdown()
+        for collection in self._open.values():
+            collection.close()
+        self._open.clear()
         self._db.close()
 
     def get_server_version(self) -> str:
@@ -132,12 +161,14 @@ class EmbeddedClient:
             )
             for field in schema.fields
         ]
-        self._db.create_collection(name, CollectionSchema(fields=fields))
+        self._db.create_collection(name, CollectionSchema(fields=fields)).close()
 
     @_in_its_thread
     def drop_collection(self, name: str, **_: object) -> None:
         """Deletes a collection and its files."""
-        self._rows.pop(name, None)
+        if name in self._open:
+            self._open.pop(name).close()
+        self._forget(name)
         self._db.drop_collection(name)
 
     @_in_its_thread
@@ -192,24 +223,23 @@ class EmbeddedClient:
     @_in_its_thread
     def flush(self, name: str, **_: object) -> None:
         """Seals what was written."""
-        self._rows.pop(name, None)
+        self._forget(name)
         self._collection(name).flush()
 
     @_in_its_thread
     def upsert(self, name: str, records: Sequence[dict[str, Any]], **_: object) -> None:
         """Writes records, in the place of those of the same key."""
-        self._rows.pop(name, None)
-        self._collection(name).upsert(
-            [{**record, "vector": record["vector"].tolist()} for record in records]
-        )
+        self._forget(name)
+        fields = [field for field in records[0] if field != "vector"]
+        columns = {field: [record[field] for record in records] for field in fields}
+        vectors = np.array([record["vector"] for record in records], np.float32)
+        self._collection(name).keep(columns, vectors)
 
     @_in_its_thread
     def delete(self, name: str, *, filter: str, **_: object) -> None:
-        """Deletes what a filter matches."""
-        self._rows.pop(name, None)
-        collection = self._collection(name)
-        key = collection.pk_field
-        collection.delete([row[key] for row in collection.query(filter, output_fields=[key])])
+        """Deletes what a filter matches, of fields that the key of a row determines."""
+        self._forget(name)
+        self._collection(name).remove(filter)
 
     @_in_its_thread
     def query(
@@ -233,18 +263,17 @@ class EmbeddedClient:
         """
         collection = self._collection(name)
         if list(output_fields) == ["count(*)"]:
-            if not filter:
-                sealed = self._sealed(name)
-                return [{"count(*)": collection.num_entities if sealed is None else len(sealed)}]
-            return [{"count(*)": len(collection.query(filter, output_fields=[]))}]
-        return list(
-            collection.query(
-                filter,
-                output_fields=list(output_fields),
-                limit=limit,
-                order_by_pk=iterator is not None,
-            )
-        )
+            return [{"count(*)": collection.scalars([], filter).num_rows}]
+        if "vector" in output_fields:
+            return list(collection.query(filter, output_fields=list(output_fields), limit=limit))
+        if iterator is not None:
+            if name not in self._listed:
+                rows = collection.scalars(collection.scalar_fields)
+                self._listed[name] = rows.sort_by(collection.pk_field)
+            found = collection.matching(self._listed[name], filter)
+        else:
+            found = collection.scalars(output_fields, filter)
+        return list(found.select(list(output_fields)).slice(0, limit).to_pylist())
 
     @_in_its_thread
     def search(
@@ -296,9 +325,17 @@ class EmbeddedClient:
         columns = [[row[each] for row in found] for each in output_fields]
         return columns, np.array([row["vector"] for row in found], np.float32)
 
-    def _collection(self, name: str) -> LiteCollection:
-        with _without_pandas():  # pyarrow looks for it when the first file is read
-            return self._db.get_collection(name)
+    def _collection(self, name: str) -> BoundedCollection:
+        if name not in self._open:
+            from .embedded_collection import open_collection
+
+            self._open[name] = open_collection(self._db, name)
+        return self._open[name]
+
+    def _forget(self, name: str) -> None:
+        """Drops what is kept of rows that are about to change."""
+        self._rows.pop(name, None)
+        self._listed.pop(name, None)
 
     def _sealed(self, name: str) -> SealedRows | None:
         """The rows of a collection; nobody but this client can change them."""
@@ -310,24 +347,3 @@ class EmbeddedClient:
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-@contextmanager
-def _without_pandas() -> Iterator[None]:
-    """Has pyarrow, in this thread, not find pandas, which takes as long to load as a query.
-
-    It looks for it to see whether the arrays that it is given are of pandas, and none are.
-    """
-    thread = get_ident()
-
-    class Absent:
-        @staticmethod
-        def find_spec(name: str, *_: object) -> None:
-            if name == "pandas" and get_ident() == thread:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-    sys.meta_path.insert(0, Absent)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(Absent)

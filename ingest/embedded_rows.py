@@ -41,10 +41,6 @@ class SealedRows:
         """Made by `sealed_rows`."""
         self._parts = parts
 
-    def __len__(self) -> int:
-        """How many they are."""
-        return sum(int(part.live.sum()) for part in self._parts)
-
     def nearest(
         self, queries: FloatArray, limit: int, fields: Sequence[str]
     ) -> list[list[dict[str, Any]]]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from milvus_lite import Collection, MilvusLite
+from milvus_lite import MilvusLite
 from pymilvus import MilvusClient
 
 from vidsim.ingest.embedded import EmbeddedClient, EmbeddedError
+from vidsim.ingest.embedded_collection import BoundedCollection
 from vidsim.ingest.home import Place
+from vidsim.ingest.records import batches
 from vidsim.ingest.store import open_store
 from vidsim.schemas.collections import METRIC, Index, collection_name
 from vidsim.schemas.embedding import unit
@@ -71,12 +75,101 @@ def test_no_vector_is_kept_twice(tmp_path):
     assert not copies()
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_write(tmp_path, monkeypatch):
-    upsert = Collection.upsert
+def test_what_is_only_written_to_reads_no_vector(tmp_path, monkeypatch):
+    """An ingest into a large library takes no more memory than into a small one."""
 
-    def slow(self, records, *args):
+    def refuse(*_):
+        raise AssertionError("vectors are read")
+
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(LITE0, [embedded(f"lib/{i}.mp4", seed=i) for i in range(3)])
+    monkeypatch.setattr("milvus_lite.engine.collection.Segment.load", refuse)
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(LITE0, [embedded("lib/1.mp4", seed=11), embedded("lib/3.mp4")])
+        store.delete(LITE0, ["lib/2.mp4"])
+        assert store.count(LITE0, 'library == "lib"') == 24
+        store.flush(LITE0)
+        assert [row.video_id for page in store.scan(LITE0, level="segments") for row in page] == [
+            f"lib/{i}.mp4" for i in (0, 1, 3)
+        ]
+    monkeypatch.undo()
+    with open_store(Place(tmp_path)) as store:
+        ((rows, vectors),) = store.fetch_videos(LITE0, ["lib/1.mp4", "lib/2.mp4"])
+    expected = embedded("lib/1.mp4", seed=11).embeddings[0].rows[LITE0.name].vectors
+    assert {row.video_id for row in rows} == {"lib/1.mp4"}
+    assert np.allclose(vectors, unit(expected), atol=1e-6)
+
+
+def test_files_stay_small_and_small_ones_are_merged(tmp_path, monkeypatch):
+    monkeypatch.setattr("vidsim.ingest.embedded_collection._SEALED_BYTES", 2**20)
+    videos = [embedded(f"lib/{i:02}.mp4", seed=i) for i in range(70)]  # 41 kB each
+    for few in batches(videos, 10):
+        with open_store(Place(tmp_path), writing=True) as store:
+            store.upsert(LITE0, few)
+    with open_store(Place(tmp_path), writing=True) as store:
+        for few in batches(videos[:50], 10):
+            store.upsert(LITE0, few)
+    files = [file for file in (tmp_path / "milvus.db").rglob("*.parquet") if NAME in file.parts]
+    assert max(pq.read_metadata(file).num_rows for file in files) <= 8 * 30
+    with open_store(Place(tmp_path)) as store:
+        assert store.count(LITE0) == 8 * 70
+        ((_, vectors),) = store.fetch_videos(LITE0, [v.video.video_id for v in videos])
+    expected = np.concatenate([v.embeddings[0].rows[LITE0.name].vectors for v in videos])
+    assert np.allclose(vectors, unit(expected), atol=1e-6)
+
+
+def test_ten_small_ingests_leave_few_files(tmp_path):
+    for i in range(10):
+        with open_store(Place(tmp_path), writing=True) as store:
+            store.upsert(LITE0, [embedded(f"lib/{i}.mp4", seed=i)])
+    files = [file for file in (tmp_path / "milvus.db").rglob("*.parquet") if NAME in file.parts]
+    assert len(files) <= 4
+
+
+def test_deleted_rows_do_not_stay_on_disk(tmp_path, monkeypatch):
+    """A library that is embedded again and again does not grow."""
+    monkeypatch.setattr("vidsim.ingest.embedded_collection._SEALED_BYTES", 2**20)
+    sizes = []
+    for turn in range(4):
+        with open_store(Place(tmp_path), writing=True) as store:
+            store.delete_library(LITE0, "lib")
+            store.upsert(LITE0, [embedded(f"lib/{i}.mp4", seed=100 * turn + i) for i in range(50)])
+            assert store.count(LITE0) == 400
+        folder = tmp_path / "milvus.db"
+        sizes.append(sum(file.stat().st_size for file in folder.rglob("*.parquet")))
+    assert max(sizes) < 1.5 * sizes[0]
+
+
+@pytest.mark.parametrize("sealed", [2**10, 2**25])
+def test_what_was_not_sealed_when_the_process_died_is_there_again(tmp_path, monkeypatch, sealed):
+    """Also where more was left than is kept unsealed, as an earlier version did."""
+    script = """
+import os, sys
+from pathlib import Path
+from vidsim.ingest.home import Place
+from vidsim.ingest.records import batches
+from vidsim.ingest.store import open_store
+from vidsim.schemas.modality import BACKBONES
+from vidsim.search.bench.synthetic import make_videos
+backbone = BACKBONES["efficientnet_lite0"]
+with open_store(Place(Path(sys.argv[1])), writing=True) as store:
+    store.upsert(backbone, make_videos(10, [backbone], 0))
+    os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=True, timeout=60)
+    monkeypatch.setattr("vidsim.ingest.embedded_collection._SEALED_BYTES", sealed)
+    for _ in range(2):
+        with open_store(Place(tmp_path)) as store:
+            assert store.count(LITE0) == 80
+            assert store.count(LITE0, "", "segments") == 10
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_write(tmp_path, monkeypatch):
+    keep = BoundedCollection.keep
+
+    def slow(self, columns, vectors):
         time.sleep(0.5)
-        return upsert(self, records, *args)
+        keep(self, columns, vectors)
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -85,7 +178,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_write(tmp_path, monkeypatch):
         with open_store(Place(tmp_path), writing=True) as store:
             store.create(LITE0)
             store.create(LITE0, "segments")
-            monkeypatch.setattr(Collection, "upsert", slow)
+            monkeypatch.setattr(BoundedCollection, "keep", slow)
             signal.setitimer(signal.ITIMER_REAL, 0.2)
             store.upsert(LITE0, [embedded("lib/a.mp4")])
 

@@ -1,0 +1,272 @@
+"""A collection of Milvus Lite that is written to in little memory, however large it is.
+
+Lite's own reads all of its files when it is opened, keeps 128 MiB unsealed, turns these into
+Python's numbers to seal them (some 2.5 GB for a moment), and merges files of up to 200,000 rows.
+This one reads vectors when they are first asked for, lets go of them when it is written to, and
+seals and merges as Arrow, in small files. The files are Lite's own in every respect.
+
+It overrides what Lite keeps to itself, so pyproject holds Lite to the version this was written
+for; what must stay the same is in tests/test_embedded.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from milvus_lite import Collection, CollectionNotFoundError, MilvusLite
+from milvus_lite.constants import COMPACTION_MIN_FILES_PER_BUCKET, DEFAULT_PARTITION
+from milvus_lite.db import SCHEMA_FILENAME
+from milvus_lite.engine.compaction import CompactionManager
+from milvus_lite.engine.operation import InsertOp
+from milvus_lite.schema.persistence import load_schema
+from milvus_lite.search.bitmap import build_valid_mask
+from milvus_lite.search.filter.eval import evaluate
+from milvus_lite.storage.memtable import MemTable
+
+from ..schemas.embedding import FloatArray
+
+if TYPE_CHECKING:
+    from milvus_lite.schema.types import CollectionSchema
+    from milvus_lite.storage.delta_index import DeltaIndex
+    from milvus_lite.storage.manifest import Manifest
+    from milvus_lite.storage.segment import Segment
+
+_SEALED_BYTES = 32 * 2**20
+"""A file is sealed when this much has gathered, and files are merged up to this size. Sealing and
+merging take a few times as much for a moment."""
+
+
+def open_collection(lite: MilvusLite, name: str) -> BoundedCollection:
+    """Opens a collection of an open Lite, which does not know of it: close it before `lite`.
+
+    Raises:
+        CollectionNotFoundError: There is none of this name.
+        Exception: Whatever else Lite's parts raise.
+    """
+    if not lite.has_collection(name):
+        raise CollectionNotFoundError(f"collection {name!r} does not exist")
+    folder = Path(lite._collection_dir(name))
+    _, schema = load_schema(str(folder / SCHEMA_FILENAME))
+    return BoundedCollection(name, str(folder), schema)
+
+
+class BoundedCollection(Collection):
+    """A collection of which the vectors are in memory only while they are read.
+
+    Not made for partitions, dynamic fields or functions, which vidsim's collections do not have.
+    """
+
+    _opened = False
+    _next_seq: int
+    _memtable: MemTable
+
+    def __init__(self, name: str, folder: str, schema: CollectionSchema) -> None:
+        """Opens the collection in `folder`.
+
+        Raises:
+            Exception: Whatever Lite's parts raise.
+        """
+        self._unread = True
+        super().__init__(name, folder, schema)
+        self._compaction_mgr = _SmallFiles(folder, schema)
+        self._opened = True
+
+    def keep(self, columns: Mapping[str, Sequence[Any]], vectors: FloatArray) -> None:
+        """Writes whole rows, in the place of those of the same key.
+
+        Args:
+            columns: All fields but the vector, each with n values.
+            vectors: (n, dim) float32.
+        """
+        count, dim = vectors.shape
+        first, self._next_seq = self._next_seq, self._next_seq + count
+        flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+        arrays = {
+            **columns,
+            "_seq": np.arange(first, first + count, dtype=np.uint64),
+            "_partition": [DEFAULT_PARTITION] * count,
+            "vector": pa.FixedSizeListArray.from_arrays(flat, dim),
+        }
+        batch = pa.RecordBatch.from_pydict(arrays, schema=self._wal_data_schema)
+        self._let_go()
+        self._apply(InsertOp(partition=DEFAULT_PARTITION, batch=batch))
+        if self._should_flush():
+            self._trigger_flush()
+
+    def remove(self, expression: str) -> None:
+        """Deletes the rows that a filter matches, of fields that the key of a row determines."""
+        self._let_go()
+        keys = self.scalars([], expression).column(self.pk_field).to_pylist()
+        self.delete(keys)
+        self._compaction_mgr.outdated |= bool(keys)
+
+    def scalars(self, names: Sequence[str], expression: str = "") -> pa.Table:
+        """Columns of the live rows that a filter matches, in any order; reads no vector.
+
+        Args:
+            names: Fields, the vector not among them.
+            expression: Milvus filter; "" for all rows.
+        """
+        compiled = self._compile_filter(expression) if expression else None
+        wanted = (self.pk_field, "_seq", *names, *(compiled.fields if compiled else ()))
+        columns = list(dict.fromkeys(wanted))
+        with self._maintenance_lock:
+            files = [
+                Path(self.data_dir, "partitions", partition, name)
+                for partition, listed in self._manifest.get_all_data_files().items()
+                for name in listed
+            ]
+            parts = [pq.read_table(path, columns=columns) for path in files]
+            tombstones = self._delta_index.frozen_copy()
+        parts.append(self._memtable.to_arrow_table().select(columns))
+        table = pa.concat_tables(parts)
+        return self.matching(table.filter(self._live(table, tombstones)), expression)
+
+    def matching(self, table: pa.Table, expression: str) -> pa.Table:
+        """The rows of `table` that a filter matches, all for ""."""
+        if not expression:
+            return table
+        return table.filter(evaluate(self._compile_filter(expression), table))
+
+    @property
+    def scalar_fields(self) -> list[str]:
+        """Names of the fields, the vector's not among them."""
+        return [field.name for field in self.schema.fields if field.name != self._vector_name]
+
+    def _live(self, table: pa.Table, tombstones: DeltaIndex) -> pa.BooleanArray:
+        """Which rows are neither deleted nor written again later."""
+        keys = table.column(self.pk_field)
+        deleted = len(tombstones) or self._memtable.delete_index_snapshot()
+        if not deleted and pc.count_distinct(keys).as_py() == table.num_rows:
+            return pa.array(np.ones(table.num_rows, bool))
+        versions = table.column("_seq").to_numpy()
+        mask = build_valid_mask(keys.to_pylist(), versions, tombstones, memtable=self._memtable)
+        return pa.array(mask)
+
+    def _let_go(self) -> None:
+        with self._maintenance_lock:
+            self._segment_cache.clear()
+            self._unread = True
+
+    def _read(self) -> None:
+        with self._maintenance_lock:
+            if self._unread:
+                super()._refresh_segment_cache()
+                self._unread = False
+                self._ensure_loaded_segments_indexed()
+
+    # What Lite calls, in the place of its own.
+
+    def _refresh_segment_cache(self) -> None:
+        self._unread = True  # the files are others now
+
+    def _segments_snapshot(self) -> tuple[Segment, ...]:
+        self._read()
+        return tuple(super()._segments_snapshot())
+
+    def _read_snapshot(self) -> tuple[tuple[Segment, ...], DeltaIndex]:
+        self._read()
+        segments, tombstones = super()._read_snapshot()
+        return segments, tombstones
+
+    def _ensure_loaded_segments_indexed(self) -> int:
+        return 0 if self._unread else super()._ensure_loaded_segments_indexed()
+
+    def _schedule_bg_maintenance(self) -> None:
+        if self._opened:  # nothing is merged just because somebody looks
+            super()._schedule_bg_maintenance()
+
+    def _should_flush(self) -> bool:
+        full = self._memtable.estimated_memory_bytes >= _SEALED_BYTES
+        return bool(full or super()._should_flush())
+
+    def _trigger_flush(self) -> None:
+        memtable = _ArrowMemTable(self._schema)
+        memtable.__dict__ |= self._memtable.__dict__
+        self._memtable = memtable
+        super()._trigger_flush()
+
+
+class _ArrowMemTable(MemTable):
+    """Unsealed rows that are sealed as they are: Lite's own make a Python number of every value."""
+
+    def _build_data_table(self, rows: Sequence[tuple[int, int]]) -> pa.Table:
+        """The rows of a partition, each named by its batch and its place there."""
+        table = pa.Table.from_batches(self._insert_batches).select(self._data_schema.names)
+        starts = np.cumsum([0, *(batch.num_rows for batch in self._insert_batches)])
+        batches, places = np.array(rows).T
+        wanted = starts[batches] + places
+        return table if len(wanted) == table.num_rows else table.take(wanted)
+
+
+class _SmallFiles(CompactionManager):
+    """Merges files only as long as they are small, so that it takes little memory.
+
+    Attributes:
+        outdated: Whether rows have died since the files were last looked through for them.
+    """
+
+    def __init__(self, folder: str, schema: CollectionSchema) -> None:
+        """For the collection in `folder`."""
+        super().__init__(folder, schema)
+        self.outdated = False
+        self._newest: dict[str, int] = {}
+
+    def maybe_compact(self, partition: str, manifest: Manifest, delta_index: DeltaIndex) -> bool:
+        """Merges what is small, and writes files again of which most rows are dead."""
+        merged = bool(super().maybe_compact(partition, manifest, delta_index))
+        if not self.outdated:
+            return merged
+        self.outdated = False
+        folder = Path(self._data_dir, "partitions", partition)
+        rows = {
+            name: pq.read_table(folder / name, columns=[self._pk_name, "_seq"])
+            for name in manifest.get_data_files(partition)
+        }
+        for table in rows.values():
+            for key, version in self._versions(table):
+                self._newest[key] = max(version, self._newest.get(key, version))
+        mostly_dead = [
+            name
+            for name, table in rows.items()
+            if 2 * len(self._filter_deleted(table, delta_index)) < len(table)
+        ]
+        for name in mostly_dead:
+            self._compact_files(partition, str(folder), [name], manifest, delta_index)
+        self._newest = {}
+        if mostly_dead:
+            self._gc_tombstones(manifest, delta_index)
+        return merged or bool(mostly_dead)
+
+    def _filter_deleted(self, table: pa.Table, delta_index: DeltaIndex) -> pa.Table:
+        """The rows that are neither deleted nor, as far as is known, in a newer file."""
+        live = [
+            version >= self._newest.get(key, version) and not delta_index.is_deleted(key, version)
+            for key, version in self._versions(table)
+        ]
+        return table if all(live) else table.filter(pa.array(live))
+
+    def _versions(self, table: pa.Table) -> Iterator[tuple[str, int]]:
+        """Keys of rows, and when each was written: Lite counts its writes."""
+        columns = table.select([self._pk_name, "_seq"]).columns
+        return zip(*(column.to_pylist() for column in columns))
+
+    @staticmethod
+    def _select_target(buckets: list[list[tuple[str, int]]], *_: object) -> list[str] | None:
+        """The smallest files that make one of `_SEALED_BYTES` at most, where they are a few."""
+        chosen: list[str] = []
+        left = _SEALED_BYTES
+        for name, size in sorted(chain(*buckets), key=itemgetter(1)):
+            left -= size
+            if left < 0:
+                break
+            chosen.append(name)
+        return chosen if len(chosen) >= COMPACTION_MIN_FILES_PER_BUCKET else None
