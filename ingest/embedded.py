@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from ..schemas.collections import LITE, METRIC
+from ..schemas.collections import FIELDS, LITE, MAX_ID_LENGTH, METRIC
 from ..schemas.embedding import FloatArray
 from .embedded_rows import SealedRows, sealed_rows
 from .filters import is_in
@@ -145,6 +145,24 @@ class EmbeddedClient:
         from pymilvus import MilvusClient
 
         return MilvusClient.prepare_index_params()
+
+    @_in_its_thread
+    def create_rows_collection(self, name: str, dim: int) -> None:
+        """Makes a collection of `FIELDS` and a vector; pymilvus, slow to load, describes others."""
+        from milvus_lite import CollectionSchema, DataType, FieldSchema
+
+        kinds = {"string": DataType.VARCHAR, "integer": DataType.INT64, "number": DataType.DOUBLE}
+        fields = [
+            FieldSchema(
+                name=field.name,
+                dtype=kinds[field.kind],
+                is_primary=field.name == FIELDS[0].name,
+                max_length=MAX_ID_LENGTH if field.kind == "string" else None,
+            )
+            for field in FIELDS
+        ]
+        vector = FieldSchema(name="vector", dtype=DataType.FLOAT_VECTOR, dim=dim)
+        self._db.create_collection(name, CollectionSchema(fields=[*fields, vector])).close()
 
     @_in_its_thread
     def create_collection(self, name: str, schema: CollectionSchema, **_: object) -> None:

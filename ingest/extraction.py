@@ -15,6 +15,7 @@ from typing import Protocol, Self
 from ..schemas.embedding import SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from .decode import SegmentMedia
+from .device import choose_device
 from .stages import Meter, Spent, Stage
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -65,15 +66,10 @@ class Extraction:
         # contended inference was measured five times slower without it.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         _keep_freed_memory()
-        import torch
-
-        from .extractors.pixels import choose_device
-
         self._threads = threads or len(os.sched_getaffinity(0))
-        torch.set_num_threads(self._threads)
-        torch_device = choose_device(device)
-        self.device = torch_device.type
+        self.device = choose_device(device)
         self._workers = self._threads if self.device == "cpu" else 1
+        self._uses_torch = bool(backbones.keys() & {Modality.FRAME, Modality.MOTION})
         self._meter = meter or Meter()
         self._extractors: list[Extractor] = []
         self._background = ThreadPoolExecutor(1, "vidsim-audio")
@@ -83,24 +79,33 @@ class Extraction:
             from .extractors.audio import AudioExtractor
 
             self._audio = AudioExtractor(
-                backbones[Modality.AUDIO], torch_device.type, self._threads, self._meter
+                backbones[Modality.AUDIO], self.device, self._threads, self._meter
             )
-        try:  # the longest tasks first: what a batch ends with is short then
-            if Modality.MOTION in backbones:
-                from .extractors.motion import MotionExtractor
-
-                self._extractors.append(MotionExtractor(backbones[Modality.MOTION], torch_device))
-            if Modality.FRAME in backbones:
-                from .extractors.frame import FrameExtractor
-
-                self._extractors.append(FrameExtractor(backbones[Modality.FRAME], torch_device))
-            if Modality.COLOR in backbones:
-                from .extractors.color import ColorExtractor
-
-                self._extractors.append(ColorExtractor(backbones[Modality.COLOR], torch_device))
+        try:
+            self._load(backbones)
         except BaseException:
             self.close()
             raise
+
+    def _load(self, backbones: Mapping[Modality, Backbone]) -> None:
+        """The longest tasks first: what a batch ends with is short then."""
+        if self._uses_torch:
+            import torch
+
+            torch.set_num_threads(self._threads)
+            device = torch.device(self.device)
+        if Modality.MOTION in backbones:
+            from .extractors.motion import MotionExtractor
+
+            self._extractors.append(MotionExtractor(backbones[Modality.MOTION], device))
+        if Modality.FRAME in backbones:
+            from .extractors.frame import FrameExtractor
+
+            self._extractors.append(FrameExtractor(backbones[Modality.FRAME], device))
+        if Modality.COLOR in backbones:
+            from .extractors.color import ColorExtractor
+
+            self._extractors.append(ColorExtractor(backbones[Modality.COLOR], self.device))
 
     @property
     def batch_size(self) -> int:
@@ -143,10 +148,11 @@ class Extraction:
     def _compute(
         self, stage: Stage, extractor: Extractor, media: Sequence[SegmentMedia], threads: int
     ) -> list[SegmentEmbedding]:
-        import torch
+        if self._uses_torch:
+            import torch
 
-        if torch.get_num_threads() != threads:  # of this thread, as OpenMP keeps it
-            torch.set_num_threads(threads)
+            if torch.get_num_threads() != threads:  # of this thread, as OpenMP keeps it
+                torch.set_num_threads(threads)
         with self._meter.beside(stage):
             return extractor.embed(media)
 

@@ -213,10 +213,14 @@ class Store:
         return name
 
     def _make(self, name: str, backbone: Backbone, level: Level) -> None:
+        client = self._milvus.client
+        if isinstance(client, EmbeddedClient):
+            dim = index_dim(backbone)
+            self._milvus.call(f"create {name}", client.create_rows_collection, name, dim)
+            return
         from pymilvus import DataType
 
         kinds = {"string": DataType.VARCHAR, "integer": DataType.INT64, "number": DataType.DOUBLE}
-        client = self._milvus.client
         schema = client.create_schema(
             auto_id=False,
             enable_dynamic_field=False,

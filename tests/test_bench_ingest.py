@@ -7,7 +7,6 @@ import os
 import h5py
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_sample_image
 
 from vidsim.ingest.discover import describe
@@ -85,7 +84,7 @@ def test_the_capstones_colors_are_about_as_good_as_vidsims():
     frame = np.ascontiguousarray(load_sample_image("china.jpg")[::2, ::2])
     pixels = np.asarray(frame.reshape(-1, 3) / 255, np.float32)
     theirs, shares = cluster_pixels(pixels, 10)
-    ours, _ = dominant_colors(frame[None], torch.device("cpu"))
+    ours, _ = dominant_colors(frame[None])
     assert inertia(pixels, ours[0] / 255) < 1.02 * inertia(pixels, theirs)
     assert inertia(pixels, theirs) < 1.25 * inertia(pixels, ours[0] / 255)
     assert shares.sum() == pytest.approx(1)

@@ -9,12 +9,11 @@ from sklearn.cluster import KMeans
 
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia
 from vidsim.ingest.decoders import decode_all
-from vidsim.ingest.extractors.color import dominant_colors, make_strips
-from vidsim.ingest.extractors.color_histogram import color_histogram, color_histograms
+from vidsim.ingest.extractors.color import cluster, dominant_colors, make_strips
+from vidsim.ingest.extractors.color_histogram import color_histogram, padded
+from vidsim.ingest.extractors.color_histogram_cuda import color_histograms
 from vidsim.ingest.extractors.strips import COLORS, lab_histogram
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def test_inertia_is_within_2_percent_of_scikit_learn(real_frames):
     assert len(real_frames) == 30
     # A quarter of the pixels for both: scikit-learn's ten runs a frame take most of the time.
     frames = real_frames[:, ::2, ::2].copy()
-    centers, _ = dominant_colors(frames, CPU)
+    centers, _ = dominant_colors(frames)
     ours = [inertia(f, c) for f, c in zip(frames, centers)]
     theirs = [
         KMeans(COLORS, n_init=10, random_state=0).fit(f.reshape(-1, 3).astype(np.float32)).inertia_
@@ -71,11 +70,23 @@ def test_many_histograms_at_once_are_those_of_one_after_another(real_frames):
             np.testing.assert_array_equal(colors[i, :count], one.colors.astype(np.float32))
 
 
+def test_colors_are_the_same_by_torch_as_by_numpy(real_frames):
+    """The program that a GPU runs, on the CPU: arrays of either kind go through the same lines."""
+    frames = real_frames[:10]
+    histograms = [color_histogram(frame, 32) for frame in frames]
+    fine, coarse = padded(histograms), padded([h.merged(12) for h in histograms])
+    colors, shares = cluster(fine, coarse, COLORS)
+    by_torch = cluster(*([torch.from_numpy(a) for a in pair] for pair in (fine, coarse)), COLORS)
+    alike = np.isclose(shares, by_torch[1], atol=1e-3).all(1)
+    alike &= np.isclose(colors, by_torch[0], atol=0.5).all((1, 2))
+    assert alike.sum() >= 9  # a tie may be broken otherwise, and then a frame ends elsewhere
+
+
 def test_dominant_colors_are_the_same_every_time(real_frames):
-    first = make_strips(real_frames[:4], CPU)
-    assert np.array_equal(first, make_strips(real_frames[:4], CPU))
+    first = make_strips(real_frames[:4])
+    assert np.array_equal(first, make_strips(real_frames[:4]))
     # A frame's colours do not depend on what else is in the batch.
-    assert np.array_equal(first[:1], make_strips(real_frames[:1], CPU))
+    assert np.array_equal(first[:1], make_strips(real_frames[:1]))
 
 
 def test_a_strip_lays_colors_out_by_share():
@@ -83,7 +94,7 @@ def test_a_strip_lays_colors_out_by_share():
     frame[0, :100] = (250, 10, 10)
     frame[0, 100:160] = (10, 250, 10)
     frame[0, 160:] = (10, 10, 250)
-    (strip,) = make_strips(frame, CPU)
+    (strip,) = make_strips(frame)
     assert strip.shape == VID2IMG_SHAPE[1:]
     assert (strip[:50] == (250, 10, 10)).all()
     assert (strip[50:80] == (10, 250, 10)).all()
@@ -93,14 +104,14 @@ def test_a_strip_lays_colors_out_by_share():
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_frame_of_one_color(value):
     frame = np.full((1, 200, 200, 3), value, np.uint8)
-    _, shares = dominant_colors(frame, CPU)
+    _, shares = dominant_colors(frame)
     assert shares[0, 0] == 1
-    assert (make_strips(frame, CPU) == value).all()
+    assert (make_strips(frame) == value).all()
 
 
 def test_noise_with_every_color_bin_filled():
     frame = np.random.default_rng(0).integers(0, 256, (1, 200, 200, 3), np.uint8)
-    _, shares = dominant_colors(frame, CPU)
+    _, shares = dominant_colors(frame)
     assert shares.sum() == pytest.approx(1)
     assert (np.diff(shares[0]) <= 0).all()
 

@@ -14,7 +14,6 @@ from pymilvus.exceptions import MilvusException
 
 from vidsim.ingest import vector_index
 from vidsim.ingest.connection import open_client
-from vidsim.ingest.embedded import EmbeddedClient
 from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.index import remove, repair
 from vidsim.ingest.shards import Shards
@@ -48,18 +47,17 @@ def test_rows_come_back_as_they_went_in(store):
     assert (rows[8].segment, rows[8].start_s, rows[8].label) == (1, 10.0, "snow")
 
 
+@pytest.mark.parametrize("target_place", TARGETS[1:], indirect=True)
 def test_a_person_who_looks_into_milvus_is_told_what_is_there(store, target_place, monkeypatch):
     sent = {}
-    client = MilvusClient if target_place.uri else EmbeddedClient
-    create = client.create_collection
+    create = MilvusClient.create_collection
 
     def creating(self, name, *, schema, **more):
         sent[name] = schema  # Lite does not keep descriptions
         create(self, name, schema=schema, **more)
 
-    monkeypatch.setattr(client, "create_collection", creating)
-    if target_place.uri:  # the embedded one is open, and new
-        drop_collections(target_place)
+    monkeypatch.setattr(MilvusClient, "create_collection", creating)
+    drop_collections(target_place)
     for level in levels(LITE0):
         store.create(LITE0, level)
     assert {name: schema.description for name, schema in sent.items()} == {

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...schemas.embedding import ByteArray
 
-Gathered = tuple[torch.Tensor, torch.Tensor]
-"""Mean colours (n, bins, 3) and pixel counts (n, bins), float32, padded with bins of no pixel."""
+Gathered = tuple[Any, Any]
+"""Mean colours (n, bins, 3) and pixel counts (n, bins), float32, padded with bins of no pixel;
+arrays of numpy or of torch."""
 
 _UPPER = float(1 << 26)
 """Places the upper of two whole numbers in a float64 of 53 bits: 255 x 2**18 stays below it."""
@@ -79,47 +81,15 @@ def color_histogram(picture: ByteArray, levels: int) -> ColorHistogram:
     return ColorHistogram(levels, _bins(filled, levels), np.stack([reds, greens, blues], 1), pixels)
 
 
-def color_histograms(
-    pictures: torch.Tensor, levels: int, coarse_levels: int
-) -> tuple[Gathered, Gathered]:
-    """`color_histogram` of many pictures at once, and the same merged to `coarse_levels`.
-
-    For a GPU: on a CPU it takes three times as long as one after another. The counts and sums are
-    whole numbers, which come out the same in whatever order they are added.
-
-    Args:
-        pictures: (n, h, w, 3) uint8.
-        levels: Levels a channel.
-        coarse_levels: Levels a channel of the second result.
-
-    Returns:
-        Both, on the device of `pictures`.
-    """
-    n, device = len(pictures), pictures.device
-    pixels = pictures.reshape(n, -1, 3)
-    slots = pixels + 256 * torch.arange(3 * n, device=device).view(n, 1, 3)
-    counts = torch.bincount(slots.flatten(), minlength=3 * 256 * n).view(n, 3, 256)
-    mass = counts.double().pow(1 / 3).cumsum(2)
-    level = torch.ceil(mass / mass[..., -1:] * levels).long().sub_(1).clamp_(0, levels - 1)
-    bins = torch.take(level, slots)
-    coarse = _gather_all(bins * coarse_levels // levels, pixels, coarse_levels)
-    return _gather_all(bins, pixels, levels), coarse
-
-
-def _gather_all(bins: torch.Tensor, pixels: torch.Tensor, levels: int) -> Gathered:
-    """Sums pixels (n, m, 3) by their bins (n, m, 3), int64."""
-    n, size = len(bins), levels**3
-    base = torch.tensor([levels**2, levels, 1], device=bins.device)
-    keys = (bins * base).sum(2) + size * torch.arange(n, device=bins.device)[:, None]
-    counts = torch.bincount(keys.flatten(), minlength=n * size).view(n, size)
-    sums = counts.new_zeros(n * size, 3)
-    sums.index_add_(0, keys.flatten(), pixels.reshape(-1, 3).long())
-    # The filled bins first, in their order, and only as many as the fullest picture has.
-    filled = int((counts > 0).sum(1).max())
-    order = torch.argsort((counts == 0).byte(), dim=1, stable=True)[:, :filled]
-    counts = counts.gather(1, order)
-    sums = sums.view(n, size, 3).gather(1, order[..., None].expand(-1, -1, 3))
-    return (sums.double() / counts.clamp_min(1)[..., None]).float(), counts.float()
+def padded(histograms: Sequence[ColorHistogram]) -> Gathered:
+    """Histograms of n pictures as arrays, those of fewer bins with empty ones at the end."""
+    bins = max(len(h.pixels) for h in histograms)
+    points = np.zeros((len(histograms), bins, 3), np.float32)
+    weights = np.zeros((len(histograms), bins), np.float32)
+    for i, h in enumerate(histograms):
+        points[i, : len(h.pixels)] = h.colors
+        weights[i, : len(h.pixels)] = h.pixels
+    return points, weights
 
 
 def _bins(keys: npt.NDArray[np.integer], levels: int) -> npt.NDArray[np.int64]:

@@ -9,20 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...schemas.errors import ModelError
 from ...schemas.modality import PixelScale
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu`` or ``cuda``; auto takes a GPU where there is one.
-
-    Raises:
-        ModelError: ``cuda`` was asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ModelError("No CUDA device is usable here; run with --device cpu.")
-    wanted = name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
 
 
 def to_device(pixels: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:

@@ -163,12 +163,13 @@ def _network(backbone: Backbone, device: str) -> Callable[[ByteArray], FloatArra
     """A picture network of torch: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
     import torch
 
-    from ...ingest.extractors.pixels import choose_device, to_network_input
+    from ...ingest.device import choose_device
+    from ...ingest.extractors.pixels import to_network_input
     from ...ingest.networks.loading import load_network
 
     torch.set_num_threads(_cores())
     assert backbone.pixels is not None
-    scale, where = backbone.pixels, choose_device(device)
+    scale, where = backbone.pixels, torch.device(choose_device(device))
     network = load_network(backbone, ensure(backbone)).to(where)
     a_clip = backbone.modality is Modality.MOTION
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from sklearn.cluster import KMeans
 
 from ...ingest.extractors.color import dominant_colors
@@ -99,5 +98,5 @@ def _by_faiss(pixels: FloatArray, k: int) -> FloatArray:
 
 
 def _by_vidsim(frame: ByteArray, k: int) -> FloatArray:
-    colors, _ = dominant_colors(frame[None], torch.device("cpu"), k)
+    colors, _ = dominant_colors(frame[None], count=k)
     return np.asarray(colors[0] / 255, np.float32)

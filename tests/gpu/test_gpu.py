@@ -16,7 +16,7 @@ from vidsim.ingest.decoders import decode_all
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.extractors.color import dominant_colors
-from vidsim.ingest.extractors.color_histogram import color_histograms
+from vidsim.ingest.extractors.color_histogram_cuda import color_histograms
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
 from vidsim.schemas.embedding import unit
@@ -75,8 +75,8 @@ def test_colours_are_the_cpus(media, cuda):
         color_histograms(torch.from_numpy(frames), 32, 12),
     ):
         assert all(torch.equal(a.cpu(), b) for a, b in zip(on_gpu, on_cpu))
-    colors, shares = dominant_colors(frames, cuda)
-    cpu_colors, cpu_shares = dominant_colors(frames, torch.device("cpu"))
+    colors, shares = dominant_colors(frames, "cuda")
+    cpu_colors, cpu_shares = dominant_colors(frames)
     # A tie may be broken otherwise, and then a frame ends in another optimum: few may.
     alike = np.isclose(shares, cpu_shares, atol=1e-3).all(1)
     alike &= np.isclose(colors, cpu_colors, atol=0.5).all((1, 2))
