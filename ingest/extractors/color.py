@@ -194,6 +194,7 @@ def _greedy_starts(bins: _Bins, count: int) -> Any:
     colors = xp.asarray(xp.matrix_transpose(bins.points[:, :3]), copy=True)
     squares = xp.sum(colors**2, axis=2)[:, None]
     frame = xp.arange(n, device=device(colors))[:, None]
+    start = xp.arange(_STARTS, device=device(colors))
     dice = xp.asarray(_dice(count), device=device(colors))
     closest = xp.full((n, _STARTS, size), xp.inf, dtype=colors.dtype, device=device(colors))
     # At first all are equally far.
@@ -204,14 +205,14 @@ def _greedy_starts(bins: _Bins, count: int) -> Any:
         passed = reach[:, :, None] < (dice[:, k] * reach[..., -1:])[..., None]
         drawn = xp.clip(xp.sum(passed, axis=3), max=size - 1)
         candidates = colors[frame, xp.reshape(drawn, (n, -1))]
-        after = xp.clip(_distances(candidates, bins) + squares, min=0)
+        after = _distances(candidates, bins)
+        after += squares
         after = xp.reshape(after, (n, _STARTS, _CANDIDATES, size))
         after = xp.minimum(after, closest[:, :, None])
         costs = xp.reshape(after, (n, _STARTS * _CANDIDATES, size)) @ bins.weights[..., None]
-        best = xp.argmin(xp.reshape(costs, (n, _STARTS, _CANDIDATES)), axis=2)[..., None, None]
-        candidates = xp.reshape(candidates, (n, _STARTS, _CANDIDATES, 3))
-        centers.append(xp.take_along_axis(candidates, best, axis=2)[:, :, 0])
-        closest = xp.take_along_axis(after, best, axis=2)[:, :, 0]
+        best = frame, start, xp.argmin(xp.reshape(costs, (n, _STARTS, _CANDIDATES)), axis=2)
+        centers.append(xp.reshape(candidates, (n, _STARTS, _CANDIDATES, 3))[best])
+        closest = xp.clip(after[best], min=0)  # rounded, some are a little less
         reached = bins.weights[:, None] * closest
     return xp.stack(centers, axis=2)
 
