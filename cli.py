@@ -741,6 +741,37 @@ def bench_ingest(
     _print_bench(result.model_dump_json(indent=2) if json else ingest_table(result))
 
 
+@bench_app.command("memory")
+def bench_memory(
+    folder: Annotated[Path, typer.Argument(help="A folder of videos.")],
+    videos: Annotated[
+        int, typer.Option(min=1, help="Videos to ingest: those of the folder, again and again.")
+    ] = 2000,
+    modalities: Modalities = None,
+    preset: Preset = None,
+    device: Device = None,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Measure the memory of a long ingest, from its start to its end."""
+    from .ingest.progress import Bars
+    from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
+    from .schemas.settings import settings
+    from .search.bench.memory import bench_memory as run
+    from .search.bench.plots import plot_memory
+    from .search.bench.tables import memory_table
+    from .search.bench.timing import check_plot
+
+    check_plot(plot)
+    chosen = preset or DEFAULT_PRESET
+    backbones = choose_backbones(parse_modalities(modalities), (), chosen)
+    with Bars() as bars:
+        result = run(folder, backbones, chosen, _device(device or settings().device), videos, bars)
+    if plot:
+        plot_memory(result, plot)
+    _print_bench(result.model_dump_json(indent=2) if json else memory_table(result))
+
+
 @bench_app.command("query")
 def bench_query(
     uri: Uri = None,

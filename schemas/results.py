@@ -314,6 +314,20 @@ class IngestBench(_Result):
     capstone_ms: dict[str, float] = Field(description="milliseconds a clip by modality; medians")
 
 
+class MemoryBench(_Result):
+    """What ``vidsim bench memory`` measured: the memory of one long ingest."""
+
+    folder: str
+    files: int = Field(description="in the folder; ingested again and again")
+    videos: int = Field(description="that were ingested")
+    backbones: dict[str, str] = Field(description="by modality")
+    device: str
+    machine: Machine
+    seconds: float
+    peak_mb: float = Field(description="most resident memory of all its processes together")
+    peaks_mb: list[float] = Field(description="the same in parts of the run, of equal length")
+
+
 class KnnTiming(_Result):
     """One search of one index."""
 

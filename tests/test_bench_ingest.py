@@ -19,8 +19,10 @@ from vidsim.schemas.results import IngestBench, StageTime
 from vidsim.search.bench.capstone import cluster_pixels, embed_folder
 from vidsim.search.bench.ingest import bench_ingest, stage_cost
 from vidsim.search.bench.kmeans import inertia
+from vidsim.search.bench.memory import bench_memory
+from vidsim.search.bench.plots import plot_memory
 from vidsim.search.bench.processes import run_python
-from vidsim.search.bench.tables import ingest_table
+from vidsim.search.bench.tables import ingest_table, memory_table
 
 QUIET = Silent()
 BACKBONES = choose_backbones(Modality)
@@ -133,6 +135,21 @@ def test_a_stage_is_bound_by_what_it_uses_up(stage, time, bound):
     cost = stage_cost(stage, [(time, 10)], cores=4)
     assert cost.bound.startswith(bound)
     assert cost.busy_ms == pytest.approx(100 * time.busy_s)
+
+
+def test_the_memory_of_a_long_ingest_is_seen_from_its_start_to_its_end(make_clip, tmp_path):
+    (tmp_path / "lib").mkdir()
+    for i in range(2):
+        make_clip(f"lib/{i}.mkv", times=[n / 25 for n in range(25)])
+    backbones = choose_backbones([Modality.COLOR])
+    bench = bench_memory(tmp_path / "lib", backbones, DEFAULT_PRESET, "cpu", 5, QUIET)
+    assert (bench.files, bench.videos) == (2, 5)
+    assert bench.peak_mb == max(bench.peaks_mb) > 50
+    assert bench.peaks_mb[0] < bench.peak_mb  # a process that has just begun
+    lines = memory_table(bench)
+    assert any(line.startswith("| ") and "10 of 10" in line for line in lines)
+    plot_memory(bench, tmp_path / "memory.png")
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_memory_of_a_process_is_that_of_its_children_too():

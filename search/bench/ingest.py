@@ -26,7 +26,7 @@ from ...schemas.results import (
 from ...schemas.settings import settings
 from ..demo import write_generated
 from .machine import describe_machine
-from .processes import run_python
+from .processes import Finished, run_python
 
 _PACKAGE = __package__.partition(".")[0]
 
@@ -154,15 +154,26 @@ def stage_cost(stage: str, runs: Sequence[tuple[StageTime, int]], cores: int) ->
     )
 
 
-def _run_vidsim(
+def ingest_in_process(
     folder: Path, backbones: Mapping[Modality, Backbone], preset: str, device: str, home: Path
-) -> _Run:
+) -> tuple[IngestReport, Finished]:
+    """Runs ``vidsim ingest`` with the embedded Milvus, in a process of its own.
+
+    Raises:
+        WorkerError: It failed.
+    """
     arguments = ["ingest", str(folder.absolute()), "--json", "--library", "bench"]
     arguments += ["--modalities", ",".join(backbones), "--preset", preset, "--device", device]
     done = run_python(
         ["-c", f"from {_PACKAGE}.cli import main; main()", *arguments], _environment(home)
     )
-    report = IngestReport.model_validate_json(done.output)
+    return IngestReport.model_validate_json(done.output), done
+
+
+def _run_vidsim(
+    folder: Path, backbones: Mapping[Modality, Backbone], preset: str, device: str, home: Path
+) -> _Run:
+    report, done = ingest_in_process(folder, backbones, preset, device, home)
     assert report.timing is not None
     working_s = report.timing.seconds - report.timing.startup_s
     return _Run(

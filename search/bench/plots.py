@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...ingest.whole_file import whole_file
 from ...schemas.errors import StoreError
-from ...schemas.results import IngestBench, KmeansBench, KnnBench
+from ...schemas.results import IngestBench, KmeansBench, KnnBench, MemoryBench
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,6 +91,23 @@ def plot_ingest(bench: IngestBench, path: Path) -> None:
         title=f"{bench.working_ratio:.2f} times the clips/s, {bench.ratio:.2f} with the start",
     )
     figure.legend(loc="outside right upper")
+    _save(figure, path)
+
+
+def plot_memory(bench: MemoryBench, path: Path) -> None:
+    """Draws memory over the time of an ingest as a PNG.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots()
+    step_s = bench.seconds / len(bench.peaks_mb)
+    axes.plot([step_s * (i + 0.5) for i in range(len(bench.peaks_mb))], bench.peaks_mb)
+    axes.set(xlabel="s", ylabel="MB", title=f"{bench.videos:,} videos", ylim=(0, None))
+    axes.grid(visible=True, alpha=0.3)
     _save(figure, path)
 
 

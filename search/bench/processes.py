@@ -26,13 +26,18 @@ class Finished:
     Attributes:
         output: What it wrote to stdout.
         seconds: From its start to its end.
-        peak_mb: Most resident memory of it and its children together, in MB. What they share,
-            such as libraries, counts for each.
+        memory_mb: Resident memory of it and its children together, in MB, every `_SAMPLED_S`.
+            What they share, such as libraries, counts for each.
     """
 
     output: str
     seconds: float
-    peak_mb: float
+    memory_mb: Sequence[float]
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory."""
+        return max(self.memory_mb)
 
 
 def run_python(
@@ -62,7 +67,7 @@ def run_python(
         stderr=subprocess.PIPE,
         text=True,
     )
-    memory = PeakMemory(process.pid)
+    memory = Memory(process.pid)
     try:
         output, errors = process.communicate(order)
     except BaseException:  # Ctrl-C above all
@@ -71,22 +76,22 @@ def run_python(
         raise
     finally:
         seconds = time.perf_counter() - began
-        peak_mb = memory.stop()
+        memory_mb = memory.stop()
     if process.returncode:
         last = (errors.strip().splitlines() or ["it said nothing"])[-1]
         raise WorkerError(
             f"A measured run ended with code {process.returncode} ({last}); {advice}."
         )
-    return Finished(output, seconds, peak_mb)
+    return Finished(output, seconds, memory_mb)
 
 
-class PeakMemory:
+class Memory:
     """Looks at the memory of a process and of all that it started, in a thread of its own."""
 
     def __init__(self, pid: int) -> None:
         """Begins to look, until `stop`."""
         self._root = psutil.Process(pid)
-        self._peak = 0
+        self._samples_mb = [0.0]
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="vidsim-memory", daemon=True)
         self._thread.start()
@@ -98,10 +103,10 @@ class PeakMemory:
                 for process in [self._root, *self._root.children(recursive=True)]:
                     with suppress(psutil.Error):  # it has ended meanwhile
                         resident += process.memory_info().rss
-            self._peak = max(self._peak, resident)
+            self._samples_mb.append(resident / 1e6)
 
-    def stop(self) -> float:
-        """Ends the watch; the peak in MB."""
+    def stop(self) -> list[float]:
+        """Ends the watch; what was seen, in MB."""
         self._ended.set()
         self._thread.join()
-        return self._peak / 1e6
+        return self._samples_mb

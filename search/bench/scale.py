@@ -22,7 +22,7 @@ from ..background import background
 from .exact import Everything, recall
 from .machine import describe_machine
 from .milvus import about, own_database
-from .processes import Finished, PeakMemory, run_python
+from .processes import Finished, Memory, run_python
 from .scale_fit import find_limits, fit
 from .scale_step import ASKED, FILLED, ORDER, Order
 from .synthetic import LIBRARY
@@ -146,7 +146,7 @@ def _measure(
 def _run(order: Order) -> tuple[Finished, float | None]:
     """Runs a step; the peak is of the process that holds Milvus, None where it is not known."""
     server = _find_server(order.place.uri) if order.place.uri else None
-    memory = PeakMemory(server) if server else None
+    memory = Memory(server) if server else None
     try:
         done = run_python(
             ["-m", f"{__package__}.scale_step"],
@@ -155,7 +155,7 @@ def _run(order: Order) -> tuple[Finished, float | None]:
             "free some memory or disk, or measure fewer --videos",
         )
     finally:
-        server_mb = memory.stop() if memory else None
+        server_mb = max(memory.stop()) if memory else None
     return done, server_mb if order.place.uri else done.peak_mb
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.results import IngestBench, KmeansBench, KnnBench, QueryBench, ScaleBench
+from ...schemas.results import (
+    IngestBench,
+    KmeansBench,
+    KnnBench,
+    MemoryBench,
+    QueryBench,
+    ScaleBench,
+)
+from .memory import peaks
 
 
 def kmeans_table(bench: KmeansBench) -> list[str]:
@@ -90,6 +98,20 @@ def ingest_table(bench: IngestBench) -> list[str]:
         f"{', '.join(bench.backbones.values())}; device {bench.device}; "
         f"{machine.cpu}, {machine.cores} cores ({' '.join(machine.features)}), load "
         f"{machine.load:.1f} before; {versions}. The capstone's modalities decode for themselves.",
+    ]
+
+
+def memory_table(bench: MemoryBench) -> list[str]:
+    """Lines of a table: a row a tenth of the run, or of fewer parts if it was short."""
+    tenths = peaks(bench.peaks_mb, 10)
+    rows = [["part of the run", "peak MB"]]
+    rows += [[f"{i} of {len(tenths)}", f"{mb:,.0f}"] for i, mb in enumerate(tenths, 1)]
+    return [
+        *_markdown(rows),
+        f"{bench.videos:,} videos ({bench.files} files under other names again and again) in "
+        f"{bench.seconds:,.0f} s, {bench.peak_mb:,.0f} MB at most; "
+        f"{', '.join(bench.backbones.values())}; device {bench.device}; {bench.machine.cpu}, "
+        f"{bench.machine.cores} cores.",
     ]
 
 
