@@ -193,8 +193,17 @@ def _open_lite(home: Path) -> Iterator[Connection]:
         ) from error
     try:
         yield Connection(client, True, str(path), "", 0.0)
-    finally:
+    except BaseException:
+        with suppress(EmbeddedError):  # what failed first says more
+            client.close()
+        raise
+    try:
         client.close()
+    except EmbeddedError as error:
+        raise StoreError(
+            f"What was written last to {path} is not in its files yet ({error}); mend that, and "
+            "the next command does it."
+        ) from error
 
 
 @contextmanager

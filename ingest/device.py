@@ -9,7 +9,7 @@ from ..schemas.errors import ModelError
 
 
 def choose_device(name: str) -> str:
-    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``; auto takes a GPU where there is one.
+    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``; auto takes an NVIDIA GPU if it can.
 
     Raises:
         ModelError: ``cuda`` was asked for and there is none.
@@ -25,7 +25,7 @@ def choose_device(name: str) -> str:
 
 
 def _has_driver() -> bool:
-    """Whether NVIDIA's driver is installed, without which torch finds no GPU; True if unsure."""
+    """Whether NVIDIA's driver is installed, without which CUDA does nothing; True if unsure."""
     if not sys.platform.startswith("linux"):
         return True
     try:

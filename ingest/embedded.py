@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -57,11 +57,12 @@ def _without_pandas() -> Iterator[None]:
             if name == "pandas" and get_ident() == thread:
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    sys.meta_path.insert(0, Absent)
+    # Other lists, not the same one changed: another thread may be going through it.
+    sys.meta_path = [Absent, *sys.meta_path]
     try:
         yield
     finally:
-        sys.meta_path.remove(Absent)
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not Absent]
 
 
 def _in_its_thread(method: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
@@ -109,12 +110,22 @@ class EmbeddedClient:
             raise kind(_one_line(error)) from error
 
     def close(self) -> None:
-        """Ends what is running and gives the directory back; may be called again."""
+        """Ends what is running, seals what is not, and gives the directory back.
+
+        May be called again.
+
+        Raises:
+            EmbeddedError: Something could not be sealed, and is when the directory is opened next.
+        """
         self._thread.shutdown()
-        for collection in self._open.values():
-            collection.close()
-        self._open.clear()
-        self._db.close()
+        try:
+            with ExitStack() as closing:
+                closing.callback(self._db.close)
+                for collection in self._open.values():
+                    closing.callback(collection.close)
+                self._open.clear()
+        except Exception as error:
+            raise EmbeddedError(_one_line(error)) from error
 
     def get_server_version(self) -> str:
         """Lite's version, in the form it has for a client over TCP."""
@@ -191,12 +202,8 @@ class EmbeddedClient:
 
     @_in_its_thread
     def load_collection(self, name: str, **_: object) -> None:
-        """Reads or builds its index; deletes an exact one, which earlier versions made."""
-        collection = self._collection(name)
-        index = collection.get_index_info("vector")
-        if index and index["index_type"] == LITE.exact and collection.load_state != "loaded":
-            collection.drop_index("vector")
-        collection.load()
+        """Reads or builds its index."""
+        self._loaded(name)
 
     @_in_its_thread
     def release_collection(self, name: str, **_: object) -> None:
@@ -283,7 +290,8 @@ class EmbeddedClient:
         if list(output_fields) == ["count(*)"]:
             return [{"count(*)": collection.scalars([], filter).num_rows}]
         if "vector" in output_fields:
-            return list(collection.query(filter, output_fields=list(output_fields), limit=limit))
+            found = self._loaded(name).query(filter, list(output_fields), limit=limit)
+            return list(found)
         if iterator is not None:
             if name not in self._listed:
                 rows = collection.scalars(collection.scalar_fields)
@@ -306,7 +314,7 @@ class EmbeddedClient:
         **_: object,
     ) -> list[list[dict[str, Any]]]:
         """The rows nearest to each of the vectors in `data`, best first."""
-        collection = self._collection(name)
+        collection = self._loaded(name)
         sealed = None if filter or collection.has_index("vector") else self._sealed(name)
         if sealed is not None:
             return sealed.nearest(np.asarray(data, np.float32), limit, output_fields)
@@ -337,7 +345,7 @@ class EmbeddedClient:
         sealed = self._sealed(name)
         if sealed is not None:
             return sealed.having(field, values, output_fields)
-        found = self._collection(name).query(
+        found = self._loaded(name).query(
             is_in(field, values), output_fields=[*output_fields, "vector"]
         )
         columns = [[row[each] for row in found] for each in output_fields]
@@ -347,8 +355,16 @@ class EmbeddedClient:
         if name not in self._open:
             from .embedded_collection import open_collection
 
-            self._open[name] = open_collection(self._db, name)
+            collection = self._open[name] = open_collection(self._db, name)
+            index = collection.get_index_info("vector")
+            if index and index["index_type"] == LITE.exact:  # earlier versions made them
+                collection.drop_index("vector")
         return self._open[name]
+
+    def _loaded(self, name: str) -> BoundedCollection:
+        collection = self._collection(name)
+        collection.load()
+        return collection
 
     def _forget(self, name: str) -> None:
         """Drops what is kept of rows that are about to change."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from threadpoolctl import threadpool_limits
+
 from ..schemas.embedding import SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from .decode import SegmentMedia
@@ -73,7 +75,7 @@ class Extraction:
         self._meter = meter or Meter()
         self._extractors: list[Extractor] = []
         self._background = ThreadPoolExecutor(1, "vidsim-audio")
-        self._pool = ThreadPoolExecutor(self._workers, "vidsim-torch")
+        self._pool = ThreadPoolExecutor(self._workers, "vidsim-networks")
         self._audio = None
         if Modality.AUDIO in backbones:
             from .extractors.audio import AudioExtractor
@@ -81,6 +83,8 @@ class Extraction:
             self._audio = AudioExtractor(
                 backbones[Modality.AUDIO], self.device, self._threads, self._meter
             )
+        # Colours are products of matrices by numpy, which would take all cores for each.
+        self._limits = threadpool_limits(1 if self.device == "cpu" else None, "blas")
         try:
             self._load(backbones)
         except BaseException:
@@ -162,6 +166,7 @@ class Extraction:
         self._background.shutdown(cancel_futures=True)
         if self._audio:
             self._audio.close()
+        self._limits.restore_original_limits()
 
     def __enter__(self) -> Self:
         """Returns itself."""

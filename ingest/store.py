@@ -208,7 +208,8 @@ class Store:
             self._make(name, backbone, level)
         elif self._consistency == "Strong":
             self._settle_index(name)
-        load(milvus, name)
+        if not isinstance(milvus.client, EmbeddedClient):  # it reads what is read, when it is
+            load(milvus, name)
         self._loaded.add(name)
         return name
 

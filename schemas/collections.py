@@ -61,6 +61,10 @@ _SEGMENT_BYTES = 512 * 2**20
 """Milvus cuts a collection into segments of this size, its ``dataCoord.segment.maxSize`` where
 that is smallest, and builds an index in each."""
 
+LITE_SEGMENT_BYTES = 32 * 2**20
+"""The same for the embedded Milvus, which vidsim has seal a file when this much has gathered, and
+merge files up to this size: either takes a few times as much memory for a moment."""
+
 _ROWS_A_LIST = 39
 """Fewest rows for which faiss trains a centroid without a warning."""
 
@@ -110,6 +114,7 @@ class Target:
             GPU_IVF_FLAT and never finishes. So a name is checked before it is sent.
         nested_parameters: Whether it reads nlist one level deeper than a server, and ignores it
             elsewhere.
+        segment_bytes: Vectors in one index.
     """
 
     name: Literal["lite", "server", "server with GPU indexes"]
@@ -117,6 +122,7 @@ class Target:
     inverted: str
     index_types: frozenset[str]
     nested_parameters: bool = False
+    segment_bytes: int = _SEGMENT_BYTES
 
     def build_parameters(self, index: Index) -> dict[str, object]:
         """The ``params`` of Milvus' ``create_index``.
@@ -132,7 +138,14 @@ class Target:
 
 _CPU_INDEXES = frozenset({"FLAT", "IVF_FLAT", "IVF_SQ8", "HNSW", "AUTOINDEX"})
 
-LITE = Target("lite", "FLAT", "IVF_FLAT", _CPU_INDEXES | {"HNSW_SQ"}, nested_parameters=True)
+LITE = Target(
+    "lite",
+    "FLAT",
+    "IVF_FLAT",
+    _CPU_INDEXES | {"HNSW_SQ"},
+    nested_parameters=True,
+    segment_bytes=LITE_SEGMENT_BYTES,
+)
 SERVER = Target("server", "FLAT", "IVF_FLAT", _CPU_INDEXES)
 GPU_SERVER = Target(
     "server with GPU indexes",
@@ -155,7 +168,7 @@ def choose_index(rows: int, dim: int, target: Target) -> Index:
     """
     if rows * dim <= EXACT_COMPONENTS:
         return Index(target.exact)
-    in_segment = min(rows, _SEGMENT_BYTES // (4 * dim))
+    in_segment = min(rows, target.segment_bytes // (4 * dim))
     lists = min(round(4 * in_segment**0.5), in_segment // _ROWS_A_LIST)
     return Index(target.inverted, max(1, lists))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,6 +23,7 @@ from vidsim.ingest.records import batches
 from vidsim.ingest.store import open_store
 from vidsim.schemas.collections import METRIC, Index, collection_name
 from vidsim.schemas.embedding import unit
+from vidsim.schemas.errors import StoreError
 from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
@@ -100,8 +104,21 @@ def test_what_is_only_written_to_reads_no_vector(tmp_path, monkeypatch):
     assert np.allclose(vectors, unit(expected), atol=1e-6)
 
 
+def test_no_number_is_made_of_a_value_to_write_it(tmp_path):
+    """Lite's own sealing takes twenty times the vectors so."""
+    videos = [embedded(f"lib/{i:03}.mp4", seed=i) for i in range(100)]
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.create(LITE0)
+        tracemalloc.start()
+        store.upsert(LITE0, videos)
+        store.flush(LITE0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 5 * 100 * 9 * 1280 * 4  # 8 rows and a segment a video, of 1280 float32
+
+
 def test_files_stay_small_and_small_ones_are_merged(tmp_path, monkeypatch):
-    monkeypatch.setattr("vidsim.ingest.embedded_collection._SEALED_BYTES", 2**20)
+    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", 2**20)
     videos = [embedded(f"lib/{i:02}.mp4", seed=i) for i in range(70)]  # 41 kB each
     for few in batches(videos, 10):
         with open_store(Place(tmp_path), writing=True) as store:
@@ -128,7 +145,7 @@ def test_ten_small_ingests_leave_few_files(tmp_path):
 
 def test_deleted_rows_do_not_stay_on_disk(tmp_path, monkeypatch):
     """A library that is embedded again and again does not grow."""
-    monkeypatch.setattr("vidsim.ingest.embedded_collection._SEALED_BYTES", 2**20)
+    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", 2**20)
     sizes = []
     for turn in range(4):
         with open_store(Place(tmp_path), writing=True) as store:
@@ -157,11 +174,102 @@ with open_store(Place(Path(sys.argv[1])), writing=True) as store:
     os._exit(0)
 """
     subprocess.run([sys.executable, "-c", script, tmp_path], check=True, timeout=60)
-    monkeypatch.setattr("vidsim.ingest.embedded_collection._SEALED_BYTES", sealed)
+    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", sealed)
     for _ in range(2):
         with open_store(Place(tmp_path)) as store:
             assert store.count(LITE0) == 80
             assert store.count(LITE0, "", "segments") == 10
+
+
+@pytest.mark.parametrize("sealed", [2**10, 2**25])
+def test_a_process_that_dies_while_it_seals_leaves_no_row_twice(tmp_path, monkeypatch, sealed):
+    """It may have noted the file, and not have deleted the log of what is in it."""
+    place, log, kept = Place(tmp_path), tmp_path / "milvus.db", tmp_path / "kept"
+    with open_store(place, writing=True) as store:
+        store.upsert(LITE0, [embedded("lib/a.mp4")])
+        shutil.copytree(log, kept)
+    for file in kept.rglob("*.arrow"):
+        restored = log / file.relative_to(kept)
+        assert not restored.exists()
+        shutil.copy(file, restored)
+    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", sealed)
+    for _ in range(2):
+        with open_store(place, writing=True) as store:
+            assert store.count(LITE0) == 8
+            assert [len(page) for page in store.scan(LITE0)] == [8]
+    with MilvusLite(str(log)) as lite:  # which does note a file twice after that
+        collection = lite.get_collection(NAME)
+        (names,) = collection._manifest.get_all_data_files().values()
+        collection._manifest.add_data_file("_default", names[0])
+        collection._manifest.save()
+    with open_store(place, writing=True) as store:
+        assert store.count(LITE0) == 8
+        store.delete(LITE0, ["lib/a.mp4"])
+        store.flush(LITE0)
+        assert store.count(LITE0) == 0
+
+
+def test_a_merge_between_two_looks_brings_no_deleted_row_back(tmp_path, monkeypatch):
+    read = BoundedCollection._read
+
+    def read_and_merge(self):
+        read(self)
+        merging = threading.Thread(target=self._bg_compact_and_index)
+        merging.start()
+        merging.join(0.3)
+        started.append(merging)
+
+    started = []
+    with open_store(Place(tmp_path), writing=True) as store:
+        for i in range(3):
+            store.upsert(LITE0, [embedded(f"lib/{i}.mp4", seed=i)])
+            store.flush(LITE0)
+        store.delete_library(LITE0, "lib")
+        store.upsert(LITE0, [embedded("lib/9.mp4")])
+        with monkeypatch.context() as patched:
+            patched.setattr(BoundedCollection, "_schedule_bg_maintenance", lambda self: None)
+            store.flush(LITE0)
+        monkeypatch.setattr(BoundedCollection, "_read", read_and_merge)
+        vector = unit(embedded("lib/9.mp4").embeddings[0].rows[LITE0.name].vectors[:1])
+        (hits,) = store.search(LITE0, vector, 100, level="rows")
+        monkeypatch.undo()
+        assert {hit.video_id for hit in hits} == {"lib/9.mp4"}
+    for thread in started:
+        thread.join()
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
+    def write():
+        with open_store(Place(tmp_path), writing=True) as store:
+            store.upsert(LITE0, [embedded("lib/a.mp4")])
+            store.count(LITE0)
+            monkeypatch.setattr("milvus_lite.engine.flush.write_data_file", full)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="not in its files yet .*No space left"):
+        write()
+    monkeypatch.undo()
+    with open_store(Place(tmp_path)) as store:
+        assert store.count(LITE0) == 8
+
+
+def test_an_index_follows_what_is_written(tmp_path):
+    videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(20)]
+    vectors = unit(videos[-1].embeddings[0].rows[LITE0.name].vectors)
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(LITE0, videos[:10])
+        store.rebuild(LITE0, "rows", Index("IVF_FLAT", 2))
+        store.upsert(LITE0, videos[10:])
+        store.flush(LITE0)
+        found = store.search(LITE0, vectors, 1, level="rows", probes=2)
+        assert [hits[0].id for hits in found] == [f"lib/19.mp4#00000.{i}" for i in range(8)]
+    with open_store(Place(tmp_path)) as store:
+        assert store.index(LITE0, "rows") == Index("IVF_FLAT", 2)
+        assert store.search(LITE0, vectors, 1, level="rows", probes=2) == found
+    files = [f for f in (tmp_path / "milvus.db").rglob("data_*") if NAME in f.parts]
+    assert sorted(f.suffix for f in files) == [".idx", ".idx", ".parquet", ".parquet"]
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_write(tmp_path, monkeypatch):

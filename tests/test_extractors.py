@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia
 from vidsim.ingest.decoders import decode_all
-from vidsim.ingest.extractors.color import cluster, dominant_colors, make_strips
+from vidsim.ingest.extraction import Extraction
+from vidsim.ingest.extractors.color import _dice, cluster, dominant_colors, make_strips
 from vidsim.ingest.extractors.color_histogram import color_histogram, padded
 from vidsim.ingest.extractors.color_histogram_cuda import color_histograms
 from vidsim.ingest.extractors.strips import COLORS, lab_histogram
-from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
+from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE, Modality
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,22 @@ def test_colors_are_the_same_by_torch_as_by_numpy(real_frames):
     alike = np.isclose(shares, by_torch[1], atol=1e-3).all(1)
     alike &= np.isclose(colors, by_torch[0], atol=0.5).all((1, 2))
     assert alike.sum() >= 9  # a tie may be broken otherwise, and then a frame ends elsewhere
+
+
+def test_a_product_of_numpy_takes_one_core_while_many_are_computed():
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        with Extraction({Modality.COLOR: BACKBONES["labhist"]}, "cpu"):
+            assert threads() == {1}
+        assert threads() == {2}
+
+
+def test_starts_are_drawn_as_torch_draws_them():
+    """So were they for the colours of libraries that were made by torch."""
+    drawn = torch.rand(8, 10, 3, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(_dice(10), drawn)
 
 
 def test_dominant_colors_are_the_same_every_time(real_frames):

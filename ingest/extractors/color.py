@@ -132,16 +132,16 @@ class _Bins:
 
     Attributes:
         points: (n, 4, bins) mean colours, and a 1.
-        moments: (n, bins, 4) the same, times the number of pixels; its last is that number.
+        moments: (n, bins, 4) the same, times the number of pixels; a view.
         weights: (n, bins) pixel counts.
     """
 
     def __init__(self, colors: Any, weights: Any) -> None:
         """From colours (n, bins, 3) and pixel counts (n, bins)."""
         xp = array_namespace(colors)
-        rows = xp.concat([colors, xp.ones_like(colors[..., :1])], axis=2)
-        self.points = xp.asarray(xp.matrix_transpose(rows), copy=True)
-        self.moments = rows * weights[..., None]
+        channels = xp.matrix_transpose(colors)
+        self.points = xp.concat([channels, xp.ones_like(channels[:, :1])], axis=1)
+        self.moments = xp.matrix_transpose(self.points * weights[:, None])
         self.weights = weights
 
 
@@ -191,7 +191,7 @@ def _greedy_starts(bins: _Bins, count: int) -> Any:
     """
     xp = array_namespace(bins.points)
     n, _, size = bins.points.shape
-    colors = xp.asarray(xp.matrix_transpose(bins.points[:, :3]), copy=True)
+    colors = xp.matrix_transpose(bins.points[:, :3])
     squares = xp.sum(colors**2, axis=2)[:, None]
     frame = xp.arange(n, device=device(colors))[:, None]
     start = xp.arange(_STARTS, device=device(colors))

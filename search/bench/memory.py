@@ -73,5 +73,5 @@ def bench_memory(
 
 def peaks(samples: Sequence[float], parts: int) -> list[float]:
     """The largest of each of some parts of equal length, at most as many as there are samples."""
-    cut = np.array_split(np.array(samples), min(parts, len(samples)))
+    cut = np.array_split(np.array(samples), min(parts, len(samples))) if samples else []
     return [float(part.max()) for part in cut]

@@ -1,4 +1,4 @@
-"""Commands run in processes of their own: how long they took, and their peak of memory."""
+"""Commands run in processes of their own: how long they took, and their memory meanwhile."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Finished:
 
     @property
     def peak_mb(self) -> float:
-        """The most memory."""
-        return max(self.memory_mb)
+        """The most memory; 0 of a process that ended before it was looked at."""
+        return max(self.memory_mb, default=0.0)
 
 
 def run_python(
@@ -91,7 +91,7 @@ class Memory:
     def __init__(self, pid: int) -> None:
         """Begins to look, until `stop`."""
         self._root = psutil.Process(pid)
-        self._samples_mb = [0.0]
+        self._samples_mb: list[float] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="vidsim-memory", daemon=True)
         self._thread.start()

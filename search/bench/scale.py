@@ -155,7 +155,7 @@ def _run(order: Order) -> tuple[Finished, float | None]:
             "free some memory or disk, or measure fewer --videos",
         )
     finally:
-        server_mb = max(memory.stop()) if memory else None
+        server_mb = max(memory.stop(), default=0.0) if memory else None
     return done, server_mb if order.place.uri else done.peak_mb
 
 
