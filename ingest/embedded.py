@@ -102,6 +102,7 @@ class EmbeddedClient:
         self._open: dict[str, BoundedCollection] = {}
         self._rows: dict[str, SealedRows | None] = {}
         self._listed: dict[str, pa.Table] = {}
+        self._counts: dict[str, int] = {}
         try:
             self._db = self._thread.submit(MilvusLite, path).result()
         except Exception as error:
@@ -288,7 +289,11 @@ class EmbeddedClient:
         """
         collection = self._collection(name)
         if list(output_fields) == ["count(*)"]:
-            return [{"count(*)": collection.scalars([], filter).num_rows}]
+            if filter:
+                return [{"count(*)": collection.scalars([], filter).num_rows}]
+            if name not in self._counts:
+                self._counts[name] = collection.scalars([]).num_rows
+            return [{"count(*)": self._counts[name]}]
         if "vector" in output_fields:
             found = self._loaded(name).query(filter, list(output_fields), limit=limit)
             return list(found)
@@ -370,6 +375,7 @@ class EmbeddedClient:
         """Drops what is kept of rows that are about to change."""
         self._rows.pop(name, None)
         self._listed.pop(name, None)
+        self._counts.pop(name, None)
 
     def _sealed(self, name: str) -> SealedRows | None:
         """The rows of a collection; nobody but this client can change them."""
