@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -43,26 +43,40 @@ class LockedError(EmbeddedError):
     """Another process, or another `EmbeddedClient`, holds the directory."""
 
 
+class _NoPandas:
+    """A finder of modules that lets some threads not find pandas.
+
+    Attributes:
+        threads: Their identifiers.
+    """
+
+    threads: ClassVar[set[int]] = set()
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> None:
+        """Leaves everything to the finders after it.
+
+        Raises:
+            ModuleNotFoundError: One of `threads` looks for pandas.
+        """
+        if name == "pandas" and get_ident() in cls.threads:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
 @contextmanager
 def _without_pandas() -> Iterator[None]:
     """Has pyarrow, in this thread, not find pandas, which takes as long to load as a query.
 
     It looks for it to see whether the arrays that it is given are of pandas, and none are.
     """
-    thread = get_ident()
-
-    class Absent:
-        @staticmethod
-        def find_spec(name: str, *_: object) -> None:
-            if name == "pandas" and get_ident() == thread:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-    # Other lists, not the same one changed: another thread may be going through it.
-    sys.meta_path = [Absent, *sys.meta_path]
+    if _NoPandas not in sys.meta_path:
+        # Never taken out: an import of another thread, which goes through the list, would skip one.
+        sys.meta_path.insert(0, _NoPandas)
+    _NoPandas.threads.add(get_ident())
     try:
         yield
     finally:
-        sys.meta_path = [finder for finder in sys.meta_path if finder is not Absent]
+        _NoPandas.threads.discard(get_ident())
 
 
 def _in_its_thread(method: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:

@@ -515,6 +515,11 @@ def test_a_query_by_id_needs_neither_networks_nor_decoders(home):
     assert imported(home, "query", "clips/snow/1.mkv") == set()
 
 
+def test_colours_need_no_network(clips, tmp_path):
+    done = imported(tmp_path, "ingest", str(clips), "-m", "color", "--device", "cpu", "--json")
+    assert not done & {"torch", "tensorflow", "pymilvus", "pandas"}
+
+
 # --- export and import
 
 
