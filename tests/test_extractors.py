@@ -10,11 +10,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia
 from vidsim.ingest.decoders import decode_all
+from vidsim.ingest.device import choose_device
 from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.extractors.color import _dice, cluster, dominant_colors, make_strips
 from vidsim.ingest.extractors.color_histogram import color_histogram, padded
 from vidsim.ingest.extractors.color_histogram_cuda import color_histograms
 from vidsim.ingest.extractors.strips import COLORS, lab_histogram
+from vidsim.schemas.errors import ModelError
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE, Modality
 
 
@@ -82,6 +84,28 @@ def test_colors_are_the_same_by_torch_as_by_numpy(real_frames):
     alike = np.isclose(shares, by_torch[1], atol=1e-3).all(1)
     alike &= np.isclose(colors, by_torch[0], atol=0.5).all((1, 2))
     assert alike.sum() >= 9  # a tie may be broken otherwise, and then a frame ends elsewhere
+
+
+@pytest.mark.parametrize(
+    ("driver", "torch_finds", "device"),
+    [(False, True, "cpu"), (True, False, "cpu"), (True, True, "cuda")],
+)
+def test_a_gpu_is_taken_where_its_driver_and_torch_find_one(
+    monkeypatch, driver, torch_finds, device
+):
+    def load(name):
+        if not driver:
+            raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: torch_finds)
+    assert choose_device("auto") == device
+    assert choose_device("cpu") == "cpu"
+    if device == "cuda":
+        assert choose_device("cuda") == "cuda"
+    else:
+        with pytest.raises(ModelError, match="run with --device cpu"):
+            choose_device("cuda")
 
 
 def test_a_product_of_numpy_takes_one_core_while_many_are_computed():
