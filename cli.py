@@ -35,7 +35,7 @@ _MOST_LINES = 20
 
 app = typer.Typer(
     name="vidsim",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes longer to load than all that plain help needs
@@ -49,10 +49,28 @@ app = typer.Typer(
       vidsim query clip.avi   ranks them by likeness to a clip, and says why
     """,
 )
-models_app = typer.Typer(no_args_is_help=True, help="The networks and their weights.")
-app.add_typer(models_app, name="models")
-bench_app = typer.Typer(no_args_is_help=True, help="Run-time tables, as text and as plots.")
-app.add_typer(bench_app, name="bench")
+
+
+def _help_alone(context: typer.Context) -> None:
+    """Shows the help of what was called without any command.
+
+    typer's own ``no_args_is_help`` raises the help as an error or prints it on stderr, as the
+    release has it.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit
+
+
+def _group(name: str, about: str) -> typer.Typer:
+    """A group of commands that shows its help when it is called alone."""
+    group = typer.Typer(invoke_without_command=True, callback=_help_alone, help=about)
+    app.add_typer(group, name=name)
+    return group
+
+
+models_app = _group("models", "The networks and their weights.")
+bench_app = _group("bench", "Run-time tables, as text and as plots.")
 
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
 Runs = Annotated[
@@ -113,7 +131,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="vidsim", standalone_mode=False)
         print(end="", flush=True)
     except BrokenPipeError:  # "| head" has read enough; the flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -141,8 +159,7 @@ def _explain(error: Exception) -> int:
     usage = getattr(error, "format_message", None)
     if usage:  # typer's own, which has no public base class
         command = getattr(getattr(error, "ctx", None), "command_path", "vidsim")
-        if text := usage():  # none where no command was given: then help has been shown
-            _say(f"Error: {text.rstrip('.')}; see '{command} --help'.")
+        _say(f"Error: {usage().rstrip('.')}; see '{command} --help'.")
         return 2
     _say(
         f"Error: vidsim failed unexpectedly ({type(error).__name__}: {error}); "
@@ -161,6 +178,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -169,6 +187,8 @@ def _options(
     ] = False,
 ) -> None:
     """Options before any command; ``--debug`` itself is read in `main`."""
+    del version, debug
+    _help_alone(context)
 
 
 @app.command()
