@@ -1,5 +1,13 @@
 # make demo: installs into .venv and runs the whole job on a few clips.
 # make test: installs with test extras, then lint, types and tests.
+# Both install exactly what requirements.lock says, checked by hash. DEVICE says for which device:
+#   DEVICE=cpu takes the smaller builds of torch and TensorFlow that know no GPU, DEVICE=gpu adds
+#   faiss-gpu (docs/install.md); 'make clean' first where it was another one.
+# make lock: renews requirements.lock, keeping versions that still fit; UPGRADE=--upgrade takes new
+#   ones, UPGRADE='--upgrade-package torch' one of them.
+# make newest: installs the newest versions that pyproject.toml allows, into .venv-newest, and tries
+#   what a person does first.
+# make smoke: the same, in .venv.
 # make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data);
 #   SUITES=tests/test_vggish.py names some of them.
 # make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
@@ -10,13 +18,42 @@
 #   with the packages that .ci/run installs.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
+DEVICE ?= $(or $(shell cat $(VENV)/device 2> /dev/null),any)
 SUITES ?= tests
+LOCK := requirements.lock
+
+# uv does not read pip's settings, of which the index and the certificates matter to it.
+INDEX := $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2> /dev/null))
+ifneq ($(INDEX),)
+export UV_DEFAULT_INDEX ?= $(INDEX)
+endif
+export UV_SYSTEM_CERTS ?= 1
+export UV_PYTHON_DOWNLOADS := never
+
+INSTALL = $(BIN)/uv pip install -q --python $(BIN)/python -c $(LOCK) -b $(LOCK)
+ifeq ($(DEVICE),cpu)
+# The builds for the CPU have the same versions under other hashes, and TensorFlow's another name.
+INSTALL += --no-verify-hashes --torch-backend cpu --excludes $(VENV)/excluded \
+	tensorflow-cpu==$(shell sed -n 's/^tensorflow==\([^ ]*\).*/\1/p' $(LOCK))
+EXCLUDED := tensorflow
+else ifeq ($(DEVICE),gpu)
+INSTALL += --excludes $(VENV)/excluded faiss-gpu
+EXCLUDED := faiss-cpu
+else ifneq ($(DEVICE),any)
+$(error DEVICE is 'any', 'cpu' or 'gpu', not '$(DEVICE)')
+endif
+ifneq ($(DEVICE),$(or $(shell cat $(VENV)/device 2> /dev/null),$(DEVICE)))
+ifeq ($(filter clean,$(MAKECMDGOALS)),)
+$(error $(VENV) was installed for DEVICE=$(shell cat $(VENV)/device); run 'make clean' first)
+endif
+endif
 NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
-.PHONY: demo test lint acceptance server-test server-acceptance podman-test gpu-test clean
+.PHONY: demo test lint smoke newest acceptance server-test server-acceptance podman-test gpu-test \
+	lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -30,6 +67,19 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	cd $(VENV)/src && ../bin/mypy --config-file vidsim/pyproject.toml \
 		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
+
+smoke: $(VENV)/installed-test
+	$(BIN)/vidsim demo
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m smoke $(SMOKE)
+
+# Outside of the lock and of what it prefers; nothing of this stops anybody.
+newest:
+	$(MAKE) VENV=.venv-newest .venv-newest/installed-newest
+	$(MAKE) VENV=.venv-newest smoke
+
+.venv-newest/installed-newest: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv --no-config pip install -q --upgrade --python $(BIN)/python -e '.[test]'
+	touch $@ $(VENV)/installed-test $(VENV)/installed
 
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m 'acceptance and not server' -s --timeout 3600 $(SUITES)
@@ -57,21 +107,29 @@ podman-test: $(VENV)/installed-test
 			mount -t tmpfs containers /var/lib/containers && \
 			exec $(BIN)/pytest -m podman tests/test_podman.py'
 
-$(BIN)/python:
+$(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	mkdir -p $(VENV)/src && ln -sfn ../.. $(VENV)/src/vidsim
+	echo $(EXCLUDED) > $(VENV)/excluded
+	awk '/^[^ ]/ { wanted = /^uv==/ } wanted' $(LOCK) > $(VENV)/uv.lock
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	echo $(DEVICE) > $(VENV)/device
 
-$(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install -q -e .
+$(VENV)/installed: pyproject.toml $(LOCK) | $(BIN)/uv
+	$(INSTALL) -e .
 	touch $@
 
-$(VENV)/installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install -q -e '.[test]'
+$(VENV)/installed-test: pyproject.toml $(LOCK) | $(BIN)/uv
+	$(INSTALL) -e '.[test]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-server-test: $(VENV)/installed-test
-	$(BIN)/pip install -q -e '.[test,server-test]'
+	$(INSTALL) -e '.[test,server-test]'
 	touch $@ $(VENV)/installed-test $(VENV)/installed
+
+lock: | $(BIN)/uv
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --custom-compile-command 'make lock' $(UPGRADE) -o $(LOCK)
 
 clean:
 	rm -rf $(VENV)
