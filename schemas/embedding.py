@@ -12,6 +12,7 @@ from .video import Segment, Video
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int64]
 
 Version = tuple[str, float, str]
 """Fingerprint, segment length and path of a video's entry."""

@@ -245,7 +245,9 @@ class EvaluationReport(_Result):
 class KmeansTiming(_Result):
     """One way of k-means on one picture."""
 
-    method: str = Field(description="sklearn, faiss (the capstone's way) or vidsim")
+    method: str = Field(
+        description="sklearn, faiss (the capstone's way) or vidsim; with gpu, on a GPU"
+    )
     k: int = Field(ge=1, description="colours wanted")
     ms: float = Field(description="median time of a run, milliseconds")
     inertia: float = Field(description="sum over pixels of squared distance, RGB in 0..1")
@@ -260,6 +262,7 @@ class KmeansBench(_Result):
     pixels: int
     runs: int
     threads: int
+    faiss: str = Field(description="which faiss, and what it runs on")
     timings: list[KmeansTiming]
 
 
@@ -331,7 +334,7 @@ class MemoryBench(_Result):
 class KnnTiming(_Result):
     """One search of one index."""
 
-    engine: str = Field(description="faiss or milvus")
+    engine: str = Field(description="faiss, faiss gpu or milvus")
     index: str = Field(description="FLAT or IVF_FLAT")
     queries: int = Field(ge=1, description="vectors searched for in one call")
     k: int = Field(ge=1, description="neighbours wanted of each")
@@ -348,6 +351,7 @@ class KnnBench(_Result):
     lists: int = Field(description="IVF lists (nlist)")
     probes: int = Field(description="lists searched (nprobe)")
     milvus: str = Field(description="its version and where it ran")
+    faiss: str = Field(description="which faiss, and what it runs on")
     runs: int
     threads: int
     build_s: dict[str, float] = Field(

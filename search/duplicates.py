@@ -26,6 +26,7 @@ from ..schemas.embedding import FloatArray, unit
 from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
 from ..schemas.results import DuplicatePair, DuplicatesReport, Stretch
+from .faiss_device import search_codes
 from .videos import VideoVectors, from_embedded
 
 _MIN_COVERAGE = 0.4
@@ -126,16 +127,13 @@ def match_videos(
     Every crop looks for whole frames of other videos within `max_distance` bits (faiss).
     `progress` is told about the videos whose crops have looked.
     """
-    import faiss
-
     sizes = [len(v.whole) for v in videos]
     if not sum(sizes):
         return []
     owner = np.repeat(np.arange(len(videos)), sizes)
     times_s = np.concatenate([v.whole_s for v in videos])
     lengths_s = np.array([np.ptp(v.whole_s) if len(v.whole) else 0.0 for v in videos])
-    index = faiss.IndexBinaryFlat(HASH_BITS)
-    index.add(np.concatenate([v.whole for v in videos]))
+    search = search_codes(np.concatenate([v.whole for v in videos]))
     best: dict[tuple[int, int], Match] = {}
     progress.start("comparing hashes", len(videos), "videos")
     for number, video in enumerate(videos):
@@ -143,15 +141,12 @@ def match_videos(
         if not len(video.crops):
             continue
         # faiss finds what is nearer than the radius, not what is just as far.
-        limits, distances, found = index.range_search(
-            video.crops.reshape(-1, HASH_BITS // 8), max_distance + 1
-        )
-        edges: npt.NDArray[np.int64] = limits.astype(np.int64)
+        edges, distances, found = search(video.crops.reshape(-1, HASH_BITS // 8), max_distance + 1)
         code = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
         foreign = owner[found] != number
         frame, crop = np.divmod(code[foreign], len(CROPS))
         found = found[foreign]
-        hits = _Hits(frame, crop, owner[found], times_s[found], distances[foreign].astype(int))
+        hits = _Hits(frame, crop, owner[found], times_s[found], distances[foreign])
         for match in _best_shifts(number, video.crops_s, lengths_s, hits, max_distance):
             pair = match.first, match.second
             if pair not in best or match.coverage > best[pair].coverage:

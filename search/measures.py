@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..schemas.embedding import IntArray
 from .fusion import Scores
 
 FloatVector = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 RECALL_AT = (1, 5, 10, 20)
 

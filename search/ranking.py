@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..ingest.progress import Progress
-from ..schemas.embedding import FloatArray
+from ..schemas.embedding import FloatArray, IntArray
 from ..schemas.modality import Modality
 from .color_metrics import COLOR_METRICS, Pairs
 from .exported import Exported, ExportedRows
+from .faiss_device import search_rows
 from .fusion import Background, Scores, attend, combine
-from .measures import FloatVector, IntArray, judge, vote
+from .measures import FloatVector, judge, vote
 from .protocols import Protocol, row_split
 from .videos import by_video, similarities
 
@@ -265,15 +266,14 @@ def nearest_rows(
     Returns:
         (rows that ask, k) row numbers, nearest first.
     """
-    import faiss
-
     queries, known = np.flatnonzero(asks), np.flatnonzero(train)
     among = vectors if train.all() else vectors[known]
     count = min(k + _SPARE, len(among))
+    search = search_rows(among)
     found = np.empty((len(queries), k), np.int64)
     for start in range(0, len(queries), _ROWS_PER_SEARCH):
         asked = vectors[queries[start : start + _ROWS_PER_SEARCH]]
-        _, candidates = faiss.knn(asked, among, count)
+        candidates = search(asked, count)
         for i, (row, near) in enumerate(zip(asked.astype(np.float64), candidates), start):
             near.sort()  # so that rows just as far come in their order
             apart = row - among[near]

@@ -115,15 +115,22 @@ def embed_folder(
     return CapstoneRun(startup_s, seconds, len(files) - len(failed))
 
 
-def cluster_pixels(pixels: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
+def cluster_pixels(pixels: FloatArray, k: int, gpu: bool = False) -> tuple[FloatArray, FloatArray]:
     """The capstone's dominant colours: faiss' k-means on all pixels (n, 3).
+
+    Args:
+        pixels: RGB in 0..1.
+        k: Colours wanted.
+        gpu: Whether to cluster on a GPU, which faiss must see: without one it takes the CPU.
 
     Returns:
         Colours (k, 3) and the share of the pixels that each has (k,), the largest first.
     """
     import faiss
 
-    clustering = faiss.Kmeans(3, k, niter=ITERATIONS, seed=0, max_points_per_centroid=len(pixels))
+    clustering = faiss.Kmeans(
+        3, k, niter=ITERATIONS, seed=0, max_points_per_centroid=len(pixels), gpu=gpu
+    )
     clustering.train(pixels)
     _, nearest = clustering.index.search(pixels, 1)
     shares = np.bincount(nearest[:, 0], minlength=k) / len(pixels)

@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 from sklearn.cluster import KMeans
 
+from ...ingest.device import choose_device
 from ...ingest.extractors.color import dominant_colors
 from ...ingest.progress import Progress
 from ...schemas.embedding import ByteArray, FloatArray
 from ...schemas.errors import MediaError
 from ...schemas.results import KmeansBench, KmeansTiming
+from ..faiss_device import describe, gpus
 from .capstone import cluster_pixels
 from .timing import interleave, use_threads
 
@@ -30,7 +32,8 @@ def bench_kmeans(
 ) -> KmeansBench:
     """Times k-means on the pixels of one picture, and says how well each way did.
 
-    scikit-learn starts once, by k-means++. Every way clusters on the CPU.
+    scikit-learn starts once, by k-means++. Every way clusters on the CPU; faiss on a GPU too
+    where it sees one, as the capstone did, and vidsim where torch does.
 
     Args:
         image: A picture; it is resized to 200x200 as the capstone's frames were.
@@ -47,8 +50,12 @@ def bench_kmeans(
     ways: dict[str, Callable[[int], FloatArray]] = {
         "sklearn": partial(_by_sklearn, pixels),
         "faiss": partial(_by_faiss, pixels),
-        "vidsim": partial(_by_vidsim, frame),
+        "vidsim": partial(_by_vidsim, frame, "cpu"),
     }
+    if gpus():
+        ways["faiss gpu"] = partial(_by_faiss, pixels, gpu=True)
+    if choose_device("auto") == "cuda":
+        ways["vidsim gpu"] = partial(_by_vidsim, frame, "cuda")
     tasks = {(name, k): partial(way, k) for k in counts for name, way in ways.items()}
     ms, centers = interleave(tasks, runs, progress)
     inertias = {key: inertia(pixels, found) for key, found in centers.items()}
@@ -57,6 +64,7 @@ def bench_kmeans(
         pixels=len(pixels),
         runs=runs,
         threads=threads,
+        faiss=describe(),
         timings=[
             KmeansTiming(
                 method=name,
@@ -93,10 +101,10 @@ def _by_sklearn(pixels: FloatArray, k: int) -> FloatArray:
     return np.asarray(fitted.cluster_centers_, np.float32)
 
 
-def _by_faiss(pixels: FloatArray, k: int) -> FloatArray:
-    return cluster_pixels(pixels, k)[0]
+def _by_faiss(pixels: FloatArray, k: int, gpu: bool = False) -> FloatArray:
+    return cluster_pixels(pixels, k, gpu)[0]
 
 
-def _by_vidsim(frame: ByteArray, k: int) -> FloatArray:
-    colors, _ = dominant_colors(frame[None], count=k)
+def _by_vidsim(frame: ByteArray, device: str, k: int) -> FloatArray:
+    colors, _ = dominant_colors(frame[None], device, k)
     return np.asarray(colors[0] / 255, np.float32)

@@ -18,6 +18,7 @@ from ...ingest.progress import Progress
 from ...schemas.collections import Index
 from ...schemas.embedding import FloatArray
 from ...schemas.results import KnnBench, KnnTiming
+from ..faiss_device import describe, gpus, to_gpu
 from .milvus import open_searcher
 from .timing import interleave, use_threads
 from .vectors import clustered, exported
@@ -44,8 +45,9 @@ def bench_knn(
 ) -> KnnBench:
     """Times searches, one call each, on the same vectors in the same run.
 
-    Milvus gets collections of its own, which are dropped: Lite's in a temporary directory,
-    a server's beside those of the libraries. Both IVF indexes have the same number of lists.
+    Where faiss sees a GPU it searches there too. Milvus gets collections of its own, which are
+    dropped: Lite's in a temporary directory, a server's beside those of the libraries. All IVF
+    indexes have the same number of lists.
 
     Args:
         export: An HDF5 file of ``vidsim export``; None for synthetic vectors.
@@ -69,6 +71,11 @@ def bench_knn(
         began = time.perf_counter()
         indexes = {kind: _faiss_index(kind, base, lists) for kind in _INDEX_TYPES}
         build_s["faiss"] = time.perf_counter() - began
+        engines = {"faiss": indexes}
+        if gpus():
+            began = time.perf_counter()
+            engines["faiss gpu"] = {kind: to_gpu(index) for kind, index in indexes.items()}
+            build_s["faiss gpu"] = time.perf_counter() - began
         progress.advance("building indexes", len(_INDEX_TYPES))
         began = time.perf_counter()
         for kind in _INDEX_TYPES:
@@ -81,7 +88,9 @@ def bench_knn(
             for count in QUERIES:
                 for k in neighbours:
                     asked = queries[:count]
-                    tasks["faiss", kind, count, k] = partial(_search_faiss, indexes[kind], asked, k)
+                    for engine, built in engines.items():
+                        task = partial(_search_faiss, built[kind], asked, k)
+                        tasks[engine, kind, count, k] = task
                     tasks["milvus", kind, count, k] = partial(milvus.search, kind, asked, k, PROBES)
         ms, answers = interleave(tasks, runs, progress)
         about = milvus.about
@@ -92,6 +101,7 @@ def bench_knn(
         lists=lists,
         probes=min(PROBES, lists),
         milvus=about,
+        faiss=describe(),
         runs=runs,
         threads=threads,
         build_s=build_s,

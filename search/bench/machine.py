@@ -9,7 +9,9 @@ from pathlib import Path
 
 from ...schemas.results import Machine
 
-_PACKAGES = ("torch", "tensorflow", "faiss-cpu", "av", "pymilvus")
+_PACKAGES = (
+    "torch", "tensorflow", "tensorflow-cpu", "faiss-cpu", "faiss-gpu", "av", "pymilvus"
+)  # fmt: skip
 
 _FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 """What decides how fast networks run on a CPU, as Linux calls it."""

@@ -31,7 +31,7 @@ def kmeans_table(bench: KmeansBench) -> list[str]:
     return [
         *_markdown(rows),
         f"{bench.pixels:,} pixels, {bench.threads} threads, medians of {bench.runs} interleaved "
-        "runs; x: against faiss on all pixels, 20 iterations.",
+        f"runs; x: against faiss on all pixels, 20 iterations; {bench.faiss}.",
     ]
 
 
@@ -53,7 +53,7 @@ def knn_table(bench: KnnBench) -> list[str]:
         *_markdown(rows),
         f"{bench.data}: {bench.rows:,} x {bench.dim}; IVF of {bench.lists} lists, "
         f"{bench.probes} searched; {bench.threads} threads; medians of {bench.runs} interleaved "
-        f"calls; Milvus {bench.milvus}; vectors taken in and indexed in: {built}.",
+        f"calls; {bench.faiss}; Milvus {bench.milvus}; vectors taken in and indexed in: {built}.",
     ]
 
 
