@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +19,10 @@ from hypothesis import settings as hypothesis_settings
 
 from vidsim.ingest.home import Place
 from vidsim.ingest.quantization import dequantize, quantize
+from vidsim.ingest.weights import ensure
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
-from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE
+from vidsim.schemas.errors import WeightsError
+from vidsim.schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, VID2IMG_SHAPE
 from vidsim.schemas.video import Segment, Video
 
 from .milvus_targets import lite_server, milvus_server, target_place
@@ -30,6 +33,46 @@ hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ
 hypothesis_settings.load_profile("vidsim")
 
 MakeClip = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this run, whichever process asks, so that no test leans on an earlier run's.
+
+    VIDSIM_CACHE, where it is set, names another. The user's own home is out of every test's way.
+    """
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    with pytest.MonkeyPatch.context() as patch:
+        cache = os.environ.get("VIDSIM_CACHE", str(run / "cache"))
+        patch.setenv("VIDSIM_CACHE", cache)
+        patch.setenv("VIDSIM_HOME", str(tmp_path_factory.mktemp("nobody") / "home"))
+        yield Path(cache)
+
+
+@contextmanager
+def pulling(what: str) -> Iterator[None]:
+    """Skips, with the reason, what needs the package index where it is out of reach.
+
+    Continuous integration must reach it: there it fails.
+    """
+    try:
+        yield
+    except WeightsError as error:
+        if "out of reach" not in str(error) or os.environ.get("CI"):
+            raise
+        pytest.skip(f"needs {what}: {error}")
+
+
+@pytest.fixture(scope="session")
+def weights(own_folders: Path) -> Path:
+    """The cache, with the weights of the default preset, pulled once per run."""
+    for name in PRESETS[DEFAULT_PRESET].values():
+        if BACKBONES[name].weights is not None:
+            with pulling(f"the weights of {name}"):
+                ensure(BACKBONES[name])
+    return own_folders
 
 
 @pytest.fixture(scope="session")

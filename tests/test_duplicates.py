@@ -64,7 +64,7 @@ def flipped(hashes: np.ndarray, bits: int) -> np.ndarray:
     return hashes ^ np.packbits(np.arange(64) < bits)
 
 
-def test_a_disguised_copy_is_found_with_its_times(place, shared_data, tmp_path):
+def test_a_disguised_copy_is_found_with_its_times(weights, place, shared_data, tmp_path):
     clips = tmp_path / "lib"
     clips.mkdir()
     for name in ("snow/0", "snow/1", "animals/0", "children/0", "drive/0"):
@@ -90,7 +90,7 @@ def test_a_disguised_copy_is_found_with_its_times(place, shared_data, tmp_path):
     ]
 
 
-def test_hashes_are_made_once_and_a_lost_file_is_named(place, make_clip, tmp_path):
+def test_hashes_are_made_once_and_a_lost_file_is_named(weights, place, make_clip, tmp_path):
     shades = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     (tmp_path / "lib").mkdir()
     make_clip("lib/a.mkv", times=[i / 10 for i in range(40)], images=list(shades))
@@ -111,7 +111,7 @@ def test_hashes_are_made_once_and_a_lost_file_is_named(place, make_clip, tmp_pat
 
 
 @pytest.fixture
-def two_seconds(place, make_clip, tmp_path):
+def two_seconds(weights, place, make_clip, tmp_path):
     """A stored clip of two seconds, lib/a.mkv."""
     shades = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     (tmp_path / "lib").mkdir()

@@ -29,7 +29,7 @@ ARCHERY, FILLING_EYEBROWS, MASSAGING_HEAD, PUNCHING_PERSON = 5, 126, 196, 259
 
 
 def weights_file(name: str) -> Path:
-    """The one weight file of a backbone, fetched if need be."""
+    """The one weight file of a backbone; fixture `weights` has pulled it."""
     backbone = BACKBONES[name]
     assert backbone.weights is not None
     (weight,) = backbone.weights.files
@@ -37,12 +37,12 @@ def weights_file(name: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lite0() -> efficientnet_lite.EfficientNetLite0:
+def lite0(weights: Path) -> efficientnet_lite.EfficientNetLite0:
     return efficientnet_lite.load_efficientnet_lite0(weights_file("efficientnet_lite0"))
 
 
 @pytest.fixture(scope="module")
-def motion() -> i3d.I3D:
+def motion(weights: Path) -> i3d.I3D:
     return i3d.load_i3d(weights_file("i3d"))
 
 
@@ -117,7 +117,7 @@ def test_lite0_sees_what_is_in_the_picture(
 
 
 @torch.inference_mode()
-def test_lite0_in_bfloat16_rounds_taps_but_not_their_sums() -> None:
+def test_lite0_in_bfloat16_rounds_taps_but_not_their_sums(weights: Path) -> None:
     exact, reduced = (
         efficientnet_lite.load_efficientnet_lite0(weights_file("efficientnet_lite0"))
         for _ in range(2)
@@ -138,7 +138,7 @@ def test_lite0_in_bfloat16_rounds_taps_but_not_their_sums() -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "misshapen", "left over", "no tensors", "cut"])
-def test_lite0_refuses_weights_that_do_not_fit(tmp_path: Path, damage: str) -> None:
+def test_lite0_refuses_weights_that_do_not_fit(weights: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "weights.pth"
     state: Any = dict(torch.load(weights_file("efficientnet_lite0"), weights_only=True))
     if damage == "missing":
@@ -346,7 +346,7 @@ def test_i3d_refuses_a_pickle_that_runs_code(tmp_path: Path, protocol: int) -> N
 @pytest.mark.parametrize(
     "damage", ["missing", "misshapen", "left over", "no arrays", "cut", "gone"]
 )
-def test_i3d_refuses_weights_that_do_not_fit(tmp_path: Path, damage: str) -> None:
+def test_i3d_refuses_weights_that_do_not_fit(weights: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "i3d.ckpt"
     tree: Any = pickle.loads(weights_file("i3d").read_bytes())
     stem = tree["params"]["Conv3d_1a_7x7"]

@@ -182,7 +182,7 @@ def test_clips_become_shards_and_rows(place, make_clip, tmp_path, monkeypatch):
     assert (again.videos, again.unchanged, again.rows) == (2, 2, {"color": 2})
 
 
-def test_all_four_modalities_go_the_whole_way(place, shared_data, make_clip, tmp_path):
+def test_all_four_modalities_go_the_whole_way(weights, place, shared_data, make_clip, tmp_path):
     made = shared_data / "robustness" / "derived"
     (tmp_path / "clips").mkdir()
     for name in ("silent_audio.mp4", "audio_only.mp4"):
@@ -314,7 +314,7 @@ def test_rows_that_moved_keep_the_hash_of_their_own_weights(place, folder, netwo
     in_step(place)
 
 
-def test_rows_of_other_weights_do_not_join_a_library(place, folder, monkeypatch):
+def test_rows_of_other_weights_do_not_join_a_library(weights, place, folder, monkeypatch):
     with monkeypatch.context() as pretending:
         pretending.setattr(pipeline, "embed_all", pretend)
         ingest(folder, place, "frame")

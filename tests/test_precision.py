@@ -26,7 +26,7 @@ FRAME, MOTION = BACKBONES[Modality.FRAME], BACKBONES[Modality.MOTION]
 
 
 @pytest.fixture(scope="module")
-def media(shared_data: Path) -> list[SegmentMedia]:
+def media(weights: Path, shared_data: Path) -> list[SegmentMedia]:
     """First segments of clips of three kinds: sports, faces up close, landscapes from above."""
     paths = [
         *sorted(shared_data.glob("ucf101_mini/*/*.avi"))[::16],

@@ -128,7 +128,9 @@ def test_libraries_of_different_weights_are_told(place):
     assert ask(place, "old/0.mp4", libraries=("old",)).notes == []
 
 
-def test_a_new_clip_is_not_compared_with_rows_of_other_weights(place, make_clip, monkeypatch):
+def test_a_new_clip_is_not_compared_with_rows_of_other_weights(
+    weights, place, make_clip, monkeypatch
+):
     keep(place, *(embedded(f"lib/{i}.mp4", backbones=(LITE0.name,), seed=i) for i in range(3)))
     old = [embedded(f"old/{i}.mp4", backbones=(LITE0.name,), seed=i) for i in range(3)]
     keep(place, *old, weights={LITE0.name: "a" * 64})

