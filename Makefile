@@ -7,7 +7,7 @@
 #   ones, UPGRADE='--upgrade-package torch' one of them.
 # make newest: installs the newest versions that pyproject.toml allows, into .venv-newest, and tries
 #   what a person does first.
-# make smoke: the same, in .venv.
+# make smoke: the same with the locked versions, in .venv.
 # make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data);
 #   SUITES=tests/test_vggish.py names some of them.
 # make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
@@ -69,17 +69,16 @@ lint: $(VENV)/installed-test
 		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
 
 smoke: $(VENV)/installed-test
-	$(BIN)/vidsim demo
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m smoke $(SMOKE)
+	.ci/smoke $(VENV)
 
 # Outside of the lock and of what it prefers; nothing of this stops anybody.
 newest:
 	$(MAKE) VENV=.venv-newest .venv-newest/installed-newest
-	$(MAKE) VENV=.venv-newest smoke
+	.ci/smoke .venv-newest
 
-.venv-newest/installed-newest: pyproject.toml | $(BIN)/uv
+$(VENV)/installed-newest: pyproject.toml | $(BIN)/uv
 	$(BIN)/uv --no-config pip install -q --upgrade --python $(BIN)/python -e '.[test]'
-	touch $@ $(VENV)/installed-test $(VENV)/installed
+	touch $@
 
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m 'acceptance and not server' -s --timeout 3600 $(SUITES)
