@@ -243,5 +243,5 @@ def _blocks(
             block = vectors[start:end].reshape(end - start, backbone.dim)
             # Strips are kept as bytes; the vid2img embedding is their values in 0..1.
             scale = 255 if block.dtype == np.uint8 else 1
-            yield start, np.asarray(block, np.float32) / np.float32(scale)
+            yield start, np.divide(block, scale, dtype=np.float32)
             start = end

@@ -224,5 +224,5 @@ def _dice(count: int) -> FloatArray:
     of the Mersenne Twister.
     """
     shape = (_STARTS, count, _CANDIDATES)
-    bits = np.random.RandomState(0).randint(0, 1 << 32, shape, np.uint32) & 0xFFFFFF
+    bits = np.random.RandomState(0).randint(0, 1 << 32, shape, np.int64) & 0xFFFFFF
     return bits.astype(np.float32) / np.float32(1 << 24)
