@@ -1,0 +1,167 @@
+"""One ingest, measured: clips a second, what each stage takes, memory, how busy the GPU is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidsim.ingest.discover import find_media
+from vidsim.ingest.embed import EmbedOptions, default_workers
+from vidsim.ingest.home import Place
+from vidsim.ingest.pipeline import ingest
+from vidsim.ingest.progress import Silent
+from vidsim.schemas.modality import Modality
+from vidsim.schemas.results import IngestReport
+from vidsim.search.bench.ingest import stage_cost
+from vidsim.search.bench.processes import Memory
+
+from .common import Bench
+from .media import backbones_of, link_clips
+
+_NETWORKS = (Modality.COLOR.value, Modality.FRAME.value, Modality.MOTION.value)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def many_decoders() -> int:
+    """As many decoders as leave a quarter of the cores to everything else, so that they are not
+    what a run is bound by."""
+    return max(default_workers(), 3 * cores() // 4)
+
+
+def clips_again(bench: Bench, times: int) -> Path:
+    """A folder with the clips so many times; on a CPU with two of them.
+
+    The folder is kept for the steps that follow.
+    """
+    files = find_media(bench.clips)
+    count = 2 * times if bench.small else times * len(files)
+    folder = bench.work / f"clips-{count}"
+    return folder if folder.is_dir() else link_clips(files, count, folder)
+
+
+def measure_ingest(
+    bench: Bench, folder: Path, workers: int | None = None, **options: Any
+) -> dict[str, Any]:
+    """Ingests `folder` into an empty home, in this process, and says what it took.
+
+    Args:
+        bench: Device and modalities.
+        folder: Clips.
+        workers: Decoders; None for vidsim's own number.
+        options: Further ones of `EmbedOptions`.
+    """
+    home = bench.work / "home-measured"
+    shutil.rmtree(home, ignore_errors=True)
+    chosen = EmbedOptions(backbones_of(bench), device=bench.device, workers=workers, **options)
+    on_gpu = bench.device == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    memory = Memory(os.getpid())
+    try:
+        with watching_gpu(on_gpu) as gpu:
+            report = ingest(folder, Place(home), chosen, Silent(), library="kit")
+    finally:
+        memory_mb = memory.stop()
+    figures = _figures(report)
+    figures |= {
+        "workers": workers or default_workers(),
+        "processes_peak_mb": max(memory_mb, default=0.0),
+        **gpu,
+    }
+    if on_gpu:
+        figures["torch_allocated_mb"] = torch.cuda.max_memory_allocated() / 1e6
+        figures["torch_reserved_mb"] = torch.cuda.max_memory_reserved() / 1e6
+    shutil.rmtree(home, ignore_errors=True)
+    return figures
+
+
+def _figures(report: IngestReport) -> dict[str, Any]:
+    timing = report.timing
+    assert timing is not None
+    assert report.embedded, f"nothing was embedded: {report.failed[:3]}"
+    costs = [stage_cost(s, [(t, report.embedded)], cores()) for s, t in timing.stages.items()]
+    working_s = timing.seconds - timing.startup_s
+    return {
+        "clips": report.embedded,
+        "failed": [f"{file.path}: {file.reason}" for file in report.failed],
+        "notes": report.notes,
+        "seconds": timing.seconds,
+        "startup_s": timing.startup_s,
+        "clips_per_s": report.embedded / working_s,
+        "stages": {cost.stage: cost.model_dump(exclude={"stage"}) for cost in costs},
+    }
+
+
+def slowest_stage(figures: Mapping[str, Any]) -> str:
+    """The stage for which the main loop of an ingest stood still the longest."""
+    stages: dict[str, Any] = figures["stages"]
+    return max(stages, key=lambda stage: stages[stage]["held_ms"])
+
+
+def slowest_network(figures: Mapping[str, Any]) -> str:
+    """Of the networks and the colours the one that takes the longest."""
+    stages: dict[str, Any] = {
+        name: cost for name, cost in figures["stages"].items() if name in _NETWORKS
+    }
+    return max(stages, key=lambda stage: stages[stage]["busy_ms"])
+
+
+def attempt(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was measured, or the traceback of why it could not be: the next may do better."""
+    try:
+        return measured()
+    except Exception:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return {"error": traceback.format_exc()}
+
+
+@contextlib.contextmanager
+def watching_gpu(wanted: bool) -> Iterator[dict[str, Any]]:
+    """Fills in, at the end, what nvidia-smi saw meanwhile; nothing where it is not there.
+
+    ``gpu_busy_percent`` is the part of the time in which any kernel ran, however small.
+    """
+    seen: dict[str, Any] = {}
+    if not wanted or shutil.which("nvidia-smi") is None:
+        yield seen
+        return
+    query = "--query-gpu=utilization.gpu,memory.used,power.draw"
+    process = subprocess.Popen(
+        ["nvidia-smi", query, "--format=csv,noheader,nounits", "-lms", "200"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield seen
+    finally:
+        process.terminate()
+        output, _ = process.communicate()
+        rows = [row for line in output.splitlines() if len(row := _numbers(line)) == 3]
+        if rows:
+            busy, memory, power = zip(*rows)
+            seen["gpu_busy_percent"] = statistics.mean(busy)
+            seen["gpu_memory_mb"] = max(memory)
+            seen["gpu_watts"] = statistics.mean(power)
+
+
+def _numbers(line: str) -> list[float]:
+    try:
+        return [float(word) for word in line.split(",")]
+    except ValueError:  # "[N/A]"
+        return []
