@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import statistics
 import subprocess
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +28,8 @@ from vidsim.search.bench.processes import Memory
 
 from .common import Bench
 from .media import backbones_of, link_clips
+
+_LOOK_S = 0.2
 
 _NETWORKS = (Modality.COLOR.value, Modality.FRAME.value, Modality.MOTION.value)
 
@@ -67,7 +71,8 @@ def measure_ingest(
     shutil.rmtree(home, ignore_errors=True)
     chosen = EmbedOptions(backbones_of(bench), device=bench.device, workers=workers, **options)
     on_gpu = bench.device == "cuda"
-    if on_gpu:
+    started = on_gpu and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if started:  # otherwise its start belongs to the ingest's
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     memory = Memory(os.getpid())
@@ -80,6 +85,8 @@ def measure_ingest(
     figures |= {
         "workers": workers or default_workers(),
         "processes_peak_mb": max(memory_mb, default=0.0),
+        # Of this process alone, since it began.
+        "process_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
         **gpu,
     }
     if on_gpu:
@@ -132,36 +139,43 @@ def attempt(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def watching_gpu(wanted: bool) -> Iterator[dict[str, Any]]:
-    """Fills in, at the end, what nvidia-smi saw meanwhile; nothing where it is not there.
+    """Fills in, at the end, how busy the GPU was meanwhile; nothing where that cannot be told.
 
     ``gpu_busy_percent`` is the part of the time in which any kernel ran, however small.
     """
-    seen: dict[str, Any] = {}
-    if not wanted or shutil.which("nvidia-smi") is None:
-        yield seen
-        return
-    query = "--query-gpu=utilization.gpu,memory.used,power.draw"
-    process = subprocess.Popen(
-        ["nvidia-smi", query, "--format=csv,noheader,nounits", "-lms", "200"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    figures: dict[str, Any] = {}
+    seen: list[tuple[float, float, float]] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        with contextlib.suppress(Exception):
+            while not ended.wait(_LOOK_S):
+                seen.append(_look())
+
+    watcher = threading.Thread(target=watch, name="gpu-watcher", daemon=True)
+    if wanted:
+        watcher.start()
     try:
-        yield seen
+        yield figures
     finally:
-        process.terminate()
-        output, _ = process.communicate()
-        rows = [row for line in output.splitlines() if len(row := _numbers(line)) == 3]
-        if rows:
-            busy, memory, power = zip(*rows)
-            seen["gpu_busy_percent"] = statistics.mean(busy)
-            seen["gpu_memory_mb"] = max(memory)
-            seen["gpu_watts"] = statistics.mean(power)
+        ended.set()
+        if wanted:
+            watcher.join()
+        if seen:
+            busy, memory_mb, watts = zip(*seen)
+            figures["gpu_busy_percent"] = statistics.mean(busy)
+            figures["gpu_memory_mb"] = max(memory_mb)
+            figures["gpu_watts"] = statistics.mean(watts)
 
 
-def _numbers(line: str) -> list[float]:
+def _look() -> tuple[float, float, float]:
+    """Percent busy, MB of memory, watts: by NVML, or by nvidia-smi where Python has no NVML."""
     try:
-        return [float(word) for word in line.split(",")]
-    except ValueError:  # "[N/A]"
-        return []
+        used_mb = torch.cuda.device_memory_used() / 1e6
+        return torch.cuda.utilization(), used_mb, torch.cuda.power_draw() / 1000
+    except ModuleNotFoundError:
+        query = "--query-gpu=utilization.gpu,memory.used,power.draw"
+        command = ["nvidia-smi", "-i", "0", query, "--format=csv,noheader,nounits"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        busy, memory_mb, watts = (float(word) for word in done.stdout.split(","))
+        return busy, memory_mb, watts

@@ -71,10 +71,10 @@ def make_environment(into: Path, work: Path, clips: Path, device: str) -> dict[s
     link.unlink(missing_ok=True)
     link.symlink_to(REPOSITORY)
     kept = {k: v for k, v in os.environ.items() if not k.startswith("VIDSIM_")}
-    path = [source, into / "site", Path(__file__).resolve().parents[1]]
+    path = [str(source), str(into / "site"), str(Path(__file__).resolve().parents[1])]
+    path += filter(None, [os.environ.get("PYTHONPATH")])
     return kept | {
-        "PYTHONPATH": os.pathsep.join(map(str, path)),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(path),
         "VIDSIM_CACHE": str(into / "cache"),
         "VIDSIM_HOME": str(work / "home"),
         "VIDSIM_TEST_DATA": str(clips.parent),

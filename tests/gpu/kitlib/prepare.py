@@ -17,6 +17,9 @@ from .wheels import LEFT_OUT, download, read_lock, read_requirements
 
 CLIPS = "ucf101_mini"
 
+_MANIFEST_BYTES = 100_000
+"""Room in a part for its manifest, five times what some hundred files take."""
+
 
 def prepare(target: Path, clips: Path | None, limit_mb: float) -> list[Path]:
     """Writes the parts to ``target/part-N``; says on stdout what they hold.
@@ -37,7 +40,7 @@ def prepare(target: Path, clips: Path | None, limit_mb: float) -> list[Path]:
     if not found:
         notes["clips"] = f"no clips in {clips or CLIPS}: generated ones are measured"
     items += found
-    folders = write_parts(pack(items, int(limit_mb * 1e6)), target, notes)
+    folders = write_parts(pack(items, int(limit_mb * 1e6) - _MANIFEST_BYTES), target, notes)
     shutil.rmtree(target / "wheels")
     for folder in folders:
         files = [path for path in folder.rglob("*") if path.is_file()]

@@ -23,11 +23,14 @@ def to_markdown(report: Figures) -> str:
     lines += [f"- {name} is left out: {why}." for name, why in report["left_out"].items()]
     for name, step in steps.items():
         result = step.get("result") or {}
+        if name == "ingest" and "again" in result:
+            result = _with_bounds(result, steps.get("stages", {}).get("result") or {})
         if name in _TABLES and result:
-            lines += ["", f"{step['about'].capitalize()}:", "", *_TABLES[name](result)]
+            about = f"{step['about'][0].upper()}{step['about'][1:]}"
+            lines += ["", f"{about}:", "", *_TABLES[name](result)]
         if step["status"] != "ok":
             last = step.get("why", "").strip().splitlines()[:1]
-            lines += ["", f"{name}: {step['status']} ({' '.join(last)})."]
+            lines += ["", f"The step {name}: {step['status']} ({' '.join(last)})."]
     return "\n".join(lines) + "\n"
 
 
@@ -111,6 +114,18 @@ def _ingest(result: Figures) -> list[str]:
     ]
 
 
+def _with_bounds(result: Figures, alone: Figures) -> Figures:
+    """An ingest's figures, with what a GPU's networks were found to be bound by alone.
+
+    What an ingest sees of them is a thread that waits for the GPU, at work or not.
+    """
+    stages = dict(result["again"]["stages"])
+    for name in stages:
+        if bound := alone.get(f"{name}, profile", {}).get("bound"):
+            stages[name] = stages[name] | {"bound": bound}
+    return {**result, "again": {**result["again"], "stages": stages}}
+
+
 def _stages(result: Figures) -> list[str]:
     paces = {name: of for name, of in result.items() if "segments_per_s" in of}
     lines = table(
@@ -123,11 +138,13 @@ def _stages(result: Figures) -> list[str]:
         head = ["network", "segments", "ms", "kernels ms", "copies ms", "bound by"]
         lines += ["", *table(head, [(n, *(profiles[n][k] for k in keys)) for n in bound])]
     for name, of in profiles.items():
-        rows = [
-            (f"`{row['name']}`", row["calls"], row["cpu_ms"], row.get("gpu_ms"))
-            for row in of["operators"][:_MOST_LINES]
-        ]
-        lines += ["", *table([f"operators of {name}", "calls", "CPU ms", "GPU ms"], rows)]
+        for kind in ("operators", "kernels"):
+            rows = [
+                (f"`{row['name']}`", row["calls"], row["cpu_ms"], row.get("gpu_ms"))
+                for row in of.get(kind, ())[:_MOST_LINES]
+            ]
+            if rows:
+                lines += ["", *table([f"{kind} of {name}", "calls", "CPU ms", "GPU ms"], rows)]
     return lines + _errors(result)
 
 
@@ -162,7 +179,15 @@ def _nvdec(result: Figures) -> list[str]:
 def _kmeans(result: Figures) -> list[str]:
     keys = ["gpu_frames_per_s", "gpu_ms", "cpu_frames_per_s", "cpu_ms", "alike"]
     keys.append("torch_allocated_mb")
-    head = ["at once", "GPU frames/s", "ms", "CPU frames/s", "ms", "alike", "torch's peak MB"]
+    head = [
+        "at once",
+        "GPU frames/s",
+        "GPU ms",
+        "CPU frames/s",
+        "CPU ms",
+        "alike",
+        "torch's peak MB",
+    ]
     rows = [(name, *(of.get(k) for k in keys)) for name, of in result.items() if "cpu_ms" in of]
     return table(head, rows) + _errors(result)
 
@@ -190,20 +215,27 @@ def _search(result: Figures) -> list[str]:
 
 
 def _profile(result: Figures) -> list[str]:
-    found = dict(result)
-    found |= found.pop("main loop and write", {})
     lines: list[str] = []
-    for name, of in found.items():
-        if isinstance(of, dict) and "functions" in of:
-            rows = [
-                (f"`{row['name']}`", row["calls"], row["own_s"], row["with_called_s"])
-                for row in of["functions"][:_MOST_LINES]
-            ]
-            lines += [
-                "",
-                *table([f"{name} ({of['seconds']:.2f} s)", "calls", "own s", "in all s"], rows),
-            ]
+    for name, of in result.items():
+        keys: Sequence[str]
+        if "functions" in of:
+            rows = of["functions"]
+            keys = ("name", "calls", "own_s", "with_called_s")
+            head = [f"{name} ({of['seconds']:.2f} s)", "calls", "own s", "in all s"]
+        elif "samples" in of:
+            rows = of["places"]
+            keys = ("name", "thread", "percent")
+            head = [f"{name} ({of['samples']} looks)", "thread", "% of the looks"]
+        else:
+            continue
+        lines += ["", *table(head, [_row(row, keys) for row in rows[:_MOST_LINES]])]
     return lines[1:] + _errors(result)
+
+
+def _row(row: Figures, keys: Sequence[str]) -> list[object]:
+    """Cells of a function: its name, as code, and figures."""
+    first, *others = keys
+    return [f"`{row[first]}`", *(row[key] for key in others)]
 
 
 def _errors(result: Figures) -> list[str]:

@@ -51,7 +51,11 @@ class _Reporter:
     def _write(self) -> None:
         self.content["seconds"] = round(time.monotonic() - self._began, 1)
         write_json(self._out / "kit.json", self.content)
-        (self._out / "kit.md").write_text(to_markdown(self.content))
+        try:
+            tables = to_markdown(self.content)
+        except Exception:  # what was measured counts, not how it is laid out
+            tables = f"These tables could not be laid out:\n\n{traceback.format_exc()}"
+        (self._out / "kit.md").write_text(tables)
 
 
 def run(into: Path, out: Path, device: str, small: bool | None, seconds: float) -> int:
@@ -75,7 +79,10 @@ def run(into: Path, out: Path, device: str, small: bool | None, seconds: float) 
     ]
     clips = into / "data" / _CLIPS
     generated = not any(clips.glob("*/*"))
-    left_out = {"tensorflow": "too large to be brought: sound is left out", **inventory.notes}
+    left_out = {
+        "tensorflow": "too large to be brought, so sound is not measured",
+        **inventory.notes,
+    }
     left_out |= dict.fromkeys(absent, "its weights were not received")
     if generated:
         left_out["clips"] = "none were received: generated ones are measured"

@@ -27,6 +27,12 @@ def main(name: str, bench: str, result: Path) -> int:
         why = f"{type(error).__name__}: {error}"
         write_json(result, {"result": found, "why": why, "error": traceback.format_exc()})
         return 1
+    # A measurement that failed alone did not keep the others from being made.
+    failed = {k: v["error"] for k, v in found.items() if isinstance(v, dict) and "error" in v}
+    if failed:
+        why = "; ".join(f"{k}: {error.strip().splitlines()[-1]}" for k, error in failed.items())
+        write_json(result, {"result": found, "why": why, "error": "\n".join(failed.values())})
+        return 1
     write_json(result, {"result": found})
     return 0
 

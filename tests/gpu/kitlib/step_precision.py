@@ -84,10 +84,13 @@ def computing(precision: Precision, device: str) -> Iterator[None]:
             yield
 
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    with (
-        patch.object(frame, "inference", inference),
-        patch.object(motion, "inference", inference),
-        patch.object(products, "allow_tf32", precision.tf32),
-        patch.object(convolutions, "allow_tf32", precision.tf32),
-    ):
-        yield
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = precision.tf32
+    try:
+        with (
+            patch.object(frame, "inference", inference),
+            patch.object(motion, "inference", inference),
+        ):
+            yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before

@@ -1,11 +1,16 @@
-"""Where Python spends the time: cProfile of a decoder, of the slowest network, and of writing."""
+"""Where Python spends the time: cProfile of single threads, and looks at all those of an ingest."""
 
 from __future__ import annotations
 
 import cProfile
 import pstats
+import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from vidsim.ingest.decode import DecodeRequest, decode
@@ -19,20 +24,24 @@ from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.modality import Modality
 
 from .common import REPOSITORY, Bench
-from .ingesting import attempt, clips_again, many_decoders, slowest_network
+from .ingesting import attempt, clips_again, many_decoders, measure_ingest, slowest_network
 from .media import backbones_of, load_extractor, load_media
 from .step_ingest import read_figures
 
 _LINES = 15
 
+_LOOK_S = 0.005
+"""Seconds from one look at the threads to the next."""
+
 
 def measure(bench: Bench) -> Iterator[tuple[str, Any]]:
-    """Runs each in this thread, for cProfile sees no other."""
+    """Runs them."""
     figures = read_figures(bench)
     network = Modality(slowest_network(figures) if figures else bench.modalities[-1])
-    yield f"slowest network ({network})", attempt(lambda: _network(bench, network))
-    yield "decode", attempt(lambda: _decode(bench))
-    yield "main loop and write", attempt(lambda: _loop_and_write(bench))
+    yield f"the slowest network, {network}", attempt(lambda: _network(bench, network))
+    yield "a decoder", attempt(lambda: _decode(bench))
+    yield "an ingest's threads", attempt(lambda: _ingest(bench))
+    yield "writing", attempt(lambda: _write(bench))
 
 
 def _network(bench: Bench, modality: Modality) -> dict[str, Any]:
@@ -48,30 +57,82 @@ def _decode(bench: Bench) -> dict[str, Any]:
     frames = {m.value: b.frames for m, b in backbones_of(bench).items() if b.frames}
     files = find_media(bench.clips)[: 2 if bench.small else 16]
     requests = [DecodeRequest(str(file), frames, audio=False) for file in files]
+    list(decode(requests[0]))
     return _profiled(lambda: [list(decode(request)) for request in requests])
 
 
-def _loop_and_write(bench: Bench) -> dict[str, Any]:
-    """The main loop of an ingest, and then what it found written to an empty home."""
-    folder = clips_again(bench, 1 if bench.small else 4)
+def _ingest(bench: Bench) -> dict[str, Any]:
+    """Of an ingest what every thread of the main process is at, most of the time."""
+    folder = clips_again(bench, 1 if bench.small else 8)
+    with looking() as looks:
+        measure_ingest(bench, folder, many_decoders())
+    total = sum(looks.values())
+    return {
+        "samples": total,
+        "places": [
+            {"name": name, "thread": thread, "percent": 100 * seen / total}
+            for (thread, name), seen in looks.most_common(_LINES)
+        ],
+    }
+
+
+def _write(bench: Bench) -> dict[str, Any]:
+    """What an ingest has found, written to an empty home."""
+    folder = clips_again(bench, 1)
     videos = [describe(file, folder, "kit") for file in find_media(folder)]
     options = EmbedOptions(backbones_of(bench), device=bench.device, workers=many_decoders())
-    found: list[EmbeddedVideo] = []
-
-    def embed() -> None:
-        found.extend(
-            v for v in embed_all(videos, options, Silent()) if isinstance(v, EmbeddedVideo)
-        )
+    results = embed_all(videos, options, Silent())
+    found = [result for result in results if isinstance(result, EmbeddedVideo)]
+    place = Place(bench.work / "home-profiled")
 
     def write() -> None:
-        place = Place(bench.work / "home-profiled")
         with writing(place.home), open_store(place, writing=True) as store:
             writer = Writer(store, open_shards(place.home), "kit", place.home, {})
             for video in found:
                 writer.add(video)
             writer.finish()
 
-    return {"clips": len(videos), "main loop": _profiled(embed), "write": _profiled(write)}
+    return _profiled(write)
+
+
+@contextmanager
+def looking() -> Iterator[Counter[tuple[str, str]]]:
+    """Counts, by thread and place, what this process' threads are at, until the end.
+
+    cProfile cannot tell threads apart. A place is the innermost function of vidsim's, and what it
+    is in outside of it.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_S):
+            names = {t.ident: t.name for t in threading.enumerate()}
+            for ident, frame in sys._current_frames().items():
+                thread = names.get(ident, "another").rstrip("0123456789").rstrip("-_")
+                if ident != threading.get_ident() and thread.startswith(("Main", "vidsim")):
+                    seen[thread, _place(frame)] += 1
+
+    looker = threading.Thread(target=look, name="looker", daemon=True)
+    looker.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        looker.join()
+
+
+def _place(frame: FrameType) -> str:
+    """The innermost function, after the innermost one of vidsim's where that is another."""
+    inner = _called((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+    at: FrameType | None = frame
+    while at is not None:
+        if Path(at.f_code.co_filename).resolve().is_relative_to(REPOSITORY):
+            if at is frame:
+                return inner
+            return f"{_called((at.f_code.co_filename, at.f_lineno, at.f_code.co_name))}: {inner}"
+        at = at.f_back
+    return inner
 
 
 def _profiled(task: Callable[[], object]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch._C._autograd import DeviceType
-from torch.autograd.profiler_util import EventList, FunctionEventAvg
+from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
 from vidsim.ingest.decode import SegmentMedia
@@ -58,27 +58,27 @@ def _pace(extractor: Extractor, batch: Sequence[SegmentMedia], bench: Bench) -> 
 
 
 def _profile(extractor: Extractor, batch: Sequence[SegmentMedia], bench: Bench) -> dict[str, Any]:
+    """What one batch does. The time it takes is measured before, for profiling adds to it."""
     on_gpu = bench.device == "cuda"
+    wall_ms = _pace(extractor, batch, bench)["ms"]
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiled:
-        began = time.perf_counter()
         extractor.embed(batch)
         if on_gpu:
             torch.cuda.synchronize()
-        wall_ms = 1000 * (time.perf_counter() - began)
-    rows = profiled.key_averages()
+    rows = list(profiled.key_averages())
     found: dict[str, Any] = {"segments": len(batch), "wall_ms": wall_ms}
+    on_device = [row for row in rows if row.device_type == DeviceType.CUDA]
+    found["operators"] = _longest([r for r in rows if r.device_type != DeviceType.CUDA], on_gpu)
     if on_gpu:
-        found |= _bound(rows, wall_ms)
-    found["operators"] = [_operator(row, on_gpu) for row in _longest(rows, on_gpu)]
+        found |= _bound(on_device, wall_ms) | {"kernels": _longest(on_device, on_gpu)}
     return found
 
 
-def _bound(rows: EventList, wall_ms: float) -> dict[str, Any]:
+def _bound(rows: Sequence[FunctionEventAvg], wall_ms: float) -> dict[str, Any]:
     """What the GPU did in this time: kernels, copies, or nothing."""
-    on_device = [row for row in rows if row.device_type == DeviceType.CUDA]
-    copies = sum(_device_ms(r) for r in on_device if r.key.startswith(("Memcpy", "Memset")))
-    kernels = sum(_device_ms(r) for r in on_device) - copies
+    copies = sum(_device_ms(r) for r in rows if str(r.key).startswith(("Memcpy", "Memset")))
+    kernels = sum(_device_ms(r) for r in rows) - copies
     if kernels >= _MOST * wall_ms:
         bound = "the GPU's kernels"
     elif copies >= _MOST * wall_ms:
@@ -90,19 +90,16 @@ def _bound(rows: EventList, wall_ms: float) -> dict[str, Any]:
     return {"kernels_ms": kernels, "copies_ms": copies, "bound": bound}
 
 
-def _longest(rows: EventList, on_gpu: bool) -> list[FunctionEventAvg]:
+def _longest(rows: Sequence[FunctionEventAvg], on_gpu: bool) -> list[dict[str, Any]]:
     def key(row: FunctionEventAvg) -> float:
-        return _device_ms(row) if on_gpu else row.self_cpu_time_total
+        return _device_ms(row) if on_gpu else float(row.self_cpu_time_total)
 
-    return sorted(rows, key=key, reverse=True)[:_OPERATORS]
+    return [_figures(row, on_gpu) for row in sorted(rows, key=key, reverse=True)[:_OPERATORS]]
 
 
-def _operator(row: FunctionEventAvg, on_gpu: bool) -> dict[str, Any]:
-    found = {
-        "name": str(row.key)[:120],
-        "calls": row.count,
-        "cpu_ms": row.self_cpu_time_total / 1000,
-    }
+def _figures(row: FunctionEventAvg, on_gpu: bool) -> dict[str, Any]:
+    name, cpu_ms = str(row.key)[:120], row.self_cpu_time_total / 1000
+    found = {"name": name, "calls": row.count, "cpu_ms": cpu_ms}
     return found | ({"gpu_ms": _device_ms(row)} if on_gpu else {})
 
 

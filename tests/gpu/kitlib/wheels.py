@@ -67,7 +67,7 @@ too, `typing-extensions` and `protobuf` are brought nevertheless: they are small
 pymilvus refuse older ones. grpcio has 7 MB, for which there would have to be one more part."""
 
 LEFT_OUT = {
-    "tensorflow": "too large to be brought: sound is left out",
+    "tensorflow": "too large to be brought, so sound is not measured",
     "docker": "only 'vidsim up' needs it",
     "unearth": "only fetches weights, which are brought",
     "google-crc32c": "only AudioSet's record files need it",
