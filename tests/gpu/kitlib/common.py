@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,19 @@ class Bench:
         found: dict[str, Any] = json.loads(text)
         folders = {name: Path(found[name]) for name in ("clips", "work")}
         return cls(**found | folders | {"modalities": tuple(found["modalities"])})
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def attempt(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was measured, or the traceback of why it could not be: the next may do better."""
+    try:
+        return measured()
+    except Exception:
+        return {"error": traceback.format_exc()}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -9,8 +9,7 @@ import shutil
 import statistics
 import subprocess
 import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,12 @@ from vidsim.schemas.results import IngestReport
 from vidsim.search.bench.ingest import stage_cost
 from vidsim.search.bench.processes import Memory
 
-from .common import Bench
+from .common import Bench, cores
 from .media import backbones_of, link_clips
 
 _LOOK_S = 0.2
 
 _NETWORKS = (Modality.COLOR.value, Modality.FRAME.value, Modality.MOTION.value)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def many_decoders() -> int:
@@ -127,16 +121,6 @@ def slowest_network(figures: Mapping[str, Any]) -> str:
     return max(stages, key=lambda stage: stages[stage]["busy_ms"])
 
 
-def attempt(measured: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What was measured, or the traceback of why it could not be: the next may do better."""
-    try:
-        return measured()
-    except Exception:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return {"error": traceback.format_exc()}
-
-
 @contextlib.contextmanager
 def watching_gpu(wanted: bool) -> Iterator[dict[str, Any]]:
     """Fills in, at the end, how busy the GPU was meanwhile; nothing where that cannot be told.
@@ -144,7 +128,7 @@ def watching_gpu(wanted: bool) -> Iterator[dict[str, Any]]:
     ``gpu_busy_percent`` is the part of the time in which any kernel ran, however small.
     """
     figures: dict[str, Any] = {}
-    seen: list[tuple[float, float, float]] = []
+    seen: list[tuple[float, float]] = []
     ended = threading.Event()
 
     def watch() -> None:
@@ -162,20 +146,18 @@ def watching_gpu(wanted: bool) -> Iterator[dict[str, Any]]:
         if wanted:
             watcher.join()
         if seen:
-            busy, memory_mb, watts = zip(*seen)
+            busy, memory_mb = zip(*seen)
             figures["gpu_busy_percent"] = statistics.mean(busy)
             figures["gpu_memory_mb"] = max(memory_mb)
-            figures["gpu_watts"] = statistics.mean(watts)
 
 
-def _look() -> tuple[float, float, float]:
-    """Percent busy, MB of memory, watts: by NVML, or by nvidia-smi where Python has no NVML."""
-    try:
-        used_mb = torch.cuda.device_memory_used() / 1e6
-        return torch.cuda.utilization(), used_mb, torch.cuda.power_draw() / 1000
-    except ModuleNotFoundError:
-        query = "--query-gpu=utilization.gpu,memory.used,power.draw"
+def _look() -> tuple[float, float]:
+    """Percent busy and MB of memory: by NVML, or by nvidia-smi where Python cannot reach it."""
+    try:  # by number, for without one torch would start CUDA here
+        return torch.cuda.utilization(0), torch.cuda.device_memory_used(0) / 1e6
+    except Exception:
+        query = "--query-gpu=utilization.gpu,memory.used"
         command = ["nvidia-smi", "-i", "0", query, "--format=csv,noheader,nounits"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        busy, memory_mb, watts = (float(word) for word in done.stdout.split(","))
-        return busy, memory_mb, watts
+        busy, memory_mb = (float(word) for word in done.stdout.split(","))
+        return busy, memory_mb

@@ -9,7 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from .common import REPOSITORY
+from .common import REPOSITORY, Bench
 from .parts import KitError
 
 
@@ -56,16 +56,14 @@ def _by_hand(wheels: list[Path], site: Path) -> None:
             raise KitError(f"{wheel.name} cannot be unpacked ({error}).") from error
 
 
-def make_environment(into: Path, work: Path, clips: Path, device: str) -> dict[str, str]:
+def make_environment(into: Path, bench: Bench) -> dict[str, str]:
     """The steps' environment: this one, but for vidsim's settings, and without a network.
 
     Args:
         into: Where parts were received.
-        work: A folder for whatever the steps write.
-        clips: The folder of clips, called as in the test data.
-        device: ``cuda`` or ``cpu``.
+        bench: What steps are told; its folder of clips is called as in the test data.
     """
-    source = work / "src"
+    source = bench.work / "src"
     source.mkdir(exist_ok=True)
     link = source / "vidsim"  # the repository's root is the package, whatever its folder is called
     link.unlink(missing_ok=True)
@@ -76,9 +74,10 @@ def make_environment(into: Path, work: Path, clips: Path, device: str) -> dict[s
     return kept | {
         "PYTHONPATH": os.pathsep.join(path),
         "VIDSIM_CACHE": str(into / "cache"),
-        "VIDSIM_HOME": str(work / "home"),
-        "VIDSIM_TEST_DATA": str(clips.parent),
-        "VIDSIM_TEST_DEVICE": device,
+        "VIDSIM_HOME": str(bench.work / "home"),
+        "VIDSIM_TEST_DATA": str(bench.clips.parent),
+        "VIDSIM_TEST_DEVICE": bench.device,
+        "VIDSIM_TEST_MODALITIES": ",".join(bench.modalities),
         "HF_HUB_OFFLINE": "1",
-        "TMPDIR": str(work),
+        "TMPDIR": str(bench.work),
     }

@@ -225,7 +225,7 @@ def _profile(result: Figures) -> list[str]:
         elif "samples" in of:
             rows = of["places"]
             keys = ("name", "thread", "percent")
-            head = [f"{name} ({of['samples']} looks)", "thread", "% of the looks"]
+            head = [f"{name} ({of['samples']} looks)", "thread", "% of the time"]
         else:
             continue
         lines += ["", *table(head, [_row(row, keys) for row in rows[:_MOST_LINES]])]

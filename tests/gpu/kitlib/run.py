@@ -103,12 +103,12 @@ def run(into: Path, out: Path, device: str, small: bool | None, seconds: float) 
         work = Path(scratch)
         clips = work / "data" / _CLIPS if generated else clips
         modalities = tuple(m for m in MODALITIES if m not in absent)
-        bench = Bench(device, small, clips, work, modalities).dump()
+        bench = Bench(device, small, clips, work, modalities)
         python: list[str] = [sys.executable, "-P", "-m", "kitlib.step"]
         run_steps(
             (GENERATE, *STEPS) if generated else STEPS,
-            lambda step, result: [*python, step.name, bench, str(result)],
-            make_environment(into, work, clips, device),
+            lambda step, result: [*python, step.name, bench.dump(), str(result)],
+            make_environment(into, bench),
             work,
             deadline,
             _PATIENCE[device],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .common import Bench
-from .ingesting import attempt, clips_again, many_decoders, measure_ingest
+from .common import Bench, attempt
+from .ingesting import clips_again, many_decoders, measure_ingest
 
 
 def measure(bench: Bench) -> Iterator[tuple[str, Any]]:

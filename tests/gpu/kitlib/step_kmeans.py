@@ -14,8 +14,7 @@ from threadpoolctl import threadpool_limits
 from vidsim.ingest.extractors.color import dominant_colors
 from vidsim.schemas.embedding import ByteArray, FloatArray
 
-from .common import Bench
-from .ingesting import attempt, cores
+from .common import Bench, attempt, cores
 from .media import load_media
 
 _A_TASK = 20

@@ -13,8 +13,8 @@ from av.codec.hwaccel import HWAccel
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia, decode
 from vidsim.ingest.decode_video import open_local
 
-from .common import Bench
-from .ingesting import attempt, many_decoders, measure_ingest
+from .common import Bench, attempt
+from .ingesting import many_decoders, measure_ingest
 from .media import FPS, backbones_of, link_clips, write_clip
 
 

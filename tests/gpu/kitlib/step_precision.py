@@ -13,8 +13,8 @@ import torch
 
 from vidsim.ingest.extractors import frame, motion
 
-from .common import Bench
-from .ingesting import attempt, clips_again, many_decoders, measure_ingest
+from .common import Bench, attempt
+from .ingesting import clips_again, many_decoders, measure_ingest
 from .media import backbones_of, load_media
 from .step_embeddings import cosine, embed
 

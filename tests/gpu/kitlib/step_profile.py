@@ -23,8 +23,8 @@ from vidsim.ingest.writer import Writer
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.modality import Modality
 
-from .common import REPOSITORY, Bench
-from .ingesting import attempt, clips_again, many_decoders, measure_ingest, slowest_network
+from .common import REPOSITORY, Bench, attempt
+from .ingesting import clips_again, many_decoders, measure_ingest, slowest_network
 from .media import backbones_of, load_extractor, load_media
 from .step_ingest import read_figures
 
@@ -32,6 +32,10 @@ _LINES = 15
 
 _LOOK_S = 0.005
 """Seconds from one look at the threads to the next."""
+
+_ALL = ("", "")
+_WATCHING = ("memory", "stderr")
+"""Ends of the names of threads that only wait for news of others."""
 
 
 def measure(bench: Bench) -> Iterator[tuple[str, Any]]:
@@ -66,7 +70,7 @@ def _ingest(bench: Bench) -> dict[str, Any]:
     folder = clips_again(bench, 1 if bench.small else 8)
     with looking() as looks:
         measure_ingest(bench, folder, many_decoders())
-    total = sum(looks.values())
+    total = looks.pop(_ALL)
     return {
         "samples": total,
         "places": [
@@ -100,17 +104,20 @@ def looking() -> Iterator[Counter[tuple[str, str]]]:
     """Counts, by thread and place, what this process' threads are at, until the end.
 
     cProfile cannot tell threads apart. A place is the innermost function of vidsim's, and what it
-    is in outside of it.
+    is in outside of it. `_ALL` counts the looks; threads of a pool that have nothing to do, and
+    those that only watch, are not counted.
     """
     seen: Counter[tuple[str, str]] = Counter()
     ended = threading.Event()
 
     def look() -> None:
         while not ended.wait(_LOOK_S):
+            seen[_ALL] += 1
             names = {t.ident: t.name for t in threading.enumerate()}
             for ident, frame in sys._current_frames().items():
-                thread = names.get(ident, "another").rstrip("0123456789").rstrip("-_")
-                if ident != threading.get_ident() and thread.startswith(("Main", "vidsim")):
+                thread = names.get(ident, "").rstrip("0123456789").rstrip("-_")
+                idle = frame.f_code.co_name == "_worker" or thread.endswith(_WATCHING)
+                if thread.startswith(("Main", "vidsim")) and not idle:
                     seen[thread, _place(frame)] += 1
 
     looker = threading.Thread(target=look, name="looker", daemon=True)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from vidsim.search.bench.vectors import clustered
 
-from .common import Bench
-from .ingesting import attempt
+from .common import Bench, attempt
 
 _ROWS, _DIM = 106_557, 2048
 _QUERIES = (1, 10, 100)

@@ -15,8 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from vidsim.ingest.decode import SegmentMedia
 from vidsim.ingest.extraction import Extractor
 
-from .common import Bench
-from .ingesting import attempt
+from .common import Bench, attempt
 from .media import backbones_of, load_extractor, load_media
 
 _MOST = 0.75
