@@ -279,3 +279,59 @@ def test_tables_are_made_of_the_json():
 def test_every_step_has_a_module():
     for step in STEPS:
         assert (KIT.parent / "kitlib" / f"step_{step.name}.py").is_file()
+
+
+def _gpu_steps():
+    """What only a GPU gives, which a dry run's tables do not have."""
+    cost = {"cpu_ms": 1.0, "busy_ms": 2.0, "held_ms": 3.0, "bound": "one core"}
+    ingest = {
+        "clips": 536,
+        "clips_per_s": 61.5,
+        "startup_s": 3.0,
+        "workers": 4,
+        "gpu_busy_percent": 41.7,
+        "torch_allocated_mb": 7012.0,
+        "processes_peak_mb": 9000.0,
+        "stages": {"decode": cost, "motion": cost | {"held_ms": 9.0}},
+    }
+    pace = {"segments_per_s": 300.0, "ms": 107.0, "torch_allocated_mb": 7000.0}
+    kernel = {"name": "sm90_xmma", "calls": 57, "cpu_ms": 0.0, "gpu_ms": 80.5}
+    profile = {"segments": 32, "wall_ms": 107.0, "kernels_ms": 90.0, "copies_ms": 4.0}
+    profile |= {"bound": "the GPU's kernels", "operators": [kernel], "kernels": [kernel]}
+    cell = {"10 queries, K 10": {"ms": 0.8, "recall": 1.0}}
+    frames = {"gpu_frames_per_s": 9000.0, "gpu_ms": 70.0, "cpu_frames_per_s": 900.0}
+    return {
+        "ingest": {"again": ingest},
+        "stages": {"motion, 32 segments": pace, "motion, profile": profile},
+        "precision": {"as it is": ingest | {"motion_cosine": 0.99991}, "float16": {"error": "Bad"}},
+        "nvdec": {
+            "clip": {"seconds": 20},
+            "hardware": {"is_hwaccel": True},
+            "one decoder, NVDEC": {"frames_per_s": 700.0},
+            "difference": {"motion": 0.31},
+        },
+        "kmeans": {"640 frames": frames | {"cpu_ms": 700.0, "alike": 0.99}},
+        "search": {
+            "vectors": {"rows": 106557, "dim": 2048},
+            "exact, float32": cell,
+            "IVF": cell | {"lists": 1024, "probes": 8, "build_s": 0.4},
+            "faiss": {"exact": cell},
+        },
+    }
+
+
+def test_what_only_a_gpu_gives_is_in_the_tables_too():
+    steps = [
+        {"name": name, "about": name, "status": "ok", "result": result}
+        for name, result in _gpu_steps().items()
+    ]
+    head = {"device": "cuda", "sizes": "full", "seconds": 1.0, "missing": [], "left_out": {}}
+    lines = to_markdown(head | {"steps": steps}).splitlines()
+    assert "| again | 536 | 61.5 | 3.00 | 4 | 42 % | 7,012 | 9,000 | motion |" in lines
+    assert "| motion | 1.00 | 2.00 | 9.00 | the GPU's kernels |" in lines
+    assert "| motion | 32 | 107 | 90.0 | 4.00 | the GPU's kernels |" in lines
+    assert "| `sm90_xmma` | 57 | 0.00 | 80.5 |" in lines
+    assert "float16 failed: Bad" in lines
+    assert "Decoded by the GPU's hardware: True." in lines
+    assert "| 640 frames | 9,000 | 70.0 | 900 | 700 | 0.99 |  |" in lines
+    assert "| faiss exact | 0.80 | 1.00 |" in lines
