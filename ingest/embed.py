@@ -37,6 +37,7 @@ class EmbedOptions:
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: Decoder processes; None chooses by the number of cores.
         nvdec: Whether an NVIDIA GPU may decode large pictures.
+        batch: Segments of a batch; None chooses by the device. A GPU with less memory takes fewer.
         stored: The weights of the rows that the new ones will be compared with, by library
             and backbone (see `weights.check_stored`).
     """
@@ -46,6 +47,7 @@ class EmbedOptions:
     device: str = "auto"
     workers: int | None = None
     nvdec: bool = False
+    batch: int | None = None
     stored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -95,7 +97,9 @@ def _run(
         ThreadPoolExecutor(1, "vidsim-decoders") as starter,
     ):
         first = starter.submit(next, events)  # decoders run ahead while the networks load
-        with Extraction(options.backbones, options.device, meter=meter) as extraction:
+        with Extraction(
+            options.backbones, options.device, meter=meter, batch=options.batch
+        ) as extraction:
             meter.start()
             assembly = _assemble(videos, options, extraction)
             with meter.waiting(Stage.DECODE):
@@ -132,7 +136,7 @@ class Embedder:
         """
         pull(options.backbones.values(), progress)
         self.backbones = dict(options.backbones)
-        self._extraction = Extraction(options.backbones, options.device)
+        self._extraction = Extraction(options.backbones, options.device, batch=options.batch)
         self._numbers = count()
         self._requests: SimpleQueue[tuple[int, DecodeRequest] | None] = SimpleQueue()
         endless = iter(self._requests.get, None)

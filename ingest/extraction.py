@@ -51,6 +51,7 @@ class Extraction:
         device: str = "auto",
         threads: int | None = None,
         meter: Meter | None = None,
+        batch: int | None = None,
     ) -> None:
         """Loads networks; the audio process loads in the background meanwhile.
 
@@ -59,6 +60,7 @@ class Extraction:
             device: ``auto``, ``cpu`` or ``cuda``.
             threads: Threads a process computes with; None for as many as there are cores.
             meter: Told what the modalities take.
+            batch: Segments of a batch; None for what `batch_size` says.
 
         Raises:
             WeightsError: Weights are missing and cannot be fetched.
@@ -71,6 +73,7 @@ class Extraction:
         self._threads = threads or len(os.sched_getaffinity(0))
         self.device = choose_device(device)
         self._workers = self._threads if self.device == "cpu" else 1
+        self._batch = batch
         self._uses_torch = bool(backbones.keys() & {Modality.FRAME, Modality.MOTION})
         self._meter = meter or Meter()
         self._extractors: list[Extractor] = []
@@ -113,11 +116,13 @@ class Extraction:
 
     @property
     def batch_size(self) -> int:
-        """Segments that keep the device busy, for a call of `submit`.
+        """Segments for a call of `submit`: what was asked for, or what keeps the device busy.
 
         On a CPU two tasks a modality and thread, and at least 4 so that audio patches come many
         at a time; on a GPU 32, whose activations take less than 8 GB.
         """
+        if self._batch is not None:
+            return self._batch
         return max(4, 2 * self._threads) if self.device == "cpu" else 32
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:

@@ -165,3 +165,10 @@ def test_a_lab_histogram_moves_little_when_colors_do():
     assert np.linalg.norm(lab_histogram(strip)) == pytest.approx(1)
     assert near > 0.9
     assert far < 0.1
+
+
+def test_a_batch_has_the_size_that_was_asked_for():
+    color = {Modality.COLOR: BACKBONES["labhist"]}
+    for batch, size in ((None, 6), (3, 3)):
+        with Extraction(color, "cpu", threads=3, batch=batch) as extraction:
+            assert extraction.batch_size == size
