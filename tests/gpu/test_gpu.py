@@ -66,12 +66,6 @@ def media(clips) -> list[SegmentMedia]:
     return [found[i] for i in sorted(found)]
 
 
-@pytest.mark.parametrize("modality", Modality)
-def test_what_takes_part(modality):
-    if modality not in COMPACT:
-        pytest.skip(f"VIDSIM_TEST_MODALITIES leaves {modality} out of all of these tests")
-
-
 def test_every_modalitys_embeddings_are_the_cpus(media):
     embedded = []
     for name in ("cpu", DEVICE):
