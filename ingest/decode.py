@@ -18,7 +18,8 @@ from ..schemas.errors import MediaError
 from ..schemas.modality import FrameSampling
 from ..schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .decode_audio import AudioReader
-from .decode_video import Picture, Scan, Skipped, scan, video_frames
+from .decode_video import Scan, Skipped, scan, video_frames
+from .picture import Picture
 from .sampling import NearestReader, sample_times
 
 MAX_PIXELS = 8192 * 4320
