@@ -8,6 +8,7 @@ converts only the wanted frames, and hands each segment over as soon as it is co
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -18,15 +19,19 @@ from ..schemas.errors import MediaError
 from ..schemas.modality import FrameSampling
 from ..schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .decode_audio import AudioReader
-from .decode_video import Scan, Skipped, scan, video_frames
+from .decode_video import Skipped, scan, video_frames
 from .picture import Picture
-from .sampling import NearestReader, sample_times
+from .sampling import ShownReader, sample_times
+from .timeline import Track
 
 MAX_PIXELS = 8192 * 4320
 MAX_DURATION_S = 12 * 3600.0
 
-_MISSING_SHARE = 0.05
-"""A video that ends this share of a segment early is sampled anew, up to its real end."""
+_FRAMES_TO_SPARE = 2
+"""So many packets at the end may give no picture: decoders keep some back where a file was cut."""
+
+_MISSING_S = 0.5
+"""A picture that ends this early is sampled anew, up to its real end."""
 
 _SNIFFED_BYTES = 1 << 18
 
@@ -44,6 +49,7 @@ class DecodeRequest:
         max_duration_s: Longer files are refused, in seconds.
         threads: Threads of the video decoder.
         nvdec: Whether an NVIDIA GPU may decode large pictures; where it cannot, the CPU does.
+        audio_track: Which track of sound, from 1; None for the one that goes with the picture.
     """
 
     path: str
@@ -54,6 +60,7 @@ class DecodeRequest:
     max_duration_s: float = MAX_DURATION_S
     threads: int = 1
     nvdec: bool = False
+    audio_track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Opened:
     """A file has been understood; comes before its segments.
 
     Attributes:
-        duration_s: Seconds, by the packets' timestamps.
+        duration_s: Seconds from the start of whichever stream begins first to the end of the last.
         segments: Segments it is cut into; fewer follow where it is damaged or where a
             stretch holds nothing that was asked for.
         has_video: Whether a picture could be decoded, or is there but was not asked for.
@@ -79,9 +86,9 @@ class SegmentMedia:
     """What was decoded of one segment.
 
     Attributes:
-        segment: The stretch, in seconds from the first frame (or sample, without video).
-        frames: (count, size, size, 3) uint8 RGB by the request's names; empty where the
-            segment lies beyond the last frame, or no picture was asked for.
+        segment: The stretch, in seconds from the start of whichever stream begins first.
+        frames: (count, size, size, 3) uint8 RGB by the request's names; empty where nothing is
+            on the screen, or no picture was asked for.
         audio: (n,) float32 mono at 16 kHz, None where there is no sound.
     """
 
@@ -90,9 +97,22 @@ class SegmentMedia:
     audio: FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class Lost:
+    """What of a file did not decode; comes after its segments.
+
+    Attributes:
+        picture_s: (start, end) stretches without a picture, in seconds.
+        sound_s: Seconds of sound, wherever they were.
+    """
+
+    picture_s: tuple[tuple[float, float], ...] = ()
+    sound_s: float = 0.0
+
+
 def decode(
     request: DecodeRequest, on_progress: Callable[[], None] = lambda: None
-) -> Iterator[Opened | SegmentMedia]:
+) -> Iterator[Opened | SegmentMedia | Lost]:
     """Decodes a file once, segment by segment.
 
     Args:
@@ -101,7 +121,7 @@ def decode(
             stuck.
 
     Yields:
-        One `Opened`, then the segments in order.
+        One `Opened`, then the segments in order, then one `Lost`.
 
     Raises:
         MediaError: One sentence on why nothing, or nothing more, can be decoded.
@@ -109,43 +129,40 @@ def decode(
     path = os.path.abspath(request.path)
     _check_file(path)
     skipped = Skipped()
-    found = scan(path, request.max_pixels, on_progress)
+    found = scan(path, request.max_pixels, on_progress, request.audio_track)
     if not found.packets:
         raise MediaError(_nothing(path, "it holds no frame and no sound (empty, or cut short)"))
-    origin = float(found.video_s[0]) if len(found.video_s) else None
-    video_end = found.video_end_s - origin if origin is not None else 0.0
-    audio_end = 0.0
-    if found.audio is not None:
-        audio_end = found.audio_end_s - (found.audio_start_s if origin is None else origin)
-    duration = max(video_end, audio_end, 0.0)
+    duration = found.duration_s
     if not duration <= request.max_duration_s:
         raise MediaError(
             f"too long: {duration / 3600:.1f} hours by its timestamps, "
             f"over the limit of {request.max_duration_s / 3600:g}"
         )
+    decoded = array("d")
 
-    def open_frames() -> NearestReader[Picture]:
-        return NearestReader(
-            video_frames(
-                path,
-                found,
-                request.max_pixels,
-                request.threads,
-                skipped,
-                on_progress,
-                request.nvdec,
-            )
+    def open_frames() -> ShownReader[Picture]:
+        del decoded[:]
+        frames = video_frames(
+            path,
+            found,
+            request.max_pixels,
+            request.threads,
+            skipped,
+            on_progress,
+            request.nvdec,
         )
+        return ShownReader(_noting(frames, decoded))
 
-    frames: NearestReader[Picture] | None = None
-    if len(found.video_s) and request.frames:
+    frames: ShownReader[Picture] | None = None
+    picture = found.picture if found.picture is not None and len(found.video_s) else None
+    if picture is not None and request.frames:
         frames = open_frames()
         frames = frames if frames.prime() else None
     sound: AudioReader | None = None
-    if found.audio is not None and request.audio:
-        sound = AudioReader(path, found.audio, origin, skipped, on_progress)
+    if found.sound is not None and found.audio is not None and request.audio:
+        sound = AudioReader(path, found.audio, found.sound, skipped, on_progress)
         sound = sound if sound.prime() else None
-    has_video = frames is not None or bool(len(found.video_s) and not request.frames)
+    has_video = frames is not None or bool(picture is not None and not request.frames)
     has_audio = sound is not None or (found.audio is not None and not request.audio)
     if not has_video and not has_audio:
         raise MediaError(
@@ -154,27 +171,59 @@ def decode(
     segments = cut_segments(duration, request.segment_seconds)
     yield Opened(duration, len(segments), has_video, has_audio)
 
-    done, replanned = 0, False
+    picture_end = picture.end_s if picture is not None else 0.0
+    done, replanned, seen = 0, False, np.zeros(0)
     while done < len(segments):
         segment = segments[done]
         audio = sound.take(segment.start_s, segment.end_s) if sound else None
         pictures: dict[str, ByteArray] = {}
         # Without a frame of its own a segment shows the one before: worth a row only
         # where something is heard meanwhile.
-        wanted = audio is not None or _shown(found, origin, segment)
-        if frames is not None and wanted and (segment.start_s < video_end or done == 0):
-            visible = Segment(segment.index, segment.start_s, min(segment.end_s, video_end))
-            pictures = _pictures(frames, request.frames, visible)
-            real_end = _real_end(frames, found, video_end, request.segment_seconds)
-            if real_end is not None and not replanned and real_end < visible.end_s:
-                # The video ends early. Only damaged files are decoded a second time.
-                replanned, video_end = True, real_end
-                segments = cut_segments(max(real_end, audio_end), request.segment_seconds)
-                frames = open_frames()
-                continue
+        if frames is not None and picture is not None:
+            begins = _begins(picture, segment)
+            visible = _visible(picture, picture_end, segment)
+            if visible is not None and (begins or audio is not None):
+                pictures, latest = _pictures(frames, request.frames, visible)
+                real_end = _real_end(frames, picture)
+                if real_end is not None and not replanned and real_end < visible.end_s:
+                    # The picture ends early. Only damaged files are decoded a second time.
+                    replanned, picture_end = True, real_end
+                    seen = np.array(decoded)
+                    heard_s = found.sound.end_s if found.sound is not None and has_audio else 0.0
+                    segments = [
+                        *segments[:done],
+                        *_cut_rest(segment, max(real_end, heard_s), request.segment_seconds),
+                    ]
+                    frames = open_frames()
+                    continue
+                if begins and latest < segment.start_s - picture.period_s:
+                    pictures = {}  # of what begins here nothing could be decoded
         done += 1
         if pictures or audio is not None:
             yield SegmentMedia(segment, pictures, audio)
+    lost: list[tuple[float, float]] = []
+    if frames is not None and picture is not None and len(decoded):
+        until = picture.end_s if frames.exhausted or replanned else decoded[-1]
+        lost = picture.lost_s(np.union1d(seen, decoded), until)
+    yield Lost(tuple(lost), skipped.sound_s)
+
+
+def _noting(
+    frames: Iterator[tuple[float, Picture]], decoded: array[float]
+) -> Iterator[tuple[float, Picture]]:
+    for time_s, picture in frames:
+        decoded.append(time_s)
+        yield time_s, picture
+
+
+def _cut_rest(segment: Segment, end_s: float, segment_seconds: float) -> list[Segment]:
+    """Cuts what is left from the start of `segment` on; nothing where it ends before."""
+    if end_s <= segment.start_s:
+        return []
+    return [
+        Segment(segment.index + s.index, segment.start_s + s.start_s, segment.start_s + s.end_s)
+        for s in cut_segments(end_s - segment.start_s, segment_seconds)
+    ]
 
 
 def _check_file(path: str) -> None:
@@ -198,17 +247,27 @@ def _nothing(path: str, reason: str) -> str:
     return reason
 
 
-def _shown(found: Scan, origin: float | None, segment: Segment) -> bool:
-    """Whether a frame of the scan appears within the segment."""
-    times = found.video_s - (origin or 0.0)
-    first = int(np.searchsorted(times, segment.start_s - 1e-6))
-    return first < len(times) and bool(times[first] < segment.end_s or first == 0)
+def _begins(picture: Track, segment: Segment) -> bool:
+    """Whether a picture begins within the segment (or at its end, where it has no length)."""
+    first = int(np.searchsorted(picture.shown_s, segment.start_s - 1e-6))
+    if first == len(picture.shown_s):
+        return False
+    begins = float(picture.shown_s[first])
+    return begins < segment.end_s or (first == 0 and begins <= segment.end_s)
+
+
+def _visible(picture: Track, end_s: float, segment: Segment) -> Segment | None:
+    """The part of a segment in which something is on the screen."""
+    start, end = max(segment.start_s, picture.start_s), min(segment.end_s, end_s)
+    if start > end or (start == end and segment.end_s > segment.start_s):
+        return None
+    return Segment(segment.index, start, end)
 
 
 def _pictures(
-    frames: NearestReader[Picture], samplings: Mapping[str, FrameSampling], visible: Segment
-) -> dict[str, ByteArray]:
-    """The frames of a segment by name, each (count, size, size, 3) uint8 RGB."""
+    frames: ShownReader[Picture], samplings: Mapping[str, FrameSampling], visible: Segment
+) -> tuple[dict[str, ByteArray], float]:
+    """The frames of a segment by name, each (count, size, size, 3) uint8 RGB; the latest's time."""
     pictures = {
         name: np.empty((s.count, s.size, s.size, 3), np.uint8) for name, s in samplings.items()
     }
@@ -217,17 +276,18 @@ def _pictures(
         for name, sampling in samplings.items()
         for row, time in enumerate(sample_times(sampling, visible))
     )
+    latest = 0.0
     for time, name, row in wanted:
-        pictures[name][row] = frames.at(time).fitted(samplings[name])
-    return pictures
+        latest, picture = frames.at(time)
+        pictures[name][row] = picture.fitted(samplings[name])
+    return pictures, latest
 
 
-def _real_end(
-    frames: NearestReader[Picture], found: Scan, video_end: float, segment_seconds: float
-) -> float | None:
-    """When the picture ended, where that is much earlier than its timestamps promised."""
+def _real_end(frames: ShownReader[Picture], picture: Track) -> float | None:
+    """When the picture ended, where packets that say they come much later did not decode."""
     if not frames.exhausted or frames.last_s is None:
         return None
-    end = frames.last_s + found.period_s
-    tolerance = max(2 * found.period_s, _MISSING_SHARE * min(video_end, segment_seconds))
-    return end if video_end - end > tolerance else None
+    later = picture.shown_s[picture.shown_s > frames.last_s + picture.period_s / 2]
+    if len(later) <= _FRAMES_TO_SPARE or later[-1] - frames.last_s < _MISSING_S:
+        return None
+    return float(later[0])

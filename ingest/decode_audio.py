@@ -7,15 +7,27 @@ from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from ..schemas.embedding import FloatArray
 from ..schemas.modality import SAMPLE_RATE
 from .decode_video import Skipped, open_local, packets
+from .timeline import Track
 
 _JUMP_S = 0.1
 """Timestamps this far from where the samples before them end are a gap, not jitter."""
+
+_MEMORY_S = 0.5
+"""Half-life of the energies by which channels are mixed."""
+
+_SILENT_BESIDE = 1e-6
+"""A channel with this part of the loudest one's energy, 60 dB less, is silent beside it."""
+
+_OPPOSITE = 0.5
+"""Channels whose correlation is below the negative of this are of opposite phase. Music and speech
+in stereo lie above 0; reverberation alone around it."""
 
 
 def _is_discontinuity(time_s: float | None, expected_s: float | None) -> bool:
@@ -24,14 +36,44 @@ def _is_discontinuity(time_s: float | None, expected_s: float | None) -> bool:
     return time_s is not None and abs(time_s - expected_s) > _JUMP_S
 
 
-def _mono(frames: list[AudioFrame]) -> FloatArray:
-    """The mean of the channels, (n,) float32; NaN and infinity become silence.
-
-    libav's own downmix to mono is louder than its input by a factor of 1.41.
-    """
-    parts = [frame.to_ndarray().mean(axis=0, dtype=np.float32) for frame in frames]
-    joined = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+def _channels(frames: list[AudioFrame]) -> FloatArray:
+    """(channels, n) float32 of packed frames; NaN and infinity become silence."""
+    parts = [frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T for frame in frames]
+    joined = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
     return np.asarray(np.nan_to_num(joined, nan=0.0, posinf=0.0, neginf=0.0), np.float32)
+
+
+class Mixer:
+    """Mixes channels down to one, whatever their phase, without making anything quieter.
+
+    The mean of the channels is what most recordings want, and libav's own downmix is louder than
+    its input by a factor of 1.41. Two kinds need more: a channel that is the negative of another
+    would cancel it, so it is turned over; and channels that are silent would make the others
+    quieter, so they do not count. Both are told by the energy of about the last second.
+    """
+
+    def __init__(self) -> None:
+        """Has heard nothing yet."""
+        self._products: npt.NDArray[np.float64] | None = None
+
+    def mix(self, channels: FloatArray) -> FloatArray:
+        """The next samples (n,) float32 of channels (c, n), c as at the calls before."""
+        count, samples = channels.shape
+        if count == 1 or not samples:
+            return np.asarray(channels[0], np.float32)
+        new = channels.astype(np.float64) @ channels.T
+        if self._products is None or len(self._products) != count:
+            self._products = np.zeros((count, count))
+        # One sum over time for every pair, of which the older half counts half as much.
+        self._products = self._products * 0.5 ** (samples / (_MEMORY_S * SAMPLE_RATE)) + new
+        energy = self._products.diagonal()
+        loudest = int(energy.argmax())
+        if not energy[loudest] > 0:
+            return np.zeros(samples, np.float32)
+        active = energy > energy[loudest] * _SILENT_BESIDE
+        alike = self._products[loudest] / np.sqrt(np.maximum(energy * energy[loudest], 1e-30))
+        weights = np.where(alike < -_OPPOSITE, -1.0, 1.0) * active / active.sum()
+        return np.asarray(weights.astype(np.float32) @ channels, np.float32)
 
 
 class AudioReader:
@@ -45,7 +87,7 @@ class AudioReader:
         self,
         path: str,
         stream: int,
-        origin_s: float | None,
+        track: Track,
         skipped: Skipped,
         on_progress: Callable[[], None],
     ) -> None:
@@ -54,12 +96,11 @@ class AudioReader:
         Args:
             path: The file.
             stream: Index of the audio stream.
-            origin_s: What counts as second 0, on the file's own clock; None for the
-                first sample.
+            track: When its packets are heard, on the clock of the file.
             skipped: Counts the packets that do not decode.
             on_progress: Called for every packet.
         """
-        self._pieces = self._decode(path, stream, origin_s, skipped, on_progress)
+        self._pieces = self._decode(path, stream, track, skipped, on_progress)
         self._held: deque[tuple[int, FloatArray]] = deque()
         self._end = 0
         self._exhausted = False
@@ -105,26 +146,24 @@ class AudioReader:
     def _decode(
         path: str,
         stream_index: int,
-        origin_s: float | None,
+        track: Track,
         skipped: Skipped,
         on_progress: Callable[[], None],
     ) -> Iterator[tuple[int, FloatArray]]:
         """Yields (position in output samples, samples (n,) float32)."""
         resampler: AudioResampler | None = None
         layout: tuple[str, str, int] | None = None
+        mixer = Mixer()
         anchor = emitted = 0
         expected: float | None = None
-        for frame in _frames(path, stream_index, skipped, on_progress):
-            seconds = frame.time  # None without a timestamp.
-            if origin_s is None:
-                origin_s = seconds or 0.0
-            time_s = None if seconds is None else seconds - origin_s
+        for frame in _frames(path, stream_index, track, skipped, on_progress):
+            time_s = frame.time  # None without a timestamp.
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or now != layout or _is_discontinuity(time_s, expected):
                 if resampler is not None:
-                    yield anchor + emitted, _mono(resampler.resample(None))
-                # Channels are kept: `_mono` mixes them.
-                resampler = AudioResampler(format="fltp", rate=SAMPLE_RATE)
+                    yield anchor + emitted, mixer.mix(_channels(resampler.resample(None)))
+                # Channels are kept, for `Mixer`; packed, since planes over eight are out of reach.
+                resampler = AudioResampler(format="flt", rate=SAMPLE_RATE)
                 layout = now
                 expected = (expected or 0.0) if time_s is None else time_s
                 anchor, emitted = round(expected * SAMPLE_RATE), 0
@@ -132,7 +171,7 @@ class AudioReader:
             expected += frame.samples / frame.sample_rate
             frame.pts = None  # The position is counted here; the resampler must not pad.
             try:
-                samples = _mono(resampler.resample(frame))
+                samples = mixer.mix(_channels(resampler.resample(frame)))
             except (av.FFmpegError, ValueError):
                 skipped.packets += 1
                 resampler = None
@@ -140,19 +179,30 @@ class AudioReader:
             yield anchor + emitted, samples
             emitted += len(samples)
         if resampler is not None:
-            yield anchor + emitted, _mono(resampler.resample(None))
+            yield anchor + emitted, mixer.mix(_channels(resampler.resample(None)))
 
 
 def _frames(
-    path: str, stream_index: int, skipped: Skipped, on_progress: Callable[[], None]
+    path: str,
+    stream_index: int,
+    track: Track,
+    skipped: Skipped,
+    on_progress: Callable[[], None],
 ) -> Iterator[AudioFrame]:
+    """Decodes one stream; packets get the times of the file's clock before they are decoded."""
+    number = -1
     with open_local(path) as container:
         stream = container.streams[stream_index]
         for packet in packets(container, stream_index, skipped):
             on_progress()
+            if packet is not None and packet.size:
+                number += 1
+                if packet.pts is not None and number < len(track.packets_s) and packet.time_base:
+                    packet.pts = round(float(track.packets_s[number]) / float(packet.time_base))
             try:
                 yield from stream.codec_context.decode(packet)  # type: ignore[attr-defined]
             except MemoryError:
                 raise
             except (av.FFmpegError, ValueError):
                 skipped.packets += 1
+                skipped.sound_s += track.period_s

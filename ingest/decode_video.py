@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Literal, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.buffer import Buffer
+from av.codec.context import Flags as CodecFlags
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.format import Flags
 from av.stream import Discard, Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
 from ..schemas.errors import MediaError
 from .picture import Picture
+from .timeline import Stamps, Track, count_frames, straighten
 
 # Formats that hold their own content. Playlists (hls, dash, concat), image sequences and
 # devices are left out: they make libav open whatever other file or address they name.
@@ -28,6 +32,9 @@ _CONTAINERS = (
     "yuv4mpegpipe"
 )
 
+_NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+"""Covers, previews and stills that a file shows beside its video."""
+
 _NVDEC_PIXELS = 1920 * 1080
 """From this size on a GPU decodes, where it may. Smaller pictures keep it from getting up to
 speed: torchcodec measured 100 frames of 480x270 at 300 ms on a GPU and 53 on a CPU, of 1920x1080
@@ -36,41 +43,47 @@ at 12 and 17 (github.com/meta-pytorch/torchcodec, pull requests 344 and 242)."""
 
 @dataclass
 class Skipped:
-    """Packets that did not decode, counted over a file."""
+    """What did not decode, over a file.
+
+    Attributes:
+        packets: Packets, of picture and sound.
+        sound_s: Seconds of sound.
+    """
 
     packets: int = 0
+    sound_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the packets of a file say about it, in seconds on the file's own clock.
+    """What the packets of a file say about it, on the file's own clock (`timeline`).
 
     Attributes:
         video: Index of the video stream, None without one.
         audio: Index of the audio stream, None without one.
-        video_s: (n,) float64 presentation times of the video packets, ascending.
-        video_end_s: When the last frame leaves the screen.
-        audio_start_s: When the sound starts.
-        audio_end_s: When it ends.
-        by_dts: Whether presentation times were missing, and decoding times stand in.
+        picture: When its packets are presented; None without a video stream.
+        sound: The same of the audio stream.
+        by_dts: Whether presentation times of the picture were missing, and decoding times stand in.
         packets: Packets of both streams.
     """
 
     video: int | None
     audio: int | None
-    video_s: npt.NDArray[np.float64]
-    video_end_s: float
-    audio_start_s: float
-    audio_end_s: float
+    picture: Track | None
+    sound: Track | None
     by_dts: bool
     packets: int
 
     @property
-    def period_s(self) -> float:
-        """The usual time from one frame to the next."""
-        if len(self.video_s) < 2:
-            return 0.04
-        return float(np.median(np.diff(self.video_s)))
+    def video_s(self) -> npt.NDArray[np.float64]:
+        """(n,) float64 ascending presentation times of the picture."""
+        return self.picture.shown_s if self.picture is not None else np.zeros(0)
+
+    @property
+    def duration_s(self) -> float:
+        """When the last of picture and sound ends."""
+        tracks = [track for track in (self.picture, self.sound) if track is not None]
+        return max((track.end_s for track in tracks), default=0.0)
 
 
 def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
@@ -118,86 +131,140 @@ def packets(
             yield None
 
 
-def scan(path: str, max_pixels: int, on_progress: Callable[[], None]) -> Scan:
-    """Reads every packet's timestamps without decoding anything.
+def scan(
+    path: str, max_pixels: int, on_progress: Callable[[], None], audio_track: int | None = None
+) -> Scan:
+    """Reads every packet's timestamps without decoding anything, and puts them onto one clock.
+
+    Args:
+        path: The file.
+        max_pixels: Larger pictures are refused.
+        on_progress: Called for every packet.
+        audio_track: Which track of sound, from 1; None for the one that goes with the picture.
 
     Raises:
         MediaError: Not a video, encrypted, or larger than `max_pixels` a frame.
     """
     with open_local(path) as container:
-        video, audio = _best(container, "video", max_pixels), _best(container, "audio")
-        shown: list[float] = []
-        heard: list[float] = []
-        ends = {"video": 0.0, "audio": 0.0}
-        by_dts, locked, count = False, 0, 0
-        for packet in packets(container, None, Skipped()):
+        pictures, sounds = _usable(container, "video"), _usable(container, "audio")
+        read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
+        for place, packet in enumerate(packets(container, None, Skipped())):
             on_progress()
-            if packet is None or packet.size == 0 or packet.is_discard:
-                continue
-            if packet.stream_index not in (video, audio):
-                continue
-            count += 1
-            locked += packet.has_sidedata("encryption_info")
-            is_video = packet.stream_index == video
-            by_dts |= is_video and packet.pts is None
-            stamp = packet.dts if packet.pts is None else packet.pts
-            base = packet.time_base
-            if stamp is None or base is None:
-                continue
-            times = shown if is_video else heard
-            times.append(_seconds(stamp, base))
-            end = times[-1] + _seconds(packet.duration or 0, base)
-            kind = "video" if is_video else "audio"
-            ends[kind] = end if len(times) == 1 else max(ends[kind], end)
-        if locked * 2 > count:
+            if packet is not None and packet.size and packet.stream_index in read:
+                read[packet.stream_index].add(place, packet)
+        video = _moving(pictures, read)
+        audio = _heard(container, sounds, video, read, audio_track)
+        chosen = [stream for stream in (video, audio) if stream is not None]
+        count = sum(len(read[stream.index].pts) for stream in chosen)
+        if sum(read[stream.index].locked for stream in chosen) * 2 > count:
             raise MediaError("encrypted: its key is not in the file")
-        rate = container.streams[video].average_rate if video is not None else None
-    stamps = np.unique(np.asarray(shown, np.float64))
-    if video is not None and by_dts and len(stamps) < count // 2:
-        # A raw stream without any timestamp: frames are counted, at the rate it names.
-        stamps = np.arange(count, dtype=np.float64) / float(rate or 25)
-        ends["video"] = float(count / float(rate or 25))
-    result = Scan(
-        video,
-        audio,
-        stamps,
-        ends["video"],
-        min(heard, default=0.0),
-        ends["audio"],
-        by_dts,
-        count,
-    )
-    if len(stamps) > 1 and result.video_end_s <= stamps[-1]:
-        return replace(result, video_end_s=float(stamps[-1]) + result.period_s)
-    return result
+        if video is not None:
+            context = cast(VideoCodecContext, video.codec_context)
+            if context.width * context.height > max_pixels:
+                raise MediaError(_too_large(context.width, context.height))
+        stamps = [read[stream.index].stamps(stream) for stream in chosen]
+        clock_jumps = bool(Flags(container.format.flags) & Flags.ts_discont)
+        tracks = dict(zip((s.index for s in chosen), straighten(stamps, clock_jumps), strict=True))
+        picture = tracks[video.index] if video is not None else None
+        by_dts = video is not None and None in read[video.index].pts
+        if (
+            video is not None
+            and picture is not None
+            and by_dts
+            and len(picture.shown_s) < len(picture.packets_s) // 2
+        ):
+            # A raw stream without any timestamp: frames are counted, at the rate it names.
+            picture = count_frames(len(picture.packets_s), float(video.average_rate or 25))
+        return Scan(
+            None if video is None else video.index,
+            None if audio is None else audio.index,
+            picture,
+            None if audio is None else tracks[audio.index],
+            by_dts,
+            count,
+        )
 
 
-def _seconds(ticks: int, base: Fraction) -> float:
-    """`ticks` of a clock as seconds, rounded once: a product of fractions takes far longer."""
-    return ticks * base.numerator / base.denominator
+class _Packets:
+    """What the packets of one stream say, in the file's order; ticks of its clock."""
+
+    def __init__(self) -> None:
+        self.place: list[int] = []
+        self.pts: list[int | None] = []
+        self.dts: list[int | None] = []
+        self.duration: list[int] = []
+        self.counts: list[bool] = []
+        self.locked = 0
+        self.padding = 0
+
+    def add(self, place: int, packet: av.Packet[Stream]) -> None:
+        if not self.pts and packet.has_sidedata("skip_samples"):
+            data = bytes(cast(Buffer, packet.get_sidedata("skip_samples")))
+            self.padding = int.from_bytes(data[:4], "little")
+        self.place.append(place)
+        self.pts.append(packet.pts)
+        self.dts.append(packet.dts)
+        self.duration.append(packet.duration or 0)
+        self.counts.append(not packet.is_discard)
+        self.locked += packet.has_sidedata("encryption_info")
+
+    def stamps(self, stream: Stream) -> Stamps:
+        base = stream.time_base or Fraction(1)
+        rate = getattr(stream.codec_context, "sample_rate", 0)
+        return Stamps(
+            place=np.array(self.place, np.int64),
+            decoded_s=_to_seconds(self.dts, base),
+            shown_s=_to_seconds(self.pts, base),
+            duration_s=_to_seconds(self.duration, base),
+            counts=np.array(self.counts, bool),
+            is_picture=stream.type == "video",
+            padding_s=self.padding / rate if rate else 0.0,
+        )
 
 
-def _best(container: InputContainer, kind: str, max_pixels: int = 0) -> int | None:
-    """Index of the stream to use; cover art is no video.
+def _to_seconds(ticks: Sequence[int | None], base: Fraction) -> npt.NDArray[np.float64]:
+    """Ticks of a clock as seconds, rounded once; NaN for None."""
+    return np.array(ticks, np.float64) * base.numerator / base.denominator
 
-    Raises:
-        MediaError: The picture is larger than `max_pixels`, where that is not 0.
-    """
-    best = container.streams.best(kind)  # type: ignore[arg-type]
-    usable = [
+
+def _usable(container: InputContainer, kind: Literal["video", "audio"]) -> list[Stream]:
+    """Streams that may be used, libav's choice first; covers and previews are no video."""
+    best = container.streams.best(kind)
+    found = [
         stream
-        for stream in (best, *container.streams)
-        if stream is not None
-        and stream.type == kind
-        and stream.codec_context is not None
-        and not stream.disposition & Disposition.attached_pic
+        for stream in container.streams
+        if stream.type == kind and stream.codec_context is not None
     ]
-    if not usable:
-        return None
-    context = usable[0].codec_context
-    if max_pixels and context.width * context.height > max_pixels:
-        raise MediaError(_too_large(context.width, context.height))
-    return int(usable[0].index)
+    real = [stream for stream in found if not stream.disposition & _NO_VIDEO]
+    return sorted(real, key=lambda stream: stream is not best)
+
+
+def _moving(pictures: Sequence[Stream], read: Mapping[int, _Packets]) -> Stream | None:
+    """The first video stream of more than one picture, else the first of one."""
+    shown = [stream for stream in pictures if read[stream.index].pts]
+    moving = [stream for stream in shown if len(read[stream.index].pts) > 1]
+    return next(iter([*moving, *shown, *pictures]), None)
+
+
+def _heard(
+    container: InputContainer,
+    sounds: Sequence[Stream],
+    video: Stream | None,
+    read: Mapping[int, _Packets],
+    track: int | None,
+) -> Stream | None:
+    """The track of sound that was asked for, or the one of the picture's programme.
+
+    A track that there is not is no reason to hear none.
+    """
+    if track is not None:
+        tracks = sorted(sounds, key=lambda stream: stream.index)
+        if track <= len(tracks):
+            return tracks[track - 1]
+    best = container.streams.best("audio", related=video)
+    first = [stream for stream in sounds if stream is best or stream == best]
+    having = [stream for stream in (*first, *sounds) if read[stream.index].pts]
+    return next(iter([*having, *sounds]), None)
 
 
 def _too_large(width: int, height: int) -> str:
@@ -225,15 +292,16 @@ def video_frames(
         nvdec: Whether an NVIDIA GPU may decode large pictures.
 
     Yields:
-        Seconds from the first frame that the scan saw, and the frame.
+        Seconds on the clock of the file, and the frame.
 
     Raises:
         MediaError: A frame larger than `max_pixels`.
     """
-    if found.video is None:
+    picture = found.picture
+    if found.video is None or picture is None:
         return
-    origin = None if found.by_dts else float(found.video_s[0]) if len(found.video_s) else 0.0
-    clock = -found.period_s
+    clock_s = -picture.period_s
+    ahead_s: float | None = None
     reformatter = VideoReformatter()
     with _open_to_decode(path, found.video, nvdec) as container:
         stream = container.streams[found.video]
@@ -243,8 +311,13 @@ def video_frames(
         context.thread_count = threads
         context.thread_type = "AUTO" if threads > 1 else "NONE"
         context.options = {"max_pixels": str(max_pixels)}
+        context.flags |= CodecFlags.copy_opaque  # a frame says which packet it came in
+        number = -1
         for packet in packets(container, found.video, skipped):
             on_progress()
+            if packet is not None and packet.size:
+                number += 1
+                packet.opaque = (number,)  # an object of its own, by whose address PyAV keeps it
             try:
                 frames = context.decode(packet)  # type: ignore[attr-defined]
             except MemoryError:
@@ -255,15 +328,28 @@ def video_frames(
             for frame in frames:
                 if frame.width * frame.height > max_pixels:
                     raise MediaError(_too_large(frame.width, frame.height))
-                stamp = frame.dts if found.by_dts else frame.pts
-                if stamp is None:
-                    clock += found.period_s
+                if not found.by_dts:
+                    time_s = _at(picture.packets_s, *(frame.opaque or ()))
+                elif packet is not None and packet.size:
+                    # Decoding times run ahead of the screen by a constant: frame 1 is the first.
+                    time_s = _at(picture.clock_s, number)
+                    if ahead_s is None and time_s is not None:
+                        ahead_s = time_s - (
+                            float(picture.shown_s[0]) if len(picture.shown_s) else 0
+                        )
+                    time_s = None if time_s is None else time_s - (ahead_s or 0.0)
                 else:
-                    seconds = _seconds(stamp, frame.time_base)
-                    # Decoding times run ahead of the screen by a constant: frame 1 is 0 s.
-                    origin = seconds if origin is None else origin
-                    clock = seconds - origin
-                yield clock, Picture(frame, aspect, reformatter)
+                    time_s = None
+                clock_s = clock_s + picture.period_s if time_s is None else time_s
+                yield clock_s, Picture(frame, aspect, reformatter)
+
+
+def _at(times_s: npt.NDArray[np.float64], number: int = -1) -> float | None:
+    """The time of a packet; None where it is unknown."""
+    if not 0 <= number < len(times_s):
+        return None
+    time_s = float(times_s[number])
+    return None if np.isnan(time_s) else time_s
 
 
 def _open_to_decode(path: str, video: int, nvdec: bool) -> InputContainer:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..schemas.errors import MediaError
 from ..schemas.modality import FrameSampling
 from .child import Channel
-from .decode import DecodeRequest, Opened, decode
+from .decode import DecodeRequest, Lost, Opened, decode
 
 _HEARTBEAT_S = 1.0
 
@@ -53,10 +53,13 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
             last_sign = time.monotonic()
 
     segments, cpu_s = 0, time.process_time()
+    lost = Lost()
     try:
         for event in decode(request, on_progress):
             if isinstance(event, Opened):
                 channel.send("opened", vars(event))
+            elif isinstance(event, Lost):
+                lost = event
             else:
                 segments += 1
                 arrays: dict[str, npt.NDArray[Any]] = {
@@ -67,7 +70,7 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
                 channel.send("segment", vars(event.segment), arrays)
             last_sign = time.monotonic()
         spent = time.process_time() - cpu_s
-        channel.send("done", {"segments": segments, "cpu_s": spent})
+        channel.send("done", {"segments": segments, "cpu_s": spent, "lost": vars(lost)})
     except MediaError as error:
         channel.send("failed", {"reason": str(error)})
     except MemoryError:

@@ -20,6 +20,9 @@ PATCH_SAMPLES = 15_600
 """Samples of a patch of sound, 0.975 s at 16 kHz: 96 windows of 25 ms, one every 10 ms, the
 last of which ends on the last sample (YAMNet's parameters)."""
 
+_ROUNDING_S = 5e-4
+"""A picture that begins this little later is on the screen already: half of Matroska's tick."""
+
 HOP_SAMPLES = 15_360
 """Samples from one patch to the next, 0.96 s: their windows follow without a gap."""
 
@@ -44,8 +47,8 @@ def sample_times(sampling: FrameSampling, segment: Segment) -> npt.NDArray[np.fl
     return np.asarray(middle + (steps - (sampling.count - 1) / 2) / sampling.fps, np.float64)
 
 
-class NearestReader(Generic[Item]):
-    """Serves ascending moments from a stream of timed items, two of which it holds.
+class ShownReader(Generic[Item]):
+    """Serves ascending moments from a stream of timed items, of which it holds two.
 
     Attributes:
         last_s: Time of the last item that was read, None before the first.
@@ -60,19 +63,21 @@ class NearestReader(Generic[Item]):
                 in time are passed over.
         """
         self._items = items
-        self._before: tuple[float, Item] | None = None
-        self._after: tuple[float, Item] | None = None
+        self._shown: tuple[float, Item] | None = None
+        self._next: tuple[float, Item] | None = None
         self.last_s: float | None = None
         self.exhausted = False
 
     def prime(self) -> bool:
         """Reads the first item; False where there is none."""
-        if self._before is None and self._after is None:
-            self._advance()
-        return self._after is not None or self._before is not None
+        if self._next is None and self._shown is None:
+            self._next = self._read()
+        return self._next is not None or self._shown is not None
 
-    def at(self, time_s: float) -> Item:
-        """The item nearest to `time_s`, the earlier one of two equally near.
+    def at(self, time_s: float) -> tuple[float, Item]:
+        """When the item on the screen at `time_s` came there, and the item: the last that began.
+
+        Before the first item it is the first.
 
         Args:
             time_s: Seconds; not earlier than at the call before.
@@ -80,20 +85,19 @@ class NearestReader(Generic[Item]):
         Raises:
             ValueError: The stream is empty.
         """
-        while not self.exhausted and (self._after is None or self._after[0] < time_s):
-            self._advance()
-        around = [item for item in (self._before, self._after) if item is not None]
-        if not around:
+        if not self.prime():
             raise ValueError("no item to choose from")
-        return min(around, key=lambda item: abs(item[0] - time_s))[1]
+        while self._next is not None and (
+            self._shown is None or self._next[0] <= time_s + _ROUNDING_S
+        ):
+            self._shown, self._next = self._next, self._read()
+        assert self._shown is not None
+        return self._shown
 
-    def _advance(self) -> None:
+    def _read(self) -> tuple[float, Item] | None:
         for item in self._items:
-            if self.last_s is not None and item[0] < self.last_s:
-                continue
-            if self._after is not None:
-                self._before = self._after
-            self._after = item
-            self.last_s = item[0]
-            return
+            if self.last_s is None or item[0] >= self.last_s:
+                self.last_s = item[0]
+                return item
         self.exhausted = True
+        return None

@@ -16,7 +16,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from vidsim.ingest import decode_video
-from vidsim.ingest.decode import DecodeRequest, Opened, SegmentMedia, decode
+from vidsim.ingest.decode import DecodeRequest, Lost, Opened, SegmentMedia, decode
 from vidsim.ingest.sampling import sample_times
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling
@@ -29,11 +29,12 @@ CROP = FrameSampling(1, 224, "crop")
 def run(path: Path | str, **wanted: object) -> tuple[Opened, list[SegmentMedia]]:
     """Decodes all of `path`, by default ten stretched frames a segment and the sound."""
     request = DecodeRequest(str(path), **{"frames": {"x": TEN}, "audio": True, **wanted})  # type: ignore[arg-type]
-    events = list(decode(request))
-    assert isinstance(events[0], Opened)
-    segments = [event for event in events[1:] if isinstance(event, SegmentMedia)]
-    assert len(segments) == len(events) - 1
-    return events[0], segments
+    opened, *between, lost = decode(request)
+    assert isinstance(opened, Opened)
+    assert isinstance(lost, Lost)
+    segments = [event for event in between if isinstance(event, SegmentMedia)]
+    assert len(segments) == len(between)
+    return opened, segments
 
 
 def numbers(frames: np.ndarray) -> list[int]:
@@ -46,24 +47,25 @@ def numbers(frames: np.ndarray) -> list[int]:
     return [round(level * 219 / 255) for level in frames.mean(axis=(1, 2, 3))]
 
 
-def nearest(times: list[float], wanted: np.ndarray) -> list[int]:
-    return [int(np.abs(np.asarray(times) - t).argmin()) for t in wanted]
+def on_screen(times: list[float], wanted: np.ndarray) -> list[int]:
+    """Which of the frames that begin at `times` is on the screen: the last that began."""
+    return [int(np.searchsorted(times, t + 5e-4, side="right")) - 1 for t in wanted]
 
 
-def test_sampled_frames_are_exactly_the_nearest_ones(make_clip: MakeClip) -> None:
+def test_sampled_frames_are_exactly_those_on_the_screen(make_clip: MakeClip) -> None:
     times = [i / 25 for i in range(100)]
     opened, (media,) = run(make_clip(times=times))
     assert opened == Opened(opened.duration_s, 1, has_video=True, has_audio=False)
     assert opened.duration_s == pytest.approx(4.0, abs=0.002)
     assert media.audio is None
     assert media.frames["x"].shape == (10, 32, 32, 3)
-    assert numbers(media.frames["x"]) == nearest(times, sample_times(TEN, media.segment))
+    assert numbers(media.frames["x"]) == on_screen(times, sample_times(TEN, media.segment))
 
 
 def test_variable_frame_rate_is_sampled_by_time(make_clip: MakeClip) -> None:
     times = [i / 50 for i in range(100)] + [2.0 + i / 2 for i in range(12)]
     _, (media,) = run(make_clip(times=times))
-    assert numbers(media.frames["x"]) == nearest(times, sample_times(TEN, media.segment))
+    assert numbers(media.frames["x"]) == on_screen(times, sample_times(TEN, media.segment))
 
 
 def test_fps_sampling_takes_the_middle(make_clip: MakeClip) -> None:
@@ -93,7 +95,7 @@ def test_containers_and_codecs_agree(
     path = make_clip(name, times=times, codec=codec, pix_fmt=pix_fmt, options=options)
     opened, (media,) = run(path)
     assert opened.duration_s == pytest.approx(4.0, abs=0.1)
-    expected = nearest(times, sample_times(TEN, media.segment))
+    expected = on_screen(times, sample_times(TEN, media.segment))
     assert np.abs(np.subtract(numbers(media.frames["x"]), expected)).max() <= 2
 
 
@@ -130,7 +132,7 @@ def test_a_long_video_comes_segment_by_segment(make_clip: MakeClip) -> None:
     bounds = [(m.segment.index, m.segment.start_s, round(m.segment.end_s, 2)) for m in media]
     assert bounds == [(0, 0.0, 10.0), (1, 10.0, 25.0)]
     for m in media:
-        expected = nearest(times, sample_times(TEN, m.segment))
+        expected = on_screen(times, sample_times(TEN, m.segment))
         assert numbers(m.frames["x"]) == [number % 220 for number in expected]
     assert [len(m.audio) for m in media if m.audio is not None] == [160_000, 240_000]
 
@@ -240,7 +242,7 @@ def test_greys_keep_their_level(make_clip: MakeClip, size: tuple[int, int]) -> N
     times = [i / 25 for i in range(220)]
     samplings = {"stretched": TEN, "cropped": FrameSampling(10, 224, "crop")}
     _, (media,) = run(make_clip(times=times, size=size), frames=samplings)
-    shown = nearest(times, sample_times(TEN, media.segment))
+    shown = on_screen(times, sample_times(TEN, media.segment))
     for frames in media.frames.values():
         levels = frames.mean(axis=(1, 2, 3))
         np.testing.assert_allclose(levels, np.array(shown) * 255 / 219, atol=1)
@@ -295,10 +297,10 @@ def test_odd_sizes(make_clip: MakeClip, size: tuple[int, int]) -> None:
 
 
 def test_gif(make_clip: MakeClip) -> None:
-    images = [np.full((40, 60, 3), level, np.uint8) for level in (0, 85, 170, 255)]
-    path = make_clip("a.gif", times=[0, 0.5, 1, 1.5], images=images, codec="gif", pix_fmt="rgb8")
+    images = [np.full((40, 60, 3), level, np.uint8) for level in (0, 85, 170, 255, 255)]
+    path = make_clip("a.gif", times=[0, 0.5, 1, 1.5, 2], images=images, codec="gif", pix_fmt="rgb8")
     opened, (media,) = run(path)
-    assert 1.5 < opened.duration_s <= 2.0
+    assert 2 < opened.duration_s <= 2.5
     levels = media.frames["x"].mean(axis=(1, 2, 3))
     assert levels[0] < 5
     assert levels[-1] > 250

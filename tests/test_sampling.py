@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidsim.ingest.sampling import NearestReader, sample_times
+from vidsim.ingest.sampling import ShownReader, sample_times
 from vidsim.schemas.modality import FrameSampling
 from vidsim.schemas.video import Segment
 
@@ -38,9 +38,10 @@ def test_a_short_segment_is_sampled_evenly_instead_of_at_fps() -> None:
     )
 
 
-def test_the_nearest_item_serves_each_moment_and_may_serve_several() -> None:
-    reader = NearestReader(iter([(0.0, "a"), (1.0, "b"), (5.0, "c")]))
-    assert [reader.at(t) for t in (-1, 0.4, 0.6, 1.2, 2.9, 3.1, 9.0, 9.5)] == list("aabbbccc")
+def test_the_last_item_that_began_serves_each_moment_and_may_serve_several() -> None:
+    reader = ShownReader(iter([(0.0, "a"), (1.0, "b"), (5.0, "c")]))
+    moments = (-1, 0.4, 0.999, 1.0, 2.9, 4.9, 5.0, 9.5)
+    assert [reader.at(t)[1] for t in moments] == list("aaabbbcc")
     assert reader.exhausted
     assert reader.last_s == 5.0
 
@@ -53,18 +54,18 @@ def test_reading_stops_at_the_item_after_the_moment() -> None:
             read.append(i)
             yield float(i), i
 
-    reader: NearestReader[int] = NearestReader(items())  # type: ignore[arg-type]
-    assert reader.at(3.4) == 3
+    reader: ShownReader[int] = ShownReader(items())  # type: ignore[arg-type]
+    assert reader.at(3.4) == (3.0, 3)
     assert read == [0, 1, 2, 3, 4]
 
 
 def test_items_that_run_back_in_time_are_passed_over() -> None:
-    reader = NearestReader(iter([(0.0, "a"), (2.0, "b"), (1.0, "late"), (3.0, "c")]))
-    assert [reader.at(t) for t in (0.9, 1.1, 2.6)] == ["a", "b", "c"]
+    reader = ShownReader(iter([(0.0, "a"), (2.0, "b"), (1.0, "late"), (3.0, "c")]))
+    assert [reader.at(t)[1] for t in (0.9, 2.1, 3.6)] == ["a", "b", "c"]
 
 
 def test_an_empty_stream_serves_nothing() -> None:
-    reader: NearestReader[int] = NearestReader(iter([]))
+    reader: ShownReader[int] = ShownReader(iter([]))
     assert not reader.prime()
     with pytest.raises(ValueError, match="no item"):
         reader.at(0.0)

@@ -1,0 +1,328 @@
+"""One clock for a file: its packets' stamps, put in order stretch by stretch.
+
+Containers promise stamps that run on; files break it. Recordings are put together without
+renumbering, a transmitter starts again, a 33-bit counter wraps, one stamp of thousands is wrong.
+`straighten` says by how much each packet's stamp must be moved so that picture and sound run on
+one clock from the first packet to the last. docs/decoding.md says what is believed, and why.
+
+Pure numpy and Python: nothing here knows about files or codecs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+BACK_S = 0.5
+"""A stamp this much earlier than the one before it in its stream is no jitter. Decoding times
+ascend by definition; presentation times, which stand in where there are none, go back by a few
+frames."""
+
+JUMP_S = 10.0
+"""A gap above this is a jump of the clock in formats whose clock may jump (MPEG-TS and -PS, Ogg;
+libav marks them): FFmpeg's ``dts_delta_threshold``."""
+
+_PAUSE_S = 3600.0
+"""A gap above this is a jump in any format: nobody films an hour of nothing. Other formats hold
+pauses, which players keep."""
+
+_AHEAD = 8
+"""Packets looked ahead to tell a few wrong stamps from a clock that has jumped."""
+
+_IN_STEP_S = 1.0
+"""Streams of a new stretch that would overlap the old by more are moved on, whichever leads."""
+
+_LONGEST_SOUND_S = 1.0
+"""The last packet of sound lasts no longer than this or ten usual ones: a packet of any codec holds
+a fraction of a second, yet some say 74 hours."""
+
+_LONGEST_PICTURE_S = 3600.0
+"""The last picture stays on the screen for as long as it says, up to this."""
+
+_PERIOD_S = 0.04
+"""From one picture to the next where nothing tells."""
+
+_SAME_S = 1e-6
+"""Times this close are one: what rounding leaves."""
+
+_JITTER_S = 1e-3
+"""A picture that is decoded this close to where its packet is presented is that packet's."""
+
+_PACKETS_UNSEEN = 2
+"""So many packets in a row may have no picture of their own."""
+
+_LAST = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """The packets of one stream in the order in which they lie in the file; seconds.
+
+    Attributes:
+        place: (n,) int64 number of each packet among those of all streams.
+        decoded_s: (n,) decoding times, NaN where there is none.
+        shown_s: (n,) presentation times, NaN where there is none.
+        duration_s: (n,) how long each says that it lasts, 0 where it does not say.
+        counts: (n,) False for packets that are decoded but not presented (edit lists).
+        is_picture: Whether it is the picture.
+        padding_s: Sound at the start that the decoder drops (priming).
+    """
+
+    place: npt.NDArray[np.int64]
+    decoded_s: Floats
+    shown_s: Floats
+    duration_s: Floats
+    counts: npt.NDArray[np.bool_]
+    is_picture: bool
+    padding_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Track:
+    """One stream on the clock of the file, on which its earliest stream starts at 0.
+
+    Attributes:
+        packets_s: (n,) when each packet is presented, in the file's order; NaN where nothing
+            tells.
+        clock_s: (n,) its decoding time, or where it has none its presentation time.
+        shown_s: (m,) ascending moments at which something new is presented.
+        end_s: When the last of it ends.
+        period_s: The usual time from one packet to the next.
+    """
+
+    packets_s: Floats
+    clock_s: Floats
+    shown_s: Floats
+    end_s: float
+    period_s: float
+
+    @property
+    def start_s(self) -> float:
+        """When it starts."""
+        return float(self.shown_s[0]) if len(self.shown_s) else 0.0
+
+    def lost_s(self, decoded_s: Floats, until_s: float) -> list[tuple[float, float]]:
+        """The stretches before `until_s` of which nothing was decoded.
+
+        Args:
+            decoded_s: (k,) ascending moments that were decoded.
+            until_s: Where decoding was given up, or the end.
+
+        Returns:
+            (start, end) pairs in seconds. One or two packets without a picture of their own are
+            no loss: fields come in pairs, and some codecs send what is never shown.
+        """
+        wanted = self.shown_s[self.shown_s < until_s - _SAME_S]
+        if not len(wanted):
+            return []
+        after = np.searchsorted(decoded_s, wanted - _JITTER_S)
+        padded = np.append(decoded_s, np.inf)
+        missing = padded[after] > wanted + _JITTER_S
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
+        ends = np.append(wanted, min(until_s, self.end_s))
+        return [
+            (float(wanted[a]), float(ends[b]))
+            for a, b in zip(edges[::2], edges[1::2], strict=True)
+            if b - a > _PACKETS_UNSEEN
+        ]
+
+
+@dataclass
+class _Line:
+    """A stream that is being put in order: times are moved, packets get a stretch."""
+
+    stamps: Stamps
+    clock_s: Floats
+    shown_s: Floats
+    stretch: npt.NDArray[np.int64]
+
+    def move(self, chosen: npt.NDArray[np.bool_] | slice, by_s: float) -> None:
+        self.clock_s[chosen] += by_s
+        self.shown_s[chosen] += by_s
+
+    def moments(self, first: int, last: int) -> Floats:
+        """Ascending moments at which packets of these stretches are presented, each once."""
+        inside = (self.stretch >= first) & (self.stretch <= last)
+        return np.unique(self.shown_s[inside & self.stamps.counts & ~np.isnan(self.shown_s)])
+
+    def end_s(self, moments: Floats) -> float:
+        """When the packet of the last moment ends: as it says, if that can be."""
+        last = (np.abs(self.shown_s - moments[-1]) < _SAME_S) & self.stamps.counts
+        said = float(self.stamps.duration_s[last].max(initial=0.0))
+        usual = self.period_s(moments)
+        longest = max(_LONGEST_SOUND_S, 10 * usual)
+        if self.stamps.is_picture:
+            longest = _LONGEST_PICTURE_S
+        return float(moments[-1]) + (said if 0 < said <= longest else usual)
+
+    def period_s(self, moments: Floats) -> float:
+        """The usual time from one packet to the next."""
+        if len(moments) > 1:
+            return float(np.median(np.diff(moments)))
+        said = self.stamps.duration_s
+        said = said[(said > 0) & (said <= _LONGEST_SOUND_S)]
+        return float(np.median(said)) if len(said) else _PERIOD_S
+
+
+def straighten(streams: Sequence[Stamps], clock_jumps: bool) -> list[Track]:
+    """Puts streams onto one clock.
+
+    Args:
+        streams: All that may be decoded.
+        clock_jumps: Whether the container's format lets its clock jump.
+
+    Returns:
+        A track for each; one without any stamp has no moments and ends at 0.
+    """
+    limit_s = JUMP_S if clock_jumps else _PAUSE_S
+    lines = [_mended(stream, limit_s) for stream in streams]
+    _find_stretches(lines, limit_s)
+    for number in range(
+        1, 1 + max((int(line.stretch.max(initial=0)) for line in lines), default=0)
+    ):
+        _append(lines, number)
+    moments = [line.moments(0, _LAST) for line in lines]
+    starts = [
+        float(m[0]) + line.stamps.padding_s
+        for m, line in zip(moments, lines, strict=True)
+        if len(m)
+    ]
+    origin = min(starts, default=0.0)
+    return [
+        Track(
+            line.shown_s - origin,
+            line.clock_s - origin,
+            m - origin,
+            line.end_s(m) - origin if len(m) else 0.0,
+            line.period_s(m),
+        )
+        for line, m in zip(lines, moments, strict=True)
+    ]
+
+
+def count_frames(count: int, rate: float) -> Track:
+    """The track of a stream of `count` frames without any stamp, `rate` of which make a second."""
+    times = np.arange(count, dtype=np.float64) / rate
+    return Track(times, times, times, count / rate, 1 / rate)
+
+
+def _mended(stamps: Stamps, limit_s: float) -> _Line:
+    """A stream whose single wrong stamps stand where their neighbours say."""
+    decoded, shown = stamps.decoded_s, stamps.shown_s.copy()
+    clock = np.where(np.isnan(decoded), shown, decoded)
+    # Both stamps of a packet are one clock's: a presentation time far from its decoding time is
+    # the one that is wrong, since decoding times are held against each other below.
+    ahead = shown - decoded
+    far = np.abs(ahead) > JUMP_S
+    if far.any():
+        near = ahead[~far & ~np.isnan(ahead)]
+        shown[far] = decoded[far] + (float(np.median(near)) if len(near) else 0.0)
+    line = _Line(stamps, clock, np.where(np.isnan(shown), clock, shown), np.zeros(len(clock), int))
+    known = np.flatnonzero(~np.isnan(clock))
+    steps = np.diff(clock[known])
+    if len(steps) and not _is_smooth(steps, limit_s):
+        usual = float(np.median(np.abs(steps)))
+        last: int | None = None
+        for at, i in enumerate(known):
+            after = clock[known[at + 1 : at + 1 + _AHEAD]]
+            before = None if last is None else float(clock[last])
+            if _is_wrong(float(clock[i]), before, after, limit_s):
+                right = float(after[0]) - usual if before is None else before + usual
+                line.move(np.arange(len(clock)) == i, right - float(clock[i]))
+            last = int(i)
+    return line
+
+
+def _is_smooth(steps: Floats, limit_s: float) -> bool:
+    return not len(steps) or bool(steps.min() >= -BACK_S and steps.max() <= limit_s)
+
+
+def _is_wrong(time_s: float, before: float | None, after: Floats, limit_s: float) -> bool:
+    """Whether a stamp is wrong by itself: the clock goes on afterwards as if it were not there.
+
+    Args:
+        time_s: The stamp.
+        before: The one before it, put right; None at the start.
+        after: Those that follow.
+        limit_s: The largest gap that is none of the clock.
+    """
+    if not len(after):
+        return before is not None and time_s > before + limit_s
+    if before is None:
+        return abs(float(after[0]) - time_s) > limit_s and _is_smooth(np.diff(after), limit_s)
+    goes_on = (after >= before - BACK_S) & (after <= before + limit_s)
+    if not goes_on.any():
+        return False
+    if time_s < before - BACK_S or time_s > before + limit_s:
+        return True
+    # Within a pause that might be: wrong if the clock goes back afterwards, to where it was.
+    return bool(after[0] < time_s - BACK_S and after[0] >= before - BACK_S)
+
+
+def _find_stretches(lines: Sequence[_Line], limit_s: float) -> None:
+    """Numbers the stretches in which the clock runs on, over all streams."""
+    if all(_is_smooth(np.diff(line.clock_s[~np.isnan(line.clock_s)]), limit_s) for line in lines):
+        return
+    places = np.concatenate([line.stamps.place for line in lines])
+    owners = np.repeat(np.arange(len(lines)), [len(line.clock_s) for line in lines])
+    within = np.concatenate([np.arange(len(line.clock_s)) for line in lines])
+    # Of each stretch the last clock of every stream in it.
+    stretches: list[dict[int, float]] = [{}]
+    now = [0] * len(lines)
+    for i in np.argsort(places, kind="stable"):
+        stream, at = int(owners[i]), int(within[i])
+        time_s = float(lines[stream].clock_s[at])
+        if not np.isnan(time_s):
+            now[stream] = _choose(stretches, now[stream], stream, time_s, limit_s)
+        lines[stream].stretch[at] = now[stream]
+
+
+def _choose(
+    stretches: list[dict[int, float]], now: int, stream: int, time_s: float, limit_s: float
+) -> int:
+    """The stretch to which the next packet of a stream belongs, perhaps a new one."""
+    for number in range(now, len(stretches)):
+        lasts = stretches[number]
+        apart = abs(time_s - max(lasts.values(), default=time_s))
+        if stream in lasts:
+            # A picture may stay on the screen for as long as the sound goes on.
+            runs_on = time_s <= lasts[stream] + limit_s or apart <= JUMP_S
+            fits = time_s >= lasts[stream] - BACK_S and runs_on
+        else:  # streams may start far apart, but only at the start of the file
+            fits = apart <= (JUMP_S if number else _PAUSE_S)
+        if fits:
+            lasts[stream] = max(time_s, lasts.get(stream, time_s))
+            return number
+    stretches.append({stream: time_s})
+    return len(stretches) - 1
+
+
+def _append(lines: Sequence[_Line], number: int) -> None:
+    """Moves a stretch to where the ones before it end, for every stream alike."""
+    moves: list[float] = []
+    lead: float | None = None
+    ends: list[float] = []
+    heads: list[float] = []
+    for line in lines:
+        mine, before = line.moments(number, number), line.moments(0, number - 1)
+        if len(before):
+            ends.append(line.end_s(before))
+        if len(mine):
+            heads.append(float(mine[0]))
+        if len(mine) and len(before):
+            moves.append(ends[-1] - heads[-1])
+            if line.stamps.is_picture:
+                lead = moves[-1]
+    if not heads or not ends:
+        return
+    move = max(moves, default=max(ends) - min(heads))
+    # Pictures follow each other without a gap, unless the sound would overlap by much.
+    if lead is not None and move - lead <= _IN_STEP_S:
+        move = lead
+    for line in lines:
+        line.move(line.stretch == number, move)
