@@ -110,6 +110,15 @@ IndexOption = Annotated[
         "--index", metavar="auto|cpu|gpu", help="Indexes on a server's GPU, or not [default: auto]."
     ),
 ]
+AudioTrack = Annotated[
+    int | None,
+    typer.Option(
+        "--audio-track",
+        min=1,
+        metavar="N",
+        help="Which track of sound, from 1 [default: the one that goes with the picture].",
+    ),
+]
 SegmentSeconds = Annotated[
     float | None,
     typer.Option(
@@ -203,6 +212,7 @@ def ingest(
     preset: Preset = None,
     model: Model = None,
     segment_seconds: SegmentSeconds = None,
+    audio_track: AudioTrack = None,
     device: Device = None,
     workers: Annotated[
         int | None,
@@ -233,6 +243,7 @@ def ingest(
         device=_device(device or chosen.device),
         workers=workers or chosen.workers,
         nvdec=chosen.nvdec,
+        audio_track=audio_track,
     )
     with Bars() as bars:
         report = run(folder, _place(index=index), options, bars, library=library, prune=prune)
@@ -310,6 +321,7 @@ def query(
         ),
     ] = None,
     segment_seconds: SegmentSeconds = None,
+    audio_track: AudioTrack = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -335,6 +347,7 @@ def query(
         exclude_self=exclude_self,
         device=_device(device or chosen.device),
         segment_seconds=segment_seconds or chosen.segment_seconds,
+        audio_track=audio_track,
     )
     with Bars() as bars:
         result = run(clip, _place(), options, bars)
@@ -355,16 +368,17 @@ def libraries(
     json: Json = False,
 ) -> None:
     """List what is stored."""
-    from .ingest.library import list_videos, summarize
+    from .ingest.library import list_damage, list_videos, summarize
 
     home = _place().home
     ids = list_videos(home) if videos else []
+    damage = list_damage(home) if videos else {}
     found = [] if videos else summarize(home)
     if json:
         print(_to_json(ids if videos else [summary.model_dump() for summary in found]))
         return
     for video_id in ids:
-        _show(video_id)
+        _show(video_id + (f"  ({damage[video_id]})" if video_id in damage else ""))
     for summary in found:
         _print_library(summary)
     if not ids and not found:
@@ -1161,6 +1175,7 @@ def _print_report(report: IngestReport) -> None:
     removed = f", {report.removed:,} removed" if report.removed else ""
     _say(f"{done}{removed}, {len(report.failed):,} failed.")
     _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
+    _list([f"damaged: {f.path}: {f.reason}" for f in report.damaged])
     if report.missing:
         _say(f"Of {_count(len(report.missing), 'stored video')} the file is gone (see --prune):")
         _list(report.missing)

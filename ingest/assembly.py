@@ -32,6 +32,7 @@ class _Open:
     duration_s: float
     waiting: int = 0
     finished: bool = False
+    damage: str = ""
     parts: dict[int, tuple[Segment, SegmentEmbedding]] = field(default_factory=dict)
 
 
@@ -81,6 +82,7 @@ class Assembly:
             yield FailedVideo(self._videos[number], _sentence(event.reason))
         else:
             self._open[number].finished = True
+            self._open[number].damage = event.damage
             yield from self._complete([number])
 
     def flush(self) -> Iterator[EmbeddedVideo | FailedVideo]:
@@ -130,6 +132,7 @@ class Assembly:
                 backbones=frozenset(b.name for b in self._backbones),
                 segments=tuple(segment for segment, _ in parts),
                 embeddings=tuple(embedding for _, embedding in parts),
+                damage=state.damage,
             )
 
     @property

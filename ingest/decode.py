@@ -33,6 +33,12 @@ _FRAMES_TO_SPARE = 2
 _MISSING_S = 0.5
 """A picture that ends this early is sampled anew, up to its real end."""
 
+_WORTH_TELLING_S = 0.1
+"""Less than this is no damage: three frames."""
+
+_MOST_STRETCHES = 5
+"""Stretches named in a sentence; the seconds count all of them."""
+
 _SNIFFED_BYTES = 1 << 18
 
 
@@ -109,6 +115,18 @@ class Lost:
     picture_s: tuple[tuple[float, float], ...] = ()
     sound_s: float = 0.0
 
+    def describe(self, duration_s: float) -> str:
+        """Says it of a file of `duration_s` seconds; "" where it is not worth telling."""
+        picture_s = sum(end - start for start, end in self.picture_s)
+        parts = []
+        if picture_s >= _WORTH_TELLING_S:
+            where = [f"{start:.1f}-{end:.1f}" for start, end in self.picture_s[:_MOST_STRETCHES]]
+            where += ["..."] * (len(self.picture_s) > _MOST_STRETCHES)
+            parts.append(f"{picture_s:.1f} s of the picture ({', '.join(where)})")
+        if self.sound_s >= _WORTH_TELLING_S:
+            parts.append(f"{self.sound_s:.1f} s of the sound")
+        return f"of {duration_s:.1f} s, {' and '.join(parts)} did not decode" if parts else ""
+
 
 def decode(
     request: DecodeRequest, on_progress: Callable[[], None] = lambda: None
@@ -181,7 +199,7 @@ def decode(
         # where something is heard meanwhile.
         if frames is not None and picture is not None:
             begins = _begins(picture, segment)
-            visible = _visible(picture, picture_end, segment)
+            visible = visible_part(picture, picture_end, segment)
             if visible is not None and (begins or audio is not None):
                 pictures, latest = _pictures(frames, request.frames, visible)
                 real_end = _real_end(frames, picture)
@@ -256,7 +274,7 @@ def _begins(picture: Track, segment: Segment) -> bool:
     return begins < segment.end_s or (first == 0 and begins <= segment.end_s)
 
 
-def _visible(picture: Track, end_s: float, segment: Segment) -> Segment | None:
+def visible_part(picture: Track, end_s: float, segment: Segment) -> Segment | None:
     """The part of a segment in which something is on the screen."""
     start, end = max(segment.start_s, picture.start_s), min(segment.end_s, end_s)
     if start > end or (start == end and segment.end_s > segment.start_s):

@@ -7,12 +7,12 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..schemas.errors import WorkerError
 from ..schemas.video import Segment
 from .child import Child, Message, StalledError
-from .decode import DecodeRequest, Opened, SegmentMedia
+from .decode import DecodeRequest, Lost, Opened, SegmentMedia
 from .decode_worker import request_to_fields
 from .stages import Spent
 
@@ -21,6 +21,9 @@ _EVENTS_A_WORKER = 4
 
 _FILES_A_CHILD = 256
 """A decoder is replaced after this many files, so that no leak in a codec adds up."""
+
+_OPENED = -1
+"""Stands for `Opened` among the numbers of segments."""
 
 # A decoder is one thread of work; numpy must not start a thread for every core.
 _ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -55,10 +58,14 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class Finished:
-    """A file was decoded to its end, into `segments` segments (0: nothing that was asked for)."""
+    """A file was decoded to its end, into `segments` segments (0: nothing that was asked for).
+
+    `damage` says what of it did not decode, "" where nothing is known to be lost.
+    """
 
     segments: int
     spent: Spent = field(default=Spent(), compare=False)
+    damage: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,13 +172,15 @@ class _Pool:
             while not self._stopping.is_set() and (task := self._next_request()) is not None:
                 if child is None:
                     child, served = self._start(), 0
+                sent: set[int] = set()
                 try:
-                    self._decode(child, *task)
+                    self._decode(child, *task, sent)
                     served += 1
                 except WorkerError as error:
                     self._end(child)
                     child = None
-                    self._put((task[0], Failed(str(error))))
+                    if not self._decode_picture_alone(*task, sent, error):
+                        self._put((task[0], Failed(str(error))))
                 if child is not None and served >= _FILES_A_CHILD:
                     self._end(child)
                     child = None
@@ -216,14 +225,50 @@ class _Pool:
         with self._children_lock:
             self._children.discard(child)
 
-    def _decode(self, child: Child, number: int, request: DecodeRequest) -> None:
+    def _decode_picture_alone(
+        self, number: int, request: DecodeRequest, sent: set[int], error: WorkerError
+    ) -> bool:
+        """Decodes the picture of a file on which a decoder ended: the sound may be what did it.
+
+        Returns:
+            Whether that was so; then everything has been passed on.
+        """
+        if not request.audio or not request.frames or self._stopping.is_set():
+            return False
+        child = self._start()
+        damage = f"its sound was left out ({error})"
+        try:
+            self._decode(child, number, replace(request, audio=False), sent, damage)
+        except WorkerError:
+            return False
+        finally:
+            self._end(child)
+        return True
+
+    def _decode(
+        self,
+        child: Child,
+        number: int,
+        request: DecodeRequest,
+        sent: set[int],
+        damage: str = "",
+    ) -> None:
         """Has one file decoded and passes its events on.
 
+        Args:
+            child: What decodes it.
+            number: Of the file.
+            request: What is wanted of it.
+            sent: What was passed on by an earlier try, and is by this one: `_OPENED`, and the
+                numbers of segments.
+            damage: Why this is another try, "" for the first.
+
         Raises:
-            WorkerError: The child crashed, hung or took too long.
+            WorkerError: The child crashed, hung or took too long; or another try failed.
         """
         limits = self._limits
         allowed, spent = limits.scan_s, 0.0
+        duration_s = 0.0
         began, cpu_s = time.monotonic(), time.thread_time()
         child.send("decode", request_to_fields(request))
         while True:
@@ -231,6 +276,8 @@ class _Pool:
             message = _receive(child, limits.stall_s)
             spent += time.monotonic() - asked
             if message.kind == "failed":
+                if damage:
+                    raise WorkerError(_text(message, "reason"))
                 return self._put((number, Failed(_text(message, "reason"))))
             if message.kind == "done":
                 cost = Spent(
@@ -238,14 +285,21 @@ class _Pool:
                     busy_s=spent,
                     blocked_s=time.monotonic() - began - spent,
                 )
-                return self._put((number, Finished(_whole(message, "segments"), cost)))
+                told = "; ".join(filter(None, (damage, _lost(message).describe(duration_s))))
+                return self._put((number, Finished(_whole(message, "segments"), cost, told)))
             if message.kind == "opened":
                 opened = _opened(message)
+                duration_s = opened.duration_s
                 seconds = min(opened.duration_s, request.max_duration_s)
                 allowed = limits.base_s + limits.per_second * seconds + spent
-                self._put((number, opened))
+                if _OPENED not in sent:
+                    sent.add(_OPENED)
+                    self._put((number, opened))
             elif message.kind == "segment":
-                self._put((number, _segment(message, request)))
+                media = _segment(message, request)
+                if media.segment.index not in sent:
+                    sent.add(media.segment.index)
+                    self._put((number, media))
             if spent > allowed:
                 child.kill()
                 raise WorkerError(f"decoding took more than {allowed:.0f} s")
@@ -289,6 +343,15 @@ def _opened(message: Message) -> Opened:
             has_video=bool(message.fields["has_video"]),
             has_audio=bool(message.fields["has_audio"]),
         )
+    except (KeyError, TypeError, ValueError):
+        raise _nonsense() from None
+
+
+def _lost(message: Message) -> Lost:
+    found = message.fields.get("lost", {})
+    try:
+        stretches = tuple((float(start), float(end)) for start, end in found["picture_s"])
+        return Lost(stretches, float(found["sound_s"]))
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None
 

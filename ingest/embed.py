@@ -38,6 +38,7 @@ class EmbedOptions:
         workers: Decoder processes; None chooses by the number of cores.
         nvdec: Whether an NVIDIA GPU may decode large pictures.
         batch: Segments of a batch; None chooses by the device. A GPU with less memory takes fewer.
+        audio_track: Which track of sound, from 1; None for the one that goes with the picture.
         stored: The weights of the rows that the new ones will be compared with, by library
             and backbone (see `weights.check_stored`).
     """
@@ -48,6 +49,7 @@ class EmbedOptions:
     workers: int | None = None
     nvdec: bool = False
     batch: int | None = None
+    audio_track: int | None = None
     stored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -191,6 +193,7 @@ def _request(video: Video, options: EmbedOptions) -> DecodeRequest:
         audio=Modality.AUDIO in options.backbones,
         segment_seconds=options.segment_seconds,
         nvdec=options.nvdec,
+        audio_track=options.audio_track,
     )
 
 

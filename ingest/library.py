@@ -65,6 +65,13 @@ def list_videos(home: Path) -> list[str]:
     return [i for library in shards.libraries() for i in sorted(shards.catalog(library))]
 
 
+def list_damage(home: Path) -> dict[str, str]:
+    """What did not decode of stored videos, in words, by id; those without damage left out."""
+    shards = open_shards(home)
+    catalogs = (shards.catalog(library) for library in shards.libraries())
+    return {i: e.damage for catalog in catalogs for i, e in catalog.items() if e.damage}
+
+
 def find(home: Path, names: Sequence[str]) -> dict[str, list[str]]:
     """Video ids by library, for names of libraries and ids of videos.
 

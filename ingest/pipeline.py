@@ -243,5 +243,10 @@ def _report(
         missing=[i for i in plan.missing if i not in removed],
         removed=len(removed),
         failed=sorted(failed, key=lambda f: f.path),
+        damaged=[
+            FailedFile(path=entry.video.path, reason=entry.damage)
+            for video in plan.todo
+            if (entry := catalog.get(video.video_id)) and entry.damage
+        ],
         notes=list(notes),
     )

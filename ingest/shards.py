@@ -38,6 +38,7 @@ class CatalogEntry:
         shards: By backbone, the file that holds its rows.
         weights: By backbone, the SHA-256 of the weights that its rows were computed with,
             "" where it has none or they are not known.
+        damage: What of it did not decode, in words; "" where nothing is known to be lost.
     """
 
     video: Video
@@ -48,6 +49,7 @@ class CatalogEntry:
     described: dict[str, int] = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
+    damage: str = ""
 
     @property
     def version(self) -> Version:
@@ -196,6 +198,7 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
                 described={**old.described, **new.described},
                 shards={**old.shards, **new.shards},
                 weights={**old.weights, **new.weights},
+                damage=new.damage or old.damage,
             )
         catalog[new.video.video_id] = new
 
@@ -247,6 +250,7 @@ def _write(
     table["mtime_ns"] = np.array([v.video.mtime_ns for v in videos], np.int64)
     table["duration_s"] = np.array([v.duration_s for v in videos], np.float64)
     table["segment_seconds"] = np.array([v.segment_seconds for v in videos], np.float64)
+    table.create_dataset("damage", data=[v.damage for v in videos], dtype=text)
 
     pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
     segments = file.create_group("segments")
@@ -309,6 +313,7 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
         library = str(file.attrs["library"])
         videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
+        damage = _read_damage(file)
         owner = file["segments/video"][:]
         counts = np.bincount(owner, minlength=len(videos))
         rows: list[dict[str, int]] = [{} for _ in videos]
@@ -332,9 +337,18 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
                 described=described[i],
                 shards=dict.fromkeys(rows[i], path),
                 weights={name: weights[name] for name in rows[i]},
+                damage=damage[i],
             )
             for i, video in enumerate(videos)
         ]
+
+
+def _read_damage(file: h5py.File) -> list[str]:
+    """What did not decode of each video of a shard; older shards do not say."""
+    table = file["videos"]
+    if "damage" not in table:
+        return [""] * len(table["video_id"])
+    return [str(text) for text in table["damage"].asstr()[:]]
 
 
 def read_video_table(file: h5py.File, library: str) -> list[Video]:
@@ -361,6 +375,7 @@ def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Itera
     with open_shard(path) as file:
         videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
+        damage = _read_damage(file)
         table = {name: file["segments"][name][:] for name in file["segments"]}
         strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
         groups: dict[str, dict[str, np.ndarray]] = {}
@@ -387,6 +402,7 @@ def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Itera
                 backbones=frozenset(names),
                 segments=tuple(segments),
                 embeddings=tuple(embeddings),
+                damage=damage[i],
             )
 
 

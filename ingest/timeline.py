@@ -38,8 +38,11 @@ _IN_STEP_S = 1.0
 """Streams of a new stretch that would overlap the old by more are moved on, whichever leads."""
 
 _LONGEST_SOUND_S = 1.0
-"""The last packet of sound lasts no longer than this or ten usual ones: a packet of any codec holds
-a fraction of a second, yet some say 74 hours."""
+"""The last packet of sound lasts no longer than this or ten usual ones: codecs put a fraction of a
+second into each, yet some packets say 74 hours."""
+
+_ONLY_SOUND_S = 60.0
+"""A packet that is the only one may be long: whoever writes PCM chooses."""
 
 _LONGEST_PICTURE_S = 3600.0
 """The last picture stays on the screen for as long as it says, up to this."""
@@ -155,7 +158,7 @@ class _Line:
         last = (np.abs(self.shown_s - moments[-1]) < _SAME_S) & self.stamps.counts
         said = float(self.stamps.duration_s[last].max(initial=0.0))
         usual = self.period_s(moments)
-        longest = max(_LONGEST_SOUND_S, 10 * usual)
+        longest = max(_LONGEST_SOUND_S, 10 * usual) if len(moments) > 1 else _ONLY_SOUND_S
         if self.stamps.is_picture:
             longest = _LONGEST_PICTURE_S
         return float(moments[-1]) + (said if 0 < said <= longest else usual)
@@ -165,7 +168,7 @@ class _Line:
         if len(moments) > 1:
             return float(np.median(np.diff(moments)))
         said = self.stamps.duration_s
-        said = said[(said > 0) & (said <= _LONGEST_SOUND_S)]
+        said = said[(said > 0) & (said <= _ONLY_SOUND_S)]
         return float(np.median(said)) if len(said) else _PERIOD_S
 
 

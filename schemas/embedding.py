@@ -122,6 +122,7 @@ class EmbeddedVideo:
         backbones: What was computed, also where it gave no rows (silence).
         segments: The stretches it was cut into.
         embeddings: One a segment.
+        damage: What of it did not decode, in words; "" where nothing is known to be lost.
     """
 
     video: Video
@@ -130,6 +131,7 @@ class EmbeddedVideo:
     backbones: frozenset[str]
     segments: tuple[Segment, ...]
     embeddings: tuple[SegmentEmbedding, ...]
+    damage: str = ""
 
     @property
     def version(self) -> Version:

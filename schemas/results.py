@@ -51,6 +51,9 @@ class IngestReport(_Result):
     missing: list[str] = Field(description="stored videos whose file is gone")
     removed: int = Field(description="of those, taken out by --prune")
     failed: list[FailedFile]
+    damaged: list[FailedFile] = Field(
+        default=[], description="of this run: files of which a part did not decode, and how much"
+    )
     notes: list[str] = Field(default=[], description="what was repaired or went wrong")
     timing: IngestTiming | None = None
 

@@ -56,6 +56,7 @@ class QueryOptions:
             videos only.
         device: Where to embed a new clip.
         segment_seconds: How a new clip is cut.
+        audio_track: Which track of a new clip's sound, from 1; None for the picture's own.
     """
 
     modalities: tuple[Modality, ...] | None = None
@@ -69,6 +70,7 @@ class QueryOptions:
     exclude_self: bool | None = None
     device: str = "auto"
     segment_seconds: float = SEGMENT_SECONDS
+    audio_track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,14 @@ class _Clip:
         vectors: By modality.
         hidden: Id of the video to leave out, "" for none.
         not_itself: Filter that leaves out the videos of the same content, "" for none.
+        damage: What of it did not decode, "" where nothing is known to be lost.
     """
 
     name: str
     vectors: dict[Modality, VideoVectors]
     hidden: str = ""
     not_itself: str = ""
+    damage: str = ""
 
 
 def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
@@ -149,7 +153,8 @@ def answer(
     similarities = _similarities(
         store, subject, asked, counts, max(TOP, options.k), " and ".join(scope)
     )
-    notes = _missing_rows(store, counts, libraries, asked, held)
+    notes = [f"{subject.name}: {subject.damage}"] if subject.damage else []
+    notes += _missing_rows(store, counts, libraries, asked, held)
     notes += _outdated(place.home, store.name, libraries)
     notes += _other_weights(searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
@@ -280,7 +285,13 @@ def _embed(
     from ..ingest.embed import EmbedOptions, embed_one
 
     video = describe(path, path.parent, "query")
-    how = EmbedOptions(backbones, options.segment_seconds, options.device, stored=searched)
+    how = EmbedOptions(
+        backbones,
+        options.segment_seconds,
+        options.device,
+        audio_track=options.audio_track,
+        stored=searched,
+    )
     result = (embed or embed_one)(video, how, progress)
     if isinstance(result, FailedVideo):
         raise MediaError(
@@ -293,7 +304,7 @@ def _embed(
         if found is not None:
             vectors[modality] = found
     same = differs("fingerprint", video.fingerprint) if options.exclude_self else ""
-    return _Clip(str(path), vectors, not_itself=same)
+    return _Clip(str(path), vectors, not_itself=same, damage=result.damage)
 
 
 def _start_counts(

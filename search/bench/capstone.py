@@ -34,11 +34,11 @@ import cv2
 import h5py
 import numpy as np
 
-from ...ingest.decode import MAX_PIXELS, SegmentMedia
+from ...ingest.decode import MAX_PIXELS, SegmentMedia, visible_part
 from ...ingest.decode_audio import AudioReader
 from ...ingest.decode_video import Scan, Skipped, scan, video_frames
 from ...ingest.extractors.strips import COLORS, embed_strip, lay_out
-from ...ingest.sampling import NearestReader, sample_times
+from ...ingest.sampling import ShownReader, sample_times
 from ...ingest.weights import ensure
 from ...schemas.embedding import ByteArray, FloatArray, SegmentEmbedding
 from ...schemas.errors import MediaError
@@ -74,11 +74,9 @@ class CapstoneRun:
 
 @dataclass(frozen=True)
 class _Timeline:
-    """A clip's segments, and when its picture ends, in seconds from its first frame."""
+    """A clip's streams and segments."""
 
     found: Scan
-    origin_s: float | None
-    video_s: float
     segments: list[Segment]
 
 
@@ -203,20 +201,21 @@ def _pictures(
 def _write_frames(clip: Path, sampling: FrameSampling, folder: Path) -> list[list[Path]]:
     """Writes the frames that a backbone looks at; their paths by segment."""
     timeline = _read_timeline(clip)
-    if timeline.origin_s is None:
+    picture = timeline.found.picture
+    if picture is None:
         return []
-    frames = NearestReader(
+    frames = ShownReader(
         video_frames(str(clip), timeline.found, MAX_PIXELS, _cores(), Skipped(), lambda: None)
     )
     written = []
     for segment in timeline.segments:
-        if segment.index and segment.start_s >= timeline.video_s:
-            break
-        visible = Segment(segment.index, segment.start_s, min(segment.end_s, timeline.video_s))
+        visible = visible_part(picture, picture.end_s, segment)
+        if visible is None:
+            continue
         paths = []
         for i, moment in enumerate(sample_times(sampling, visible)):
             paths.append(folder / f"{segment.index:05d}_{i:05d}.jpg")
-            rgb = frames.at(moment).fitted(sampling)
+            rgb = frames.at(moment)[1].fitted(sampling)
             bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
             cv2.imwrite(str(paths[-1]), bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         written.append(paths)
@@ -244,11 +243,10 @@ def _sound(
 
 def _write_wav(clip: Path, timeline: _Timeline, target: Path) -> bool:
     """Writes the sound as 16-bit mono at 16 kHz; False where there is none."""
-    if timeline.found.audio is None:
+    found = timeline.found
+    if found.audio is None or found.sound is None:
         return False
-    reader = AudioReader(
-        str(clip), timeline.found.audio, timeline.origin_s, Skipped(), lambda: None
-    )
+    reader = AudioReader(str(clip), found.audio, found.sound, Skipped(), lambda: None)
     samples = reader.take(0.0, timeline.segments[-1].end_s)
     if samples is None:
         return False
@@ -287,13 +285,7 @@ def _read_timeline(clip: Path) -> _Timeline:
     found = scan(str(clip.absolute()), MAX_PIXELS, lambda: None)
     if not found.packets:
         raise MediaError("it holds no frame and no sound")
-    origin = float(found.video_s[0]) if len(found.video_s) else None
-    video_s = found.video_end_s - origin if origin is not None else 0.0
-    audio_s = 0.0
-    if found.audio is not None:
-        audio_s = found.audio_end_s - (found.audio_start_s if origin is None else origin)
-    segments = cut_segments(max(video_s, audio_s, 0.0), SEGMENT_SECONDS)
-    return _Timeline(found, origin, video_s, segments)
+    return _Timeline(found, cut_segments(found.duration_s, SEGMENT_SECONDS))
 
 
 def _write(path: Path, rows: Mapping[str, FloatArray]) -> None:
