@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +14,18 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from vidsim.cli import main
 from vidsim.ingest.decode import DecodeRequest, Lost, Opened, SegmentMedia, decode
 from vidsim.ingest.decode_audio import Mixer
 from vidsim.ingest.decoders import DecodeLimits, Failed, Finished, decode_all
+from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.home import Place
+from vidsim.ingest.library import list_damage
+from vidsim.ingest.pipeline import ingest
+from vidsim.ingest.progress import Silent
 from vidsim.ingest.sampling import sample_times
-from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling
+from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality, choose_backbones
+from vidsim.search.query import QueryOptions, query
 
 from . import media_cases
 from .media_cases import HEIGHT, RATE, Piece, number_of, picture, write
@@ -159,29 +168,23 @@ def test_the_last_picture_stays_as_long_as_it_says(
     assert shown.count(24) == (7 if last > 1 else 0)
 
 
-def damage(path: Path, from_part: float, to_part: float) -> None:
-    """Overwrites a part of the pictures' bytes with noise."""
-    noise = random.Random(0)
-
-    def change(content: bytearray) -> None:
-        first, last = (round(part * len(content)) for part in (from_part, to_part))
-        content[first:last] = noise.randbytes(last - first)
-
-    media_cases.patch(path, change)
-
-
-def test_a_damaged_end_is_left_out_and_told(tmp_path: Path) -> None:
-    path = write(tmp_path / "end.mp4", [Piece(20.0, has_sound=False)], "libx264")
+def damaged(path: Path, seconds: float, from_s: float, to_s: float) -> Path:
+    """A clip of whose packets those from one second to another hold nothing that decodes."""
+    write(path, [Piece(seconds, has_sound=False)], "libx264")
     with av.open(str(path)) as container:
         packets = [p for p in container.demux(video=0) if p.size]
-        cut = sorted(packets, key=lambda p: p.pts)[13 * 25]
-        places = [(p.pos, p.size) for p in packets if p.pts >= cut.pts]
+        bad = [p for p in packets if from_s <= float(p.pts * p.time_base) < to_s]
+        places = [(p.pos, p.size) for p in bad]
 
     def change(content: bytearray) -> None:
         for at, size in places:
             content[at : at + size] = b"\xff" * size
 
-    media_cases.patch(path, change)
+    return media_cases.patch(path, change)
+
+
+def test_a_damaged_end_is_left_out_and_told(tmp_path: Path) -> None:
+    path = damaged(tmp_path / "end.mp4", 20, 13, 20)
     opened, media, lost = run(path)
     assert opened.duration_s == pytest.approx(20.0, abs=0.1)
     bounds = [(m.segment.start_s, round(m.segment.end_s)) for m in media]
@@ -193,22 +196,38 @@ def test_a_damaged_end_is_left_out_and_told(tmp_path: Path) -> None:
 
 
 def test_a_good_tail_after_damage_is_kept(tmp_path: Path) -> None:
-    path = write(tmp_path / "hole.mp4", [Piece(30.0, has_sound=False)], "libx264")
-    with av.open(str(path)) as container:
-        packets = [p for p in container.demux(video=0) if p.size]
-        places = [(p.pos, p.size) for p in packets if 11 <= float(p.pts * p.time_base) < 16]
-
-    def change(content: bytearray) -> None:
-        for at, size in places:
-            content[at : at + size] = b"\xff" * size
-
-    media_cases.patch(path, change)
+    path = damaged(tmp_path / "hole.mp4", 30, 11, 16)
     _, media, lost = run(path)
     assert sum(end - start for start, end in lost.picture_s) == pytest.approx(5.0, abs=0.8)
     assert media[-1].segment.end_s == pytest.approx(30.0, abs=0.1)
     assert [n for t, n in moments(media, 99) if t > 21] == [
         int(t * 25 + 1e-3) for t, _ in moments(media, 99) if t > 21
     ]
+
+
+def test_what_is_lost_of_a_file_is_told_wherever_the_file_is_spoken_of(
+    tmp_path: Path,
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "lib").mkdir()
+    write(tmp_path / "lib" / "good.mp4", [Piece(3.0, has_sound=False)], "libx264")
+    path = damaged(tmp_path / "lib" / "bad.mp4", 6, 3, 5)
+    options = EmbedOptions(choose_backbones([Modality.COLOR]), workers=1)
+    (told,) = ingest(tmp_path / "lib", place, options, Silent()).damaged
+    assert told.path == str(path)
+    assert re.fullmatch(
+        r"of 6\.0 s, [12]\.\d s of the picture \([\d.-]+\) did not decode", told.reason
+    )
+    assert not ingest(tmp_path / "lib", place, options, Silent()).damaged, "it was told before"
+    assert list_damage(place.home) == {"lib/bad.mp4": told.reason}
+    monkeypatch.setattr(sys, "argv", ["vidsim", "libraries", "--videos"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"lib/bad.mp4  ({told.reason})\n" in capsys.readouterr().out
+    found = query(str(path), place, QueryOptions(device="cpu"), Silent())
+    assert found.notes == [f"{path}: {told.reason}"]
 
 
 def test_a_still_picture_is_no_video_beside_a_real_one(tmp_path: Path) -> None:
