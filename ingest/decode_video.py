@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..schemas.errors import MediaError
 from .picture import Picture
+from .pixel_aspect import PixelAspect
 
 # Formats that hold their own content. Playlists (hls, dash, concat), image sequences and
 # devices are left out: they make libav open whatever other file or address they name.
@@ -237,8 +238,7 @@ def video_frames(
     reformatter = VideoReformatter()
     with _open_to_decode(path, found.video, nvdec) as container:
         stream = container.streams[found.video]
-        aspect = float(stream.sample_aspect_ratio or 1)  # type: ignore[attr-defined]
-        aspect = aspect if 0.1 < aspect < 10 else 1.0
+        aspect = PixelAspect(stream)
         context = stream.codec_context
         context.thread_count = threads
         context.thread_type = "AUTO" if threads > 1 else "NONE"
@@ -263,7 +263,7 @@ def video_frames(
                     # Decoding times run ahead of the screen by a constant: frame 1 is 0 s.
                     origin = seconds if origin is None else origin
                     clock = seconds - origin
-                yield clock, Picture(frame, aspect, reformatter)
+                yield clock, Picture(frame, aspect.now(), reformatter)
 
 
 def _open_to_decode(path: str, video: int, nvdec: bool) -> InputContainer:
