@@ -22,6 +22,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..schemas.errors import MediaError
 from .picture import Picture
+from .pixel_aspect import PixelAspect
 from .timeline import Stamps, Track, count_frames, straighten
 
 # Formats that hold their own content. Playlists (hls, dash, concat), image sequences and
@@ -305,8 +306,7 @@ def video_frames(
     reformatter = VideoReformatter()
     with _open_to_decode(path, found.video, nvdec) as container:
         stream = container.streams[found.video]
-        aspect = float(stream.sample_aspect_ratio or 1)  # type: ignore[attr-defined]
-        aspect = aspect if 0.1 < aspect < 10 else 1.0
+        aspect = PixelAspect(stream)
         context = stream.codec_context
         context.thread_count = threads
         context.thread_type = "AUTO" if threads > 1 else "NONE"
@@ -328,20 +328,17 @@ def video_frames(
             for frame in frames:
                 if frame.width * frame.height > max_pixels:
                     raise MediaError(_too_large(frame.width, frame.height))
+                time_s = None
                 if not found.by_dts:
                     time_s = _at(picture.packets_s, *(frame.opaque or ()))
                 elif packet is not None and packet.size:
                     # Decoding times run ahead of the screen by a constant: frame 1 is the first.
                     time_s = _at(picture.clock_s, number)
-                    if ahead_s is None and time_s is not None:
-                        ahead_s = time_s - (
-                            float(picture.shown_s[0]) if len(picture.shown_s) else 0
-                        )
-                    time_s = None if time_s is None else time_s - (ahead_s or 0.0)
-                else:
-                    time_s = None
+                    if time_s is not None:
+                        ahead_s = time_s - picture.start_s if ahead_s is None else ahead_s
+                        time_s -= ahead_s
                 clock_s = clock_s + picture.period_s if time_s is None else time_s
-                yield clock_s, Picture(frame, aspect, reformatter)
+                yield clock_s, Picture(frame, aspect.now(), reformatter)
 
 
 def _at(times_s: npt.NDArray[np.float64], number: int = -1) -> float | None:
