@@ -24,6 +24,7 @@ Kind = Literal[
     "devices",
     "broken_links",
     "known_folders",
+    "looping_links",
     "unreadable",
     "unlisted_folders",
 ]
@@ -39,6 +40,7 @@ _TOLD: dict[str, tuple[str, str]] = {
     "devices": ("device", "devices"),
     "broken_links": ("link that leads nowhere", "links that lead nowhere"),
     "known_folders": ("folder known by another path", "folders known by another path"),
+    "looping_links": ("link to a folder that holds it", "links to folders that hold them"),
     "unreadable": ("file that cannot be read", "files that cannot be read"),
     "unlisted_folders": ("folder that cannot be listed", "folders that cannot be listed"),
 }
@@ -101,14 +103,15 @@ def list_folder(root: Path) -> Listing:
         folder, linked = folders.popleft() if folders else (links.popleft(), True)
         try:
             identity = _identity(folder)
-            known = linked and (identity in seen or (folder.is_symlink() and _holds_link(folder)))
-            entries = [] if known else _entries(folder, listing)
+            kind = _kind_of_path(folder, identity in seen) if linked else None
+            entries = [] if kind else _entries(folder, listing)
         except OSError as error:
             listing.cannot_list(folder, error)
             continue
+        if kind:
+            listing.pass_over(kind, folder)
+            continue
         seen.add(identity)
-        if known:
-            listing.pass_over("known_folders", folder)
         for entry in entries:
             path = Path(entry.path)
             try:
@@ -185,10 +188,14 @@ def _identity(folder: Path) -> tuple[int, int] | str:
     return os.path.realpath(folder)  # some network and user-space file systems number nothing
 
 
-def _holds_link(link: Path) -> bool:
-    """Whether a link leads to a folder above itself."""
-    target, place = Path(os.path.realpath(link)), Path(os.path.realpath(link.parent))
-    return target == place or target in place.parents
+def _kind_of_path(folder: Path, known: bool) -> Kind | None:
+    """Why a folder that a link leads to is passed over, if it is."""
+    if known:
+        return "known_folders"
+    if not folder.is_symlink():
+        return None
+    target, place = Path(os.path.realpath(folder)), Path(os.path.realpath(folder.parent))
+    return "looping_links" if target == place or target in place.parents else None
 
 
 def _kind_of_folder(name: str) -> Kind | None:

@@ -101,6 +101,7 @@ def carry_out(
 
 def finish(
     old_ids: Collection[str],
+    unfinished: dict[str, str],
     store: Store,
     shards: Shards,
     library: str,
@@ -108,6 +109,8 @@ def finish(
     catalog: dict[str, CatalogEntry],
 ) -> list[str]:
     """Takes old ids out that a run which was stopped has left, and ends the list of moves.
+
+    Of moves that cannot be ended yet the `unfinished` stay listed.
 
     Returns:
         Notes for a person.
@@ -119,6 +122,9 @@ def finish(
     if old_ids:
         writer.forget(old_ids)
         writer.finish()
+    if unfinished:
+        _write_list(home, library, unfinished)
+        return writer.notes
     try:
         _list_path(home, library).unlink(missing_ok=True)
     except OSError as error:

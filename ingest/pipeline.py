@@ -73,7 +73,7 @@ def ingest(
             if plan.moves:
                 notes += moves.carry_out(plan.moves, *kept, catalog)
             if plan.left or plan.moved or unfinished:
-                notes += moves.finish(plan.left, *kept, catalog)
+                notes += moves.finish(plan.left, plan.unfinished, *kept, catalog)
             removed = []
             if prune and plan.missing:
                 removed = plan.missing

@@ -28,6 +28,7 @@ class Plan:
         moves: Stored videos whose file lies elsewhere now. What of them is to be embedded anew
             is in `todo`, too.
         left: Ids that a move left behind when it was stopped.
+        unfinished: New ids by old ones, of moves that cannot be ended yet.
         unchanged: Videos that are stored as they are.
         failed: Files that cannot be read.
         missing: Ids of stored videos whose file is gone.
@@ -37,6 +38,7 @@ class Plan:
     todo: list[Video] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    unfinished: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     failed: list[FailedFile] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -78,9 +80,16 @@ def make_plan(
     gone = [
         entry
         for video_id, entry in catalog.items()
-        if video_id not in found and (whole or entry.video.fingerprint in contents)
+        if video_id not in found
+        and (whole or entry.video.fingerprint in contents or video_id in unfinished)
     ]
-    passed_over = {path for paths in listing.passed_over.values() for path in paths}
+    # What lies in a known folder was listed: under another path, to which it has moved.
+    passed_over = {
+        path
+        for kind, paths in listing.passed_over.items()
+        if kind != "known_folders"
+        for path in paths
+    }
     whereabouts = {
         e.video.video_id: _whereabouts(root, e.video, listing, passed_over, whole) for e in gone
     }
@@ -90,7 +99,10 @@ def make_plan(
         for e in gone
         if _replaces(catalog.get(unfinished.get(e.video.video_id, "")), e)
     ]
-    moved = match(new, [e for e in gone if e.video.video_id not in plan.left])
+    plan.unfinished = {
+        old: new_id for old, new_id in unfinished.items() if whereabouts.get(old) == "unknown"
+    }
+    moved = match(new, [e for e in gone if e.shards and e.video.video_id not in plan.left])
     source = {move.video.video_id: move for move in moved}
     wanted = {b.name for b in options.backbones.values()}
     for video in videos:
@@ -99,7 +111,7 @@ def make_plan(
             move = Move(entry, video)
         if move and (move.renamed or move.stored.video.path != video.path):
             same_cut = move.stored.segment_seconds == options.segment_seconds
-            if move.renamed or same_cut:
+            if move.renamed or (same_cut and move.stored.shards):
                 plan.moves.append(move)
         stored = move.stored if move else None
         if stored is None or not (

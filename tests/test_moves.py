@@ -222,16 +222,52 @@ def test_a_move_that_is_killed_is_gone_on_with(place, folder, networks, moment):
 
 def test_a_file_that_is_back_after_a_killed_move_stays(place, folder, networks):
     ingest(folder, place, "color", "motion")
-    (folder / "snow").rename(folder / "ice")
-    code = f"from tests.test_moves import killed_move as k; k({str(folder)!r}, "
-    code += f"{str(place.home)!r}, 'before the old ids go')"
-    assert subprocess.run([sys.executable, "-c", code], cwd=base.ROOT).returncode == 9
+    kill_a_move(place, folder)
     shutil.copytree(folder / "ice", folder / "snow")
     report = ingest(folder, place, "color", "motion")
     assert (report.videos, report.moved, report.missing) == (5, 0, [])
     assert in_step(place) == {"labhist": 10, "i3d": 10}
     shutil.rmtree(folder / "snow")  # which is no move: those of ice are videos of their own now
     assert len(ingest(folder, place, "color", "motion").missing) == 2
+
+
+def kill_a_move(place: Place, folder: Path) -> None:
+    """Renames snow to ice and stops the ingest once both ids are stored."""
+    (folder / "snow").rename(folder / "ice")
+    code = f"from tests.test_moves import killed_move as k; k({str(folder)!r}, "
+    code += f"{str(place.home)!r}, 'before the old ids go')"
+    assert subprocess.run([sys.executable, "-c", code], cwd=base.ROOT).returncode == 9
+
+
+def test_a_killed_move_is_ended_by_an_ingest_of_any_file(place, folder, networks):
+    ingest(folder, place, "color", "motion")
+    kill_a_move(place, folder)
+    report = ingest(folder / "a.mp4", place, "color", "motion")
+    assert (report.moved, report.videos) == (2, 3)
+    assert in_step(place) == {"labhist": 6, "i3d": 6}
+
+
+def test_a_killed_move_is_ended_once_the_old_folder_can_be_asked_for(
+    place, folder, networks, tmp_path
+):
+    ingest(folder, place, "color", "motion")
+    kill_a_move(place, folder)
+    (folder / "snow").symlink_to(tmp_path / "away")
+    assert ingest(folder, place, "color", "motion").videos == 5
+    (folder / "snow").unlink()
+    report = ingest(folder, place, "color", "motion")
+    assert (report.moved, report.missing, report.videos) == (2, [], 3)
+    assert in_step(place) == {"labhist": 6, "i3d": 6}
+
+
+def test_a_folder_that_leaves_a_link_at_its_old_name_has_moved(place, folder, networks):
+    ingest(folder, place)
+    networks.clear()
+    (folder / "snow").rename(folder / "ice")
+    (folder / "snow").symlink_to("ice")
+    report = ingest(folder, place)
+    assert (networks, report.moved, report.videos, report.missing) == ([], 2, 3, [])
+    assert in_step(place) == {"labhist": 6}
 
 
 def video(video_id: str, content: str) -> Video:
