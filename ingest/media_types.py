@@ -122,6 +122,8 @@ def _is_mpeg_audio(head: bytes) -> bool:
     """Whether frames of MP3, MP2 or ADTS follow each other from the first byte on."""
     at = 0
     for _ in range(_AUDIO_FRAMES):
+        if at and at == len(head):  # a file of one or two frames
+            return True
         size = _audio_frame_bytes(head[at : at + 6])
         if size is None:
             return False

@@ -222,6 +222,28 @@ def write(path: Path, container: str, picture: str | None, sound: str | None) ->
             out.mux(stream.encode(None))
 
 
+@pytest.mark.parametrize("size", [188, 192, 204])
+@pytest.mark.parametrize("first", [0, 4, 100])
+def test_a_transport_stream_is_known_by_its_packets(size, first):
+    packet = b"\x47" + bytes(size - 1)
+    assert is_media(bytes(first) + packet * 6)
+    assert not is_media(bytes(first) + packet * 3 + bytes(size * 3))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\xff\xfb\x90\x00" + bytes(413),  # MPEG 1, layer 3, 128 kbit/s, 44.1 kHz: 417 bytes
+        b"\xff\xe3\x18\xc4" + bytes(68),  # MPEG 2.5, layer 3, 8 kbit/s, 8 kHz: 72 bytes
+        b"\xff\xf1\x50\x80\x02\x00\x00" + bytes(9),  # ADTS of 16 bytes
+    ],
+)
+def test_sound_without_a_container_is_known_by_its_frames(frame):
+    assert is_media(frame * 4)
+    assert is_media(frame)
+    assert not is_media(frame + bytes(500))
+
+
 @pytest.mark.parametrize(
     ("what", "head"),
     [
