@@ -50,7 +50,7 @@ _ODD: dict[str | None, Kind] = {"socket": "sockets", "pipe": "pipes", "device": 
 _SYSTEM_FOLDER = re.compile(
     r"@eaDir|#recycle|#snapshot|@tmp|@sharebin"  # Synology
     r"|@Recycle|@Recently-Snapshot|\.@__thumb|\.@upload_cache"  # QNAP
-    r"|\$RECYCLE\.BIN|RECYCLER|System Volume Information|FOUND\.\d{3}"  # Windows
+    r"|\$RECYCLE\.BIN|(?-i:RECYCLER|FOUND\.\d{3})|System Volume Information"  # Windows
     r"|__MACOSX|\.Spotlight-V100|\.fseventsd|\.DocumentRevisions-V100|\.TemporaryItems"  # macOS
     r"|\.AppleDouble|Network Trash Folder|Temporary Items"  # its network shares
     r"|\.Trash.*|\.recycle|lost\+found|\.zfs|\.snapshots?|~snapshot",  # Linux, Samba, ZFS, NetApp

@@ -398,3 +398,9 @@ def test_an_empty_folder_tells_what_was_passed_over(tmp_path):
     os.mkfifo(tmp_path / "live.ts")
     with pytest.raises(LibraryError, match=r"only what is passed over: 1 file that is no media, 1"):
         find_media(tmp_path)
+
+
+def test_classes_whose_names_are_like_those_of_systems_are_taken(tmp_path):
+    fill(tmp_path, "Recycler/a.mp4", "found.footage/b.mp4", "#1/c.mp4", "@home/d.mp4", "$/e.mp4")
+    assert len(names(tmp_path)) == 5
+    assert passed_over(tmp_path) == {}
