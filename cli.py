@@ -222,6 +222,9 @@ def ingest(
         bool, typer.Option("--prune", help="Remove stored videos whose file is gone.")
     ] = False,
     index: IndexOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List all that was passed over.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Read a folder of videos and store what is new or changed."""
@@ -251,7 +254,7 @@ def ingest(
     if json:
         print(report.model_dump_json(indent=2))
     else:
-        _print_report(report)
+        _print_report(report, verbose)
     if not _worked(report):
         raise LibraryError(f"Nothing of {folder} could be read; give videos or sounds.")
 
@@ -1157,10 +1160,10 @@ def _count(number: int, noun: str) -> str:
 
 
 def _worked(report: IngestReport) -> bool:
-    return bool(report.embedded or report.unchanged)
+    return bool(report.embedded or report.unchanged or report.moved)
 
 
-def _print_report(report: IngestReport) -> None:
+def _print_report(report: IngestReport, verbose: bool = False) -> None:
     if _worked(report):
         _show(
             f"{report.library}: {_count(report.videos, 'video')}, "
@@ -1172,19 +1175,33 @@ def _print_report(report: IngestReport) -> None:
             note = silent if modality == "audio" and report.no_audio else ""
             _show(f"    {modality:<6}  {_count(rows, 'row')}{note}")
     done = f"{report.embedded:,} embedded, {report.unchanged:,} unchanged"
+    moved = f", {report.moved:,} moved" if report.moved else ""
     removed = f", {report.removed:,} removed" if report.removed else ""
-    _say(f"{done}{removed}, {len(report.failed):,} failed.")
+    _say(f"{done}{moved}{removed}, {len(report.failed):,} failed.")
     _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
     _list([f"damaged: {f.path}: {f.reason}" for f in report.damaged])
     if report.missing:
         _say(f"Of {_count(len(report.missing), 'stored video')} the file is gone (see --prune):")
         _list(report.missing)
+    _print_passed_over(report, verbose)
     for note in report.notes:
         _say(f"note: {note}")
     if report.embedded:
         _say("Next: vidsim query CLIP, or vidsim libraries --videos for ids to query with.")
-    elif not report.failed:
+    elif not report.failed and not report.moved:
         _say("Nothing new to do.")
+
+
+def _print_passed_over(report: IngestReport, verbose: bool) -> None:
+    if not report.passed_over:
+        return
+    from .ingest.listing import describe_kind, describe_passed_over
+
+    more = "" if verbose else " (-v lists them)"
+    _say(f"Passed over: {describe_passed_over(report.passed_over)}{more}.")
+    for kind, paths in report.passed_over.items() if verbose else ():
+        for path in paths:
+            _say(f"  {describe_kind(kind)}: {path}")
 
 
 def _list(items: Sequence[str]) -> None:

@@ -3,46 +3,63 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 from ..schemas.collections import MAX_ID_LENGTH
 from ..schemas.errors import LibraryError, MediaError
 from ..schemas.video import Video
+from .listing import Listing, describe_passed_over, list_folder
+from .regular_file import ODD_NAMES, NotRegularError, odd_kind, open_regular
 
-_VIDEO = "3g2 3gp asf avi divx flv gif m2ts m4v mjpeg mkv mov mp4 mpeg mpg mts mxf ogv ts vob"
-_SOUND = "aac aiff flac m4a mp3 oga ogg opus wav wma"
-SUFFIXES = frozenset(f".{name}" for name in f"{_VIDEO} webm wmv {_SOUND}".split())
-"""Files with these endings are tried; what they are is decided by their content."""
+_HASHED_BYTES = 1 << 18
+"""Read at once, as `hashlib.file_digest` does."""
 
 
 def find_media(folder: Path) -> list[Path]:
-    """Media files under `folder` (or `folder` itself, if it is one), sorted.
-
-    Hidden files and folders are passed over; links to folders are not followed.
+    """The files of `list_media`.
 
     Raises:
-        LibraryError: No such folder, or no media file in it.
+        LibraryError: As `list_media`.
     """
-    if not folder.exists():
-        raise LibraryError(f"There is no {folder}; give the folder that holds the videos.")
-    if folder.is_file():
-        return [folder]
-    found = sorted(_walk(folder))
-    if not found:
+    return list_media(folder).files
+
+
+def list_media(folder: Path) -> Listing:
+    """Media files under `folder` (or `folder` itself, if it is a file), as `list_folder` has it.
+
+    Raises:
+        LibraryError: No such folder, it cannot be listed, or no media file is in it.
+    """
+    try:
+        odd = odd_kind(folder.stat().st_mode)
+    except FileNotFoundError as error:
+        raise LibraryError(
+            f"There is no {folder}; give the folder that holds the videos."
+        ) from error
+    except OSError as error:
+        raise LibraryError(
+            f"{folder} cannot be read ({error.strerror or error}); "
+            "give the folder that holds the videos."
+        ) from error
+    if odd is None:
+        return Listing(files=[folder])
+    if odd != "folder":
+        raise LibraryError(
+            f"{folder} is {ODD_NAMES[odd]}; give a folder of videos, or a video file."
+        )
+    listing = list_folder(folder)
+    if not listing.files and folder in listing.unlisted:
+        raise LibraryError(
+            f"{folder} cannot be listed ({listing.unlisted[folder]}); "
+            "nothing of what is stored was changed. Ingest again once that is mended."
+        )
+    if not listing.files:
         kinds = "mp4, mkv, avi, mov, webm, gif, wav, mp3, ..."
-        raise LibraryError(f"{folder} holds no video or sound file ({kinds}).")
-    return found
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in files:
-            suffix = Path(name).suffix.lower()
-            if not name.startswith(".") and suffix in SUFFIXES:
-                yield Path(parent, name)
+        others = describe_passed_over(listing.passed_over)
+        beside = f", only what is passed over: {others}" if others else ""
+        raise LibraryError(f"{folder} holds no video or sound file ({kinds}){beside}.")
+    return listing
 
 
 def library_name(folder: Path, asked: str | None) -> str:
@@ -60,29 +77,26 @@ def library_name(folder: Path, asked: str | None) -> str:
     return name
 
 
-def fingerprint(path: Path) -> str:
-    """BLAKE2b hash of a file's content, 32 hex digits.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def describe(path: Path, root: Path, library: str, known: Video | None = None) -> Video:
     """The video at `path`; its content is hashed only if size or time differ from `known`.
 
     Raises:
-        MediaError: The file cannot be read, is empty, or its name is no valid text.
+        MediaError: It is no regular file, cannot be read, is empty, or its name is no valid text.
     """
     try:
-        stat = path.stat()
-        unchanged = known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-        content = known.fingerprint if known and unchanged else fingerprint(path)
+        found = path.stat()
+        if odd := odd_kind(found.st_mode):
+            raise MediaError(f"It is {ODD_NAMES[odd]}, no file.")
+        unchanged = known and (known.size, known.mtime_ns) == (found.st_size, found.st_mtime_ns)
+        content = known.fingerprint if known and unchanged else ""
+        if not content and found.st_size:
+            with open_regular(path) as (file, found):
+                content = _hash(file, found.st_size)
+    except NotRegularError as error:
+        raise MediaError(f"{error}.") from error
     except OSError as error:
         raise MediaError(f"It cannot be read: {error.strerror or error}.") from error
-    if stat.st_size == 0:
+    if found.st_size == 0:
         raise MediaError("It is an empty file.")
     relative = path.relative_to(root)
     video_id = f"{library}/{relative.as_posix()}"
@@ -93,9 +107,19 @@ def describe(path: Path, root: Path, library: str, known: Video | None = None) -
         path=str(root.resolve() / relative),  # one name, from whatever folder it was reached
         label=relative.parent.name,
         fingerprint=content,
-        size=stat.st_size,
-        mtime_ns=stat.st_mtime_ns,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
     )
+
+
+def _hash(file: FileIO, size: int) -> str:
+    """BLAKE2b, 32 hex digits, of a file's first `size` bytes: one that grows may never end."""
+    digest = hashlib.blake2b(digest_size=16)
+    buffer = memoryview(bytearray(_HASHED_BYTES))
+    while size > 0 and (read := file.readinto(buffer[:size])):
+        digest.update(buffer[:read])
+        size -= read
+    return digest.hexdigest()
 
 
 def check_id(video_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo
@@ -83,6 +83,19 @@ class Writer:
             )
         add_entries(self.catalog, path)
         self._index(lambda: self._upsert(videos))
+        write_note(self._home, self.library, self.catalog)
+
+    def forget(self, video_ids: Collection[str]) -> None:
+        """Removes stored videos from Milvus and then from the shards."""
+        gone = {video_id: self.catalog[video_id] for video_id in video_ids}
+        if not gone:
+            return
+        distrust_others(self._home, self.library, self._store.name)
+        self._index(lambda: self._delete_rows(gone))
+        self._touched.update(name for entry in gone.values() for name in entry.rows)
+        self._shards.drop(self.library, dict.fromkeys(gone))
+        for video_id in gone:
+            del self.catalog[video_id]
         write_note(self._home, self.library, self.catalog)
 
     def finish(self) -> None:

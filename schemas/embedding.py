@@ -147,16 +147,20 @@ class EmbeddedVideo:
 
 
 def merge(first: EmbeddedVideo, second: EmbeddedVideo) -> EmbeddedVideo:
-    """One video from two that hold different backbones of the same segments."""
-    parts = dict(zip(first.segments, first.embeddings, strict=True))
+    """One video from two that hold different backbones of the same segments.
+
+    Segments are the same by their number: their ends may differ by what decoding has learned.
+    """
+    parts = {s.index: (s, e) for s, e in zip(first.segments, first.embeddings, strict=True)}
     for segment, new in zip(second.segments, second.embeddings, strict=True):
-        old = parts.get(segment, SegmentEmbedding({}))
+        known, old = parts.get(segment.index, (segment, SegmentEmbedding({})))
         strip = new.vid2img if new.vid2img is not None else old.vid2img
-        parts[segment] = SegmentEmbedding({**old.rows, **new.rows}, strip)
-    segments = sorted(parts, key=lambda s: s.index)
+        parts[segment.index] = (known, SegmentEmbedding({**old.rows, **new.rows}, strip))
+    ordered = [parts[index] for index in sorted(parts)]
     return replace(
         first,
         backbones=first.backbones | second.backbones,
-        segments=tuple(segments),
-        embeddings=tuple(parts[s] for s in segments),
+        segments=tuple(segment for segment, _ in ordered),
+        embeddings=tuple(embedding for _, embedding in ordered),
+        damage=first.damage or second.damage,
     )

@@ -38,7 +38,8 @@ class IngestReport(_Result):
     """What ``vidsim ingest`` or ``ingest-audioset`` did, and what the library holds afterwards.
 
     ``videos``, ``segments`` and ``rows`` count the whole library; ``embedded`` and
-    ``unchanged`` count this run's files, or the clips in them.
+    ``unchanged`` count this run's files, or the clips in them. ``moved`` are neither, unless they
+    lacked something that was wanted: then they are ``embedded``, too.
     """
 
     library: str
@@ -53,6 +54,10 @@ class IngestReport(_Result):
     failed: list[FailedFile]
     damaged: list[FailedFile] = Field(
         default=[], description="of this run: files of which a part did not decode, and how much"
+    )
+    moved: int = Field(default=0, description="files known again under another path, not read anew")
+    passed_over: dict[str, list[str]] = Field(
+        default={}, description="what is in the folder and was not tried, by kind"
     )
     notes: list[str] = Field(default=[], description="what was repaired or went wrong")
     timing: IngestTiming | None = None

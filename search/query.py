@@ -14,6 +14,7 @@ from ..ingest.filters import differs, equals, is_in
 from ..ingest.home import Counts, Place, distrusted, read_notes
 from ..ingest.progress import Progress
 from ..ingest.records import StoredRow
+from ..ingest.regular_file import ODD_NAMES, odd_kind
 from ..ingest.store import Store, open_store
 from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError, MediaError, ModelError
@@ -265,12 +266,25 @@ def _embed_or_fetch(
     if vectors or any(store.count(b, itself, levels(b)[-1]) for b in store.backbones()):
         return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
     path = Path(clip)
-    if not path.is_file():
-        raise LibraryError(
-            f"{clip} is neither a file nor the id of a stored video; "
-            "'vidsim libraries --videos' lists the ids."
-        )
+    _check_file(path)
     return _embed(path, backbones, searched, options, progress, embed)
+
+
+def _check_file(path: Path) -> None:
+    """Raises LibraryError where `path` leads to no regular file."""
+    try:
+        odd = odd_kind(path.stat().st_mode)
+    except PermissionError as error:
+        raise LibraryError(f"{path} may not be read; change its permissions.") from error
+    except (OSError, ValueError) as error:  # it is not there, or could be no path
+        raise LibraryError(
+            f"{path} is neither a file nor the id of a stored video; "
+            "'vidsim libraries --videos' lists the ids."
+        ) from error
+    if odd:
+        raise LibraryError(
+            f"{path} is {ODD_NAMES[odd]}; give a video file, or the id of a stored video."
+        )
 
 
 def _embed(

@@ -6,9 +6,12 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -546,3 +549,66 @@ def test_an_import_of_something_else_is_one_sentence(home, tmp_path):
     assert done.stderr.count("\n") == 1
     wrong = vidsim(home, "export", str(tmp_path), "--layout", "other")
     assert (wrong.returncode, "not native or capstone" in wrong.stderr) == (2, True)
+
+
+# --- folders as they are
+
+
+@pytest.mark.parametrize("command", ["ingest", "query"])
+@pytest.mark.parametrize("kind", ["named pipe", "device", "socket"])
+def test_a_path_that_is_no_file_ends_in_a_sentence_and_no_wait(home, tmp_path, command, kind):
+    path = tmp_path / "live.ts"
+    with (
+        tempfile.TemporaryDirectory() as short,  # a socket's path may be of 100 bytes or so
+        socket.socket(socket.AF_UNIX) as server,
+    ):
+        server.bind(f"{short}/s")
+        if kind == "named pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero" if kind == "device" else f"{short}/s")
+        done = vidsim(home, command, str(path), "-m", "color")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(f"Error: {path} is a {kind}; give a [^\n]+\\.\n", done.stderr), done.stderr
+
+
+def test_what_is_passed_over_is_counted_and_listed_on_request(call, tmp_path):
+    folder = tmp_path / "lib"
+    (folder / "@eaDir").mkdir(parents=True)
+    (folder / "a.mp4").write_text("damaged")
+    (folder / "notes.txt").write_text("a")
+    (folder / "list").write_text("a")
+    os.mkfifo(folder / "live.ts")
+    told = "Passed over: 1 system folder, 2 files that are no media, 1 named pipe"
+    words = ("ingest", str(folder), "-m", "color")
+    home = str(tmp_path / "home")
+
+    _, _, err = call(*words, VIDSIM_HOME=home)
+    assert f"{told} (-v lists them).\n" in err
+    assert "notes.txt" not in err
+
+    _, _, err = call(*words, "-v", VIDSIM_HOME=home)
+    assert f"{told}.\n" in err
+    assert f"  file that is no media: {folder / 'list'}\n" in err
+    assert f"  named pipe: {folder / 'live.ts'}\n" in err
+
+    _, out, _ = call(*words, "--json", VIDSIM_HOME=home)
+    assert IngestReport.model_validate_json(out).passed_over == {
+        "system_folders": [str(folder / "@eaDir")],
+        "no_media": [str(folder / "list"), str(folder / "notes.txt")],
+        "pipes": [str(folder / "live.ts")],
+    }
+
+
+def test_files_that_moved_are_told(call, clips, tmp_path):
+    folder, home = tmp_path / "clips", str(tmp_path / "home")
+    shutil.copytree(clips / "snow", folder / "snow")
+    words = ("ingest", str(folder), "-m", "color")
+    call(*words, VIDSIM_HOME=home)
+    (folder / "snow").rename(folder / "ice")
+    code, out, err = call(*words, VIDSIM_HOME=home)
+    assert code == 0
+    assert out.startswith("clips: 2 videos, 2 segments\n")
+    assert err == "0 embedded, 0 unchanged, 2 moved, 0 failed.\n"
+    _, out, _ = call("query", "clips/ice/1.mkv", "-m", "color", VIDSIM_HOME=home)
+    assert "clips/ice/2.mkv" in out

@@ -676,6 +676,7 @@ STEPS = st.one_of(
     st.tuples(st.just("write"), st.sampled_from("abc"), st.sampled_from(["x", "y", "damaged"])),
     st.tuples(st.just("delete"), st.sampled_from("abc"), st.none()),
     st.tuples(st.just("move"), st.sampled_from("12"), st.none()),
+    st.tuples(st.just("rename"), st.sampled_from("abc"), st.sampled_from("abc")),
     st.tuples(
         st.just("ingest"),
         st.sampled_from([("color",), ("motion",), ("color", "motion")]),
@@ -712,6 +713,9 @@ def test_whatever_happens_in_between_a_last_run_makes_it_right(tmp_path_factory,
             elif step == "move":
                 (base / what).mkdir(exist_ok=True)
                 folder = folder.rename(base / what / "lib")
+            elif step == "rename":
+                if (folder / f"{what}.mp4").exists():
+                    (folder / f"{what}.mp4").replace(folder / f"{how}.mp4")
             elif step == "ingest":
                 ingest(folder, place, *what, segment_seconds=how[0], prune=how[1])
             elif step == "lose":

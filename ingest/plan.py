@@ -1,0 +1,215 @@
+"""What an ingest has to do: files as they are, compared with what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..schemas.errors import MediaError
+from ..schemas.results import FailedFile
+from ..schemas.video import Video
+from .discover import describe
+from .embed import EmbedOptions
+from .listing import Listing, printable, unlisted_note
+from .moves import Move, match
+from .progress import Progress
+from .regular_file import odd_kind
+from .shards import CatalogEntry
+
+
+@dataclass
+class Plan:
+    """What an ingest has to do.
+
+    Attributes:
+        todo: Videos to embed.
+        moves: Stored videos whose file lies elsewhere now. What of them is to be embedded anew
+            is in `todo`, too.
+        left: Ids that a move left behind when it was stopped.
+        unfinished: New ids by old ones, of moves that cannot be ended yet.
+        unchanged: Videos that are stored as they are.
+        failed: Files that cannot be read.
+        missing: Ids of stored videos whose file is gone.
+        notes: What a person should know of the folder.
+    """
+
+    todo: list[Video] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    unfinished: dict[str, str] = field(default_factory=dict)
+    unchanged: int = 0
+    failed: list[FailedFile] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def moved(self) -> int:
+        """Videos that have another id now."""
+        return sum(move.renamed for move in self.moves) + len(self.left)
+
+
+def make_plan(
+    listing: Listing,
+    root: Path,
+    library: str,
+    catalog: Mapping[str, CatalogEntry],
+    unfinished: Mapping[str, str],
+    options: EmbedOptions,
+    progress: Progress,
+    whole: bool,
+) -> Plan:
+    """Compares the files of a folder with what is stored of its library.
+
+    Args:
+        listing: What is under `root`, or one file of it.
+        root: The library's folder.
+        library: Its name.
+        catalog: What is stored of it.
+        unfinished: New ids by old ones, of moves that were begun.
+        options: What is wanted of each video.
+        progress: Told about the files.
+        whole: Whether `listing` is of all that the library has.
+    """
+    plan = Plan()
+    videos = _described(listing.files, root, library, catalog, plan.failed, progress)
+    new = [v for v in videos if not _same_content(catalog.get(v.video_id), v)]
+    found = {_id(path, root, library) for path in listing.files}
+    contents = {video.fingerprint for video in new}
+    gone = [
+        entry
+        for video_id, entry in catalog.items()
+        if video_id not in found
+        and (whole or entry.video.fingerprint in contents or video_id in unfinished)
+    ]
+    # What lies in a known folder was listed: under another path, to which it has moved.
+    passed_over = {
+        path
+        for kind, paths in listing.passed_over.items()
+        if kind != "known_folders"
+        for path in paths
+    }
+    whereabouts = {
+        e.video.video_id: _whereabouts(root, e.video, listing, passed_over, whole) for e in gone
+    }
+    gone = [e for e in gone if whereabouts[e.video.video_id] == "gone"]
+    plan.left = [
+        e.video.video_id
+        for e in gone
+        if _replaces(catalog.get(unfinished.get(e.video.video_id, "")), e)
+    ]
+    plan.unfinished = {
+        old: new_id for old, new_id in unfinished.items() if whereabouts.get(old) == "unknown"
+    }
+    moved = match(new, [e for e in gone if e.shards and e.video.video_id not in plan.left])
+    source = {move.video.video_id: move for move in moved}
+    wanted = {b.name for b in options.backbones.values()}
+    for video in videos:
+        move, entry = source.get(video.video_id), catalog.get(video.video_id)
+        if move is None and entry and _same_content(entry, video):
+            move = Move(entry, video)
+        if move and (move.renamed or move.stored.video.path != video.path):
+            same_cut = move.stored.segment_seconds == options.segment_seconds
+            if move.renamed or (same_cut and move.stored.shards):
+                plan.moves.append(move)
+        stored = move.stored if move else None
+        if stored is None or not (
+            stored.segment_seconds == options.segment_seconds and wanted <= stored.rows.keys()
+        ):
+            plan.todo.append(video)
+        elif not (move and move.renamed):
+            plan.unchanged += 1
+    if whole:
+        away = {move.stored.video.video_id for move in moved}.union(plan.left)
+        plan.missing = [e.video.video_id for e in gone if e.video.video_id not in away]
+        plan.notes = _notes(listing, root, whereabouts)
+    return plan
+
+
+def _described(
+    files: Sequence[Path],
+    root: Path,
+    library: str,
+    catalog: Mapping[str, CatalogEntry],
+    failed: list[FailedFile],
+    progress: Progress,
+) -> list[Video]:
+    """The videos that files are; those that cannot be read are added to `failed`."""
+    videos = []
+    progress.start("checking", len(files), "files")
+    for path in files:
+        entry = catalog.get(_id(path, root, library))
+        try:
+            videos.append(describe(path, root, library, entry.video if entry else None))
+        except MediaError as error:
+            failed.append(FailedFile(path=printable(path), reason=str(error)))
+        progress.advance("checking", 1)
+    progress.finish("checking")
+    return videos
+
+
+def _id(path: Path, root: Path, library: str) -> str:
+    return f"{library}/{path.relative_to(root).as_posix()}"
+
+
+def _same_content(entry: CatalogEntry | None, video: Video) -> bool:
+    return entry is not None and entry.video.fingerprint == video.fingerprint
+
+
+def _replaces(new: CatalogEntry | None, old: CatalogEntry) -> bool:
+    """Whether all that is stored of a file that was moved is stored under its new id."""
+    return (
+        new is not None
+        and new.video.fingerprint == old.video.fingerprint
+        and old.rows.keys() <= new.rows.keys()
+    )
+
+
+_Whereabouts = Literal["gone", "passed over", "unknown"]
+
+
+def _whereabouts(
+    root: Path, video: Video, listing: Listing, passed_over: Collection[Path], whole: bool
+) -> _Whereabouts:
+    """Where the file of a stored video is, which was not listed.
+
+    The listing is believed before the file itself is asked for: a file system that ignores case
+    finds a renamed file under its old name.
+    """
+    path = root / video.video_id.partition("/")[2]
+    above = {path, *path.parents}
+    if not above.isdisjoint(listing.unlisted):
+        return "unknown"
+    if whole and above.isdisjoint(passed_over):
+        return "gone"
+    try:
+        return "gone" if odd_kind(path.stat().st_mode) else "passed over"
+    except (FileNotFoundError, NotADirectoryError):
+        return "gone"
+    except OSError:
+        return "unknown"
+
+
+def _notes(listing: Listing, root: Path, whereabouts: Mapping[str, _Whereabouts]) -> list[str]:
+    """What a person should know of what was not listed."""
+    notes = []
+    if note := unlisted_note(listing, root):
+        notes.append(note)
+    unknown = [i for i, where in whereabouts.items() if where == "unknown"]
+    if unknown and not note:
+        notes.append(
+            f"The files of {_videos(unknown)} cannot be looked for (such as {unknown[0]}: a link "
+            "leads nowhere, or it may not be read); nothing of that counts as gone."
+        )
+    passed_over = [i for i, where in whereabouts.items() if where == "passed over"]
+    if passed_over:
+        notes.append(
+            f"What {_videos(passed_over)} came from is passed over now (such as {passed_over[0]}); "
+            "'vidsim remove' takes them out by their ids."
+        )
+    return notes
+
+
+def _videos(ids: Sequence[str]) -> str:
+    return f"{len(ids):,} stored video" + ("s" if len(ids) > 1 else "")
