@@ -121,7 +121,8 @@ class AudioReader:
             pass
         while self._held and self._held[0][0] + len(self._held[0][1]) <= first:
             self._held.popleft()
-        inside = [(at, samples) for at, samples in self._held if at < end]
+        # Pieces may overlap where a clock has jumped: one behind another may end before it.
+        inside = [(at, s) for at, s in self._held if at < end and at + len(s) > first]
         if not inside:
             return None
         if self._exhausted:
