@@ -26,7 +26,8 @@ class PixelAspect:
             Fraction | None,
             stream.sample_aspect_ratio,  # type: ignore[attr-defined]
         )
-        self._follows = self._declared in (None, self._context.sample_aspect_ratio)
+        coded = self._context.sample_aspect_ratio
+        self._follows = not self._declared or self._declared == coded
 
     def now(self) -> float:
         """That of the frame that was decoded last.

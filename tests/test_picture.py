@@ -316,6 +316,60 @@ def test_an_interlaced_picture_that_stands_still_keeps_its_detail() -> None:
     assert np.abs(found.astype(int) - alone).mean() < 4
 
 
+def clip(path: Path, codec: str, frame: av.VideoFrame, **context: object) -> Path:
+    """A file of three such frames; `context` are attributes of the encoder."""
+    with av.open(str(path), "w") as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=25))
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, frame.format.name
+        for name, value in context.items():
+            setattr(stream.codec_context, name, value)
+        for i in range(3):
+            frame.pts = i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_file_of_hdr_is_shown_as_a_screen_shows_it(tmp_path: Path) -> None:
+    tags = {"color_primaries": 9, "color_trc": 16, "color_range": 1}
+    frame = coded(wide(bars(160, 96), "pq"), "yuv420p10le", 9, **tags)
+    path = clip(tmp_path / "a.mp4", "libx264", frame, colorspace=9, options={"crf": "2"}, **tags)
+    (media,) = decoded(path)
+    np.testing.assert_allclose(levels(media.frames["x"][0]), BARS, atol=12)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "pixel_format"),
+    [
+        ("prores_ks", "a.mov", "yuva444p10le"),
+        ("qtrle", "a.mov", "argb"),
+        ("png", "a.mov", "rgba"),
+        ("ffv1", "a.mkv", "bgra"),
+        ("ffv1", "a.mkv", "yuva420p"),
+    ],
+)
+def test_a_file_with_alpha_lies_over_black(
+    tmp_path: Path, codec: str, name: str, pixel_format: str
+) -> None:
+    alpha = np.full((96, 160), 128, np.uint8)
+    alpha[:24] = 0
+    (media,) = decoded(clip(tmp_path / name, codec, with_alpha(pixel_format, alpha)))
+    picture = media.frames["x"][0]
+    assert picture[:44].max() <= 3
+    np.testing.assert_allclose(levels(picture), BARS * (128 / 255), atol=8)
+
+
+def test_an_interlaced_file_is_of_one_moment(tmp_path: Path) -> None:
+    frame = woven(stripe(200), stripe(320))
+    # AV_CODEC_FLAG_INTERLACED_DCT and _ME: the pictures are flagged as interlaced.
+    path = clip(tmp_path / "a.mpg", "mpeg2video", frame, flags=1 << 18 | 1 << 29, qmax=2)
+    (media,) = decoded(path)
+    alone = shown(coded(stripe(200) / 255, "yuv420p", 5))
+    found = media.frames["x"][0].astype(int)
+    assert np.abs(found - alone).mean() < 4
+    assert np.abs(np.diff(found, axis=0)).max() <= 40
+
+
 # Which way up, and how wide
 
 
