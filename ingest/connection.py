@@ -15,6 +15,8 @@ from ..schemas.errors import StoreError
 from .embedded import EmbeddedClient, EmbeddedError, LockedError
 from .home import EMBEDDED, Place
 from .registry import load_registered
+from .unreadable import hindrance, patiently, unwritten
+from .unwritable import may_all_be_written, readable_copy
 
 OLDEST_SERVER = (2, 3)
 """The oldest Milvus that vidsim works with: 2.3.5 is the oldest that it is tested with, and
@@ -108,7 +110,7 @@ class Connection:
             try:
                 return function(*args, **options)
             except EmbeddedError as error:
-                raise StoreError(self._failed(action, str(error))) from error
+                raise StoreError(self._hindered(action, error)) from error
         from tenacity import (
             Retrying,
             retry_if_exception,
@@ -148,47 +150,73 @@ class Connection:
             )
         return self._failed(action, reason(error))
 
+    def _hindered(self, action: str, error: EmbeddedError) -> str:
+        """What a file of Lite's says: one that is gone or damaged is made anew by a reindex."""
+        found = hindrance(error)
+        if found is None or isinstance(error.__cause__, FileNotFoundError):
+            return self._failed(action, str(error))
+        return f"Milvus could not {action}: {found.sentence(f'a file of {self.about}')}"
+
     @staticmethod
     def _failed(action: str, why: str) -> str:
         return f"Milvus could not {action} ({why}); run 'vidsim reindex' if this stays."
 
 
 @contextmanager
-def open_client(place: Place, patience_s: float = QUERY_PATIENCE_S) -> Iterator[Connection]:
+def open_client(
+    place: Place, patience_s: float = QUERY_PATIENCE_S, writing: bool = False
+) -> Iterator[Connection]:
     """Opens Milvus Lite under the home of `place`, or its server, and closes it afterwards.
 
     Args:
         place: Where Milvus is, and what it wants to see.
         patience_s: How long calls that fail are tried again.
+        writing: Whether rows will be written. Where not, a home that may only be read will do:
+            what Lite writes by itself is thrown away.
 
     Raises:
-        StoreError: Another process holds it, it is damaged or too old, its address, token or
-            certificate is wrong, or it does not answer.
+        StoreError: Another process holds it, it may not be read or written, it is damaged or too
+            old, its address, token or certificate is wrong, or it does not answer.
     """
     load_registered(place.home)
-    with _open_server(place, patience_s) if place.uri else _open_lite(place.home) as connection:
+    lite = not place.uri
+    with _open_lite(place.home, writing) if lite else _open_server(place, patience_s) as connection:
         yield connection
 
 
 @contextmanager
-def _open_lite(home: Path) -> Iterator[Connection]:
+def _open_lite(home: Path, writing: bool) -> Iterator[Connection]:
     path = home / "milvus.db"
+    if not writing and home.exists() and not may_all_be_written(path):
+        with readable_copy(path) as copy, _open_directory(copy, path) as connection:
+            yield connection
+        return
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
-        ) from error
+        raise StoreError(unwritten(f"The home {home}", error)) from error
+    with _open_directory(path, path) as connection:
+        yield connection
+
+
+@contextmanager
+def _open_directory(directory: Path, path: Path) -> Iterator[Connection]:
+    """Opens a directory of Milvus Lite, which is called `path` in sentences."""
+    what = f"The store {path}"
     try:
-        client = EmbeddedClient(str(path))
+        client = patiently(what, lambda: EmbeddedClient(str(directory)))
     except LockedError as error:
         raise StoreError(
-            f"The store {path} is in use by another vidsim process; wait for that process to "
+            f"{what} is in use by another vidsim process; wait for that process to "
             "end, or set VIDSIM_HOME to another folder."
         ) from error
     except EmbeddedError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(
+            error.__cause__, (FileExistsError, NotADirectoryError)
+        ):
+            raise StoreError(unwritten(what, error.__cause__)) from error
         raise StoreError(
-            f"The store {path} cannot be written, or is not a Milvus Lite directory ({error}); "
+            f"{what} is not a Milvus Lite directory ({error}); "
             "set VIDSIM_HOME to another folder, or move it away and run 'vidsim reindex'."
         ) from error
     try:
