@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..schemas.errors import StoreError
-from .embedded import EmbeddedClient, EmbeddedError, LockedError
+from .embedded import EmbeddedClient, EmbeddedError
+from .embedded_home import open_embedded
 from .home import EMBEDDED, Place
 from .registry import load_registered
-from .unreadable import hindrance, patiently, unwritten
-from .unwritable import may_all_be_written, readable_copy
+from .unreadable import hindrance
 
 OLDEST_SERVER = (2, 3)
 """The oldest Milvus that vidsim works with: 2.3.5 is the oldest that it is tested with, and
@@ -186,52 +186,8 @@ def open_client(
 
 @contextmanager
 def _open_lite(home: Path, writing: bool) -> Iterator[Connection]:
-    path = home / "milvus.db"
-    if not writing and home.exists() and not may_all_be_written(path):
-        with readable_copy(path) as copy, _open_directory(copy, path) as connection:
-            yield connection
-        return
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(unwritten(f"The home {home}", error)) from error
-    with _open_directory(path, path) as connection:
-        yield connection
-
-
-@contextmanager
-def _open_directory(directory: Path, path: Path) -> Iterator[Connection]:
-    """Opens a directory of Milvus Lite, which is called `path` in sentences."""
-    what = f"The store {path}"
-    try:
-        client = patiently(what, lambda: EmbeddedClient(str(directory)))
-    except LockedError as error:
-        raise StoreError(
-            f"{what} is in use by another vidsim process; wait for that process to "
-            "end, or set VIDSIM_HOME to another folder."
-        ) from error
-    except EmbeddedError as error:
-        if isinstance(error.__cause__, OSError) and not isinstance(
-            error.__cause__, (FileExistsError, NotADirectoryError)
-        ):
-            raise StoreError(unwritten(what, error.__cause__)) from error
-        raise StoreError(
-            f"{what} is not a Milvus Lite directory ({error}); "
-            "set VIDSIM_HOME to another folder, or move it away and run 'vidsim reindex'."
-        ) from error
-    try:
-        yield Connection(client, True, str(path), "", 0.0)
-    except BaseException:
-        with suppress(EmbeddedError):  # what failed first says more
-            client.close()
-        raise
-    try:
-        client.close()
-    except EmbeddedError as error:
-        raise StoreError(
-            f"What was written last to {path} is not in its files yet ({error}); mend that, and "
-            "the next command does it."
-        ) from error
+    with open_embedded(home, writing) as client:
+        yield Connection(client, True, str(home / "milvus.db"), "", 0.0)
 
 
 @contextmanager

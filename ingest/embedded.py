@@ -9,7 +9,6 @@ read, in memory, and searches exactly without one.
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
 
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
-
-
-_HELD = frozenset({errno.EAGAIN, errno.EACCES})
-"""What a lock that somebody else holds gives; ``flock(2)`` and ``fcntl(2)``."""
 
 
 class EmbeddedError(Exception):
@@ -126,10 +121,6 @@ class EmbeddedClient:
             self._db = self._thread.submit(MilvusLite, path).result()
         except Exception as error:
             self._thread.shutdown()
-            if isinstance(error, DataDirLockedError) and isinstance(error.__cause__, OSError):
-                found = error.__cause__  # Lite calls whatever keeps it from locking a lock
-                if found.errno not in _HELD:
-                    raise EmbeddedError(_one_line(found)) from found
             kind = LockedError if isinstance(error, DataDirLockedError) else EmbeddedError
             raise kind(_one_line(error)) from error
 

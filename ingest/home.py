@@ -105,11 +105,12 @@ def undisturbed(home: Path) -> Iterator[None]:
     Raises:
         StoreError: Another process is writing to it.
     """
-    if may_be_written(home):
+    lock = home / "writing.lock"
+    if may_be_written(home) and may_be_written(lock):
         with writing(home):
             yield
         return
-    with shared_lock(home / "writing.lock", f"The home {home}"):
+    with shared_lock(lock, f"The home {home}"):
         yield
 
 

@@ -24,7 +24,9 @@ from ..schemas.errors import StoreError
 from ..schemas.modality import Backbone
 from ..schemas.video import Video, row_id
 from .records import StoredRow
-from .shards import Shards, is_shard, open_shard, read_video_table
+from .shard_file import is_shard, open_shard, read_video_table
+from .shards import Shards
+from .unreadable import too_many_files
 
 if TYPE_CHECKING:
     import h5py
@@ -162,6 +164,8 @@ class ShardRows:
             except FileNotFoundError:
                 pass  # a library of another machine, or a shard that was just replaced
             except _DAMAGE as error:
+                if too_many_files(error):
+                    self.close()  # Milvus needs some too
                 if str(error) not in self._told:
                     self._told.add(str(error))
                     _log.warning(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ from ..schemas.errors import StoreError
 from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
-from .unreadable import hindrance, listed, open_h5, unwritten
+from .shard_file import is_shard, read_video_table, reading_shard
+from .unreadable import listed, unwritten
 from .whole_file import whole_file
 
 if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
@@ -192,11 +193,6 @@ class Shards:
             directory.rmdir()
 
 
-def is_shard(name: str) -> bool:
-    """Whether a file of this name in a library's folder is one of its shards."""
-    return name.endswith(".h5") and name[0].isdigit()
-
-
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
     """Adds the entries of the newest shard to a catalog.
 
@@ -293,49 +289,6 @@ def _write(
         group["end_s"] = np.concatenate([np.zeros(0, np.float32)] + [r.end_s for _, r in rows])
 
 
-def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
-    """Opens a shard to read it, once no other program holds it.
-
-    Args:
-        path: The shard.
-        patience_s: How long to wait for that; None for a moment.
-
-    Raises:
-        StoreError: It cannot be read, is damaged, or is no shard of this version.
-    """
-    try:
-        file = open_h5(path, f"The shard {path}", patience_s)
-        found = file.attrs.get("format"), file.attrs.get("version")
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        if (why := hindrance(error)) is not None:
-            raise StoreError(why.sentence(f"The shard {path}")) from error
-        raise _damaged(path, error) from error
-    if found != (SHARD_FORMAT, LAYOUT_VERSION):
-        file.close()
-        raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
-    return file
-
-
-@contextmanager
-def reading_shard(path: Path) -> Iterator[h5py.File]:
-    """An open shard; what fails while it is read is told as when it is opened.
-
-    Raises:
-        StoreError: As `open_shard`.
-    """
-    with open_shard(path) as file:
-        try:
-            yield file
-        except (OSError, KeyError, IndexError, RuntimeError, ValueError) as error:
-            if (found := hindrance(error)) is not None:
-                raise StoreError(found.sentence(f"The shard {path}")) from error
-            raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"The shard {path} is damaged ({error}); delete it and run ingest again.")
-
-
 def _read_weights(path: Path) -> dict[str, str]:
     """SHA-256 of the weights that a shard's rows were computed with, by backbone."""
     with reading_shard(path) as file:
@@ -374,25 +327,6 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
             )
             for i, video in enumerate(videos)
         ]
-
-
-def read_video_table(file: h5py.File, library: str) -> list[Video]:
-    """The videos of an open shard of `library`, in order."""
-    table = file["videos"]
-    texts = [table[name].asstr()[:] for name in VIDEO_STRINGS]
-    sizes, times = table["size"][:], table["mtime_ns"][:]
-    return [
-        Video(
-            video_id=video_id,
-            library=library,
-            path=path,
-            label=label,
-            fingerprint=content,
-            size=int(size),
-            mtime_ns=int(mtime_ns),
-        )
-        for video_id, path, label, content, size, mtime_ns in zip(*texts, sizes, times)
-    ]
 
 
 def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Iterator[EmbeddedVideo]:

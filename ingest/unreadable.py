@@ -183,6 +183,11 @@ def _of_one(error: BaseException) -> Hindrance | None:
     return None
 
 
+def too_many_files(error: BaseException) -> bool:
+    """Whether this process or machine can open no more files."""
+    return hindrance(error) is _FILES
+
+
 def unread(path: Path, error: OSError) -> str:
     """The sentence for a file of which the system gave an error when it was read."""
     found = hindrance(error)
@@ -199,11 +204,9 @@ def unwritten(what: str, error: OSError) -> str:
         )
     if found in (_READ_ONLY, _FILES, _STALE, _HELD, _AWAY):
         return found.sentence(what)
+    step = "free some space" if found is _FULL else "see to that"
     reason = error.strerror or error
-    return (
-        f"{what} cannot be written ({reason}); free some space, or set VIDSIM_HOME to another "
-        "folder."
-    )
+    return f"{what} cannot be written ({reason}); {step}, or set VIDSIM_HOME to another folder."
 
 
 def patiently(what: str, do: Callable[[], _Opened], patience_s: float | None = None) -> _Opened:

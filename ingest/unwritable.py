@@ -22,11 +22,11 @@ _LOCK = "LOCK"
 """The file that Milvus Lite locks; ``milvus_lite/db.py``."""
 
 
-def may_be_written(folder: Path) -> bool:
-    """Whether this user may write in a folder, or make it where it is not there."""
-    while not os.path.lexists(folder) and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
+def may_be_written(path: Path) -> bool:
+    """Whether this user may write in a folder or to a file, or make it where it is not there."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return os.access(path, os.W_OK)
 
 
 def may_all_be_written(directory: Path) -> bool:
