@@ -220,7 +220,10 @@ def _known(folder: Path, weights: PinnedArchive | PublishedFiles) -> dict[str, s
     """SHA-256 that each file must have; "" where none is pinned and none was noted yet."""
     if isinstance(weights, PinnedArchive):
         return {file.name: file.sha256 for file in weights.files}
-    noted = read_note(folder)
+    try:
+        noted = read_note(folder)
+    except OSError as error:
+        raise UnreadableWeightsError(unread(folder / NOTE, error)) from error
     return {file.name: noted.get(file.name, "") for file in weights.files}
 
 

@@ -588,3 +588,15 @@ def test_weights_that_may_not_be_read_are_not_damaged(tmp_path, monkeypatch):
 def test_opening_names_the_file(tmp_path):
     with pytest.raises(VidsimError, match="The file x is not there any more"):
         open_h5(tmp_path / "none.h5", "The file x")
+
+
+def test_checksums_that_may_not_be_read_are_not_missing_weights(tmp_path, monkeypatch):
+    from vidsim.ingest import weights
+
+    monkeypatch.setattr(weights, "_folder_of", lambda _: tmp_path)
+    fail_at(monkeypatch, Path, "read_text", weights.NOTE, errno.EIO)
+    network = BACKBONES["resnet50"]
+    assert weights.status(network) == "unreadable"
+    with pytest.raises(WeightsError, match="input/output error") as caught:
+        weights.locate(network)
+    said_to_be_whole(str(caught.value))
