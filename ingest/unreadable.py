@@ -194,6 +194,16 @@ def unread(path: Path, error: OSError) -> str:
     return found.sentence(str(path)) if found else f"{path} cannot be read ({error}); look at it."
 
 
+def unread_weights(path: Path, cause: Exception | None) -> str | None:
+    """The sentence for weights that could not be read; None where they were, and are wrong."""
+    # TensorFlow's own NotFoundError is no OSError.
+    gone = "failed to find any matching files" in str(cause).lower()
+    if gone or isinstance(cause, (FileNotFoundError, NotADirectoryError)):
+        return f"{path} is not there, or not whole; run 'vidsim models pull' to fetch it."
+    found = hindrance(cause) if cause else None
+    return found.sentence(str(path)) if found else None
+
+
 def unwritten(what: str, error: OSError) -> str:
     """The sentence for `what` that could not be written."""
     found = hindrance(error)

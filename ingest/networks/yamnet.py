@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import WeightsError
-from ..unreadable import hindrance
+from ..unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 
 _LOG_OFFSET = 0.001
@@ -174,8 +174,8 @@ def _network(spectrogram: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _refuse(directory: Path, why: str, cause: Exception | None = None) -> NoReturn:
-    if cause is not None and (found := hindrance(cause)) is not None:
-        raise WeightsError(found.sentence(str(directory))) from cause
+    if said := unread_weights(directory, cause):
+        raise WeightsError(said) from cause
     raise WeightsError(
         f"{directory} does not hold YAMNet ({why}); "
         "delete it and run 'vidsim models pull' to fetch it again."
