@@ -583,6 +583,10 @@ def evaluate(
     test_list: Annotated[
         Path | None, typer.Option(metavar="FILE", help="UCF101's testlistNN.txt (official).")
     ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Leave out what the lists name and the export lacks."),
+    ] = False,
     color: Annotated[
         str | None, typer.Option(metavar="LIST", help="Compare l2,mse,ssim,labhist on colour.")
     ] = None,
@@ -629,6 +633,7 @@ def evaluate(
         compare=tuple(parse_comparison(pair) for pair in compare or ()),
         train_list=train_list,
         test_list=test_list,
+        allow_missing=allow_missing,
         tune_weights=tune_weights,
         against=against,
         seed=seed,

@@ -27,6 +27,7 @@ from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from .discover import check_id, library_name
 from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step
+from .list_text import read_lines
 from .progress import Progress
 from .quantization import dequantize
 from .sequence_example import Feature, parse_sequence_example
@@ -143,19 +144,30 @@ def ingest_audioset(
 def read_class_names(path: Path) -> dict[int, str]:
     """Display names by label, of AudioSet's ``class_labels_indices.csv``.
 
+    The columns may be in any order and case, and parted by commas, semicolons or tabs.
+
     Raises:
         LibraryError: It cannot be read, is another table, or leaves a label without a name.
     """
+    give = (
+        "it has the columns index,mid,display_name and is called class_labels_indices.csv, in UTF-8"
+    )
+    lines = [
+        line
+        for line in read_lines(path, "a list of AudioSet's classes", give)
+        if line and not line.startswith("#")
+    ]
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            names = {int(row["index"]): row["display_name"] for row in csv.DictReader(file)}
+        head = lines[0] if lines else ""
+        delimiter = max(",;\t", key=head.count)
+        table = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        columns = [name.strip().casefold() for name in next(table, [])]
+        at, named = columns.index("index"), columns.index("display_name")
+        names = {int(row[at]): row[named].strip() for row in table}
         if not names or not all(names.values()):
             raise ValueError("a display name is missing" if names else "it has no rows")
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise LibraryError(
-            f"{path} is no list of AudioSet's classes ({type(error).__name__}: {error}); it has "
-            "the columns index,mid,display_name and is called class_labels_indices.csv."
-        ) from error
+    except (ValueError, IndexError, csv.Error) as error:
+        raise LibraryError(f"{path} is no list of AudioSet's classes ({error}); {give}.") from error
     return names
 
 

@@ -19,6 +19,7 @@ from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from .array_pickle import ArrayUnpickler
 from .export_index import IndexedVideo
 from .export_source import Block, Form, Source, check_shape, merged_dataset, refuse
+from .unreadable import hindrance
 
 _PATCH_SECONDS = 0.96
 """Stretch of sound that a row of the capstone's VGGish describes (its log-mel examples)."""
@@ -183,6 +184,8 @@ def _read_labels(path: Path) -> list[str]:
     except FileNotFoundError as error:
         raise StoreError(f"There is no {path}; put the labels beside the features.") from error
     except (OSError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        if (found := hindrance(error)) is not None:
+            raise StoreError(found.sentence(str(path))) from error
         raise StoreError(
             f"{path} holds no lists of labels ({error}); get it anew or export it again."
         ) from error

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ..schemas.errors import StoreError
-from .embedded import EmbeddedClient, EmbeddedError, LockedError
+from .embedded import EmbeddedClient, EmbeddedError
+from .embedded_home import open_embedded
 from .home import EMBEDDED, Place
 from .registry import load_registered
+from .unreadable import hindrance
 
 OLDEST_SERVER = (2, 3)
 """The oldest Milvus that vidsim works with: 2.3.5 is the oldest that it is tested with, and
@@ -108,7 +110,7 @@ class Connection:
             try:
                 return function(*args, **options)
             except EmbeddedError as error:
-                raise StoreError(self._failed(action, str(error))) from error
+                raise StoreError(self._hindered(action, error)) from error
         from tenacity import (
             Retrying,
             retry_if_exception,
@@ -148,62 +150,44 @@ class Connection:
             )
         return self._failed(action, reason(error))
 
+    def _hindered(self, action: str, error: EmbeddedError) -> str:
+        """What a file of Lite's says: one that is gone or damaged is made anew by a reindex."""
+        found = hindrance(error)
+        if found is None or isinstance(error.__cause__, FileNotFoundError):
+            return self._failed(action, str(error))
+        return f"Milvus could not {action}: {found.sentence(f'a file of {self.about}')}"
+
     @staticmethod
     def _failed(action: str, why: str) -> str:
         return f"Milvus could not {action} ({why}); run 'vidsim reindex' if this stays."
 
 
 @contextmanager
-def open_client(place: Place, patience_s: float = QUERY_PATIENCE_S) -> Iterator[Connection]:
+def open_client(
+    place: Place, patience_s: float = QUERY_PATIENCE_S, writing: bool = False
+) -> Iterator[Connection]:
     """Opens Milvus Lite under the home of `place`, or its server, and closes it afterwards.
 
     Args:
         place: Where Milvus is, and what it wants to see.
         patience_s: How long calls that fail are tried again.
+        writing: Whether rows will be written. Where not, a home that may only be read will do:
+            what Lite writes by itself is thrown away.
 
     Raises:
-        StoreError: Another process holds it, it is damaged or too old, its address, token or
-            certificate is wrong, or it does not answer.
+        StoreError: Another process holds it, it may not be read or written, it is damaged or too
+            old, its address, token or certificate is wrong, or it does not answer.
     """
     load_registered(place.home)
-    with _open_server(place, patience_s) if place.uri else _open_lite(place.home) as connection:
+    lite = not place.uri
+    with _open_lite(place.home, writing) if lite else _open_server(place, patience_s) as connection:
         yield connection
 
 
 @contextmanager
-def _open_lite(home: Path) -> Iterator[Connection]:
-    path = home / "milvus.db"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
-        ) from error
-    try:
-        client = EmbeddedClient(str(path))
-    except LockedError as error:
-        raise StoreError(
-            f"The store {path} is in use by another vidsim process; wait for that process to "
-            "end, or set VIDSIM_HOME to another folder."
-        ) from error
-    except EmbeddedError as error:
-        raise StoreError(
-            f"The store {path} cannot be written, or is not a Milvus Lite directory ({error}); "
-            "set VIDSIM_HOME to another folder, or move it away and run 'vidsim reindex'."
-        ) from error
-    try:
-        yield Connection(client, True, str(path), "", 0.0)
-    except BaseException:
-        with suppress(EmbeddedError):  # what failed first says more
-            client.close()
-        raise
-    try:
-        client.close()
-    except EmbeddedError as error:
-        raise StoreError(
-            f"What was written last to {path} is not in its files yet ({error}); mend that, and "
-            "the next command does it."
-        ) from error
+def _open_lite(home: Path, writing: bool) -> Iterator[Connection]:
+    with open_embedded(home, writing) as client:
+        yield Connection(client, True, str(home / "milvus.db"), "", 0.0)
 
 
 @contextmanager

@@ -209,7 +209,7 @@ def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
         WeightsError: They cannot be fetched, or are not what they should be.
     """
     for backbone in backbones:
-        if status(backbone) in ("missing", "damaged"):
+        if status(backbone) in ("missing", "damaged", "unreadable"):
             with shown(progress, f"pulling {backbone.name}") as advance:
                 ensure(backbone, advance)
 

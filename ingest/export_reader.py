@@ -15,6 +15,7 @@ from .capstone_files import read_capstone
 from .export_index import read_index
 from .export_source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
 from .registry import adopt
+from .unreadable import open_h5, told
 from .weights import digests
 
 
@@ -32,7 +33,7 @@ def open_export(path: Path, library: str | None) -> Source:
     if not path.is_file():
         raise LibraryError(f"There is no file {path}; give the files that an export wrote.")
     try:
-        with h5py.File(path, "r") as file:
+        with told(str(path)), open_h5(path, str(path)) as file:
             source = _indexed(file, path) if INDEX in file else read_capstone(file, path, library)
             blocks = {i: checked(file, source, block) for i, block in source.blocks.items()}
     except (

@@ -19,6 +19,7 @@ from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
 from .discover import check_id
 from .export_index import IndexedVideo
 from .quantization import dequantize
+from .unreadable import open_h5, told
 
 Form = Literal["vectors", "levels", "strips"]
 """What rows are: as extracted, VGGish's 0..255, or colour strips."""
@@ -72,7 +73,7 @@ def read_videos(
         The id, and what one source has of it; ids come once a source.
     """
     for source in sources:
-        with h5py.File(source.path, "r") as file:
+        with told(str(source.path)), open_h5(source.path, str(source.path)) as file:
             for video_id in video_ids:
                 block = source.blocks.get(video_id)
                 if block is not None:

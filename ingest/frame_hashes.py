@@ -8,6 +8,7 @@ vidsim's home by the file's fingerprint, so each file is decoded for them once.
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ from .decoders import Failed, decode_all
 from .progress import Progress
 from .sampling import sample_times
 from .whole_file import whole_file
+
+_log = logging.getLogger(__name__)
 
 HASH_BITS = 64
 
@@ -86,7 +89,6 @@ def frame_hashes(
     changed since it was ingested is hashed as it is now, and these hashes are not kept.
     """
     folder = home / _FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     found = {v.video_id: kept for v in videos if (kept := _load(folder, v)) is not None}
     failed = []
     missing = [v for v in videos if v.video_id not in found]
@@ -211,5 +213,9 @@ def _load(folder: Path, video: Video) -> FrameHashes | None:
 
 def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
     path = folder / f"{video.fingerprint}.npz"
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **vars(hashes))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial, partial.open("wb") as file:
+            np.savez(file, **vars(hashes))
+    except OSError as error:  # they are made again when they are needed next
+        _log.info("%s cannot be written (%s).", path, error)

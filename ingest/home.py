@@ -16,6 +16,8 @@ from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
 from .registry import load_registered
 from .shards import CatalogEntry, Shards, stored_weights
+from .unreadable import listed, told, unwritten
+from .unwritable import may_be_written, shared_lock
 from .whole_file import whole_file
 
 Counts = dict[str, dict[Level, int]]
@@ -89,13 +91,40 @@ def writing(home: Path) -> Iterator[None]:
             "or set VIDSIM_HOME to another folder."
         ) from error
     except OSError as error:
-        raise StoreError(
-            f"{home} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
-        ) from error
+        raise StoreError(unwritten(f"The home {home}", error)) from error
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def undisturbed(home: Path) -> Iterator[None]:
+    """Sees to it that nobody changes what is under `home`, which need not be writable.
+
+    Raises:
+        StoreError: Another process is writing to it.
+    """
+    lock = home / "writing.lock"
+    if may_be_written(home) and may_be_written(lock):
+        with writing(home):
+            yield
+        return
+    with shared_lock(lock, f"The home {home}"):
+        yield
+
+
+@contextmanager
+def written(home: Path) -> Iterator[None]:
+    """Has what cannot be written under `home` end in a sentence.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(unwritten(f"The home {home}", error)) from error
 
 
 def stored_root(video: Video) -> Path | None:
@@ -131,15 +160,16 @@ def write_note(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> No
     Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
     compares its counts with.
     """
-    path = _counts_path(home, library)
-    if not catalog:
-        path.unlink(missing_ok=True)
-        return
+    path = home / "counts" / f"{library}.json"
     try:
+        if not catalog:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
             partial.write_bytes(_NOTE.dump_json(_noted(catalog)))
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
+        raise StoreError(unwritten(str(path), error)) from error
 
 
 def _noted(catalog: dict[str, CatalogEntry]) -> LibraryNote:
@@ -150,12 +180,16 @@ def read_notes(home: Path) -> dict[str, LibraryNote]:
     """What was last noted of each library.
 
     Raises:
-        StoreError: A note is damaged, and so is a shard.
+        StoreError: A note cannot be read; or it is damaged, and so is a shard.
     """
     noted = {}
-    for path in sorted((home / "counts").glob("*.json")):
+    folder = home / "counts"
+    for path in listed(folder, f"The folder {folder}"):
+        if path.suffix != ".json":
+            continue
         try:
-            noted[path.stem] = _NOTE.validate_json(path.read_bytes())
+            with told(f"The note {path}"):
+                noted[path.stem] = _NOTE.validate_json(path.read_bytes())
         except ValidationError:  # the shards know
             noted[path.stem] = _noted(open_shards(home).catalog(path.stem))
     return noted
@@ -175,25 +209,30 @@ def distrust(home: Path, library: str, milvus: str) -> None:
         library: The library.
         milvus: The `Store.name` of the Milvus.
     """
-    _distrust_path(home, library, milvus, make=True).touch()
+    with written(home):
+        _distrust_path(home, library, milvus, make=True).touch()
 
 
 def distrust_others(home: Path, library: str, milvus: str) -> None:
     """Notes that rows change of which every Milvus but this one keeps the outdated ones."""
-    this = _distrust_path(home, library, milvus, make=True)
-    for folder in sorted(this.parent.parent.iterdir()):
-        if folder != this.parent:
-            (folder / this.name).touch()
+    with written(home):
+        this = _distrust_path(home, library, milvus, make=True)
+        for folder in sorted(this.parent.parent.iterdir()):
+            if folder != this.parent:
+                (folder / this.name).touch()
 
 
 def distrusted(home: Path, library: str, milvus: str) -> bool:
     """Whether `distrust` was noted since that Milvus was last compared with the shards."""
-    return _distrust_path(home, library, milvus).exists()
+    path = _distrust_path(home, library, milvus)
+    with told(f"The note {path}"):
+        return path.exists()
 
 
 def trust(home: Path, library: str, milvus: str) -> None:
     """Takes back `distrust`; from then on `distrust_others` knows of that Milvus."""
-    _distrust_path(home, library, milvus, make=True).unlink(missing_ok=True)
+    with written(home):
+        _distrust_path(home, library, milvus, make=True).unlink(missing_ok=True)
 
 
 def _distrust_path(home: Path, library: str, milvus: str, make: bool = False) -> Path:
@@ -201,9 +240,3 @@ def _distrust_path(home: Path, library: str, milvus: str, make: bool = False) ->
     if make:
         folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{library}.distrusted"
-
-
-def _counts_path(home: Path, library: str) -> Path:
-    folder = home / "counts"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{library}.json"

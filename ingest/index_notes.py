@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..schemas.errors import StoreError
+from .unreadable import unwritten
 
 
 class IndexNotes(BaseModel):
@@ -45,7 +46,7 @@ def write_notes(home: Path, server: str, notes: IndexNotes) -> None:
         partial.write_text(notes.model_dump_json(indent=2))
         os.replace(partial, path)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error}); free some space.") from error
+        raise StoreError(unwritten(str(path), error)) from error
 
 
 def _path(home: Path, server: str) -> Path:

@@ -17,6 +17,7 @@ from .home import (
     open_shards,
     stored_root,
     trust,
+    undisturbed,
     without_user,
     writing,
 )
@@ -145,7 +146,8 @@ def verify_all(
         StoreError: Another process is writing, or Milvus or a shard cannot be read.
     """
     shards = _shards_of(place.home, libraries)
-    with writing(place.home), open_store(place, writing=True) as store:
+    held = writing if repair else undisturbed
+    with held(place.home), open_store(place, writing=repair, latest=True) as store:
         report = compare(store, shards, libraries, sample, progress, repair=repair)
         # A sample may miss a video that was embedded anew; reindex reads a row of each.
         for library in (libraries or shards.libraries()) if repair and sample == "all" else ():

@@ -31,10 +31,14 @@ class UnreachableError(Exception):
 
 
 def read_note(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name, as `write_note` put it down; empty where there is no note."""
+    """SHA-256 by file name, as `write_note` put it down; empty where there is no note.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     try:
         lines = (folder / NOTE).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
         return {}
     pairs = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
     return {pair[2]: pair[1] for pair in pairs if pair}

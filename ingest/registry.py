@@ -25,6 +25,7 @@ from ..schemas.modality import (
     timm_files,
     timm_name,
 )
+from .unreadable import listed, told, unwritten
 from .whole_file import whole_file
 
 _BACKBONE = TypeAdapter(Backbone)
@@ -34,13 +35,15 @@ def load_registered(home: Path) -> None:
     """Adds the backbones that were used in `home` to the table.
 
     Raises:
-        StoreError: A description is damaged.
+        StoreError: A description cannot be read, or is damaged.
     """
-    for path in sorted((home / "backbones").glob("*.json")):
-        if path.stem in BACKBONES:
+    folder = home / "backbones"
+    for path in listed(folder, f"The folder {folder}"):
+        if path.suffix != ".json" or path.stem in BACKBONES:
             continue
         try:
-            backbone = _BACKBONE.validate_json(path.read_bytes())
+            with told(f"The description {path}"):
+                backbone = _BACKBONE.validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
             raise StoreError(
                 f"{path} is damaged; delete it and name the network once more, "
@@ -143,6 +146,4 @@ def keep(home: Path, backbone: Backbone) -> None:
         with whole_file(path) as partial:
             partial.write_bytes(_BACKBONE.dump_json(backbone, indent=2))
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
-        ) from error
+        raise StoreError(unwritten(str(path), error)) from error

@@ -8,10 +8,10 @@ memory.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +24,14 @@ from ..schemas.errors import StoreError
 from ..schemas.modality import Backbone
 from ..schemas.video import Video, row_id
 from .records import StoredRow
-from .shards import Shards, is_shard, open_shard, read_video_table
+from .shard_file import is_shard, open_shard, read_video_table
+from .shards import Shards
+from .unreadable import too_many_files
 
 if TYPE_CHECKING:
     import h5py
+
+_log = logging.getLogger(__name__)
 
 _OPEN_SHARDS = 256
 """Shards that stay open: all that an ingest of UCF101 writes, and a quarter of the files that a
@@ -144,6 +148,7 @@ class ShardRows:
         self._known: dict[str, list[_State]] = {}
         self._places: dict[_State, dict[str, int]] = {}
         self._open: OrderedDict[_State, _OpenShard] = OrderedDict()
+        self._told: set[str] = set()
 
     def find(self, backbone: Backbone, video_ids: Collection[str]) -> dict[str, FoundRows]:
         """What videos have of a backbone; those of which no shard says anything are left out.
@@ -154,8 +159,20 @@ class ShardRows:
         found: dict[str, FoundRows] = {}
         for library in {video_id.partition("/")[0] for video_id in video_ids}:
             ids = {video_id for video_id in video_ids if video_id.startswith(f"{library}/")}
-            with suppress(*_DAMAGE):
+            try:
                 found |= self._find(library, backbone, ids)
+            except FileNotFoundError:
+                pass  # a library of another machine, or a shard that was just replaced
+            except _DAMAGE as error:
+                if too_many_files(error):
+                    self.close()  # Milvus needs some too
+                if str(error) not in self._told:
+                    self._told.add(str(error))
+                    _log.warning(
+                        "The rows of %s come from Milvus, as a shard is not read (%s).",
+                        library,
+                        str(error).rstrip("."),
+                    )
         return found
 
     def close(self) -> None:
@@ -206,7 +223,7 @@ class ShardRows:
 
     def _places_in(self, state: _State) -> dict[str, int]:
         if state not in self._places:
-            with open_shard(Path(state[0])) as file:
+            with open_shard(Path(state[0]), patience_s=0) as file:
                 names = file["videos/video_id"].asstr()[:]
             self._places[state] = {name: place for place, name in enumerate(names)}
         return self._places[state]
@@ -215,7 +232,7 @@ class ShardRows:
         if state not in self._open:
             if len(self._open) == _OPEN_SHARDS:
                 self._open.popitem(last=False)[1].file.close()
-            file = open_shard(Path(state[0]))
+            file = open_shard(Path(state[0]), patience_s=0)
             self._open[state] = _OpenShard(
                 file,
                 read_video_table(file, str(file.attrs["library"])),

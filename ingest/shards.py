@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from ..schemas.errors import StoreError
 from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..schemas.video import Segment, Video
+from .shard_file import is_shard, read_video_table, reading_shard
+from .unreadable import listed, unwritten
 from .whole_file import whole_file
 
 if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
@@ -65,15 +68,23 @@ class Shards:
         self.directory = directory
 
     def libraries(self) -> list[str]:
-        """Names of the libraries that have a shard."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(p.name for p in self.directory.iterdir() if any(p.glob("*.h5")))
+        """Names of the libraries that have a shard.
+
+        Raises:
+            StoreError: A folder of shards cannot be listed.
+        """
+        folders = listed(self.directory, f"The folder {self.directory}")
+        return [folder.name for folder in folders if self.files(folder.name)]
 
     def files(self, library: str) -> list[Path]:
-        """Shards of `library`, oldest first."""
+        """Shards of `library`, oldest first.
+
+        Raises:
+            StoreError: Their folder cannot be listed.
+        """
         folder = self.directory / library
-        return sorted(path for path in folder.glob("*.h5") if is_shard(path.name))
+        found = listed(folder, f"The folder {folder}")
+        return [path for path in found if is_shard(path.name)]
 
     def catalog(self, library: str) -> dict[str, CatalogEntry]:
         """What is stored of `library`, by video id, in order of first appearance.
@@ -114,10 +125,7 @@ class Shards:
                 weights = {n: digests(BACKBONES[n]) for n in names}
             _write_whole(path, library, videos, weights)
         except OSError as error:
-            raise StoreError(
-                f"The shard in {directory} cannot be written ({error}); "
-                "free some space or move VIDSIM_HOME."
-            ) from error
+            raise StoreError(unwritten(f"The shard in {directory}", error)) from error
         return path
 
     def read(
@@ -155,6 +163,9 @@ class Shards:
     def drop(self, library: str, keep: Mapping[str, Version | None]) -> None:
         """Takes videos out of the shards, for good.
 
+        Raises:
+            StoreError: A shard cannot be read or written.
+
         Args:
             library: The library to change.
             keep: By video id, the version that stays: entries of the id with another
@@ -167,20 +178,21 @@ class Shards:
                 for e in entries
                 if e.video.video_id not in keep or keep[e.video.video_id] == e.version
             ]
-            if not staying:
-                path.unlink()
-            elif len(staying) < len(entries):
-                names = {e.video.video_id: set(e.rows) for e in staying}
-                videos = list(_read_videos(path, library, names))
-                _write_whole(path, library, videos, _read_weights(path))
+            if len(staying) == len(entries):
+                continue
+            names = {e.video.video_id: set(e.rows) for e in staying}
+            videos = list(_read_videos(path, library, names)) if staying else []
+            weights = _read_weights(path)
+            try:
+                if staying:
+                    _write_whole(path, library, videos, weights)
+                else:
+                    path.unlink()
+            except OSError as error:
+                raise StoreError(unwritten(f"The shard {path}", error)) from error
         directory = self.directory / library
-        if directory.is_dir() and not any(directory.iterdir()):
+        with suppress(OSError):  # it is not empty, or a file manager keeps it
             directory.rmdir()
-
-
-def is_shard(name: str) -> bool:
-    """Whether a file of this name in a library's folder is one of its shards."""
-    return name.endswith(".h5") and name[0].isdigit()
 
 
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
@@ -281,35 +293,15 @@ def _write(
         group["end_s"] = np.concatenate([np.zeros(0, np.float32)] + [r.end_s for _, r in rows])
 
 
-def open_shard(path: Path) -> h5py.File:
-    """Opens a shard to read it.
-
-    Raises:
-        StoreError: It is damaged, or no shard of this version.
-    """
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise StoreError(
-            f"The shard {path} is damaged ({error}); delete it and run ingest again."
-        ) from error
-    if file.attrs.get("format") != SHARD_FORMAT or file.attrs.get("version") != LAYOUT_VERSION:
-        file.close()
-        raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
-    return file
-
-
 def _read_weights(path: Path) -> dict[str, str]:
     """SHA-256 of the weights that a shard's rows were computed with, by backbone."""
-    with open_shard(path) as file:
+    with reading_shard(path) as file:
         groups = file.get("rows", {})
         return {name: str(group.attrs["weights_sha256"]) for name, group in groups.items()}
 
 
 def _read_entries(path: Path) -> list[CatalogEntry]:
-    with open_shard(path) as file:
+    with reading_shard(path) as file:
         library = str(file.attrs["library"])
         videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
@@ -351,28 +343,9 @@ def _read_damage(file: h5py.File) -> list[str]:
     return [str(text) for text in table["damage"].asstr()[:]]
 
 
-def read_video_table(file: h5py.File, library: str) -> list[Video]:
-    """The videos of an open shard of `library`, in order."""
-    table = file["videos"]
-    texts = [table[name].asstr()[:] for name in VIDEO_STRINGS]
-    sizes, times = table["size"][:], table["mtime_ns"][:]
-    return [
-        Video(
-            video_id=video_id,
-            library=library,
-            path=path,
-            label=label,
-            fingerprint=content,
-            size=int(size),
-            mtime_ns=int(mtime_ns),
-        )
-        for video_id, path, label, content, size, mtime_ns in zip(*texts, sizes, times)
-    ]
-
-
 def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Iterator[EmbeddedVideo]:
     """Yields the `wanted` videos of one shard, each with the backbones named for it."""
-    with open_shard(path) as file:
+    with reading_shard(path) as file:
         videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
         damage = _read_damage(file)

@@ -82,19 +82,22 @@ class Hit(NamedTuple):
 
 
 @contextmanager
-def open_store(place: Place, writing: bool = False) -> Iterator[Store]:
+def open_store(place: Place, writing: bool = False, latest: bool | None = None) -> Iterator[Store]:
     """The collections of the Milvus of `place`.
 
     Args:
         place: Where it is.
-        writing: Whether what is written must be read again at once: answers take a fifth of a
-            second more on a server, and one that went away is waited for longer.
+        writing: Whether rows will be written, for which the home must be writable.
+        latest: Whether what is written must be read again at once: answers take a fifth of a
+            second more on a server, and one that went away is waited for longer. None where
+            rows are written.
 
     Raises:
         StoreError: As `open_client`, or GPU indexes were asked for and there are none.
     """
-    with open_client(place, WRITE_PATIENCE_S if writing else QUERY_PATIENCE_S) as milvus:
-        store = Store(milvus, place, "Strong" if writing else "Bounded")
+    latest = writing if latest is None else latest
+    with open_client(place, WRITE_PATIENCE_S if latest else QUERY_PATIENCE_S, writing) as milvus:
+        store = Store(milvus, place, "Strong" if latest else "Bounded")
         if writing and place.index == "gpu":
             store.target  # noqa: B018, to be refused before any work is done
         with store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from ..schemas.errors import StoreError
 from .connection import Connection, reason, server_name
 from .home import Place
 from .index_notes import read_notes, write_notes
+
+_log = logging.getLogger(__name__)
 
 BUILD_SECONDS = 1800.0
 """How long an index may take; a million rows of 2048 take minutes on two cores."""
@@ -199,7 +202,10 @@ def choose_target(milvus: Connection, place: Place) -> tuple[Target, list[str]]:
     if place.index == "auto" and notes.gpu is not None:
         return (GPU_SERVER if notes.gpu else SERVER), []
     refusal = gpu_refusal(milvus)
-    write_notes(place.home, server, notes.model_copy(update={"gpu": not refusal}))
+    try:
+        write_notes(place.home, server, notes.model_copy(update={"gpu": not refusal}))
+    except StoreError as error:  # it is tried again next time
+        _log.info("%s", error)
     if not refusal:
         return GPU_SERVER, []
     if place.index == "gpu":

@@ -26,8 +26,13 @@ from ..schemas.settings import settings
 from .fitting import check_fits
 from .package_index import Advance, fetch_archive
 from .published import NOTE, UnreachableError, check, fetch, read_note, write_note
+from .unreadable import unread
 
-State = Literal["pulled", "missing", "damaged", "none needed"]
+State = Literal["pulled", "missing", "damaged", "unreadable", "none needed"]
+
+
+class UnreadableWeightsError(WeightsError):
+    """A file that could not be read, so that nobody knows what is in it."""
 
 
 def _ignore(_done: int, _total: int | None) -> None:
@@ -42,7 +47,10 @@ def status(backbone: Backbone) -> State:
     """
     if backbone.weights is None:
         return "none needed"
-    missing, damaged = _faults(_folder_of(backbone), backbone.weights)
+    try:
+        missing, damaged = _faults(_folder_of(backbone), backbone.weights)
+    except UnreadableWeightsError:
+        return "unreadable"
     return "missing" if missing else "damaged" if damaged else "pulled"
 
 
@@ -212,7 +220,10 @@ def _known(folder: Path, weights: PinnedArchive | PublishedFiles) -> dict[str, s
     """SHA-256 that each file must have; "" where none is pinned and none was noted yet."""
     if isinstance(weights, PinnedArchive):
         return {file.name: file.sha256 for file in weights.files}
-    noted = read_note(folder)
+    try:
+        noted = read_note(folder)
+    except OSError as error:
+        raise UnreadableWeightsError(unread(folder / NOTE, error)) from error
     return {file.name: noted.get(file.name, "") for file in weights.files}
 
 
@@ -229,8 +240,10 @@ def _faults(folder: Path, weights: PinnedArchive | PublishedFiles) -> tuple[list
                     damaged.append(path)
         except (FileNotFoundError, NotADirectoryError):
             missing.append(path)
-        except OSError:  # a folder in its place, no right to read it, a bad disk
+        except IsADirectoryError:
             damaged.append(path)
+        except OSError as error:
+            raise UnreadableWeightsError(unread(path, error)) from error
     return missing, damaged
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,10 +12,13 @@ import numpy as np
 
 from ..ingest.home import expected_rows, open_shards
 from ..ingest.shards import CatalogEntry, Shards
+from ..ingest.unreadable import told
 from ..ingest.whole_file import whole_file
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -79,12 +83,17 @@ def pool(backbone: Backbone, measured: Sequence[Moments]) -> Background:
 def _measured(home: Path, library: str) -> dict[str, Moments]:
     """Moments by backbone, from the note under `home` unless the library has changed."""
     shards = open_shards(home)
-    stamp = [[p.name, p.stat().st_mtime_ns] for p in shards.files(library)]
+    with told(f"A shard of {library}"):
+        stamp = [[p.name, p.stat().st_mtime_ns] for p in shards.files(library)]
     note = home / "background" / f"{library}.json"
-    if note.exists():
+    try:
         kept = json.loads(note.read_text())
         if kept["shards"] == stamp:
             return {name: tuple(m) for name, m in kept["moments"].items()}
+    except FileNotFoundError:
+        pass  # not measured yet
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _log.warning("%s cannot be used (%s); %s is measured again.", note, error, library)
     if not stamp:
         return {}
     catalog = shards.catalog(library)
@@ -93,9 +102,12 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
         for name in expected_rows(catalog)
         if (found := _measure(shards, library, catalog, BACKBONES[name])) is not None
     }
-    note.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(note) as partial:
-        partial.write_text(json.dumps({"shards": stamp, "moments": moments}))
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(note) as partial:
+            partial.write_text(json.dumps({"shards": stamp, "moments": moments}))
+    except OSError as error:  # the next query measures again
+        _log.info("%s cannot be written (%s).", note, error)
     return moments
 
 

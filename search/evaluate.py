@@ -59,6 +59,7 @@ class EvaluateOptions:
             like in a second export.
         train_list: Of the official protocol.
         test_list: Of the official protocol.
+        allow_missing: Whether to leave out what the lists name and the export lacks.
         tune_weights: Whether to find fusion weights on the training part.
         against: A second export to measure on the same videos, and to test the first against;
             `overrides` are of the first alone.
@@ -73,6 +74,7 @@ class EvaluateOptions:
     compare: tuple[tuple[str, str], ...] = ()
     train_list: Path | None = None
     test_list: Path | None = None
+    allow_missing: bool = False
     tune_weights: bool = False
     against: Path | None = None
     seed: int = 0
@@ -192,7 +194,7 @@ def _protocol(name: ProtocolName, exported: Exported, options: EvaluateOptions) 
     if name == "official":
         if options.train_list is None or options.test_list is None:
             raise ModelError("The official protocol needs --train-list FILE and --test-list FILE.")
-        return official(exported.ids, options.train_list, options.test_list)
+        return official(exported.ids, options.train_list, options.test_list, options.allow_missing)
     return leave_one_out(exported.ids)
 
 

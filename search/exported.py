@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..ingest.progress import Progress
 from ..ingest.registry import adopt
+from ..ingest.unreadable import listed, open_h5, told
 from ..schemas.embedding import FloatArray
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.exports import EXPORT_FORMAT, INDEX
@@ -81,7 +82,9 @@ def read_exports(folder: Path, overrides: Sequence[str], progress: Progress) -> 
         ModelError: An override that names no exported backbone.
     """
     files: dict[Backbone, Path] = {}
-    for path in sorted(folder.glob("*.h5")):
+    for path in listed(folder, f"The folder {folder}"):
+        if path.suffix != ".h5":
+            continue
         other = files.setdefault(_backbone(path), path)
         if other != path:
             raise StoreError(
@@ -169,9 +172,9 @@ def _backbone(path: Path) -> Backbone:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """An open HDF5 file; what HDF5 says of a damaged one becomes a sentence."""
+    """An open HDF5 file; what HDF5 says of one it cannot read becomes a sentence."""
     try:
-        with h5py.File(path, "r") as file:
+        with told(str(path)), open_h5(path, str(path)) as file:
             yield file
     except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is damaged or no HDF5 file; export again.") from error

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..schemas.errors import LibraryError, ModelError
+from .split_lists import Names, describe_missing, read_split
 
 ProtocolName = Literal[
     "leave-one-out", "split", "group", "official", "capstone-all", "capstone-split"
@@ -98,36 +99,50 @@ def group_codes(ids: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.array([numbers[key] for key in keys], np.int64)
 
 
-def official(ids: Sequence[str], train_list: Path, test_list: Path) -> Protocol:
+def official(
+    ids: Sequence[str], train_list: Path, test_list: Path, allow_missing: bool = False
+) -> Protocol:
     """Videos of a test list ask those of a training list (``Class/name.avi`` a line).
 
-    Names are compared without folders above the class and without the ending.
+    `read_split` says what lists may look like, and which video a name means.
+
+    Args:
+        ids: Ids of the videos.
+        train_list: Names of those that may be neighbours.
+        test_list: Names of those that ask.
+        allow_missing: Whether to leave out, with a note, what no video matches.
 
     Raises:
-        LibraryError: A list cannot be read, names unknown videos, or both name one; or two
-            videos go by one name.
+        LibraryError: A list cannot be read, names no video, one that is not there or several at
+            once; or both lists name one.
     """
-    known: dict[str, int] = {}
-    for n, video_id in enumerate(ids):
-        other = ids[known.setdefault(_key(video_id), n)]
-        if other != video_id:
-            raise LibraryError(
-                f"{other} and {video_id} are the same to a list; export one library alone with "
-                "'vidsim export FOLDER --library NAME'."
-            )
-    parts = []
+    names = Names(ids)
+    parts, notes = [], []
     for path in (train_list, test_list):
-        part = np.zeros(len(ids), bool)
-        names = _read_list(path)
-        unknown = [name for name in names if _key(name) not in known]
-        if unknown:
+        matched = read_split(path, names, ids)
+        if matched.missing and not allow_missing:
             raise LibraryError(
-                f"{path} names videos that the export lacks ({len(unknown)} of {len(names)}, the "
-                f"first is {unknown[0]}); give the list that belongs to this export."
+                f"{path} names videos that the export lacks ({describe_missing(matched)}); give "
+                "the list that belongs to this export, or leave them out with --allow-missing."
             )
-        if not names:
-            raise LibraryError(f"{path} names no video; give a list with one Class/name a line.")
-        part[[known[_key(name)] for name in names]] = True
+        if not matched.videos:
+            raise LibraryError(
+                f"{path} names no video that the export has ({describe_missing(matched)}); give "
+                "the list that belongs to this export."
+            )
+        if matched.missing:
+            notes.append(
+                f"official: what {path.name} names and the export lacks is left out "
+                f"({describe_missing(matched)})."
+            )
+        if matched.odd:
+            name, video_id = matched.odd[0]
+            notes.append(
+                f"official: in {path.name}, names of another case or file ending were matched "
+                f"({len(matched.odd)} of {matched.entries}, the first is {name} with {video_id})."
+            )
+        part = np.zeros(len(ids), bool)
+        part[list(matched.videos)] = True
         parts.append(part)
     train, test = parts
     if (train & test).any():
@@ -136,12 +151,11 @@ def official(ids: Sequence[str], train_list: Path, test_list: Path) -> Protocol:
             "give lists that exclude each other."
         )
     left = int((~(train | test)).sum())
-    notes = (
-        (f"official: what is in neither list is left out ({left} of {len(ids)} videos).",)
-        if left
-        else ()
-    )
-    return Protocol("official", test, train, np.arange(len(ids)), notes)
+    if left:
+        notes.append(
+            f"official: what is in neither list is left out ({left} of {len(ids)} videos)."
+        )
+    return Protocol("official", test, train, np.arange(len(ids)), tuple(notes))
 
 
 def row_split(rows: int, seed: int) -> npt.NDArray[np.bool_]:
@@ -156,18 +170,4 @@ def row_split(rows: int, seed: int) -> npt.NDArray[np.bool_]:
 
 def _group_of(video_id: str) -> str | None:
     found = _GROUP.search(PurePosixPath(video_id).name)
-    return f"{found['label']} {found['group']}" if found else None
-
-
-def _key(name: str) -> str:
-    path = PurePosixPath(name)
-    return f"{path.parent.name}/{path.stem}"
-
-
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LibraryError(f"{path} cannot be read as a list of videos ({error}).") from error
-    # Training lists of UCF101 add the number of the class.
-    return [re.sub(r"\s+\d+$", "", line.strip()) for line in lines if line.strip()]
+    return f"{found['label'].casefold()} {found['group']}" if found else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ..ingest.unreadable import told, unwritten
 from ..ingest.whole_file import whole_file
 from ..schemas.errors import StoreError
 from ..schemas.modality import Backbone, Modality
@@ -30,9 +31,7 @@ def write_tuned(home: Path, tuned: TunedWeights) -> Path:
         with whole_file(path) as partial:
             partial.write_text(tuned.model_dump_json(indent=2))
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror}); set VIDSIM_HOME to a folder that can."
-        ) from error
+        raise StoreError(unwritten(str(path), error)) from error
     return path
 
 
@@ -40,13 +39,14 @@ def read_tuned(home: Path, backbones: Mapping[Modality, Backbone]) -> dict[Modal
     """Tuned weights, if they were found for the backbones that are compared.
 
     Raises:
-        StoreError: The note is damaged.
+        StoreError: The note cannot be read, or is damaged.
     """
     path = tuned_path(home)
-    if not path.exists():
-        return None
     try:
-        tuned = TunedWeights.model_validate_json(path.read_bytes())
+        with told(f"The note {path}"):
+            if not path.exists():
+                return None
+            tuned = TunedWeights.model_validate_json(path.read_bytes())
         weights = {Modality(m): w for m, w in tuned.weights.items()}
     except (OSError, ValidationError, ValueError) as error:
         raise StoreError(

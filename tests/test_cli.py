@@ -421,7 +421,9 @@ def test_a_store_that_another_process_holds_is_said_to_be_in_use(home):
     with open_store(Place(home)):
         done = vidsim(home, "query", "clips/snow/1.mkv")
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"Error: The store .+ is in use .+; wait .+\n", done.stderr), done.stderr
+    waiting, said = done.stderr.splitlines()
+    assert re.fullmatch(r"The store .+ is in use .+; waiting a moment for it\.", waiting)
+    assert re.fullmatch(r"Error: The store .+ is in use .+; wait .+", said)
 
 
 @pytest.mark.parametrize("words", ["libraries --videos", "libraries --json", "query STORED"])

@@ -116,8 +116,8 @@ def test_lists_that_do_not_fit_are_one_sentence(lists, train, test, words):
 
 def test_two_libraries_with_the_same_names_are_one_sentence(lists):
     ids = [*IDS, IDS[1].replace("ucf/", "copy/")]
-    with pytest.raises(LibraryError, match=f"{IDS[1]} and {ids[-1]} are the same.*--library NAME"):
-        official(ids, *lists("YoYo/v_YoYo_g01_c01.avi", "YoYo/v_YoYo_g03_c01.avi"))
+    with pytest.raises(LibraryError, match=f"several videos .{IDS[1]}, {ids[-1]}.*--library NAME"):
+        official(ids, *lists("YoYo/v_YoYo_g02_c01.avi", "YoYo/v_YoYo_g03_c01.avi"))
 
 
 def test_a_list_that_is_not_there_is_one_sentence(tmp_path):

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ...schemas.errors import WeightsError
 from ...schemas.modality import BACKBONES
+from ..unreadable import unread_weights
 from .padding import same_padding
 
 FEATURES = BACKBONES["efficientnet_lite0"].dim
@@ -230,6 +231,8 @@ def _published_names(network: EfficientNetLite0) -> Iterator[tuple[_Conv, str, s
 
 
 def _refuse(path: Path, why: str, cause: Exception | None = None) -> NoReturn:
+    if said := unread_weights(path, cause):
+        raise WeightsError(said) from cause
     raise WeightsError(
         f"{path} does not hold EfficientNet-Lite0 ({why}); "
         "delete it and run 'vidsim models pull' to fetch it again."

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from ...schemas.errors import WeightsError
 from ..array_pickle import ArrayUnpickler
+from ..unreadable import unread_weights
 from .padding import same_padding
 from .pooling import Size3d, max_pool_by_axis
 
@@ -252,6 +253,8 @@ def _published_names(network: I3D) -> Iterator[tuple[Conv, str]]:
 
 
 def _refuse(path: Path, why: str, cause: Exception | None = None) -> NoReturn:
+    if said := unread_weights(path, cause):
+        raise WeightsError(said) from cause
     raise WeightsError(
         f"{path} does not hold I3D ({why}); "
         "delete it and run 'vidsim models pull' to fetch it again."

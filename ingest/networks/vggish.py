@@ -22,6 +22,7 @@ from ...schemas.embedding import FloatArray
 from ...schemas.errors import WeightsError
 from ...schemas.modality import BACKBONES
 from ..quantization import dequantize, quantize
+from ..unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 
 CHECKPOINT = "vggish_model.ckpt"
@@ -203,6 +204,8 @@ def _network(spectrogram: Any, weights: Mapping[str, Any]) -> Any:
 
 
 def _refuse(path: Path, what: str, why: str, cause: Exception | None = None) -> NoReturn:
+    if said := unread_weights(path, cause):
+        raise WeightsError(said) from cause
     raise WeightsError(
         f"{path} does not hold {what} ({why}); "
         "get it again, from its publisher or with 'vidsim models pull vggish'."

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import WeightsError
+from ..unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 
 _LOG_OFFSET = 0.001
@@ -173,6 +174,8 @@ def _network(spectrogram: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _refuse(directory: Path, why: str, cause: Exception | None = None) -> NoReturn:
+    if said := unread_weights(directory, cause):
+        raise WeightsError(said) from cause
     raise WeightsError(
         f"{directory} does not hold YAMNet ({why}); "
         "delete it and run 'vidsim models pull' to fetch it again."

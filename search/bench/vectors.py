@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ...ingest.unreadable import open_h5, told
 from ...schemas.embedding import FloatArray, unit
 from ...schemas.errors import StoreError
 
@@ -46,7 +47,7 @@ def exported(path: Path, queries: int) -> tuple[FloatArray, FloatArray]:
         StoreError: No such file, no such dataset, or too few rows or unusable ones in it.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with told(str(path)), open_h5(path, str(path)) as file:
             stored = file.get("vectors")
             if (
                 not isinstance(stored, h5py.Dataset)

@@ -1,0 +1,83 @@
+"""One shard as a file: opened to be read, and told from what is damaged or no shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..schemas.errors import StoreError
+from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_STRINGS
+from ..schemas.video import Video
+from .unreadable import hindrance, open_h5
+
+if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
+    import h5py
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name in a library's folder is one of its shards."""
+    return name.endswith(".h5") and name[0].isdigit()
+
+
+def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
+    """Opens a shard to read it, once no other program holds it.
+
+    Args:
+        path: The shard.
+        patience_s: How long to wait for that; None for a moment.
+
+    Raises:
+        StoreError: It cannot be read, is damaged, or is no shard of this version.
+    """
+    try:
+        file = open_h5(path, f"The shard {path}", patience_s)
+        found = file.attrs.get("format"), file.attrs.get("version")
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        if (why := hindrance(error)) is not None:
+            raise StoreError(why.sentence(f"The shard {path}")) from error
+        raise _damaged(path, error) from error
+    if found != (SHARD_FORMAT, LAYOUT_VERSION):
+        file.close()
+        raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
+    return file
+
+
+@contextmanager
+def reading_shard(path: Path) -> Iterator[h5py.File]:
+    """An open shard; what fails while it is read is told as when it is opened.
+
+    Raises:
+        StoreError: As `open_shard`.
+    """
+    with open_shard(path) as file:
+        try:
+            yield file
+        except (OSError, KeyError, IndexError, RuntimeError, ValueError) as error:
+            if (found := hindrance(error)) is not None:
+                raise StoreError(found.sentence(f"The shard {path}")) from error
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"The shard {path} is damaged ({error}); delete it and run ingest again.")
+
+
+def read_video_table(file: h5py.File, library: str) -> list[Video]:
+    """The videos of an open shard of `library`, in order."""
+    table = file["videos"]
+    texts = [table[name].asstr()[:] for name in VIDEO_STRINGS]
+    sizes, times = table["size"][:], table["mtime_ns"][:]
+    return [
+        Video(
+            video_id=video_id,
+            library=library,
+            path=path,
+            label=label,
+            fingerprint=content,
+            size=int(size),
+            mtime_ns=int(mtime_ns),
+        )
+        for video_id, path, label, content, size, mtime_ns in zip(*texts, sizes, times)
+    ]

@@ -1,0 +1,244 @@
+"""Split lists, such as UCF101's, and which stored videos their entries mean.
+
+A list comes from its publisher, a spreadsheet, or another machine: what is around a name
+differs, and so do the case of folders and the endings of files. UCF101 itself has the folder
+HandstandPushups with files that are called v_HandStandPushups_g01_c01.avi.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..ingest.list_text import read_lines
+from ..schemas.errors import LibraryError
+
+_GIVE = "give a text file with one Class/name a line"
+
+_NUMBER = re.compile(r"[\s,;]+-?\d+[\s,;]*$")
+"""What may follow a name: UCF101's training lists add the number of the class, others more."""
+
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+"""The ending of a file: ``.avi``, ``.mp4``, ``.webm``."""
+
+_TO_ENDING = re.compile(r"(.+?\.[A-Za-z][A-Za-z0-9]{1,4})\s+\S")
+_NUMBERED = re.compile(r"\d+\s+(\S.*)")
+_NOTED = re.compile(r"(.+?)\s+#")
+_QUOTED = re.compile(r"""(["'])(.+?)\1(?=[\s,;]|$)""")
+_COMMENT = re.compile(r"#|;|//|%")
+
+_HEADINGS = frozenset(
+    {"video", "videos", "path", "file", "filename", "file_name", "name", "clip", "video_name"}
+    | {"video_path", "video_id", "clip_name", "clip_path", "videoname", "filepath", "file_path"}
+)
+"""First cells of a line that names columns."""
+
+_NAMED = 5
+"""Entries that a sentence names; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What a list means.
+
+    Attributes:
+        videos: Places of the videos that it names, in its order, each once.
+        entries: How many entries it has.
+        missing: Entries that no video matches, as they are written.
+        odd: Entries that match a video of another case or ending, with that video's id.
+    """
+
+    videos: tuple[int, ...]
+    entries: int
+    missing: tuple[str, ...]
+    odd: tuple[tuple[str, str], ...]
+
+
+class Names:
+    """Stored videos, by what a list may call them."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        """Of videos with these ids."""
+        self._ids = ids
+        self._parts = [_parts(video_id) for video_id in ids]
+        self._places: dict[str, list[int]] = {}
+        for place, parts in enumerate(self._parts):
+            for key in {parts[-1].casefold(), _stem(parts[-1]).casefold()}:
+                self._places.setdefault(key, []).append(place)
+
+    def find(self, name: str) -> tuple[int, list[int]]:
+        """The videos that a name means best, and how much it differs from theirs.
+
+        Folders above those that both have do not matter, but the one that a file lies in does.
+
+        Returns:
+            0 where all that is named is the same, else how many parts differ in case or ending;
+            and the places of the videos, none where there is none.
+        """
+        parts = _parts(name)
+        if not parts:
+            return 0, []
+        keys = {parts[-1].casefold(), _stem(parts[-1]).casefold()}
+        best: dict[tuple[int, int], list[int]] = {}
+        for place in sorted({p for key in keys for p in self._places.get(key, ())}):
+            theirs = self._parts[place]
+            same = 0
+            for a, b in zip(reversed(parts[:-1]), reversed(theirs[:-1])):
+                if a.casefold() != b.casefold():
+                    break
+                same += 1
+            if len(parts) > 1 and not same:
+                continue
+            differs = sum(a != b for a, b in zip(parts[-1 - same : -1], theirs[-1 - same : -1]))
+            differs += _file_differs(parts[-1], theirs[-1])
+            best.setdefault((-same, differs), []).append(place)
+        if not best:
+            return 0, []
+        rank = min(best)
+        return rank[1], best[rank]
+
+
+def read_split(path: Path, names: Names, ids: Sequence[str]) -> Matched:
+    """Reads a list: one video a line, ``Class/name.avi``, with or without more about it.
+
+    Blank lines, comments and a line of column names are passed over; byte order marks, any end
+    of line, backslashes, quotes, columns parted by commas, semicolons, tabs or spaces, and
+    numbers after a name do not matter.
+
+    Args:
+        path: The list.
+        names: The videos.
+        ids: Their ids.
+
+    Raises:
+        LibraryError: It cannot be read, has no entry, or one that means several videos.
+    """
+    videos: dict[int, None] = {}
+    missing: list[str] = []
+    odd: list[tuple[str, str]] = []
+    entries = 0
+    first = True
+    for line in read_lines(path, "a list of videos", _GIVE, legacy=True):
+        if not line:
+            continue
+        readings = list(dict.fromkeys(_readings(line)))
+        differs, found = _best(names, readings)
+        heading, first = first and not found and _is_heading(readings), False
+        if not found and (heading or _COMMENT.match(line)):
+            continue
+        entries += 1
+        if len(found) > 1:
+            said = _few([ids[place] for place in found])
+            raise LibraryError(
+                f"{path} has the entry {_shown(line)}, which means several videos ({said}); "
+                "write their folders out, or export one library alone with "
+                "'vidsim export FOLDER --library NAME'."
+            )
+        if not found:
+            missing.append(_shown(line))
+            continue
+        videos.setdefault(found[0])
+        if differs:
+            odd.append((_shown(line), ids[found[0]]))
+    if not entries:
+        raise LibraryError(f"{path} names no video; {_GIVE}.")
+    return Matched(tuple(videos), entries, tuple(missing), tuple(odd))
+
+
+def describe_missing(matched: Matched) -> str:
+    """The first few entries that no video matches, and how many there are in all."""
+    return f"{len(matched.missing)} of {matched.entries}: {_few(matched.missing)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _best(names: Names, readings: Sequence[str]) -> tuple[int, list[int]]:
+    """The videos of the first reading that means any.
+
+    A number at the end may be of the name or of the class: where both mean a video, both are
+    given.
+    """
+    for reading in readings:
+        differs, found = names.find(reading)
+        if not found:
+            continue
+        places = dict.fromkeys(found)
+        for shorter in _without_numbers(reading):
+            places.update(dict.fromkeys(names.find(shorter)[1]))
+        return differs, list(places)
+    return 0, []
+
+
+def _readings(line: str) -> Iterator[str]:
+    """What the name in a line may be, the likeliest first."""
+    for text in _whole(line):
+        yield text
+        if "\\" in text:
+            yield text.replace("\\", "/")
+        for shorter in _without_numbers(text):
+            yield from _unquoted(shorter)
+            yield from _unquoted(shorter.replace("\\", "/"))
+
+
+def _whole(line: str) -> Iterator[str]:
+    yield from _unquoted(line)
+    if quoted := _QUOTED.match(line):
+        yield quoted[2].strip()
+    for delimiter in "\t,;":
+        if delimiter in line:
+            for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True)):
+                if not re.fullmatch(r"\s*-?[\d.]*\s*", cell):
+                    yield from _unquoted(cell.strip())
+    for pattern in (_TO_ENDING, _NUMBERED, _NOTED):
+        if named := pattern.match(line):
+            yield from _unquoted(named[1])
+
+
+def _unquoted(text: str) -> Iterator[str]:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        yield text[1:-1].strip()
+    yield text
+
+
+def _without_numbers(text: str) -> Iterator[str]:
+    """`text` without the number at its end, without that before it, and so on."""
+    while (shorter := _NUMBER.sub("", text)) != text:
+        text = shorter
+        yield text
+
+
+def _is_heading(readings: Sequence[str]) -> bool:
+    return any(reading.casefold() in _HEADINGS for reading in readings)
+
+
+def _shown(line: str) -> str:
+    """The name in a line, as a person finds it there."""
+    cells = next(iter(re.split(r"[\t,;]", line)))
+    short = [cells, *_without_numbers(cells)][-1]
+    return short.strip().strip("\"'") or line
+
+
+def _parts(name: str) -> list[str]:
+    """Folders and file; accented letters in one form, as file systems differ in it."""
+    whole = unicodedata.normalize("NFC", name)
+    return [part for part in whole.split("/") if part not in ("", ".")]
+
+
+def _stem(name: str) -> str:
+    return _ENDING.sub("", name) or name
+
+
+def _file_differs(ours: str, theirs: str) -> int:
+    """0 for the same file, 1 for one of other case or ending, 2 for both."""
+    if ours == theirs:
+        return 0
+    if ours.casefold() == theirs.casefold():
+        return 1
+    return 1 if _stem(ours) == _stem(theirs) else 2
