@@ -38,6 +38,11 @@ def flat_frames(frames: ByteArray) -> npt.NDArray[np.bool_]:
     return np.array([_is_flat(frame) for frame in frames], np.bool_)
 
 
+def all_flat(frames: ByteArray) -> bool:
+    """Whether all frames (n, h, w, 3) show nothing; ends with the first that shows something."""
+    return all(_is_flat(frame) for frame in frames)
+
+
 def _is_flat(frame: ByteArray) -> bool:
     if _range(frame) < _RANGE:
         return True
