@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
 from ..schemas.results import DuplicatePair, DuplicatesReport, Stretch
 from .faiss_device import search_codes
+from .identical import has_content, have_same_content, same_content
 from .videos import VideoVectors, from_embedded
 
 _MIN_COVERAGE = 0.4
@@ -93,7 +93,7 @@ def find_duplicates(
         StoreError: A shard cannot be read.
     """
     stored = _stored(home, libraries)
-    pairs = [_identical(a, b) for a, b in _same_content(stored)]
+    pairs = [_identical(a, b) for a, b in same_content(stored)]
     name, notes = _backbone(stored, libraries, bool(pairs))
     usable = [e for e in stored if e.rows.get(name)]
     hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)
@@ -102,7 +102,7 @@ def find_duplicates(
     matches = [
         match
         for match in match_videos(compared, options.max_distance, progress)
-        if not _have_same_content(entries[match.first], entries[match.second])
+        if not have_same_content(entries[match.first], entries[match.second])
     ]
     wanted = sorted({n for m in matches for n in (m.first, m.second)})
     vectors = _vectors(home, [entries[n] for n in wanted], name)
@@ -111,7 +111,7 @@ def find_duplicates(
         pair = _confirm(match, first, second, vectors)
         if pair.similarity >= options.min_similarity:
             pairs.append(pair)
-    looked_at = {e.video.video_id for e in (*entries, *filter(_has_content, stored))}
+    looked_at = {e.video.video_id for e in (*entries, *filter(has_content, stored))}
     return DuplicatesReport(
         libraries=sorted({e.video.library for e in stored}),
         videos=len(looked_at),
@@ -320,28 +320,6 @@ def _stretch(entry: CatalogEntry, start: float, end: float) -> Stretch:
         start_s=max(0.0, start),
         end_s=min(entry.duration_s, end),
     )
-
-
-def _has_content(entry: CatalogEntry) -> bool:
-    """Whether a file was read: what was imported as rows has no size."""
-    return bool(entry.video.fingerprint and entry.video.size)
-
-
-def _have_same_content(first: CatalogEntry, second: CatalogEntry) -> bool:
-    return _has_content(first) and (
-        (first.video.fingerprint, first.video.size) == (second.video.fingerprint, second.video.size)
-    )
-
-
-def _same_content(stored: Sequence[CatalogEntry]) -> Iterator[tuple[CatalogEntry, CatalogEntry]]:
-    """Pairs of identical files, each in order of id, by what ingest read of them."""
-    alike: dict[str, list[CatalogEntry]] = {}
-    for entry in filter(_has_content, stored):
-        alike.setdefault(entry.video.fingerprint, []).append(entry)
-    for group in alike.values():
-        for first, second in combinations(sorted(group, key=lambda e: e.video.video_id), 2):
-            if _have_same_content(first, second):
-                yield first, second
 
 
 def _identical(first: CatalogEntry, second: CatalogEntry) -> DuplicatePair:

@@ -14,7 +14,9 @@ of 5 levels is left with under one, and what is eight pixels wide is still seen.
 
 _RANGE = 8
 """Grey levels between the darkest and the brightest cell, in the channel where they differ most,
-under which a frame is flat. Of real frames none is: docs/flat-frames.md has the figures."""
+under which a frame is flat. Twice the range that grain of a deviation of 5 levels leaves. Real
+frames reach 19 in drone_visible (clear skies), 35 in capstone70, 70 in neardup_semi, 117 in
+ucf101_mini, and 14 in av_segments, where two of 480 frames are black and reach 1."""
 
 _BAR = 24
 """Level up to which an edge is a letterbox's, as in `frame_hashes`."""
