@@ -692,6 +692,8 @@ def duplicates(
         _show(line)
     _say(f"{_count(len(report.pairs), 'pair')} among {_count(report.videos, 'video')}.")
     _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
+    for note in report.notes:
+        _say(f"note: {note}")
 
 
 @bench_app.command("kmeans")

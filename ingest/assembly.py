@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..schemas.embedding import EmbeddedVideo, SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
@@ -131,9 +131,26 @@ class Assembly:
                 segment_seconds=self._segment_seconds,
                 backbones=frozenset(b.name for b in self._backbones),
                 segments=tuple(segment for segment, _ in parts),
-                embeddings=tuple(embedding for _, embedding in parts),
+                embeddings=tuple(self._without_flat([embedding for _, embedding in parts])),
                 damage=state.damage,
             )
+
+    def _without_flat(self, embeddings: Sequence[SegmentEmbedding]) -> list[SegmentEmbedding]:
+        """A video's segments without the rows of flat frames, unless all of them are flat.
+
+        So nothing is compared by what black looks like, unless black is all there is to see.
+        """
+        seen = {b.name for b in self._backbones if b.modality is not Modality.AUDIO}
+        color = {b.name for b in self._backbones if b.modality is Modality.COLOR}
+        if not any(e.rows.keys() & seen - e.flat for e in embeddings):
+            return [replace(e, flat=frozenset()) for e in embeddings]
+        return [
+            SegmentEmbedding(
+                rows={name: rows for name, rows in e.rows.items() if name not in e.flat},
+                vid2img=None if color & e.flat else e.vid2img,
+            )
+            for e in embeddings
+        ]
 
     @property
     def _only_sound(self) -> bool:

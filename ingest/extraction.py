@@ -237,4 +237,5 @@ def _keep_freed_memory() -> None:
 def _merge(parts: Sequence[SegmentEmbedding]) -> SegmentEmbedding:
     rows = {name: found for part in parts for name, found in part.rows.items()}
     strips = [part.vid2img for part in parts if part.vid2img is not None]
-    return SegmentEmbedding(rows=rows, vid2img=strips[0] if strips else None)
+    flat = frozenset().union(*(part.flat for part in parts))
+    return SegmentEmbedding(rows=rows, vid2img=strips[0] if strips else None, flat=flat)

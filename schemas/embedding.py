@@ -50,10 +50,13 @@ class SegmentEmbedding:
     Attributes:
         rows: Rows by backbone name.
         vid2img: (20, 100, 3) uint8 colour strip, None where color was not asked for.
+        flat: Backbones whose rows here are those of flat frames, of which none shows anything;
+            it is not stored.
     """
 
     rows: dict[str, Rows]
     vid2img: ByteArray | None = None
+    flat: frozenset[str] = frozenset()
 
 
 def unit(vectors: FloatArray) -> FloatArray:

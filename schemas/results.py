@@ -497,6 +497,9 @@ class DuplicatePair(_Result):
     hash_distance: float = Field(description="mean differing bits (of 64) of matching frames")
     similarity: float = Field(description="cosine of the mean frame embeddings of the stretch")
     coverage: float = Field(ge=0, le=1, description="matching part of the shorter video")
+    identical: bool = Field(
+        default=False, description="the files are the same byte for byte; nothing was compared"
+    )
 
 
 class DuplicatesReport(_Result):
@@ -508,6 +511,7 @@ class DuplicatesReport(_Result):
     min_similarity: float
     pairs: list[DuplicatePair]
     failed: list[FailedFile] = Field(description="videos whose file cannot be read any more")
+    notes: list[str] = Field(default=[], description="what a person should know about it")
 
 
 class ServiceStatus(_Result):

@@ -1,9 +1,11 @@
 """Near-duplicates: wavelet hashes propose pairs of videos, frame embeddings confirm them.
 
+Files of the same content are duplicates whatever they show, and sound alone too.
+
 The crops of a video's frames look for the whole frames of all others (Hamming distance,
 faiss), so that a copy cut at its edges is found. Frames that match say by how much the two
 videos are shifted against each other; a pair counts where enough frames agree on one crop and
-one shift. Over the stretch that matches, the mean frame embeddings must be alike too.
+one shift, in one stretch. Over this stretch the mean frame embeddings must be alike too.
 
 The scan compares every crop with every frame: its time grows with the square of the library.
 """
@@ -27,11 +29,16 @@ from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
 from ..schemas.results import DuplicatePair, DuplicatesReport, Stretch
 from .faiss_device import search_codes
+from .identical import has_content, have_same_content, same_content
 from .videos import VideoVectors, from_embedded
 
 _MIN_COVERAGE = 0.4
 """Part of the shorter video's frames that must match. A choice, not a measured optimum:
 trimmed copies match almost wholly, but half a video is worth listing too."""
+
+_MIN_FRAMES = 3
+"""Fewer matching frames are no evidence, however short the other video is: one or two of them
+are alike by chance, as a logo or a fade is. A choice."""
 
 _FRAME_S = 0.5
 """About what a matching frame stands for: that often crops are hashed."""
@@ -49,10 +56,11 @@ class Match:
     Attributes:
         first: Number of one video, the smaller one.
         second: Number of the other.
-        times_s: (n,) float64, when the matching frames are seen in the first video.
+        times_s: (n,) float64, when the matching frames of the stretch are seen in the first
+            video.
         shift_s: What to add for their time in the second.
-        distance: Mean differing bits of the matching frames.
-        coverage: Matching frames as a part of those of the shorter video.
+        distance: Mean differing bits of these frames.
+        coverage: Their number as a part of the shorter video's.
     """
 
     first: int
@@ -80,15 +88,22 @@ def find_duplicates(
         progress: Told about the hashing.
 
     Raises:
-        LibraryError: Nothing is stored, no such library, or none with frame embeddings.
+        LibraryError: Nothing is stored, no such library, or no frame embeddings were made and
+            no files are identical.
         StoreError: A shard cannot be read.
     """
-    entries, name = _entries(home, libraries)
-    hashes, failed = frame_hashes(home, [e.video for e in entries], workers, progress)
-    entries = [e for e in entries if e.video.video_id in hashes]
-    pairs = []
+    stored = _stored(home, libraries)
+    pairs = [_identical(a, b) for a, b in same_content(stored)]
+    name, notes = _backbone(stored, libraries, bool(pairs))
+    usable = [e for e in stored if e.rows.get(name)]
+    hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)
+    entries = [e for e in usable if e.video.video_id in hashes]
     compared = [hashes[e.video.video_id] for e in entries]
-    matches = match_videos(compared, options.max_distance, progress)
+    matches = [
+        match
+        for match in match_videos(compared, options.max_distance, progress)
+        if not have_same_content(entries[match.first], entries[match.second])
+    ]
     wanted = sorted({n for m in matches for n in (m.first, m.second)})
     vectors = _vectors(home, [entries[n] for n in wanted], name)
     for match in matches:
@@ -96,23 +111,28 @@ def find_duplicates(
         pair = _confirm(match, first, second, vectors)
         if pair.similarity >= options.min_similarity:
             pairs.append(pair)
+    looked_at = {e.video.video_id for e in (*entries, *filter(has_content, stored))}
     return DuplicatesReport(
-        libraries=sorted({e.video.library for e in entries}),
-        videos=len(entries),
+        libraries=sorted({e.video.library for e in stored}),
+        videos=len(looked_at),
         max_distance=options.max_distance,
         min_similarity=options.min_similarity,
-        pairs=sorted(pairs, key=lambda p: (-p.similarity, p.first.video_id, p.second.video_id)),
+        pairs=sorted(pairs, key=_surest_first),
         failed=failed,
+        notes=notes,
     )
+
+
+def _surest_first(pair: DuplicatePair) -> tuple[bool, float, str, str]:
+    return not pair.identical, -pair.similarity, pair.first.video_id, pair.second.video_id
 
 
 def duplicates_table(report: DuplicatesReport) -> list[str]:
     """Lines a person reads: three a pair."""
     lines = []
     for p in report.pairs:
-        lines.append(
-            f"{p.similarity:.3f} cosine, {p.hash_distance:.1f} bits, {p.coverage:.0%} covered"
-        )
+        how = f"{p.similarity:.3f} cosine, {p.hash_distance:.1f} bits, {p.coverage:.0%} covered"
+        lines.append("identical files" if p.identical else how)
         lines += [
             f"    {s.start_s:7.1f} - {s.end_s:7.1f} s  {s.video_id}" for s in (p.first, p.second)
         ]
@@ -202,19 +222,63 @@ def _best_shifts(
     bits = np.add.reduceat(distance, first) / count
     pairs, moved = np.divmod(bins[first], steps)
     other = pairs // len(CROPS)
-    shift = (moved + lowest + _SHIFT_STEPS / 2) * _SHIFT_STEP_S
     shorter = np.minimum(lengths_s[other] / max(lengths_s[number], 1e-9), 1.0)
     coverage = np.minimum(count / np.maximum(len(ours_s) * shorter, 1.0), 1.0)
     closeness = count * (max_distance + 1 - bits)
     order = np.lexsort((-closeness, other))
+    by_video = np.argsort(hits.video, kind="stable")
+    bounds = np.searchsorted(hits.video, np.arange(len(lengths_s) + 1), sorter=by_video)
     for i in order[np.flatnonzero(np.diff(other[order], prepend=-1))].tolist():
-        if coverage[i] < _MIN_COVERAGE:
+        if coverage[i] < _MIN_COVERAGE or count[i] < _MIN_FRAMES:
             continue
-        times, later = ours_s[frame[first[i] : first[i] + count[i]]], float(shift[i])
-        pair = number, int(other[i])
+        votes_of = slice(first[i], first[i] + count[i])
+        stretch = _stretch_of(frame[votes_of], frames)
+        matching, bits_of = frame[votes_of][stretch], distance[votes_of][stretch]
+        covered = min(len(matching) / max(frames * float(shorter[i]), 1.0), 1.0)
+        if covered < _MIN_COVERAGE or len(matching) < _MIN_FRAMES:
+            continue
+        video = int(other[i])
+        of_video = by_video[bounds[video] : bounds[video + 1]]
+        lies_in = step[of_video] - lowest - moved[i]
+        voted = of_video[
+            (hits.crop[of_video] == pairs[i] % len(CROPS))
+            & (lies_in >= 0)
+            & (lies_in < _SHIFT_STEPS)
+            & np.isin(hits.frame[of_video], matching)
+        ]
+        times, later = ours_s[matching], _shift(hits, voted, ours_s)
+        pair = number, video
         if pair[0] > pair[1]:
             pair, times, later = pair[::-1], times + later, -later
-        yield Match(*pair, times, later, float(bits[i]), float(coverage[i]))
+        yield Match(*pair, times, later, float(bits_of.mean()), covered)
+
+
+def _stretch_of(matching: npt.NDArray[np.int64], frames: int) -> slice:
+    """Which of the matching frames lie in the stretch that matches.
+
+    It is the stretch with the largest sum over its frames, of which those that match gain and
+    the others lose so much that it ends where fewer than `_MIN_COVERAGE` of them match. A few
+    frames that match by chance, far behind the rest, do not make it longer.
+
+    Args:
+        matching: (n,) numbers of the frames that match, ascending.
+        frames: Frames there are.
+    """
+    gain = np.full(frames, -_MIN_COVERAGE)
+    gain[matching] += 1
+    sums = np.concatenate([[0.0], np.cumsum(gain)])
+    lowest = np.minimum.accumulate(sums)
+    end = int((sums - lowest).argmax())
+    start = int(sums[: end + 1].argmin())
+    first, last = np.searchsorted(matching, [start, end])
+    return slice(int(first), int(last))
+
+
+def _shift(hits: _Hits, voted: npt.NDArray[np.int64], ours_s: npt.NDArray[np.float64]) -> float:
+    """The median shift of the hits `voted`, of each frame's nearest."""
+    nearest = voted[np.lexsort((hits.distance[voted], hits.frame[voted]))]
+    nearest = nearest[np.diff(hits.frame[nearest], prepend=-1) != 0]
+    return float(np.median(hits.time_s[nearest] - ours_s[hits.frame[nearest]]))
 
 
 def _confirm(
@@ -258,8 +322,18 @@ def _stretch(entry: CatalogEntry, start: float, end: float) -> Stretch:
     )
 
 
-def _entries(home: Path, libraries: Sequence[str]) -> tuple[list[CatalogEntry], str]:
-    """Stored videos with frame embeddings, and the backbone: the preset's, else any."""
+def _identical(first: CatalogEntry, second: CatalogEntry) -> DuplicatePair:
+    return DuplicatePair(
+        first=_stretch(first, 0.0, first.duration_s),
+        second=_stretch(second, 0.0, second.duration_s),
+        hash_distance=0.0,
+        similarity=1.0,
+        coverage=1.0,
+        identical=True,
+    )
+
+
+def _stored(home: Path, libraries: Sequence[str]) -> list[CatalogEntry]:
     shards = open_shards(home)
     known = shards.libraries()
     if not known:
@@ -267,19 +341,31 @@ def _entries(home: Path, libraries: Sequence[str]) -> tuple[list[CatalogEntry], 
     for library in libraries:
         if library not in known:
             raise LibraryError(f"No library is called {library}; there is {', '.join(known)}.")
-    entries = [
-        e for name in dict.fromkeys(libraries or known) for e in shards.catalog(name).values()
-    ]
-    stored = {n for e in entries for n, rows in e.rows.items() if rows}
+    return [e for name in dict.fromkeys(libraries or known) for e in shards.catalog(name).values()]
+
+
+def _backbone(
+    stored: Sequence[CatalogEntry], libraries: Sequence[str], listed: bool
+) -> tuple[str, list[str]]:
+    """The frame backbone that confirms, the preset's or else any, and what is to be said of it.
+
+    "" where nothing has such rows: then only identical files are found, if any are `listed`.
+    """
     frame = [b.name for b in BACKBONES.values() if b.modality is Modality.FRAME]
-    preset = PRESETS[DEFAULT_PRESET][Modality.FRAME]
-    usable = [n for n in (preset, *frame) if n in stored]
-    if not usable:
-        raise LibraryError(
-            f"{', '.join(libraries or known)} has no frame embeddings to confirm duplicates "
-            "with; run 'vidsim ingest FOLDER -m frame'."
-        )
-    return [e for e in entries if e.rows.get(usable[0])], usable[0]
+    names = (PRESETS[DEFAULT_PRESET][Modality.FRAME], *frame)
+    for name in names:
+        if any(e.rows.get(name) for e in stored):
+            return name, []
+    where = ", ".join(libraries) or ", ".join(sorted({e.video.library for e in stored}))
+    if any(name in e.rows for e in stored for name in names):
+        return "", [f"{where} has no pictures, so only identical files were looked for."]
+    lacking = f"{where} has no frame embeddings to confirm duplicates with"
+    if not listed:
+        raise LibraryError(f"{lacking}; run 'vidsim ingest FOLDER -m frame'.")
+    return "", [
+        f"{lacking}, so only identical files were looked for; run 'vidsim ingest FOLDER -m frame' "
+        "for others."
+    ]
 
 
 def _vectors(home: Path, entries: Sequence[CatalogEntry], backbone: str) -> dict[str, VideoVectors]:

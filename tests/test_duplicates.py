@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,6 +170,132 @@ def test_one_frame_that_two_videos_share_is_no_copy():
     one, other = random_hashes(1, 20), random_hashes(2, 20)
     other.whole[7] = one.whole[3]
     assert match_videos([one, other], 10, QUIET) == []
+
+
+def test_a_stretch_is_what_matches_and_not_what_lies_between_chance_hits():
+    one, other = random_hashes(1, 40), random_hashes(2, 40)
+    other.whole[:20] = one.whole[:20]
+    other.whole[[27, 33]] = one.whole[[27, 33]]  # two frames that are alike by chance
+    (match,) = match_videos([one, other], 10, QUIET)
+    assert match.times_s == pytest.approx(one.whole_s[:20])
+    assert match.shift_s == 0
+    assert match.coverage == pytest.approx(20 / 40)
+
+
+def test_a_copy_of_which_every_other_frame_matches_is_one_stretch():
+    one, other = random_hashes(1, 40), random_hashes(2, 40)
+    other.whole[::2] = one.whole[::2]
+    (match,) = match_videos([one, other], 10, QUIET)
+    assert match.times_s == pytest.approx(one.whole_s[::2])
+
+
+def test_matches_here_and_there_are_no_stretch():
+    """Four tenths of the frames match, but in stretches that lie far apart."""
+    one, other = random_hashes(1, 60), random_hashes(2, 60)
+    for start in (0, 28, 52):
+        other.whole[start : start + 8] = one.whole[start : start + 8]
+    assert match_videos([one, other], 10, QUIET) == []
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_one_or_two_frames_are_no_evidence(frames):
+    long, short = random_hashes(1, 30), random_hashes(2, 30)
+    few = FrameHashes(*(part[:frames] for part in vars(short).values()))
+    long.whole[10 : 10 + frames] = few.whole
+    assert match_videos([long, few], 10, QUIET) == []
+
+
+def page(seed: int, ground: np.ndarray, ink: int) -> np.ndarray:
+    """A page with lines of small text in its upper left."""
+    import cv2
+
+    random, picture = np.random.default_rng(seed), ground.astype(np.uint8)
+    for line in range(4):
+        text = "".join(random.choice(list("abcdefghij klmnop 0123456789"), 10))
+        cv2.putText(picture, text, (6, 16 + 14 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.28, ink)
+    return picture
+
+
+_Y, _X = np.mgrid[:128, :128] / 127
+_GRAIN = np.random.default_rng(0).normal(0, 3, (128, 128))
+EMPTY = {
+    "black": 0 * _X,
+    "white with grain": 250 + np.minimum(_GRAIN, 5),
+    "from top to bottom": 20 + 200 * _Y + _GRAIN,
+    "from corner to corner": 30 + 90 * (_X + _Y),
+    "around the middle": 255 - 200 * np.hypot(_X - 0.5, _Y - 0.5),
+    "a page": page(1, 255 + 0 * _X, 0),
+    "a grey page with grain": page(2, 190 + _GRAIN, 30),
+    "a dark page": page(3, 20 + 0 * _X, 230),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_frames_of_which_a_hash_says_nothing_have_none(name):
+    frames = np.repeat(EMPTY[name].astype(np.uint8)[None], 16, axis=0)
+    found = hash_frames(frames, np.arange(16) / 4)
+    assert (len(found.whole), len(found.crops)) == (0, 0)
+
+
+def test_pictures_have_a_hash_however_dim_and_a_crop_that_is_empty_has_the_wholes():
+    import cv2
+    from sklearn.datasets import load_sample_image
+
+    grey = cv2.cvtColor(load_sample_image("china.jpg"), cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, (128, 128), interpolation=cv2.INTER_AREA)
+    dim = (grey * 0.1 + 30).astype(np.uint8)
+    framed = np.full((128, 128), 235, np.uint8)
+    framed[:20] = framed[-20:] = np.random.default_rng(0).integers(0, 200, 128)
+    framed[:, :20] = framed[:, -20:] = np.random.default_rng(1).integers(0, 200, (128, 1))
+    found = hash_frames(np.stack([grey, grey, dim, dim, framed, framed]), np.arange(6) / 4)
+    assert len(found.whole) == 6
+    assert np.array_equal(found.crops[2, -1], found.whole[4])
+
+
+def silent_copies(folder: Path, make_clip) -> None:
+    """Two identical black clips, another black one, and two identical sounds."""
+    folder.mkdir()
+    black = [np.zeros((48, 64, 3), np.uint8)]
+    make_clip("lib/black.mkv", times=[i / 10 for i in range(20)], images=black)
+    make_clip("lib/longer.mkv", times=[i / 10 for i in range(30)], images=black)
+    make_clip("lib/tone.wav", tone=(440, 2, 16_000, 1))
+    for name in ("black.mkv", "tone.wav"):
+        shutil.copy(folder / name, folder / f"same_{name}")
+
+
+def test_identical_files_are_duplicates_whatever_they_show(weights, place, make_clip, tmp_path):
+    silent_copies(tmp_path / "lib", make_clip)
+    options = EmbedOptions(choose_backbones([Modality.FRAME, Modality.AUDIO]), workers=1)
+    pipeline.ingest(tmp_path / "lib", place, options, QUIET)
+    report = duplicates(place.home)
+    assert pairs(report) == {
+        frozenset(("lib/black.mkv", "lib/same_black.mkv")),
+        frozenset(("lib/tone.wav", "lib/same_tone.wav")),
+    }
+    assert all(p.identical for p in report.pairs)
+    whole = [(s.start_s, s.end_s) for p in report.pairs for s in (p.first, p.second)]
+    assert whole == [(0.0, pytest.approx(2, abs=0.1))] * 4
+    assert (report.videos, report.failed, report.notes) == (5, [], [])
+    assert duplicates_table(report)[::3] == ["identical files"] * 2
+
+
+def test_identical_sounds_are_listed_where_nothing_has_a_picture(place):
+    sounds = [embedded(f"lib/{n}.wav", backbones=("yamnet",), seed=n) for n in range(3)]
+    same = [replace(s, video=replace(s.video, fingerprint="f")) for s in sounds[:2]]
+    other = replace(sounds[2], video=replace(sounds[2].video, fingerprint="g"))
+    shards = open_shards(place.home)
+    shards.write("lib", [*same, other], {"yamnet": ""})
+    report = duplicates(place.home)
+    assert pairs(report) == {frozenset(("lib/0.wav", "lib/1.wav"))}
+    assert "no frame embeddings" in report.notes[0]
+
+
+def test_rows_that_were_imported_without_a_file_are_not_identical(place):
+    """Nothing says that clips without a fingerprint are the same."""
+    rows = [embedded(f"lib/{n}", fingerprint="", seed=n, backbones=("labhist",)) for n in range(2)]
+    open_shards(place.home).write("lib", rows)
+    with pytest.raises(LibraryError, match="no frame embeddings"):
+        duplicates(place.home)
 
 
 def test_no_videos_and_no_hashes_have_no_duplicates():

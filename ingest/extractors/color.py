@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from array_api_compat import array_namespace, device, to_device
 
 from ...schemas.embedding import ByteArray, FloatArray, Rows, SegmentEmbedding
 from ...schemas.modality import VID2IMG_SHAPE, Backbone
 from ..decode import SegmentMedia
 from .color_histogram import Gathered, color_histogram, padded
+from .flat import flat_frames
 from .strips import COLORS, embed_strip, lay_out
 
 _LEVELS = 32
@@ -44,13 +46,19 @@ class ColorExtractor:
     def __init__(self, backbone: Backbone, device: str) -> None:
         """For `backbone` (labhist or vid2img), on ``cpu`` or ``cuda``."""
         self.backbone = backbone
+        self._names = frozenset([backbone.name])
         self._device = device
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Strips and rows of segments that carry (20, 200, 200, 3) uint8 color frames."""
-        strips = make_strips(
-            np.concatenate([m.frames[self.backbone.modality] for m in media]), self._device
-        ).reshape(-1, *VID2IMG_SHAPE)
+        """Strips and rows of segments that carry (20, 200, 200, 3) uint8 color frames.
+
+        In the place of flat frames the others are spread over the strip, as if there were only
+        these; where all are flat, they stay.
+        """
+        pictures = [m.frames[self.backbone.modality] for m in media]
+        flat = [flat_frames(of) for of in pictures]
+        made = make_strips(np.concatenate(pictures), self._device).reshape(-1, *VID2IMG_SHAPE)
+        strips = [strip[_spread(~of)] for strip, of in zip(made, flat)]
         return [
             SegmentEmbedding(
                 rows={
@@ -61,9 +69,17 @@ class ColorExtractor:
                     )
                 },
                 vid2img=strip,
+                flat=self._names if of.all() else frozenset(),
             )
-            for m, strip in zip(media, strips)
+            for m, strip, of in zip(media, strips, flat)
         ]
+
+
+def _spread(shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Numbers (n,) of those of n frames that take all places: the shown ones, in order."""
+    count = len(shown)
+    kept = np.flatnonzero(shown) if shown.any() else np.arange(count)
+    return kept[np.arange(count) * len(kept) // count]
 
 
 def make_strips(frames: ByteArray, device: str = "cpu") -> ByteArray:

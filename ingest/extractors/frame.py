@@ -1,4 +1,4 @@
-"""The frame modality: one embedding for each of a segment's 8 frames."""
+"""The frame modality: one embedding for each of a segment's 8 frames that shows something."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..decode import SegmentMedia
 from ..networks.efficientnet_lite import EfficientNetLite0
 from ..networks.loading import load_network
 from ..weights import ensure
+from .flat import flat_frames
 from .pixels import computes_bfloat16, inference, to_network_input
 
 
@@ -22,6 +23,7 @@ class FrameExtractor:
     def __init__(self, backbone: Backbone, device: torch.device) -> None:
         """Loads the weights of `backbone` onto `device`."""
         self.backbone = backbone
+        self._names = frozenset([backbone.name])
         self._device = device
         assert backbone.pixels is not None
         self._pixels = backbone.pixels
@@ -32,7 +34,10 @@ class FrameExtractor:
         self._network = network.to(device).to(memory_format=torch.channels_last)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Rows of segments that carry (8, size, size, 3) uint8 frames, 8 rows each."""
+        """Rows of segments that carry (8, size, size, 3) uint8 frames, 8 rows each.
+
+        Flat frames have none where another of the segment shows something.
+        """
         frames = np.stack([m.frames[self.backbone.modality] for m in media])
         with inference(self._device):
             pictures = frames.reshape(-1, *frames.shape[2:])
@@ -42,6 +47,12 @@ class FrameExtractor:
         embeddings = []
         for m, vectors in zip(media, features.cpu().numpy().reshape(len(media), count, -1)):
             edges = np.linspace(m.segment.start_s, m.segment.end_s, count + 1, dtype=np.float32)
-            rows = Rows(vectors, edges[:-1], edges[1:])
-            embeddings.append(SegmentEmbedding({self.backbone.name: rows}))
+            flat = flat_frames(m.frames[self.backbone.modality])
+            kept = ~flat | flat.all()
+            rows = Rows(vectors[kept], edges[:-1][kept], edges[1:][kept])
+            embeddings.append(
+                SegmentEmbedding(
+                    {self.backbone.name: rows}, flat=self._names if flat.all() else frozenset()
+                )
+            )
         return embeddings

@@ -14,6 +14,7 @@ from ..networks.i3d import I3D
 from ..networks.i3d_int8 import I3DInt8, supported
 from ..networks.loading import load_network
 from ..weights import ensure
+from .flat import all_flat
 from .pixels import computes_bfloat16, inference, to_network_input
 
 _REDUCED = frozenset({"i3d"})
@@ -26,6 +27,7 @@ class MotionExtractor:
     def __init__(self, backbone: Backbone, device: torch.device) -> None:
         """Loads the weights of `backbone` onto `device`."""
         self.backbone = backbone
+        self._names = frozenset([backbone.name])
         self._device = device
         assert backbone.pixels is not None
         self._pixels = backbone.pixels
@@ -55,7 +57,8 @@ class MotionExtractor:
                         np.array([m.segment.start_s], np.float32),
                         np.array([m.segment.end_s], np.float32),
                     )
-                }
+                },
+                flat=self._names if all_flat(clip) else frozenset(),
             )
-            for m, vector in zip(media, vectors)
+            for m, vector, clip in zip(media, vectors, clips)
         ]

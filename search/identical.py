@@ -1,0 +1,31 @@
+"""Stored videos whose files are the same byte for byte, by what ingest read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from ..ingest.shards import CatalogEntry
+
+
+def has_content(entry: CatalogEntry) -> bool:
+    """Whether a file was read: what was imported as rows has no size."""
+    return bool(entry.video.fingerprint and entry.video.size)
+
+
+def have_same_content(first: CatalogEntry, second: CatalogEntry) -> bool:
+    """Whether two videos come of identical files."""
+    ours, theirs = first.video, second.video
+    same = (ours.fingerprint, ours.size) == (theirs.fingerprint, theirs.size)
+    return has_content(first) and same
+
+
+def same_content(stored: Sequence[CatalogEntry]) -> Iterator[tuple[CatalogEntry, CatalogEntry]]:
+    """Pairs of identical files, each in order of id."""
+    alike: dict[str, list[CatalogEntry]] = {}
+    for entry in filter(has_content, stored):
+        alike.setdefault(entry.video.fingerprint, []).append(entry)
+    for group in alike.values():
+        for first, second in combinations(sorted(group, key=lambda e: e.video.video_id), 2):
+            if have_same_content(first, second):
+                yield first, second
