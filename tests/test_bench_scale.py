@@ -106,7 +106,7 @@ def test_what_was_measured_is_told_where_a_larger_size_fails(tmp_path, monkeypat
 
 def test_a_step_that_fails_says_why_and_what_to_do(tmp_path):
     (tmp_path / "milvus.db").write_text("no Milvus Lite")
-    with pytest.raises(WorkerError, match=r"is not a Milvus Lite directory.*measure fewer --videos"):
+    with pytest.raises(WorkerError, match=r"not a Milvus Lite directory.*measure fewer --videos"):
         _run(Order("fill", Place(tmp_path), ("labhist",), 20))
 
 
