@@ -24,7 +24,8 @@ DEVICE ?= $(or $(shell cat $(VENV)/device 2> /dev/null),any)
 SUITES ?= tests
 LOCK := requirements.lock
 
-# uv does not read pip's settings, of which the index and the certificates matter to it.
+# uv does not read pip's settings: of these the index is passed on. Certificates are the system's, or
+# what SSL_CERT_FILE names.
 INDEX := $(or $(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2> /dev/null))
 ifneq ($(INDEX),)
 export UV_DEFAULT_INDEX ?= $(INDEX)
@@ -76,9 +77,9 @@ newest:
 	$(MAKE) VENV=.venv-newest .venv-newest/installed-newest
 	.ci/smoke .venv-newest
 
-$(VENV)/installed-newest: pyproject.toml | $(BIN)/uv
+.PHONY: $(VENV)/installed-newest
+$(VENV)/installed-newest: | $(BIN)/uv
 	$(BIN)/uv --no-config pip install -q --upgrade --python $(BIN)/python -e '.[test]'
-	touch $@
 
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m 'acceptance and not server' -s --timeout 3600 $(SUITES)

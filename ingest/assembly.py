@@ -33,6 +33,7 @@ class _Open:
     waiting: int = 0
     finished: bool = False
     damage: str = ""
+    without_sound: bool = False
     parts: dict[int, tuple[Segment, SegmentEmbedding]] = field(default_factory=dict)
 
 
@@ -83,6 +84,7 @@ class Assembly:
         else:
             self._open[number].finished = True
             self._open[number].damage = event.damage
+            self._open[number].without_sound = event.without_sound
             yield from self._complete([number])
 
     def flush(self) -> Iterator[EmbeddedVideo | FailedVideo]:
@@ -123,15 +125,26 @@ class Assembly:
             if not any(embedding.rows for _, embedding in parts) and not self._only_sound:
                 heard = any(b.modality is Modality.AUDIO for b in self._backbones)
                 sound = "no sound but silence" if heard else "its sound was not asked for"
-                yield FailedVideo(video, f"It has no picture, and {sound}.")
+                lost = f" ({state.damage})" if state.damage else ""
+                yield FailedVideo(video, f"It has no picture, and {sound}{lost}.")
                 continue
+            # Sound that was left out was not computed: the next run tries again.
+            unheard = {
+                b.name
+                for b in self._backbones
+                if state.without_sound and b.modality is Modality.AUDIO
+            }
+            embeddings = [
+                replace(e, rows={n: rows for n, rows in e.rows.items() if n not in unheard})
+                for _, e in parts
+            ]
             yield EmbeddedVideo(
                 video=video,
                 duration_s=state.duration_s,
                 segment_seconds=self._segment_seconds,
-                backbones=frozenset(b.name for b in self._backbones),
+                backbones=frozenset(b.name for b in self._backbones) - unheard,
                 segments=tuple(segment for segment, _ in parts),
-                embeddings=tuple(self._without_flat([embedding for _, embedding in parts])),
+                embeddings=tuple(self._without_flat(embeddings)),
                 damage=state.damage,
             )
 

@@ -110,10 +110,12 @@ class Lost:
     Attributes:
         picture_s: (start, end) stretches without a picture, in seconds.
         sound_s: Seconds of sound, wherever they were.
+        breaks_off: Whether the file ends in something unreadable.
     """
 
     picture_s: tuple[tuple[float, float], ...] = ()
     sound_s: float = 0.0
+    breaks_off: bool = False
 
     def describe(self, duration_s: float) -> str:
         """Says it of a file of `duration_s` seconds; "" where it is not worth telling."""
@@ -125,7 +127,9 @@ class Lost:
             parts.append(f"{picture_s:.1f} s of the picture ({', '.join(where)})")
         if self.sound_s >= _WORTH_TELLING_S:
             parts.append(f"{self.sound_s:.1f} s of the sound")
-        return f"of {duration_s:.1f} s, {' and '.join(parts)} did not decode" if parts else ""
+        said = [f"of {duration_s:.1f} s, {' and '.join(parts)} did not decode"] if parts else []
+        said += ["it breaks off in something unreadable"] * self.breaks_off
+        return "; ".join(said)
 
 
 def decode(
@@ -201,7 +205,7 @@ def decode(
             begins = _begins(picture, segment)
             visible = visible_part(picture, picture_end, segment)
             if visible is not None and (begins or audio is not None):
-                pictures, latest = _pictures(frames, request.frames, visible)
+                pictures = _pictures(frames, request.frames, visible)
                 real_end = _real_end(frames, picture)
                 if real_end is not None and not replanned and real_end < visible.end_s:
                     # The picture ends early. Only damaged files are decoded a second time.
@@ -214,16 +218,31 @@ def decode(
                     ]
                     frames = open_frames()
                     continue
-                if begins and latest < segment.start_s - picture.period_s:
+                if begins and not _any_within(decoded, segment, picture.period_s):
                     pictures = {}  # of what begins here nothing could be decoded
         done += 1
         if pictures or audio is not None:
             yield SegmentMedia(segment, pictures, audio)
     lost: list[tuple[float, float]] = []
+    if frames is None and picture is not None and request.frames:
+        lost = [(picture.start_s, picture.end_s)]
     if frames is not None and picture is not None and len(decoded):
         until = picture.end_s if frames.exhausted or replanned else decoded[-1]
         lost = picture.lost_s(np.union1d(seen, decoded), until)
-    yield Lost(tuple(lost), skipped.sound_s)
+    sound_s = skipped.sound_s
+    if request.audio and found.sound is not None and sound is None and skipped.packets:
+        sound_s = max(sound_s, found.sound.end_s - found.sound.start_s)
+    yield Lost(tuple(lost), sound_s, found.breaks_off)
+
+
+def _any_within(decoded: array[float], segment: Segment, period_s: float) -> bool:
+    """Whether a frame was decoded that begins in the segment; `decoded` ascends."""
+    for time_s in reversed(decoded):
+        if time_s < segment.start_s - period_s:
+            return False
+        if time_s < segment.end_s:
+            return True
+    return False
 
 
 def _noting(
@@ -284,8 +303,8 @@ def visible_part(picture: Track, end_s: float, segment: Segment) -> Segment | No
 
 def _pictures(
     frames: ShownReader[Picture], samplings: Mapping[str, FrameSampling], visible: Segment
-) -> tuple[dict[str, ByteArray], float]:
-    """The frames of a segment by name, each (count, size, size, 3) uint8 RGB; the latest's time."""
+) -> dict[str, ByteArray]:
+    """The frames of a segment by name, each (count, size, size, 3) uint8 RGB."""
     pictures = {
         name: np.empty((s.count, s.size, s.size, 3), np.uint8) for name, s in samplings.items()
     }
@@ -294,11 +313,10 @@ def _pictures(
         for name, sampling in samplings.items()
         for row, time in enumerate(sample_times(sampling, visible))
     )
-    latest = 0.0
     for time, name, row in wanted:
-        latest, picture = frames.at(time)
+        _, picture = frames.at(time)
         pictures[name][row] = picture.fitted(samplings[name])
-    return pictures, latest
+    return pictures
 
 
 def _real_end(frames: ShownReader[Picture], picture: Track) -> float | None:

@@ -22,6 +22,9 @@ _JUMP_S = 0.1
 _MEMORY_S = 0.5
 """Half-life of the energies by which channels are mixed."""
 
+_LOUDER = 4.0
+"""Another channel leads once it has so many times the energy, 6 dB more."""
+
 _SILENT_BESIDE = 1e-6
 """A channel with this part of the loudest one's energy, 60 dB less, is silent beside it."""
 
@@ -49,12 +52,13 @@ class Mixer:
     The mean of the channels is what most recordings want, and libav's own downmix is louder than
     its input by a factor of 1.41. Two kinds need more: a channel that is the negative of another
     would cancel it, so it is turned over; and channels that are silent would make the others
-    quieter, so they do not count. Both are told by the energy of about the last second.
+    quieter, so they do not count. Both are told by the energy of about the last half second.
     """
 
     def __init__(self) -> None:
         """Has heard nothing yet."""
         self._products: npt.NDArray[np.float64] | None = None
+        self._leading = 0
 
     def mix(self, channels: FloatArray) -> FloatArray:
         """The next samples (n,) float32 of channels (c, n), c as at the calls before."""
@@ -63,11 +67,14 @@ class Mixer:
             return np.asarray(channels[0], np.float32)
         new = channels.astype(np.float64) @ channels.T
         if self._products is None or len(self._products) != count:
-            self._products = np.zeros((count, count))
+            self._products, self._leading = np.zeros((count, count)), 0
         # One sum over time for every pair, of which the older half counts half as much.
         self._products = self._products * 0.5 ** (samples / (_MEMORY_S * SAMPLE_RATE)) + new
         energy = self._products.diagonal()
-        loudest = int(energy.argmax())
+        # The one that others are held against stays: the sign of the mix would flip with it.
+        if energy.max() > _LOUDER * energy[self._leading]:
+            self._leading = int(energy.argmax())
+        loudest = self._leading
         if not energy[loudest] > 0:
             return np.zeros(samples, np.float32)
         active = energy > energy[loudest] * _SILENT_BESIDE

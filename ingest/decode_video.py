@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ _CONTAINERS = (
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 """Covers, previews and stills that a file shows beside its video."""
 
+_OF_THE_DISK = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
+)
+"""What says that a file could not be read, and nothing of what is in it."""
+
 _NVDEC_PIXELS = 1920 * 1080
 """From this size on a GPU decodes, where it may. Smaller pictures keep it from getting up to
 speed: torchcodec measured 100 frames of 480x270 at 300 ms on a GPU and 53 on a CPU, of 1920x1080
@@ -66,6 +72,7 @@ class Scan:
         sound: The same of the audio stream.
         by_dts: Whether presentation times of the picture were missing, and decoding times stand in.
         packets: Packets of both streams.
+        breaks_off: Whether the file ends in something unreadable.
     """
 
     video: int | None
@@ -74,6 +81,7 @@ class Scan:
     sound: Track | None
     by_dts: bool
     packets: int
+    breaks_off: bool
 
     @property
     def video_s(self) -> npt.NDArray[np.float64]:
@@ -116,6 +124,9 @@ def packets(
     """The packets of one stream (None: of all) up to the end or the first unreadable one.
 
     The last of a stream is empty, or None after an unreadable one: it flushes the decoder.
+
+    Raises:
+        MediaError: The disk or network failed, not the file.
     """
     if stream is not None:
         for other in container.streams:
@@ -126,7 +137,9 @@ def packets(
         yield from container.demux(chosen)
     except MemoryError:
         raise
-    except (av.FFmpegError, OSError, ValueError):
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise MediaError(f"it could not be read to its end ({error.strerror})") from None
         skipped.packets += 1
         if stream is not None:
             yield None
@@ -149,7 +162,8 @@ def scan(
     with open_local(path) as container:
         pictures, sounds = _usable(container, "video"), _usable(container, "audio")
         read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
-        for place, packet in enumerate(packets(container, None, Skipped())):
+        unread = Skipped()
+        for place, packet in enumerate(packets(container, None, unread)):
             on_progress()
             if packet is not None and packet.size and packet.stream_index in read:
                 read[packet.stream_index].add(place, packet)
@@ -165,7 +179,11 @@ def scan(
                 raise MediaError(_too_large(context.width, context.height))
         stamps = [read[stream.index].stamps(stream) for stream in chosen]
         clock_jumps = bool(Flags(container.format.flags) & Flags.ts_discont)
-        tracks = dict(zip((s.index for s in chosen), straighten(stamps, clock_jumps), strict=True))
+        tracks = dict(
+            zip(
+                (s.index for s in chosen), straighten(stamps, clock_jumps, on_progress), strict=True
+            )
+        )
         picture = tracks[video.index] if video is not None else None
         by_dts = video is not None and None in read[video.index].pts
         if (
@@ -183,6 +201,7 @@ def scan(
             None if audio is None else tracks[audio.index],
             by_dts,
             count,
+            bool(unread.packets),
         )
 
 

@@ -74,4 +74,5 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
     except MediaError as error:
         channel.send("failed", {"reason": str(error)})
     except MemoryError:
-        channel.send("failed", {"reason": "decoding it takes more memory than is allowed"})
+        reason = "decoding it takes more memory than is allowed"
+        channel.send("failed", {"reason": reason, "memory": True})

@@ -60,12 +60,14 @@ class DecodeLimits:
 class Finished:
     """A file was decoded to its end, into `segments` segments (0: nothing that was asked for).
 
-    `damage` says what of it did not decode, "" where nothing is known to be lost.
+    `damage` says what of it did not decode, "" where nothing is known to be lost;
+    `without_sound` whether the sound was left out, since a decoder ended on it.
     """
 
     segments: int
     spent: Spent = field(default=Spent(), compare=False)
     damage: str = ""
+    without_sound: bool = False
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,7 @@ class _Pool:
             message = _receive(child, limits.stall_s)
             spent += time.monotonic() - asked
             if message.kind == "failed":
-                if damage:
+                if damage or message.fields.get("memory"):
                     raise WorkerError(_text(message, "reason"))
                 return self._put((number, Failed(_text(message, "reason"))))
             if message.kind == "done":
@@ -286,7 +288,8 @@ class _Pool:
                     blocked_s=time.monotonic() - began - spent,
                 )
                 told = "; ".join(filter(None, (damage, _lost(message).describe(duration_s))))
-                return self._put((number, Finished(_whole(message, "segments"), cost, told)))
+                finished = Finished(_whole(message, "segments"), cost, told, bool(damage))
+                return self._put((number, finished))
             if message.kind == "opened":
                 opened = _opened(message)
                 duration_s = opened.duration_s
@@ -351,7 +354,7 @@ def _lost(message: Message) -> Lost:
     found = message.fields.get("lost", {})
     try:
         stretches = tuple((float(start), float(end)) for start, end in found["picture_s"])
-        return Lost(stretches, float(found["sound_s"]))
+        return Lost(stretches, float(found["sound_s"]), bool(found["breaks_off"]))
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None
 

@@ -45,11 +45,11 @@ _SAMPLING = FrameSampling(count=16, size=128, fit="stretch")
 _SEGMENT_SECONDS = 4.0
 """16 frames in 4 seconds (6 at most, see `cut_segments`); of a shorter clip, in its length."""
 
-_BAR = 24
+BAR = 24
 """Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
 16, and codecs stray from it). A choice, as the next two are; none was measured."""
 
-_MOST_BAR = 0.35
+MOST_BAR = 0.35
 """Part of a side that a bar may take on one edge; more is a dark scene."""
 
 _FLAT = 4.0
@@ -214,9 +214,9 @@ def without_bars(grey: ByteArray) -> ByteArray:
 
 def _content(brightest: ByteArray) -> tuple[int, int]:
     """First and end index of what lies between the bars on both edges."""
-    bright = np.flatnonzero(brightest > _BAR)
+    bright = np.flatnonzero(brightest > BAR)
     size = len(brightest)
-    if not len(bright) or max(bright[0], size - 1 - bright[-1]) > _MOST_BAR * size:
+    if not len(bright) or max(bright[0], size - 1 - bright[-1]) > MOST_BAR * size:
         return 0, size
     return int(bright[0]), int(bright[-1]) + 1
 

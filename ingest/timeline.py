@@ -10,7 +10,7 @@ Pure numpy and Python: nothing here knows about files or codecs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,11 @@ _JITTER_S = 1e-3
 _PACKETS_UNSEEN = 2
 """So many packets in a row may have no picture of their own."""
 
-_LAST = np.iinfo(np.int64).max
+_REORDERED = 17
+"""A picture is decoded at most so many pictures before it is shown: H.264 and HEVC keep 16."""
+
+_OFTEN = 4096
+"""Packets after which a caller is told that work goes on."""
 
 
 @dataclass(frozen=True)
@@ -143,20 +147,22 @@ class _Line:
     clock_s: Floats
     shown_s: Floats
     stretch: npt.NDArray[np.int64]
+    back_s: float
 
-    def move(self, chosen: npt.NDArray[np.bool_] | slice, by_s: float) -> None:
+    def move(self, chosen: npt.NDArray[np.bool_] | slice, by_s: float | Floats) -> None:
         self.clock_s[chosen] += by_s
         self.shown_s[chosen] += by_s
 
-    def moments(self, first: int, last: int) -> Floats:
-        """Ascending moments at which packets of these stretches are presented, each once."""
-        inside = (self.stretch >= first) & (self.stretch <= last)
-        return np.unique(self.shown_s[inside & self.stamps.counts & ~np.isnan(self.shown_s)])
+    def moments(self, chosen: npt.NDArray[np.int64] | slice) -> Floats:
+        """Ascending moments at which these packets are presented, each once."""
+        shown = self.shown_s[chosen]
+        return np.unique(shown[self.stamps.counts[chosen] & ~np.isnan(shown)])
 
-    def end_s(self, moments: Floats) -> float:
-        """When the packet of the last moment ends: as it says, if that can be."""
-        last = (np.abs(self.shown_s - moments[-1]) < _SAME_S) & self.stamps.counts
-        said = float(self.stamps.duration_s[last].max(initial=0.0))
+    def end_s(self, moments: Floats, chosen: npt.NDArray[np.int64] | slice) -> float:
+        """When the last of these packets, presented at `moments`, ends: as it says, if it can."""
+        last = np.abs(self.shown_s[chosen] - moments[-1]) < _SAME_S
+        last &= self.stamps.counts[chosen]
+        said = float(self.stamps.duration_s[chosen][last].max(initial=0.0))
         usual = self.period_s(moments)
         longest = max(_LONGEST_SOUND_S, 10 * usual) if len(moments) > 1 else _ONLY_SOUND_S
         if self.stamps.is_picture:
@@ -172,36 +178,35 @@ class _Line:
         return float(np.median(said)) if len(said) else _PERIOD_S
 
 
-def straighten(streams: Sequence[Stamps], clock_jumps: bool) -> list[Track]:
+def straighten(
+    streams: Sequence[Stamps],
+    clock_jumps: bool,
+    on_progress: Callable[[], None] = lambda: None,
+) -> list[Track]:
     """Puts streams onto one clock.
 
     Args:
         streams: All that may be decoded.
         clock_jumps: Whether the container's format lets its clock jump.
+        on_progress: Called now and then: a file of hours takes seconds.
 
     Returns:
         A track for each; one without any stamp has no moments and ends at 0.
     """
     limit_s = JUMP_S if clock_jumps else _PAUSE_S
-    lines = [_mended(stream, limit_s) for stream in streams]
-    _find_stretches(lines, limit_s)
-    for number in range(
-        1, 1 + max((int(line.stretch.max(initial=0)) for line in lines), default=0)
-    ):
-        _append(lines, number)
-    moments = [line.moments(0, _LAST) for line in lines]
-    starts = [
-        float(m[0]) + line.stamps.padding_s
-        for m, line in zip(moments, lines, strict=True)
-        if len(m)
-    ]
-    origin = min(starts, default=0.0)
+    lines = [_mended(stream, limit_s, on_progress) for stream in streams]
+    _find_stretches(lines, limit_s, on_progress)
+    _append_stretches(lines)
+    everything = slice(None)
+    moments = [line.moments(everything) for line in lines]
+    both = [(m, line) for m, line in zip(moments, lines, strict=True) if len(m)]
+    origin = min((float(m[0]) + line.stamps.padding_s for m, line in both), default=0.0)
     return [
         Track(
             line.shown_s - origin,
             line.clock_s - origin,
             m - origin,
-            line.end_s(m) - origin if len(m) else 0.0,
+            line.end_s(m, everything) - origin if len(m) else 0.0,
             line.period_s(m),
         )
         for line, m in zip(lines, moments, strict=True)
@@ -214,38 +219,60 @@ def count_frames(count: int, rate: float) -> Track:
     return Track(times, times, times, count / rate, 1 / rate)
 
 
-def _mended(stamps: Stamps, limit_s: float) -> _Line:
+def _mended(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> _Line:
     """A stream whose single wrong stamps stand where their neighbours say."""
-    decoded, shown = stamps.decoded_s, stamps.shown_s.copy()
+    decoded, shown = _first_filled(stamps.decoded_s), stamps.shown_s.copy()
     clock = np.where(np.isnan(decoded), shown, decoded)
+    known = np.flatnonzero(~np.isnan(clock))
+    steps = np.diff(clock[known])
+    usual = float(np.median(np.abs(steps))) if len(steps) else 0.0
+    reordered_s = max(BACK_S, _REORDERED * usual)
     # Both stamps of a packet are one clock's: a presentation time far from its decoding time is
     # the one that is wrong, since decoding times are held against each other below.
     ahead = shown - decoded
-    far = np.abs(ahead) > JUMP_S
-    if far.any():
+    if not np.isnan(ahead).all():
+        far = np.abs(ahead - np.nanmedian(ahead)) > reordered_s
         near = ahead[~far & ~np.isnan(ahead)]
         shown[far] = decoded[far] + (float(np.median(near)) if len(near) else 0.0)
-    line = _Line(stamps, clock, np.where(np.isnan(shown), clock, shown), np.zeros(len(clock), int))
-    known = np.flatnonzero(~np.isnan(clock))
-    steps = np.diff(clock[known])
-    if len(steps) and not _is_smooth(steps, limit_s):
-        usual = float(np.median(np.abs(steps)))
+    line = _Line(
+        stamps,
+        clock,
+        np.where(np.isnan(shown), clock, shown),
+        np.zeros(len(clock), np.int64),
+        # Presentation times, where they stand in, go back by as many as are reordered.
+        reordered_s if np.isnan(decoded).any() else BACK_S,
+    )
+    if not _is_smooth(steps, limit_s, line.back_s):
         last: int | None = None
         for at, i in enumerate(known):
+            if at % _OFTEN == 0:
+                on_progress()
             after = clock[known[at + 1 : at + 1 + _AHEAD]]
             before = None if last is None else float(clock[last])
-            if _is_wrong(float(clock[i]), before, after, limit_s):
+            if _is_wrong(float(clock[i]), before, after, limit_s, line.back_s):
                 right = float(after[0]) - usual if before is None else before + usual
-                line.move(np.arange(len(clock)) == i, right - float(clock[i]))
+                line.move(slice(i, i + 1), right - float(clock[i]))
             last = int(i)
     return line
 
 
-def _is_smooth(steps: Floats, limit_s: float) -> bool:
-    return not len(steps) or bool(steps.min() >= -BACK_S and steps.max() <= limit_s)
+def _first_filled(decoded_s: Floats) -> Floats:
+    """Decoding times with those before the first known one, which libav leaves out, filled in."""
+    filled = decoded_s.copy()
+    known = np.flatnonzero(~np.isnan(filled))
+    if len(known) > 1 and known[0] > 0:
+        step = float(np.median(np.diff(filled[known])))
+        filled[: known[0]] = filled[known[0]] - step * np.arange(known[0], 0, -1)
+    return filled
 
 
-def _is_wrong(time_s: float, before: float | None, after: Floats, limit_s: float) -> bool:
+def _is_smooth(steps: Floats, limit_s: float, back_s: float) -> bool:
+    return not len(steps) or bool(steps.min() >= -back_s and steps.max() <= limit_s)
+
+
+def _is_wrong(
+    time_s: float, before: float | None, after: Floats, limit_s: float, back_s: float
+) -> bool:
     """Whether a stamp is wrong by itself: the clock goes on afterwards as if it were not there.
 
     Args:
@@ -253,23 +280,30 @@ def _is_wrong(time_s: float, before: float | None, after: Floats, limit_s: float
         before: The one before it, put right; None at the start.
         after: Those that follow.
         limit_s: The largest gap that is none of the clock.
+        back_s: The largest step back that is none.
     """
     if not len(after):
         return before is not None and time_s > before + limit_s
     if before is None:
-        return abs(float(after[0]) - time_s) > limit_s and _is_smooth(np.diff(after), limit_s)
-    goes_on = (after >= before - BACK_S) & (after <= before + limit_s)
+        smooth = _is_smooth(np.diff(after), limit_s, back_s)
+        return abs(float(after[0]) - time_s) > limit_s and smooth
+    goes_on = (after >= before - back_s) & (after <= before + limit_s)
     if not goes_on.any():
         return False
-    if time_s < before - BACK_S or time_s > before + limit_s:
+    if time_s < before - back_s or time_s > before + limit_s:
         return True
     # Within a pause that might be: wrong if the clock goes back afterwards, to where it was.
-    return bool(after[0] < time_s - BACK_S and after[0] >= before - BACK_S)
+    return bool(after[0] < time_s - back_s and after[0] >= before - back_s)
 
 
-def _find_stretches(lines: Sequence[_Line], limit_s: float) -> None:
+def _find_stretches(
+    lines: Sequence[_Line], limit_s: float, on_progress: Callable[[], None]
+) -> None:
     """Numbers the stretches in which the clock runs on, over all streams."""
-    if all(_is_smooth(np.diff(line.clock_s[~np.isnan(line.clock_s)]), limit_s) for line in lines):
+    if all(
+        _is_smooth(np.diff(line.clock_s[~np.isnan(line.clock_s)]), limit_s, line.back_s)
+        for line in lines
+    ):
         return
     places = np.concatenate([line.stamps.place for line in lines])
     owners = np.repeat(np.arange(len(lines)), [len(line.clock_s) for line in lines])
@@ -277,16 +311,24 @@ def _find_stretches(lines: Sequence[_Line], limit_s: float) -> None:
     # Of each stretch the last clock of every stream in it.
     stretches: list[dict[int, float]] = [{}]
     now = [0] * len(lines)
-    for i in np.argsort(places, kind="stable"):
+    for count, i in enumerate(np.argsort(places, kind="stable")):
+        if count % _OFTEN == 0:
+            on_progress()
         stream, at = int(owners[i]), int(within[i])
-        time_s = float(lines[stream].clock_s[at])
+        line = lines[stream]
+        time_s = float(line.clock_s[at])
         if not np.isnan(time_s):
-            now[stream] = _choose(stretches, now[stream], stream, time_s, limit_s)
-        lines[stream].stretch[at] = now[stream]
+            now[stream] = _choose(stretches, now[stream], stream, time_s, limit_s, line.back_s)
+        line.stretch[at] = now[stream]
 
 
 def _choose(
-    stretches: list[dict[int, float]], now: int, stream: int, time_s: float, limit_s: float
+    stretches: list[dict[int, float]],
+    now: int,
+    stream: int,
+    time_s: float,
+    limit_s: float,
+    back_s: float,
 ) -> int:
     """The stretch to which the next packet of a stream belongs, perhaps a new one."""
     for number in range(now, len(stretches)):
@@ -295,7 +337,7 @@ def _choose(
         if stream in lasts:
             # A picture may stay on the screen for as long as the sound goes on.
             runs_on = time_s <= lasts[stream] + limit_s or apart <= JUMP_S
-            fits = time_s >= lasts[stream] - BACK_S and runs_on
+            fits = time_s >= lasts[stream] - back_s and runs_on
         else:  # streams may start far apart, but only at the start of the file
             fits = apart <= (JUMP_S if number else _PAUSE_S)
         if fits:
@@ -305,27 +347,39 @@ def _choose(
     return len(stretches) - 1
 
 
-def _append(lines: Sequence[_Line], number: int) -> None:
-    """Moves a stretch to where the ones before it end, for every stream alike."""
-    moves: list[float] = []
-    lead: float | None = None
-    ends: list[float] = []
-    heads: list[float] = []
-    for line in lines:
-        mine, before = line.moments(number, number), line.moments(0, number - 1)
-        if len(before):
-            ends.append(line.end_s(before))
-        if len(mine):
-            heads.append(float(mine[0]))
-        if len(mine) and len(before):
-            moves.append(ends[-1] - heads[-1])
-            if line.stamps.is_picture:
-                lead = moves[-1]
-    if not heads or not ends:
-        return
-    move = max(moves, default=max(ends) - min(heads))
+def _append_stretches(lines: Sequence[_Line]) -> None:
+    """Moves every stretch to where the ones before it end, all its streams alike."""
+    count = 1 + max((int(line.stretch.max(initial=0)) for line in lines), default=0)
+    moves = np.zeros(count)
+    ends: dict[int, float] = {}  # of each stream so far, on the clock of the file
+    members = [_by_stretch(line.stretch, count) for line in lines]
+    for number in range(count):
+        heads: dict[int, float] = {}
+        tails: dict[int, float] = {}
+        for k, line in enumerate(lines):
+            mine = line.moments(members[k][number])
+            if len(mine):
+                heads[k] = float(mine[0])
+                tails[k] = line.end_s(mine, members[k][number])
+        if number and heads and ends:
+            moves[number] = _move(lines, heads, ends)
+        for k, tail in tails.items():
+            ends[k] = max(ends.get(k, tail + moves[number]), tail + moves[number])
+    if count > 1:
+        for line in lines:
+            line.move(slice(None), moves[line.stretch])
+
+
+def _by_stretch(stretch: npt.NDArray[np.int64], count: int) -> list[npt.NDArray[np.int64]]:
+    """Numbers of the packets of each stretch."""
+    order = np.argsort(stretch, kind="stable")
+    return np.split(order, np.searchsorted(stretch[order], np.arange(1, count)))
+
+
+def _move(lines: Sequence[_Line], heads: dict[int, float], ends: dict[int, float]) -> float:
+    """By how much a stretch that starts at `heads` is moved to follow what ends at `ends`."""
+    moves = {k: ends[k] - head for k, head in heads.items() if k in ends}
+    move = max(moves.values(), default=max(ends.values()) - min(heads.values()))
     # Pictures follow each other without a gap, unless the sound would overlap by much.
-    if lead is not None and move - lead <= _IN_STEP_S:
-        move = lead
-    for line in lines:
-        line.move(line.stretch == number, move)
+    lead = next((m for k, m in moves.items() if lines[k].stamps.is_picture), None)
+    return lead if lead is not None and move - lead <= _IN_STEP_S else move

@@ -97,7 +97,11 @@ def search_rows(among: FloatArray) -> SearchRows:
     def on_gpu(asked: FloatArray, k: int) -> IntArray:
         if k > MOST_ON_GPU:
             return on_cpu(asked, k)
-        return np.asarray(index.search(asked, k)[1], np.int64)
+        try:
+            return np.asarray(index.search(asked, k)[1], np.int64)
+        except RuntimeError as error:
+            _log.warning("The CPU searches for %d rows, since faiss says: %s", len(asked), error)
+            return on_cpu(asked, k)
 
     return on_gpu
 
@@ -120,7 +124,15 @@ def search_codes(among: ByteArray) -> SearchCodes:
     except RuntimeError as error:
         _log.warning("The CPU searches among %d codes, since faiss says: %s", len(among), error)
         return on_cpu
-    return lambda asked, radius: _by_neighbours(copy, on_cpu, asked, radius)
+
+    def on_gpu(asked: ByteArray, radius: int) -> Matches:
+        try:
+            return _by_neighbours(copy, on_cpu, asked, radius)
+        except RuntimeError as error:
+            _log.warning("The CPU searches for %d codes, since faiss says: %s", len(asked), error)
+            return on_cpu(asked, radius)
+
+    return on_gpu
 
 
 def _by_neighbours(index: Any, on_cpu: SearchCodes, asked: ByteArray, radius: int) -> Matches:

@@ -123,3 +123,15 @@ def test_what_stops_a_batch_stops_the_ingest(assembly, batches):
     batches.broken = True
     with pytest.raises(WorkerError):
         list(assembly.flush())
+
+
+def test_sound_that_was_left_out_is_not_taken_for_computed(batches: Batches) -> None:
+    video = Video("lib/0.mp4", "lib", "/lib/0.mp4", "", "f0", 1, 1)
+    backbones = [BACKBONES["labhist"], BACKBONES["yamnet"]]
+    assembly = Assembly([video], backbones, 10.0, batches)  # type: ignore[arg-type]
+    events = [*segments(0, 2)[:-1], (0, Finished(2, damage="its sound", without_sound=True))]
+    found = [v for number, event in events for v in assembly.take(number, event)]
+    (stored,) = [*found, *assembly.flush()]
+    assert isinstance(stored, EmbeddedVideo)
+    assert stored.backbones == {"labhist"}
+    assert stored.damage == "its sound"

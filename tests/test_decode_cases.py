@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import re
 import sys
-from collections.abc import Sequence
+import types
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from av.stream import Disposition
 
 from vidsim.cli import main
+from vidsim.ingest import decode_video
 from vidsim.ingest.decode import DecodeRequest, Lost, Opened, SegmentMedia, decode
 from vidsim.ingest.decode_audio import Mixer
 from vidsim.ingest.decoders import DecodeLimits, Failed, Finished, decode_all
@@ -25,6 +29,7 @@ from vidsim.ingest.library import list_damage
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.sampling import sample_times
+from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality, choose_backbones
 from vidsim.search.query import QueryOptions, query
 
@@ -199,6 +204,57 @@ def test_a_damaged_end_is_left_out_and_told(tmp_path: Path) -> None:
     assert said.endswith(" did not decode")
 
 
+def test_a_picture_that_does_not_decode_at_all_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "heard.mkv", [Piece(5.0)], "libx264")
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+        places = [(p.pos, p.size) for p in packets]
+
+    def change(content: bytearray) -> None:
+        for at, size in places:  # from inside a block, so that the container stays whole
+            content[at + 8 : at + size] = b"\xff" * (size - 8)
+
+    _, media, lost = run(media_cases.patch(path, change))
+    assert not any(m.frames for m in media)
+    assert sum(end - start for start, end in lost.picture_s) == pytest.approx(5.0, abs=0.1)
+
+
+def test_a_picture_that_stands_still_for_long_is_no_damage(tmp_path: Path) -> None:
+    """Moving for 5 s, still until 19.9 s, moving to 30 s: every segment shows something."""
+    path = tmp_path / "screen.mkv"
+    times = [i / 25 for i in range(125)] + [19.92 + i / 25 for i in range(250)]
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = media_cases.WIDTH, HEIGHT, "yuv420p"
+        packets = []
+        for number, time_s in enumerate(times):
+            frame = picture(number)
+            frame.pts, frame.time_base = round(time_s * 25), Fraction(1, 25)
+            packets += video.encode(frame)
+        for packet in [*packets, *video.encode(None)]:
+            output.mux(packet)
+    _, media, lost = run(path)
+    assert [m.segment.start_s for m in media if m.frames] == [0.0, 10.0, 20.0]
+    assert {number_of(f) for f in media[1].frames["x"]} <= {124, 125}
+    assert not lost.picture_s
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_in_the_middle_fails_the_file(tmp_path: Path, number: int) -> None:
+    path = write(tmp_path / "disk.ts", [Piece(4.0)])
+
+    def demux(chosen: object) -> Iterator[object]:
+        for count, packet in enumerate(container.demux(chosen)):
+            if count == 40:
+                raise OSError(number, os.strerror(number))
+            yield packet
+
+    with decode_video.open_local(str(path)) as container:
+        failing = types.SimpleNamespace(streams=container.streams, demux=demux)
+        with pytest.raises(MediaError, match="could not be read to its end"):
+            list(decode_video.packets(failing, None, decode_video.Skipped()))
+
+
 def test_a_good_tail_after_damage_is_kept(tmp_path: Path) -> None:
     path = damaged(tmp_path / "hole.mp4", 30, 11, 16)
     _, media, lost = run(path)
@@ -288,6 +344,13 @@ def mixed(channels: np.ndarray) -> np.ndarray:
     mixer = Mixer()
     parts = np.array_split(channels, 40, axis=1)
     return np.concatenate([mixer.mix(part) for part in parts])
+
+
+def test_which_channel_leads_does_not_flip_the_mix() -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 2 * SAMPLE_RATE)).astype(np.float32)
+    channels = np.stack([sine(), -sine()]) + 0.005 * noise
+    found = mixed(channels)
+    assert np.corrcoef(found, sine())[0, 1] > 0.99
 
 
 def test_opposite_phases_do_not_cancel() -> None:
@@ -409,3 +472,4 @@ def test_a_file_of_which_the_sound_kills_the_decoder_keeps_its_picture(
     assert [n for _, n in moments(media, 99)] == [6, 18, 31, 43, 56, 68, 81, 93]
     (finished,) = (event for event in events if isinstance(event, Finished))
     assert finished.damage.startswith("its sound was left out (")
+    assert finished.without_sound

@@ -101,11 +101,37 @@ def test_a_wrong_stamp_at_either_end_is_put_right(wrong: float) -> None:
     assert track.end_s == pytest.approx(4.0)
 
 
-def test_a_presentation_time_that_is_far_from_the_decoding_time_is_wrong() -> None:
-    stamps = stream(np.arange(50) * FRAME)
-    stamps.shown_s[20] += 4000
+@pytest.mark.parametrize("wrong", [1.0, 5.0, 9.0, 4000.0, -2.0])
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_presentation_time_that_is_far_from_the_decoding_time_is_wrong(
+    wrong: float, delay: int
+) -> None:
+    stamps = stream(300 + np.arange(50) * FRAME)
+    stamps.decoded_s[:] -= delay * FRAME
+    stamps.shown_s[20] += wrong
     (track,) = straighten([stamps], clock_jumps=False)
     np.testing.assert_allclose(track.packets_s, np.arange(50) * FRAME, atol=1e-6)
+
+
+def test_pictures_that_are_reordered_are_left_in_their_order() -> None:
+    """Decoded 0 3 1 2 6 4 5 ..., one a second; libav leaves out the first decoding times."""
+    order = [0, *(n for first in range(3, 60, 3) for n in (first, first - 2, first - 1))]
+    stamps = stream(np.array(order, float))
+    stamps.decoded_s[:] = np.arange(len(order)) - 2.0
+    stamps.decoded_s[:2] = np.nan
+    (track,) = straighten([stamps], clock_jumps=False)
+    np.testing.assert_allclose(track.packets_s, order, atol=1e-6)
+    stamps.decoded_s[:] = np.nan
+    (track,) = straighten([stamps], clock_jumps=False)
+    np.testing.assert_allclose(track.packets_s, order, atol=1e-6)
+
+
+def test_work_is_linear_in_the_number_of_stretches_and_is_told() -> None:
+    told = []
+    picture, sound = interleaved([(1000.0 * (i % 2), 2.0, 0.0) for i in range(400)])
+    shown, _ = straighten([picture, sound], True, lambda: told.append(1))
+    assert shown.end_s == pytest.approx(800.0)
+    assert len(told) >= len(picture.place) // 4096
 
 
 def test_the_last_picture_stays_as_long_as_it_says_and_the_last_sound_does_not() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...schemas.embedding import ByteArray
+from ..frame_hashes import BAR, MOST_BAR
 
 _CELLS = 28
 """Frames are averaged over so many cells a side, 8x8 pixels of 224: grain of a standard deviation
@@ -17,12 +18,6 @@ _RANGE = 8
 under which a frame is flat. Twice the range that grain of a deviation of 5 levels leaves. Real
 frames reach 19 in drone_visible (clear skies), 35 in capstone70, 70 in neardup_semi, 117 in
 ucf101_mini, and 14 in av_segments, where two of 480 frames are black and reach 1."""
-
-_BAR = 24
-"""Level up to which an edge is a letterbox's, as in `frame_hashes`."""
-
-_MOST_BAR = 0.35
-"""Part of a side that a bar may take, as in `frame_hashes`."""
 
 _UNEQUAL = 0.02
 """Part of a side by which two bars of a letterbox may differ: codecs blur where they end."""
@@ -63,9 +58,9 @@ def _without_bars(frame: ByteArray) -> ByteArray:
     Bars on all four sides may as well be a bright thing on black, which is no flat frame.
     """
     edges = frame[0], frame[-1], frame[:, 0], frame[:, -1]
-    if all(edge.max() > _BAR for edge in edges):
+    if all(edge.max() > BAR for edge in edges):
         return frame  # most frames, and soon told
-    bright = frame.max(axis=2) > _BAR
+    bright = frame.max(axis=2) > BAR
     top, bottom = _edges(bright.any(axis=1))
     left, right = _edges(bright.any(axis=0))
     height, width = bright.shape
@@ -83,7 +78,7 @@ def _edges(bright: npt.NDArray[np.bool_]) -> tuple[int, int]:
     if not len(lit):
         return 0, size
     before, after = int(lit[0]), size - 1 - int(lit[-1])
-    if not 0 < max(before, after) <= _MOST_BAR * size or abs(before - after) > _UNEQUAL * size:
+    if not 0 < max(before, after) <= MOST_BAR * size or abs(before - after) > _UNEQUAL * size:
         return 0, size
     margin = round(_BLUR * size)
     return before + margin, size - after - margin
