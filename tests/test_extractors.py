@@ -45,6 +45,7 @@ def inertia(frame, centers):
     )
 
 
+@pytest.mark.acceptance
 def test_inertia_is_within_2_percent_of_scikit_learn(real_frames):
     assert len(real_frames) == 30
     # A quarter of the pixels for both: scikit-learn's ten runs a frame take most of the time.

@@ -156,6 +156,7 @@ def black_before(source, target, black_s, seconds):
         copy.mux(stream.encode(None))
 
 
+@pytest.mark.acceptance
 def test_a_clip_after_three_seconds_of_black_is_found_first(weights, place, shared_data, tmp_path):
     clips = tmp_path / "lib"
     clips.mkdir()

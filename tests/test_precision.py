@@ -20,6 +20,8 @@ from vidsim.ingest.weights import ensure
 from vidsim.schemas.embedding import FloatArray, unit
 from vidsim.schemas.modality import Backbone, Modality, choose_backbones
 
+pytestmark = pytest.mark.acceptance  # float32 networks, a minute where a CPU has no AVX-512
+
 CPU = torch.device("cpu")
 BACKBONES = choose_backbones([Modality.FRAME, Modality.MOTION])
 FRAME, MOTION = BACKBONES[Modality.FRAME], BACKBONES[Modality.MOTION]

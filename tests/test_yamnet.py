@@ -177,6 +177,7 @@ def test_silence_is_silence(results: dict[str, np.ndarray]) -> None:
     assert results["scores"][1].argmax() == SILENCE
 
 
+@pytest.mark.acceptance
 def test_hears_what_sounds(weights: Path, shared_data: Path, tmp_path: Path) -> None:
     clips = {
         "001_dog_bark/2-114587-A.ogg": DOG,
