@@ -371,20 +371,19 @@ def libraries(
     json: Json = False,
 ) -> None:
     """List what is stored."""
-    from .ingest.library import list_damage, list_videos, summarize
+    from .ingest.library import list_videos, summarize
 
     home = _place().home
-    ids = list_videos(home) if videos else []
-    damage = list_damage(home) if videos else {}
-    found = [] if videos else summarize(home)
+    listed = list_videos(home) if videos else []
+    summaries = [] if videos else summarize(home)
     if json:
-        print(_to_json(ids if videos else [summary.model_dump() for summary in found]))
+        print(_to_json([found.model_dump() for found in listed or summaries]))
         return
-    for video_id in ids:
-        _show(video_id + (f"  ({damage[video_id]})" if video_id in damage else ""))
-    for summary in found:
+    for video in listed:
+        _show(video.video_id + (f"  ({video.damage})" if video.damage else ""))
+    for summary in summaries:
         _print_library(summary)
-    if not ids and not found:
+    if not listed and not summaries:
         _say("Nothing is stored yet; run 'vidsim ingest FOLDER'.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..schemas.embedding import EmbeddedVideo, SegmentEmbedding
+from ..schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from ..schemas.video import Segment, Video
 from .decode import Opened, SegmentMedia
@@ -32,7 +32,7 @@ class _Open:
     duration_s: float
     waiting: int = 0
     finished: bool = False
-    damage: str = ""
+    damage: Damage = NO_DAMAGE
     without_sound: bool = False
     parts: dict[int, tuple[Segment, SegmentEmbedding]] = field(default_factory=dict)
 
@@ -46,6 +46,7 @@ class Assembly:
         backbones: Collection[Backbone],
         segment_seconds: float,
         extraction: Extraction,
+        audio_track: int | None = None,
     ) -> None:
         """Starts with no segment.
 
@@ -54,11 +55,13 @@ class Assembly:
             backbones: What they are decoded for, one a modality.
             segment_seconds: Length of a segment in seconds.
             extraction: Has these backbones, and perhaps others.
+            audio_track: Which track of sound they are decoded for, as `EmbedOptions` has it.
         """
         self._videos = videos
         self._backbones = backbones
         self._segment_seconds = segment_seconds
         self._extraction = extraction
+        self._audio_track = audio_track
         self._batch: list[tuple[int, SegmentMedia]] = []
         self._under_way: list[tuple[list[tuple[int, Segment]], Extracting]] = []
         self._open: dict[int, _Open] = {}
@@ -125,7 +128,8 @@ class Assembly:
             if not any(embedding.rows for _, embedding in parts) and not self._only_sound:
                 heard = any(b.modality is Modality.AUDIO for b in self._backbones)
                 sound = "no sound but silence" if heard else "its sound was not asked for"
-                lost = f" ({state.damage})" if state.damage else ""
+                damage = state.damage.describe()
+                lost = f" ({damage})" if damage else ""
                 yield FailedVideo(video, f"It has no picture, and {sound}{lost}.")
                 continue
             # Sound that was left out was not computed: the next run tries again.
@@ -146,6 +150,7 @@ class Assembly:
                 segments=tuple(segment for segment, _ in parts),
                 embeddings=tuple(self._without_flat(embeddings)),
                 damage=state.damage,
+                audio_track=self._audio_track,
             )
 
     def _without_flat(self, embeddings: Sequence[SegmentEmbedding]) -> list[SegmentEmbedding]:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from ..schemas.embedding import ByteArray, FloatArray
+from ..schemas.embedding import ByteArray, Damage, FloatArray
 from ..schemas.errors import MediaError
 from ..schemas.modality import FrameSampling
 from ..schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .decode_audio import AudioReader
 from .decode_video import Skipped, scan, video_frames
+from .flat import flat_frames
 from .picture import Picture
-from .sampling import ShownReader, sample_times
+from .sampling import ShownReader, lit_part, sample_times
 from .timeline import Track
 
 MAX_PIXELS = 8192 * 4320
@@ -40,6 +42,13 @@ _MOST_STRETCHES = 5
 """Stretches named in a sentence; the seconds count all of them."""
 
 _SNIFFED_BYTES = 1 << 18
+
+_PROBE = FrameSampling(count=20, size=112, fit="stretch")
+"""What else is looked at of a segment where windows around its middle are all that is wanted; as
+many frames as `color` takes, of a quarter of the pixels that networks see."""
+
+_MOST_LATE = 32
+"""Segments of a file that wait for another look: with four modalities some 9 MB each."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +126,20 @@ class Lost:
     sound_s: float = 0.0
     breaks_off: bool = False
 
-    def describe(self, duration_s: float) -> str:
-        """Says it of a file of `duration_s` seconds; "" where it is not worth telling."""
+    def damage(self, duration_s: float) -> Damage:
+        """Says it of a file of `duration_s` seconds, as far as it is worth telling."""
         picture_s = sum(end - start for start, end in self.picture_s)
-        parts = []
+        picture, sound = "", ""
         if picture_s >= _WORTH_TELLING_S:
             where = [f"{start:.1f}-{end:.1f}" for start, end in self.picture_s[:_MOST_STRETCHES]]
             where += ["..."] * (len(self.picture_s) > _MOST_STRETCHES)
-            parts.append(f"{picture_s:.1f} s of the picture ({', '.join(where)})")
+            stretches = ", ".join(where)
+            lost = f"{picture_s:.1f} s of the picture ({stretches})"
+            picture = f"of {duration_s:.1f} s, {lost} did not decode"
         if self.sound_s >= _WORTH_TELLING_S:
-            parts.append(f"{self.sound_s:.1f} s of the sound")
-        said = [f"of {duration_s:.1f} s, {' and '.join(parts)} did not decode"] if parts else []
-        said += ["it breaks off in something unreadable"] * self.breaks_off
-        return "; ".join(said)
+            sound = f"of {duration_s:.1f} s, {self.sound_s:.1f} s of the sound did not decode"
+        broken = "it breaks off in something unreadable" if self.breaks_off else ""
+        return Damage(*("; ".join(filter(None, (text, broken))) for text in (picture, sound)))
 
 
 def decode(
@@ -143,7 +153,8 @@ def decode(
             stuck.
 
     Yields:
-        One `Opened`, then the segments in order, then one `Lost`.
+        One `Opened`, then the segments in order, then those whose window showed nothing (black,
+        a fade) while something else of them does, then one `Lost`.
 
     Raises:
         MediaError: One sentence on why nothing, or nothing more, can be decoded.
@@ -162,8 +173,8 @@ def decode(
         )
     decoded = array("d")
 
-    def open_frames() -> ShownReader[Picture]:
-        del decoded[:]
+    def open_frames(noted: array[float]) -> ShownReader[Picture]:
+        del noted[:]
         frames = video_frames(
             path,
             found,
@@ -173,12 +184,12 @@ def decode(
             on_progress,
             request.nvdec,
         )
-        return ShownReader(_noting(frames, decoded))
+        return ShownReader(_noting(frames, noted))
 
     frames: ShownReader[Picture] | None = None
     picture = found.picture if found.picture is not None and len(found.video_s) else None
     if picture is not None and request.frames:
-        frames = open_frames()
+        frames = open_frames(decoded)
         frames = frames if frames.prime() else None
     sound: AudioReader | None = None
     if found.sound is not None and found.audio is not None and request.audio:
@@ -195,17 +206,19 @@ def decode(
 
     picture_end = picture.end_s if picture is not None else 0.0
     done, replanned, seen = 0, False, np.zeros(0)
+    late: list[tuple[SegmentMedia, Segment]] = []
     while done < len(segments):
         segment = segments[done]
         audio = sound.take(segment.start_s, segment.end_s) if sound else None
         pictures: dict[str, ByteArray] = {}
+        lit: Segment | None = None
         # Without a frame of its own a segment shows the one before: worth a row only
         # where something is heard meanwhile.
         if frames is not None and picture is not None:
             begins = _begins(picture, segment)
             visible = visible_part(picture, picture_end, segment)
             if visible is not None and (begins or audio is not None):
-                pictures = _pictures(frames, request.frames, visible)
+                pictures, lit = _pictures(frames, request.frames, visible)
                 real_end = _real_end(frames, picture)
                 if real_end is not None and not replanned and real_end < visible.end_s:
                     # The picture ends early. Only damaged files are decoded a second time.
@@ -216,12 +229,14 @@ def decode(
                         *segments[:done],
                         *_cut_rest(segment, max(real_end, heard_s), request.segment_seconds),
                     ]
-                    frames = open_frames()
+                    frames = open_frames(decoded)
                     continue
                 if begins and not _any_within(decoded, segment, picture.period_s):
                     pictures = {}  # of what begins here nothing could be decoded
         done += 1
-        if pictures or audio is not None:
+        if pictures and lit is not None and len(late) < _MOST_LATE:
+            late.append((SegmentMedia(segment, pictures, audio), lit))
+        elif pictures or audio is not None:
             yield SegmentMedia(segment, pictures, audio)
     lost: list[tuple[float, float]] = []
     if frames is None and picture is not None and request.frames:
@@ -232,6 +247,8 @@ def decode(
     sound_s = skipped.sound_s
     if request.audio and found.sound is not None and sound is None and skipped.packets:
         sound_s = max(sound_s, found.sound.end_s - found.sound.start_s)
+    if late:
+        yield from _looked_at_again(open_frames(array("d")), request.frames, late)
     yield Lost(tuple(lost), sound_s, found.breaks_off)
 
 
@@ -303,20 +320,53 @@ def visible_part(picture: Track, end_s: float, segment: Segment) -> Segment | No
 
 def _pictures(
     frames: ShownReader[Picture], samplings: Mapping[str, FrameSampling], visible: Segment
+) -> tuple[dict[str, ByteArray], Segment | None]:
+    """The frames of a segment, and where windows around its middle had better lie.
+
+    Returns:
+        (count, size, size, 3) uint8 RGB by name; and a stretch, None where they lie well.
+    """
+    windowed = any(s.fps is not None for s in samplings.values())
+    spread = any(s.fps is None for s in samplings.values())
+    looked_at = {**samplings} if spread or not windowed else {**samplings, "": _PROBE}
+    times = {name: sample_times(sampling, visible) for name, sampling in looked_at.items()}
+    pictures = _frames_at(frames, looked_at, times)
+    wanted = {name: pictures[name] for name in samplings}
+    if not windowed:
+        return wanted, None
+    ends = (pictures[n][[0, -1]] for n, s in samplings.items() if s.fps is not None)
+    if not any(flat_frames(of).any() for of in ends):
+        return wanted, None  # nearly always, and soon told
+    flat = {name: flat_frames(of) for name, of in pictures.items()}
+    return wanted, lit_part(times, flat, visible, looked_at)
+
+
+def _frames_at(
+    frames: ShownReader[Picture],
+    samplings: Mapping[str, FrameSampling],
+    times: Mapping[str, npt.NDArray[np.float64]],
 ) -> dict[str, ByteArray]:
-    """The frames of a segment by name, each (count, size, size, 3) uint8 RGB."""
+    """What is on the screen at `times` by name, each (count, size, size, 3) uint8 RGB."""
     pictures = {
         name: np.empty((s.count, s.size, s.size, 3), np.uint8) for name, s in samplings.items()
     }
-    wanted = sorted(
-        (time, name, row)
-        for name, sampling in samplings.items()
-        for row, time in enumerate(sample_times(sampling, visible))
-    )
-    for time, name, row in wanted:
+    moments = sorted((time, name, row) for name in times for row, time in enumerate(times[name]))
+    for time, name, row in moments:
         _, picture = frames.at(time)
         pictures[name][row] = picture.fitted(samplings[name])
     return pictures
+
+
+def _looked_at_again(
+    frames: ShownReader[Picture],
+    samplings: Mapping[str, FrameSampling],
+    late: Iterable[tuple[SegmentMedia, Segment]],
+) -> Iterator[SegmentMedia]:
+    """Segments with their windows around the middle of a stretch that shows something."""
+    windows = {name: s for name, s in samplings.items() if s.fps is not None}
+    for media, lit in late:
+        times = {name: sample_times(sampling, lit) for name, sampling in windows.items()}
+        yield replace(media, frames=media.frames | _frames_at(frames, windows, times))
 
 
 def _real_end(frames: ShownReader[Picture], picture: Track) -> float | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..schemas.embedding import NO_DAMAGE, Damage
 from ..schemas.errors import WorkerError
 from ..schemas.video import Segment
 from .child import Child, Message, StalledError
@@ -60,13 +61,13 @@ class DecodeLimits:
 class Finished:
     """A file was decoded to its end, into `segments` segments (0: nothing that was asked for).
 
-    `damage` says what of it did not decode, "" where nothing is known to be lost;
+    `damage` says what of it did not decode;
     `without_sound` whether the sound was left out, since a decoder ended on it.
     """
 
     segments: int
     spent: Spent = field(default=Spent(), compare=False)
-    damage: str = ""
+    damage: Damage = NO_DAMAGE
     without_sound: bool = False
 
 
@@ -93,8 +94,8 @@ def decode_all(
         limits: What one file may cost.
 
     Yields:
-        (number, event): for every file perhaps an `Opened` and segments in order, then one
-        `Finished` or `Failed`. Events of different files are interleaved.
+        (number, event): for every file perhaps an `Opened` and segments, in the order in which
+        `decode` has them, then one `Finished` or `Failed`. Files are interleaved.
 
     Raises:
         WorkerError: No decoder can be started at all.
@@ -287,7 +288,8 @@ class _Pool:
                     busy_s=spent,
                     blocked_s=time.monotonic() - began - spent,
                 )
-                told = "; ".join(filter(None, (damage, _lost(message).describe(duration_s))))
+                told = _lost(message).damage(duration_s)
+                told = replace(told, sound=damage) if damage else told
                 finished = Finished(_whole(message, "segments"), cost, told, bool(damage))
                 return self._put((number, finished))
             if message.kind == "opened":

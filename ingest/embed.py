@@ -199,7 +199,7 @@ def _request(video: Video, options: EmbedOptions) -> DecodeRequest:
 
 def _assemble(videos: Sequence[Video], options: EmbedOptions, extraction: Extraction) -> Assembly:
     backbones = options.backbones.values()
-    return Assembly(videos, backbones, options.segment_seconds, extraction)
+    return Assembly(videos, backbones, options.segment_seconds, extraction, options.audio_track)
 
 
 def pull(backbones: Iterable[Backbone], progress: Progress) -> None:

@@ -26,6 +26,7 @@ from ..schemas.results import FailedFile
 from ..schemas.video import Video
 from .decode import DecodeRequest, SegmentMedia
 from .decoders import Failed, decode_all
+from .flat import BAR, MOST_BAR
 from .progress import Progress
 from .sampling import sample_times
 from .whole_file import whole_file
@@ -44,13 +45,6 @@ _CROPPED_EVERY = 2
 _SAMPLING = FrameSampling(count=16, size=128, fit="stretch")
 _SEGMENT_SECONDS = 4.0
 """16 frames in 4 seconds (6 at most, see `cut_segments`); of a shorter clip, in its length."""
-
-BAR = 24
-"""Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
-16, and codecs stray from it). A choice, as the next two are; none was measured."""
-
-MOST_BAR = 0.35
-"""Part of a side that a bar may take on one edge; more is a dark scene."""
 
 _FLAT = 4.0
 """Standard deviation in grey levels under which a frame (black, a fade) has no hash: the

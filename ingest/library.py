@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..schemas.errors import LibraryError
-from ..schemas.results import LibrarySummary, VerifyReport
+from ..schemas.results import LibrarySummary, StoredVideo, VerifyReport
 from ..schemas.video import Video
 from .compare import Sample, compare
 from .home import (
@@ -60,17 +60,14 @@ def _origin(video: Video) -> str:
     return str(stored_root(video) or site)
 
 
-def list_videos(home: Path) -> list[str]:
-    """Ids of all stored videos, by library."""
+def list_videos(home: Path) -> list[StoredVideo]:
+    """All stored videos, by library and id."""
     shards = open_shards(home)
-    return [i for library in shards.libraries() for i in sorted(shards.catalog(library))]
-
-
-def list_damage(home: Path) -> dict[str, str]:
-    """What did not decode of stored videos, in words, by id; those without damage left out."""
-    shards = open_shards(home)
-    catalogs = (shards.catalog(library) for library in shards.libraries())
-    return {i: e.damage for catalog in catalogs for i, e in catalog.items() if e.damage}
+    return [
+        StoredVideo(video_id=video_id, damage=entry.damage.describe())
+        for library in shards.libraries()
+        for video_id, entry in sorted(shards.catalog(library).items())
+    ]
 
 
 def find(home: Path, names: Sequence[str]) -> dict[str, list[str]]:

@@ -179,9 +179,9 @@ def _report(
         removed=len(removed),
         failed=sorted(failed, key=lambda f: f.path),
         damaged=[
-            FailedFile(path=entry.video.path, reason=entry.damage)
+            FailedFile(path=entry.video.path, reason=damage)
             for video in plan.todo
-            if (entry := catalog.get(video.video_id)) and entry.damage
+            if (entry := catalog.get(video.video_id)) and (damage := entry.damage.describe())
         ],
         passed_over={
             kind: [printable(path) for path in paths] for kind, paths in listing.passed_over.items()

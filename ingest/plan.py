@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..schemas.errors import MediaError
+from ..schemas.modality import sound_backbones
 from ..schemas.results import FailedFile
 from ..schemas.video import Video
 from .discover import describe
@@ -104,7 +105,6 @@ def make_plan(
     }
     moved = match(new, [e for e in gone if e.shards and e.video.video_id not in plan.left])
     source = {move.video.video_id: move for move in moved}
-    wanted = {b.name for b in options.backbones.values()}
     for video in videos:
         move, entry = source.get(video.video_id), catalog.get(video.video_id)
         if move is None and entry and _same_content(entry, video):
@@ -114,9 +114,7 @@ def make_plan(
             if move.renamed or (same_cut and move.stored.shards):
                 plan.moves.append(move)
         stored = move.stored if move else None
-        if stored is None or not (
-            stored.segment_seconds == options.segment_seconds and wanted <= stored.rows.keys()
-        ):
+        if stored is None or not _is_stored(stored, options):
             plan.todo.append(video)
         elif not (move and move.renamed):
             plan.unchanged += 1
@@ -155,6 +153,14 @@ def _id(path: Path, root: Path, library: str) -> str:
 
 def _same_content(entry: CatalogEntry | None, video: Video) -> bool:
     return entry is not None and entry.video.fingerprint == video.fingerprint
+
+
+def _is_stored(stored: CatalogEntry, options: EmbedOptions) -> bool:
+    """Whether all that is wanted of a video is stored, in the segments that are wanted."""
+    wanted = {b.name for b in options.backbones.values()}
+    same_track = stored.audio_track == options.audio_track or not sound_backbones(wanted)
+    same_cut = stored.segment_seconds == options.segment_seconds
+    return same_cut and same_track and wanted <= stored.rows.keys()
 
 
 def _replaces(new: CatalogEntry | None, old: CatalogEntry) -> bool:

@@ -5,7 +5,7 @@ Pure numpy and Python: nothing here knows about files or codecs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -45,6 +45,46 @@ def sample_times(sampling: FrameSampling, segment: Segment) -> npt.NDArray[np.fl
         return segment.start_s + (steps + 0.5) / sampling.count * length
     middle = (segment.start_s + segment.end_s) / 2
     return np.asarray(middle + (steps - (sampling.count - 1) / 2) / sampling.fps, np.float64)
+
+
+def lit_part(
+    times: Mapping[str, npt.NDArray[np.float64]],
+    flat: Mapping[str, npt.NDArray[np.bool_]],
+    visible: Segment,
+    samplings: Mapping[str, FrameSampling],
+) -> Segment | None:
+    """The longest stretch of a segment that shows something, for windows that miss it.
+
+    Args:
+        times: Moments that were looked at, by sampling, ascending seconds.
+        flat: Which of them show nothing, by sampling.
+        visible: The segment they were taken from.
+        samplings: Those with ``fps`` are windows around the middle of a segment.
+
+    Returns:
+        The stretch between two such moments; None where no window holds a flat frame, or
+        nothing longer is shown than within the windows.
+    """
+    windows = [name for name, sampling in samplings.items() if sampling.fps is not None]
+    if not any(flat[name].any() for name in windows):
+        return None
+    moment = np.concatenate([*times.values()])
+    order = np.argsort(moment, kind="stable")
+    start, end = _longest(moment[order], ~np.concatenate([*flat.values()])[order])
+    within = (_longest(times[name], ~flat[name]) for name in windows)
+    if end - start <= max(last - first for first, last in within):
+        return None
+    return Segment(visible.index, start, end)
+
+
+def _longest(times: npt.NDArray[np.float64], lit: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """First and last of the longest run of `times` that are all `lit`; (0, 0) without any."""
+    runs = np.flatnonzero(np.diff(np.concatenate([[False], lit, [False]])))
+    starts, ends = times[runs[::2]], times[runs[1::2] - 1]
+    if not len(starts):
+        return 0.0, 0.0
+    longest = int(np.argmax(ends - starts))
+    return float(starts[longest]), float(ends[longest])
 
 
 class ShownReader(Generic[Item]):

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import __version__
-from ..schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding, Version
+from ..schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, Rows, SegmentEmbedding, Version
 from ..schemas.errors import StoreError
 from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
-from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
+from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, sound_backbones
 from ..schemas.video import Segment, Video
 from .shard_file import is_shard, read_video_table, reading_shard
 from .unreadable import listed, unwritten
@@ -41,7 +41,8 @@ class CatalogEntry:
         shards: By backbone, the file that holds its rows.
         weights: By backbone, the SHA-256 of the weights that its rows were computed with,
             "" where it has none or they are not known.
-        damage: What of it did not decode, in words; "" where nothing is known to be lost.
+        damage: What of it did not decode.
+        audio_track: Which track its sound is, from 1; None for the picture's own.
     """
 
     video: Video
@@ -52,7 +53,8 @@ class CatalogEntry:
     described: dict[str, int] = field(default_factory=dict)
     shards: dict[str, Path] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
-    damage: str = ""
+    damage: Damage = NO_DAMAGE
+    audio_track: int | None = None
 
     @property
     def version(self) -> Version:
@@ -210,7 +212,8 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
                 described={**old.described, **new.described},
                 shards={**old.shards, **new.shards},
                 weights={**old.weights, **new.weights},
-                damage=new.damage or old.damage,
+                damage=old.damage.then(new.damage, new.rows),
+                audio_track=(new if sound_backbones(new.rows) else old).audio_track,
             )
         catalog[new.video.video_id] = new
 
@@ -262,7 +265,9 @@ def _write(
     table["mtime_ns"] = np.array([v.video.mtime_ns for v in videos], np.int64)
     table["duration_s"] = np.array([v.duration_s for v in videos], np.float64)
     table["segment_seconds"] = np.array([v.segment_seconds for v in videos], np.float64)
-    table.create_dataset("damage", data=[v.damage for v in videos], dtype=text)
+    table.create_dataset("damage", data=[v.damage.picture for v in videos], dtype=text)
+    table.create_dataset("sound_damage", data=[v.damage.sound for v in videos], dtype=text)
+    table["audio_track"] = np.array([v.audio_track or 0 for v in videos], np.int32)
 
     pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
     segments = file.create_group("segments")
@@ -305,7 +310,7 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
         library = str(file.attrs["library"])
         videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-        damage = _read_damage(file)
+        told = _read_told(file)
         owner = file["segments/video"][:]
         counts = np.bincount(owner, minlength=len(videos))
         rows: list[dict[str, int]] = [{} for _ in videos]
@@ -329,18 +334,23 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
                 described=described[i],
                 shards=dict.fromkeys(rows[i], path),
                 weights={name: weights[name] for name in rows[i]},
-                damage=damage[i],
+                damage=told[i][0],
+                audio_track=told[i][1],
             )
             for i, video in enumerate(videos)
         ]
 
 
-def _read_damage(file: h5py.File) -> list[str]:
-    """What did not decode of each video of a shard; older shards do not say."""
+def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
+    """Damage and track of sound of each video of a shard; older shards do not say."""
     table = file["videos"]
-    if "damage" not in table:
-        return [""] * len(table["video_id"])
-    return [str(text) for text in table["damage"].asstr()[:]]
+    none = [""] * len(table["video_id"])
+    picture, sound = (
+        [str(text) for text in table[name].asstr()[:]] if name in table else none
+        for name in ("damage", "sound_damage")
+    )
+    tracks = table["audio_track"][:].tolist() if "audio_track" in table else [0] * len(none)
+    return [(Damage(*of), track or None) for *of, track in zip(picture, sound, tracks)]
 
 
 def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Iterator[EmbeddedVideo]:
@@ -348,7 +358,7 @@ def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Itera
     with reading_shard(path) as file:
         videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-        damage = _read_damage(file)
+        told = _read_told(file)
         table = {name: file["segments"][name][:] for name in file["segments"]}
         strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
         groups: dict[str, dict[str, np.ndarray]] = {}
@@ -375,7 +385,8 @@ def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Itera
                 backbones=frozenset(names),
                 segments=tuple(segments),
                 embeddings=tuple(embeddings),
-                damage=damage[i],
+                damage=told[i][0],
+                audio_track=told[i][1],
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo
 from ..schemas.errors import StoreError
-from ..schemas.modality import BACKBONES
+from ..schemas.modality import BACKBONES, sound_backbones
 from .home import distrust, distrust_others, write_note
 from .shards import CatalogEntry, Shards, add_entries
 from .store import Store
@@ -67,14 +67,17 @@ class Writer:
         self._since = time.monotonic()
         if not videos:
             return
-        stale = {}
+        stale, replaced = {}, {}
         for v in videos:
             old = self.catalog.get(v.video.video_id)
             if old and old.version != v.version:
                 stale[v.video.video_id] = old
-        if stale:
+            elif old and (others := _others(v, old)):
+                replaced[v.video.video_id] = others
+        if stale or replaced:
             distrust_others(self._home, self.library, self._store.name)
-        self._index(lambda: self._delete_rows(stale))
+        rows_gone = {i: set(e.rows) for i, e in stale.items()} | replaced
+        self._index(lambda: self._delete_rows(rows_gone))
         path = self._shards.write(self.library, videos, self._weights)
         if stale:
             self._shards.drop(
@@ -91,7 +94,7 @@ class Writer:
         if not gone:
             return
         distrust_others(self._home, self.library, self._store.name)
-        self._index(lambda: self._delete_rows(gone))
+        self._index(lambda: self._delete_rows({i: set(e.rows) for i, e in gone.items()}))
         self._touched.update(name for entry in gone.values() for name in entry.rows)
         self._shards.drop(self.library, dict.fromkeys(gone))
         for video_id in gone:
@@ -108,9 +111,11 @@ class Writer:
         for name in sorted(self._touched):
             self._store.flush(BACKBONES[name])
 
-    def _delete_rows(self, stale: dict[str, CatalogEntry]) -> None:
-        for name in sorted({n for entry in stale.values() for n in entry.rows}):
-            self._store.delete(BACKBONES[name], list(stale))
+    def _delete_rows(self, backbones: Mapping[str, Collection[str]]) -> None:
+        """Deletes the rows of videos, by id, that the named backbones gave."""
+        for name in sorted({name for names in backbones.values() for name in names}):
+            video_ids = [i for i, names in backbones.items() if name in names]
+            self._store.delete(BACKBONES[name], video_ids)
 
     def _upsert(self, videos: Sequence[EmbeddedVideo]) -> None:
         for name in sorted({n for v in videos for n in v.backbones}):
@@ -130,3 +135,15 @@ class Writer:
                 f"{error} The embeddings are safe in the shards; "
                 "'vidsim reindex' writes the rest to Milvus."
             )
+
+
+def _others(new: EmbeddedVideo, old: CatalogEntry) -> set[str]:
+    """Backbones whose stored rows are of another track of sound, or of another number.
+
+    The new rows would not all take their places.
+    """
+    counts = new.row_counts()
+    others = {n for n in new.backbones & old.rows.keys() if counts[n] != old.rows[n]}
+    if new.audio_track != old.audio_track:
+        others |= sound_backbones(new.backbones & old.rows.keys())
+    return others

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from .modality import Backbone
+from .modality import Backbone, sound_backbones
 from .video import Segment, Video
 
 FloatArray = npt.NDArray[np.float32]
@@ -115,6 +116,36 @@ def from_index(backbone: Backbone, stored: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
+class Damage:
+    """What of a file did not decode, in words; "" where nothing is known to be lost.
+
+    Attributes:
+        picture: What of the picture.
+        sound: What of the sound, or why it was left out.
+    """
+
+    picture: str = ""
+    sound: str = ""
+
+    def describe(self) -> str:
+        """Both in one line, each fact once."""
+        facts = [fact for text in (self.picture, self.sound) for fact in text.split("; ")]
+        return "; ".join(dict.fromkeys(filter(None, facts)))
+
+    def then(self, later: Damage, computed: Collection[str]) -> Damage:
+        """What is known after another run, which computed the backbones named."""
+        sound = sound_backbones(computed)
+        picture = set(computed) - sound
+        return Damage(
+            later.picture if picture else self.picture,
+            later.sound if sound or later.sound else self.sound,
+        )
+
+
+NO_DAMAGE = Damage()
+
+
+@dataclass(frozen=True)
 class EmbeddedVideo:
     """A video with everything extracted from it: what a shard keeps.
 
@@ -125,7 +156,8 @@ class EmbeddedVideo:
         backbones: What was computed, also where it gave no rows (silence).
         segments: The stretches it was cut into.
         embeddings: One a segment.
-        damage: What of it did not decode, in words; "" where nothing is known to be lost.
+        damage: What of it did not decode.
+        audio_track: Which track its sound is, from 1; None for the picture's own.
     """
 
     video: Video
@@ -134,7 +166,8 @@ class EmbeddedVideo:
     backbones: frozenset[str]
     segments: tuple[Segment, ...]
     embeddings: tuple[SegmentEmbedding, ...]
-    damage: str = ""
+    damage: Damage = NO_DAMAGE
+    audio_track: int | None = None
 
     @property
     def version(self) -> Version:
@@ -165,5 +198,6 @@ def merge(first: EmbeddedVideo, second: EmbeddedVideo) -> EmbeddedVideo:
         backbones=first.backbones | second.backbones,
         segments=tuple(segment for segment, _ in ordered),
         embeddings=tuple(embedding for _, embedding in ordered),
-        damage=first.damage or second.damage,
+        damage=first.damage.then(second.damage, second.backbones),
+        audio_track=second.audio_track if sound_backbones(second.backbones) else first.audio_track,
     )

@@ -421,6 +421,11 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = {
 DEFAULT_PRESET = "compact"
 
 
+def sound_backbones(names: Iterable[str]) -> set[str]:
+    """Those of `names` that are backbones of sound."""
+    return {n for n in names if n in BACKBONES and BACKBONES[n].modality is Modality.AUDIO}
+
+
 def parse_modalities(text: str | None) -> tuple[Modality, ...]:
     """Reads ``color,audio``; None means all four, in their fixed order.
 

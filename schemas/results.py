@@ -130,6 +130,13 @@ class LibrarySummary(_Result):
     root: str
 
 
+class StoredVideo(_Result):
+    """One video as ``vidsim libraries --videos`` lists it."""
+
+    video_id: str
+    damage: str = Field(description="what of it did not decode, in words; empty where nothing")
+
+
 class LevelComparison(_Result):
     """How one library's rows, or segments, of one backbone in Milvus compare with its shards."""
 

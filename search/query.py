@@ -318,7 +318,7 @@ def _embed(
         if found is not None:
             vectors[modality] = found
     same = differs("fingerprint", video.fingerprint) if options.exclude_self else ""
-    return _Clip(str(path), vectors, not_itself=same, damage=result.damage)
+    return _Clip(str(path), vectors, not_itself=same, damage=result.damage.describe())
 
 
 def _start_counts(

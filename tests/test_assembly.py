@@ -11,7 +11,7 @@ import pytest
 from vidsim.ingest.assembly import Assembly, FailedVideo
 from vidsim.ingest.decode import Opened, SegmentMedia
 from vidsim.ingest.decoders import Event, Failed, Finished
-from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
+from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import BACKBONES
 from vidsim.schemas.video import Segment, Video
@@ -129,9 +129,10 @@ def test_sound_that_was_left_out_is_not_taken_for_computed(batches: Batches) -> 
     video = Video("lib/0.mp4", "lib", "/lib/0.mp4", "", "f0", 1, 1)
     backbones = [BACKBONES["labhist"], BACKBONES["yamnet"]]
     assembly = Assembly([video], backbones, 10.0, batches)  # type: ignore[arg-type]
-    events = [*segments(0, 2)[:-1], (0, Finished(2, damage="its sound", without_sound=True))]
+    lost = Damage(sound="its sound")
+    events = [*segments(0, 2)[:-1], (0, Finished(2, damage=lost, without_sound=True))]
     found = [v for number, event in events for v in assembly.take(number, event)]
     (stored,) = [*found, *assembly.flush()]
     assert isinstance(stored, EmbeddedVideo)
     assert stored.backbones == {"labhist"}
-    assert stored.damage == "its sound"
+    assert stored.damage == lost

@@ -25,7 +25,7 @@ from vidsim.ingest.decode_audio import Mixer
 from vidsim.ingest.decoders import DecodeLimits, Failed, Finished, decode_all
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.home import Place
-from vidsim.ingest.library import list_damage
+from vidsim.ingest.library import list_videos
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
 from vidsim.ingest.sampling import sample_times
@@ -199,7 +199,7 @@ def test_a_damaged_end_is_left_out_and_told(tmp_path: Path) -> None:
     bounds = [(m.segment.start_s, round(m.segment.end_s)) for m in media]
     assert bounds == [(0.0, 10), (10.0, 13)]
     assert sum(end - start for start, end in lost.picture_s) == pytest.approx(7.0, abs=0.5)
-    said = lost.describe(opened.duration_s)
+    said = lost.damage(opened.duration_s).describe()
     assert said.startswith("of 20.0 s, ")
     assert said.endswith(" did not decode")
 
@@ -281,7 +281,7 @@ def test_what_is_lost_of_a_file_is_told_wherever_the_file_is_spoken_of(
         r"of 6\.0 s, [12]\.\d s of the picture \([\d.-]+\) did not decode", told.reason
     )
     assert not ingest(tmp_path / "lib", place, options, Silent()).damaged, "it was told before"
-    assert list_damage(place.home) == {"lib/bad.mp4": told.reason}
+    assert [v.damage for v in list_videos(place.home)] == [told.reason, ""]
     monkeypatch.setattr(sys, "argv", ["vidsim", "libraries", "--videos"])
     with pytest.raises(SystemExit):
         main()
@@ -471,5 +471,5 @@ def test_a_file_of_which_the_sound_kills_the_decoder_keeps_its_picture(
     media = [event for event in events if isinstance(event, SegmentMedia)]
     assert [n for _, n in moments(media, 99)] == [6, 18, 31, 43, 56, 68, 81, 93]
     (finished,) = (event for event in events if isinstance(event, Finished))
-    assert finished.damage.startswith("its sound was left out (")
+    assert finished.damage.sound.startswith("its sound was left out (")
     assert finished.without_sound

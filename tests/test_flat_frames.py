@@ -8,13 +8,14 @@ import av
 import numpy as np
 import pytest
 
+from vidsim.ingest.decode import DecodeRequest, Lost, decode
 from vidsim.ingest.discover import describe
 from vidsim.ingest.embed import EmbedOptions, embed_one
-from vidsim.ingest.extractors.flat import all_flat, flat_frames
+from vidsim.ingest.flat import all_flat, flat_frames
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.progress import Silent
-from vidsim.schemas.embedding import EmbeddedVideo
-from vidsim.schemas.modality import Modality, choose_backbones
+from vidsim.schemas.embedding import EmbeddedVideo, unit
+from vidsim.schemas.modality import FrameSampling, Modality, choose_backbones
 from vidsim.search.query import QueryOptions, query
 
 QUIET = Silent()
@@ -126,12 +127,52 @@ def test_a_black_segment_has_no_rows_beside_another(weights, make_clip, noise):
     }
 
 
-def test_motion_whose_window_is_black_does_not_count(weights, make_clip, noise):
-    black = [np.zeros_like(noise[0])] * 75
-    clip = make_clip(times=at(100), images=black + noise)
+MOTION = {"motion": FrameSampling(count=32, size=64, fit="crop", fps=25.0)}
+SPREAD = {"frame": FrameSampling(count=8, size=64, fit="crop")}
+TONE = (440.0, 40.0, 16_000, 1)
+
+
+@pytest.mark.parametrize("black_first", [True, False])
+@pytest.mark.parametrize("samplings", [MOTION, MOTION | SPREAD])
+def test_motion_is_looked_for_where_something_is_shown(make_clip, noise, samplings, black_first):
+    black = [np.zeros_like(noise[0])] * 150
+    images = black + noise if black_first else noise + black
+    clip = make_clip(times=at(200), images=images, tone=None)
+    _, media, _ = decode(DecodeRequest(str(clip), samplings, audio=False))
+    assert not flat_frames(media.frames["motion"]).any()
+
+
+def test_segments_in_black_wait_for_another_look_and_none_is_lost(make_clip, noise):
+    dark = [np.zeros_like(noise[0])] * 50
+    clip = make_clip(times=at(1000), images=(noise * 2 + dark + noise * 2) * 4, tone=TONE)
+    _, *media, lost = decode(DecodeRequest(str(clip), MOTION | SPREAD, audio=True))
+    assert sorted(m.segment.index for m in media) == [0, 1, 2, 3]
+    assert all({*m.frames} == {"motion", "frame"} for m in media)
+    assert [round(len(m.audio) / 16_000) for m in media if m.audio is not None] == [10] * 4
+    assert not any(flat_frames(m.frames["motion"]).any() for m in media)
+    assert lost == Lost()
+
+
+def test_a_window_that_is_black_does_not_count_where_nothing_longer_is_shown(
+    weights, make_clip, noise
+):
+    black = np.zeros_like(noise[0])
+    clip = make_clip(times=at(121), images=[black] * 7 + noise[:2] + [black] * 112)
     found = embed(clip, (Modality.FRAME, Modality.MOTION))
-    assert found.row_counts() == {"efficientnet_lite0": 2, "i3d": 0}
+    assert found.row_counts() == {"efficientnet_lite0": 1, "i3d": 0}
     assert embed(clip, (Modality.MOTION,)).row_counts() == {"i3d": 1}  # nothing else is known
+
+
+@pytest.mark.acceptance
+def test_motion_after_black_is_that_of_the_clip_alone(weights, shared_data, tmp_path):
+    (source,) = shared_data.glob("capstone70/animals/2.mp4")
+    black_before(source, tmp_path / "late.mp4", black_s=3, seconds=1.7)
+    black_before(source, tmp_path / "alone.mp4", black_s=0, seconds=1.7)
+    late, alone = (
+        unit(embed(tmp_path / name, (Modality.MOTION,)).embeddings[0].rows["i3d"].vectors)
+        for name in ("late.mp4", "alone.mp4")
+    )
+    assert (late * alone).sum() > 0.95
 
 
 def test_a_video_that_is_flat_throughout_keeps_its_rows(weights, make_clip):

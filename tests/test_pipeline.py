@@ -36,9 +36,9 @@ from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import Store, open_store
 from vidsim.ingest.weights import digests
 from vidsim.schemas.collections import Level, levels
-from vidsim.schemas.embedding import EmbeddedVideo, merge, unit
+from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, merge, unit
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError, WorkerError
-from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
+from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones, sound_backbones
 from vidsim.schemas.results import IngestReport
 from vidsim.schemas.video import Video, row_id
 
@@ -51,9 +51,8 @@ QUIET = Silent()
 def ingest(folder: Path, place: Place, *modalities: str, **more) -> IngestReport:
     """Ingests by colour, unless other modalities are named."""
     wanted = [Modality(m) for m in modalities or ("color",)]
-    options = EmbedOptions(
-        choose_backbones(wanted), more.pop("segment_seconds", 10.0), device="cpu", workers=1
-    )
+    how = {name: more.pop(name) for name in ("segment_seconds", "audio_track") if name in more}
+    options = EmbedOptions(choose_backbones(wanted), device="cpu", workers=1, **how)
     return pipeline.ingest(folder, place, options, QUIET, **more)
 
 
@@ -81,7 +80,8 @@ def pretend(
             yield FailedVideo(video, "It is damaged.")
         else:
             names = [b.name for b in options.backbones.values()]
-            yield pretended(video, names, options.segment_seconds)
+            found = pretended(video, names, options.segment_seconds)
+            yield replace(found, audio_track=options.audio_track)
 
 
 @pytest.fixture
@@ -391,6 +391,60 @@ def test_another_segment_length_cuts_anew(place, folder, networks):
     report = ingest(folder, place, segment_seconds=5.0)
     assert (len(networks), report.videos, report.segments) == (3, 3, 12)
     assert in_step(place) == {"labhist": 12}
+
+
+def test_another_track_of_sound_takes_the_place_of_the_first(place, folder, networks, monkeypatch):
+    ingest(folder, place, "color", "audio")
+    first = shard_rows(place, "lib")
+    networks.clear()
+    assert ingest(folder, place, "color", audio_track=2).unchanged == 3  # no sound was asked for
+
+    def other_sound(videos, options, progress, meter=None):
+        for video in videos:
+            networks.append(video.video_id)
+            (found,) = pretend([replace(video, fingerprint="other")], options, progress)
+            embeddings = tuple(
+                replace(e, rows={n: cut(rows) for n, rows in e.rows.items()})
+                for e in found.embeddings
+            )
+            yield replace(found, video=video, embeddings=embeddings)
+
+    def cut(rows: Rows) -> Rows:
+        return Rows(rows.vectors[:3], rows.start_s[:3], rows.end_s[:3])
+
+    monkeypatch.setattr(pipeline, "embed_all", other_sound)
+    ingest(folder, place, "audio", audio_track=2)
+    assert len(networks) == 3
+    assert in_step(place) == {"labhist": 6, "yamnet": 18}
+    assert shard_rows(place, "lib")["labhist"].keys() == first["labhist"].keys()
+    networks.clear()
+    assert ingest(folder, place, "color", "audio", audio_track=2).unchanged == 3
+    assert networks == []
+    ingest(folder, place, "audio")
+    assert len(networks) == 3
+
+
+def test_what_was_lost_of_a_file_is_told_of_the_run_that_computed_it(place, networks, monkeypatch):
+    def losing(picture: str, sound: str):
+        def embed_all(videos, options, progress, meter=None):
+            for found in pretend(videos, options, progress):
+                heard = sound_backbones(found.backbones)
+                damage = Damage(
+                    "" if heard == found.backbones else picture, (heard and sound) or ""
+                )
+                yield replace(found, damage=damage)
+
+        monkeypatch.setattr(pipeline, "embed_all", embed_all)
+
+    folder = write_files(place.home.parent / "lib", {"a.mp4": "a"})
+    losing("1 s of the picture; it breaks off", "2 s of the sound; it breaks off")
+    (told,) = ingest(folder, place, "color", "audio").damaged
+    assert told.reason == "1 s of the picture; it breaks off; 2 s of the sound"
+    losing("", "3 s of the sound")
+    (told,) = ingest(folder, place, "audio", audio_track=2).damaged
+    assert told.reason == "1 s of the picture; it breaks off; 3 s of the sound"
+    losing("", "")
+    assert not ingest(folder, place, "color", "audio", "motion").damaged
 
 
 def test_silence_is_counted_and_not_asked_for_again(place, networks, tmp_path):

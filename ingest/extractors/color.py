@@ -18,8 +18,8 @@ from array_api_compat import array_namespace, device, to_device
 from ...schemas.embedding import ByteArray, FloatArray, Rows, SegmentEmbedding
 from ...schemas.modality import VID2IMG_SHAPE, Backbone
 from ..decode import SegmentMedia
+from ..flat import flat_frames
 from .color_histogram import Gathered, color_histogram, padded
-from .flat import flat_frames
 from .strips import COLORS, embed_strip, lay_out
 
 _LEVELS = 32

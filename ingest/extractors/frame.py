@@ -10,10 +10,10 @@ import torch
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
 from ..decode import SegmentMedia
+from ..flat import flat_frames
 from ..networks.efficientnet_lite import EfficientNetLite0
 from ..networks.loading import load_network
 from ..weights import ensure
-from .flat import flat_frames
 from .pixels import computes_bfloat16, inference, to_network_input
 
 

@@ -6,12 +6,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ...schemas.embedding import ByteArray
-from ..frame_hashes import BAR, MOST_BAR
+from ..schemas.embedding import ByteArray
+
+BAR = 24
+"""Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
+16, and codecs stray from it). A choice, as the next one is; neither was measured."""
+
+MOST_BAR = 0.35
+"""Part of a side that a bar may take on one edge; more is a dark scene."""
 
 _CELLS = 28
 """Frames are averaged over so many cells a side, 8x8 pixels of 224: grain of a standard deviation
-of 5 levels is left with under one, and what is eight pixels wide is still seen."""
+of 5 levels is left with under one, and what is eight pixels wide is still seen. Pixels that are
+over at the right and below are left out, since cells of whole pixels are averaged 3.5 times
+faster."""
 
 _RANGE = 8
 """Grey levels between the darkest and the brightest cell, in the channel where they differ most,
@@ -48,8 +56,11 @@ def _is_flat(frame: ByteArray) -> bool:
 
 
 def _range(frame: ByteArray) -> int:
-    cells = cv2.resize(frame, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).reshape(-1, 3)
-    return int(np.ptp(cells, axis=0).max())
+    height, width = (size // _CELLS * _CELLS or size for size in frame.shape[:2])
+    cells = cv2.resize(frame[:height, :width], (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
+    of_cell = cells.reshape(-1, 1, 3)
+    darkest, brightest = (cv2.reduce(of_cell, 0, kind) for kind in (cv2.REDUCE_MIN, cv2.REDUCE_MAX))
+    return int(cv2.subtract(brightest, darkest).max())
 
 
 def _without_bars(frame: ByteArray) -> ByteArray:
@@ -60,10 +71,9 @@ def _without_bars(frame: ByteArray) -> ByteArray:
     edges = frame[0], frame[-1], frame[:, 0], frame[:, -1]
     if all(edge.max() > BAR for edge in edges):
         return frame  # most frames, and soon told
-    bright = frame.max(axis=2) > BAR
-    top, bottom = _edges(bright.any(axis=1))
-    left, right = _edges(bright.any(axis=0))
-    height, width = bright.shape
+    top, bottom = _edges(cv2.reduce(frame, 1, cv2.REDUCE_MAX).max(axis=(1, 2)) > BAR)
+    left, right = _edges(cv2.reduce(frame, 0, cv2.REDUCE_MAX).max(axis=(0, 2)) > BAR)
+    height, width = frame.shape[:2]
     if (left, right) == (0, width):
         return frame[top:bottom]
     if (top, bottom) == (0, height):
