@@ -230,8 +230,8 @@ def ingest(
     """Read a folder of videos and store what is new or changed."""
     from .ingest.embed import EmbedOptions
     from .ingest.pipeline import ingest as run
-    from .ingest.progress import Bars
     from .ingest.registry import register_overrides
+    from .ingest.system.progress import Bars
     from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
     from .schemas.settings import settings
     from .search.background import refresh
@@ -276,7 +276,7 @@ def ingest_audioset(
     """Read AudioSet's published VGGish embeddings."""
     from .ingest.audioset import ingest_audioset as run
     from .ingest.audioset import read_class_names
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .search.background import refresh
 
     names = read_class_names(class_labels) if class_labels else None
@@ -329,7 +329,7 @@ def query(
     json: Json = False,
 ) -> None:
     """Rank stored videos by likeness to a clip, and say why."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .schemas.modality import parse_modalities
     from .schemas.settings import settings
     from .search.query import QueryOptions
@@ -425,7 +425,7 @@ def reindex(
     with. With --uri it fills a server from what was embedded without one.
     """
     from .ingest.library import describe_reindex, how_to_use, reindex_all
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
 
     place = _place(uri, index)
     with Bars() as bars:
@@ -454,7 +454,7 @@ def verify(
 ) -> None:
     """Compare Milvus with the shards row by row."""
     from .ingest.library import verify_all, verify_notes, verify_table
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .schemas.errors import StoreError
 
     if sample != "all" and not sample.isdecimal():
@@ -489,7 +489,7 @@ def tune_index(
     json: Json = False,
 ) -> None:
     """Give each collection the index that its size needs."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .search.index_tuning import tune, tuning_table
 
     with Bars() as bars:
@@ -520,7 +520,7 @@ def export(
     """Write vectors, ids, labels and times to HDF5 files."""
     from .ingest.export import export as export_native
     from .ingest.export_capstone import export_capstone
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
 
     if layout not in ("native", "capstone"):
         raise typer.BadParameter(f"{layout!r} is not native or capstone.", param_hint="--layout")
@@ -544,7 +544,7 @@ def import_(
 ) -> None:
     """Store what export files hold, the capstone's too."""
     from .ingest.importer import describe_import, import_files
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .search.background import refresh
 
     with Bars() as bars:
@@ -616,8 +616,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure how well videos find others of their class."""
-    from .ingest.progress import Bars
     from .ingest.registry import load_registered
+    from .ingest.system.progress import Bars
     from .search.color_metrics import parse_color_metrics
     from .search.comparisons import parse_comparison
     from .search.evaluate import EvaluateOptions, keep_tuned, parse_protocols
@@ -676,7 +676,7 @@ def duplicates(
 ) -> None:
     """List videos that show the same: near-duplicates."""
     from .ingest.embed import default_workers
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .schemas.settings import settings
     from .search.duplicates import duplicates_table, find_duplicates
 
@@ -703,7 +703,7 @@ def bench_kmeans(
     json: Json = False,
 ) -> None:
     """Time the dominant colours of a picture, in three ways."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .search.bench.kmeans import bench_kmeans as run
     from .search.bench.plots import plot_kmeans
     from .search.bench.tables import kmeans_table
@@ -732,7 +732,7 @@ def bench_knn(
     json: Json = False,
 ) -> None:
     """Time nearest-neighbour search by faiss and Milvus."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .search.bench.knn import bench_knn as run
     from .search.bench.plots import plot_knn
     from .search.bench.tables import knn_table
@@ -762,7 +762,7 @@ def bench_ingest(
     json: Json = False,
 ) -> None:
     """Measure ingest beside the 2019 capstone's way: clips a second, stages, memory."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
     from .schemas.settings import settings
     from .search.bench.ingest import bench_ingest as run
@@ -797,7 +797,7 @@ def bench_memory(
     json: Json = False,
 ) -> None:
     """Measure the memory of a long ingest, from its start to its end."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
     from .schemas.settings import settings
     from .search.bench.memory import bench_memory as run
@@ -834,7 +834,7 @@ def bench_query(
     json: Json = False,
 ) -> None:
     """Time a query of a synthetic library of UCF101's size: vidsim and faiss."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .schemas.modality import Modality, choose_backbones
     from .search.bench.query import bench_query as run
     from .search.bench.tables import query_table
@@ -866,7 +866,7 @@ def bench_scale(
     json: Json = False,
 ) -> None:
     """Let a synthetic library grow: time, memory and disk at each size, and what fits."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .schemas.modality import choose_backbones, parse_modalities
     from .search.bench.scale import bench_scale as run
     from .search.bench.tables import scale_table
@@ -928,7 +928,7 @@ def models_pull(
     Without names, only what the default preset needs; nothing else is asked for.
     """
     from .ingest.embed import pull
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
 
     chosen = _backbones(names)
     with Bars() as bars:
@@ -1048,7 +1048,7 @@ def logs(
 @app.command()
 def demo(json: Json = False) -> None:
     """Run the whole job on a few real and generated clips."""
-    from .ingest.progress import Bars
+    from .ingest.system.progress import Bars
     from .search.demo import run
 
     with Bars() as bars:

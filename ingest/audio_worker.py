@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..schemas.embedding import FloatArray
 from ..schemas.modality import Backbone
-from .child import Channel, Child
+from .system.worker_process import Channel, Child
 
 START_SECONDS = 120.0
 """How long the process may take to load TensorFlow and weights."""

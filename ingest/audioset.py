@@ -27,12 +27,12 @@ from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from .discover import check_id, library_name
 from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step
-from .list_text import read_lines
-from .progress import Progress
 from .quantization import dequantize
 from .sequence_example import Feature, parse_sequence_example
 from .shards import CatalogEntry
 from .store import open_store
+from .system.list_text import read_lines
+from .system.progress import Progress
 from .tfrecord import DamagedRecord, read_records
 from .writer import Writer
 

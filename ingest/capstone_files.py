@@ -19,7 +19,7 @@ from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from .array_pickle import ArrayUnpickler
 from .export_index import IndexedVideo
 from .export_source import Block, Form, Source, check_shape, merged_dataset, refuse
-from .unreadable import hindrance
+from .system.unreadable import hindrance
 
 _PATCH_SECONDS = 0.96
 """Stretch of sound that a row of the capstone's VGGish describes (its log-mel examples)."""

@@ -21,10 +21,10 @@ from ..schemas.modality import BACKBONES, Backbone
 from ..schemas.results import LevelComparison, VerifyReport
 from .filters import is_in
 from .home import expected_counts
-from .progress import Progress
 from .records import Record, batches, records_of, stored_row
 from .shards import CatalogEntry, Shards
 from .store import Store
+from .system.progress import Progress
 
 Sample = int | Literal["each video", "all"]
 """Whose vectors are read back: so many rows of a library at each level, one row of each video

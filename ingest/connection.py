@@ -16,7 +16,7 @@ from .embedded import EmbeddedClient, EmbeddedError
 from .embedded_home import open_embedded
 from .home import EMBEDDED, Place
 from .registry import load_registered
-from .unreadable import hindrance
+from .system.unreadable import hindrance
 
 OLDEST_SERVER = (2, 3)
 """The oldest Milvus that vidsim works with: 2.3.5 is the oldest that it is tested with, and

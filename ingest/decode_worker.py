@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ..schemas.errors import MediaError
 from ..schemas.modality import FrameSampling
-from .child import Channel
 from .decode import DecodeRequest, Lost, Opened, decode
+from .system.worker_process import Channel
 
 _HEARTBEAT_S = 1.0
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from ..schemas.embedding import NO_DAMAGE, Damage
 from ..schemas.errors import WorkerError
 from ..schemas.video import Segment
-from .child import Child, Message, StalledError
 from .decode import DecodeRequest, Lost, Opened, SegmentMedia
 from .decode_worker import request_to_fields
-from .stages import Spent
+from .system.stages import Spent
+from .system.worker_process import Child, Message, StalledError
 
 _EVENTS_A_WORKER = 4
 """Decoded segments that wait for the consumer, a worker; then decoding waits."""

@@ -22,8 +22,8 @@ from .assembly import Assembly, FailedVideo
 from .decode import DecodeRequest
 from .decoders import DecodeLimits, Finished, decode_all
 from .extraction import Extraction
-from .progress import Progress, shown
-from .stages import Meter, Stage
+from .system.progress import Progress, shown
+from .system.stages import Meter, Stage
 from .weights import check_stored, ensure, status
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..schemas.errors import StoreError
 from .embedded import EmbeddedClient, EmbeddedError, LockedError
-from .unreadable import patiently, unwritten
-from .unwritable import may_all_be_written, readable_copy
+from .system.unreadable import patiently, unwritten
+from .system.unwritable import may_all_be_written, readable_copy
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 """What a lock that somebody else holds gives; ``flock(2)`` and ``fcntl(2)``. Lite says of

@@ -23,8 +23,8 @@ from .export_index import (
     written_whole,
 )
 from .home import open_shards
-from .progress import Progress
 from .shards import Shards
+from .system.progress import Progress
 
 
 def export(home: Path, folder: Path, libraries: Sequence[str], progress: Progress) -> list[Path]:

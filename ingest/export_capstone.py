@@ -29,8 +29,8 @@ from .export_index import (
     written_whole,
 )
 from .home import open_shards
-from .progress import Progress
 from .quantization import quantize
+from .system.progress import Progress
 
 Items = Iterable[tuple[IndexedVideo, npt.NDArray[Any]]]
 

@@ -21,7 +21,7 @@ from ..schemas.video import Segment, Video
 from .home import expected_rows
 from .registry import description_of
 from .shards import Shards
-from .whole_file import whole_file
+from .system.atomic_file import whole_file
 
 Layout = Literal["native", "capstone"]
 

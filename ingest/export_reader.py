@@ -15,7 +15,7 @@ from .capstone_files import read_capstone
 from .export_index import read_index
 from .export_source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
 from .registry import adopt
-from .unreadable import open_h5, told
+from .system.unreadable import open_h5, told
 from .weights import digests
 
 

@@ -19,7 +19,7 @@ from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
 from .discover import check_id
 from .export_index import IndexedVideo
 from .quantization import dequantize
-from .unreadable import open_h5, told
+from .system.unreadable import open_h5, told
 
 Form = Literal["vectors", "levels", "strips"]
 """What rows are: as extracted, VGGish's 0..255, or colour strips."""

@@ -18,7 +18,7 @@ from ..schemas.embedding import SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from .decode import SegmentMedia
 from .device import choose_device
-from .stages import Meter, Spent, Stage
+from .system.stages import Meter, Spent, Stage
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt (malloc.h)."""

@@ -27,9 +27,9 @@ from ..schemas.video import Video
 from .decode import DecodeRequest, SegmentMedia
 from .decoders import Failed, decode_all
 from .flat import BAR, MOST_BAR
-from .progress import Progress
 from .sampling import sample_times
-from .whole_file import whole_file
+from .system.atomic_file import whole_file
+from .system.progress import Progress
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
 from .registry import load_registered
 from .shards import CatalogEntry, Shards, stored_weights
-from .unreadable import listed, told, unwritten
-from .unwritable import may_be_written, shared_lock
-from .whole_file import whole_file
+from .system.atomic_file import whole_file
+from .system.unreadable import listed, told, unwritten
+from .system.unwritable import may_be_written, shared_lock
 
 Counts = dict[str, dict[Level, int]]
 """Entities by backbone and level."""

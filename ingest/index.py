@@ -18,9 +18,9 @@ from ..schemas.results import VerifyReport
 from .compare import compare
 from .filters import equals
 from .home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
-from .progress import Progress, Silent
 from .shards import Shards
 from .store import Store
+from .system.progress import Progress, Silent
 
 
 @dataclass(frozen=True)

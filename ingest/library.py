@@ -22,9 +22,9 @@ from .home import (
     writing,
 )
 from .index import reindex, remove
-from .progress import Progress
 from .shards import Shards
 from .store import open_store
+from .system.progress import Progress
 
 _FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")
 """Columns of the table of 'vidsim verify'."""

@@ -19,7 +19,7 @@ from ..schemas.errors import StoreError
 from ..schemas.video import Video
 from .shards import CatalogEntry, Shards
 from .store import Store
-from .whole_file import whole_file
+from .system.atomic_file import whole_file
 from .writer import Writer
 
 _CHUNK_SEGMENTS = 512

@@ -21,10 +21,10 @@ from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step, remove
 from .listing import Listing, printable
 from .plan import Plan, make_plan
-from .progress import Progress
 from .shards import CatalogEntry, stored_weights
-from .stages import Meter, Stage
 from .store import open_store
+from .system.progress import Progress
+from .system.stages import Meter, Stage
 from .writer import Writer
 
 

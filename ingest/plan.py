@@ -15,9 +15,9 @@ from .discover import describe
 from .embed import EmbedOptions
 from .listing import Listing, printable, unlisted_note
 from .moves import Move, match
-from .progress import Progress
 from .regular_file import odd_kind
 from .shards import CatalogEntry
+from .system.progress import Progress
 
 
 @dataclass

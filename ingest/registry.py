@@ -25,8 +25,8 @@ from ..schemas.modality import (
     timm_files,
     timm_name,
 )
-from .unreadable import listed, told, unwritten
-from .whole_file import whole_file
+from .system.atomic_file import whole_file
+from .system.unreadable import listed, told, unwritten
 
 _BACKBONE = TypeAdapter(Backbone)
 

@@ -26,7 +26,7 @@ from ..schemas.video import Video, row_id
 from .records import StoredRow
 from .shard_file import is_shard, open_shard, read_video_table
 from .shards import Shards
-from .unreadable import too_many_files
+from .system.unreadable import too_many_files
 
 if TYPE_CHECKING:
     import h5py

@@ -24,8 +24,8 @@ from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, sound_backbones
 from ..schemas.video import Segment, Video
 from .shard_file import is_shard, read_video_table, reading_shard
-from .unreadable import listed, unwritten
-from .whole_file import whole_file
+from .system.atomic_file import whole_file
+from .system.unreadable import listed, unwritten
 
 if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
     import h5py

@@ -26,7 +26,7 @@ from ..schemas.settings import settings
 from .fitting import check_fits
 from .package_index import Advance, fetch_archive
 from .published import NOTE, UnreachableError, check, fetch, read_note, write_note
-from .unreadable import unread
+from .system.unreadable import unread
 
 State = Literal["pulled", "missing", "damaged", "unreadable", "none needed"]
 

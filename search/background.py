@@ -12,8 +12,8 @@ import numpy as np
 
 from ..ingest.home import expected_rows, open_shards
 from ..ingest.shards import CatalogEntry, Shards
-from ..ingest.unreadable import told
-from ..ingest.whole_file import whole_file
+from ..ingest.system.atomic_file import whole_file
+from ..ingest.system.unreadable import told
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from ..ingest.embed import EmbedOptions
 from ..ingest.home import Place
 from ..ingest.pipeline import ingest
-from ..ingest.progress import Progress, shown
 from ..ingest.sample_clips import ensure_sample_clips
-from ..ingest.whole_file import whole_file
+from ..ingest.system.atomic_file import whole_file
+from ..ingest.system.progress import Progress, shown
 from ..schemas.modality import Modality, choose_backbones
 from ..schemas.results import IngestReport, QueryResult
 from ..schemas.settings import settings

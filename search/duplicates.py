@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from ..ingest.frame_hashes import CROPS, HASH_BITS, FrameHashes, frame_hashes
 from ..ingest.home import open_shards
-from ..ingest.progress import Progress
 from ..ingest.shards import CatalogEntry
+from ..ingest.system.progress import Progress
 from ..schemas.duplicates import DuplicateOptions
 from ..schemas.embedding import FloatArray, unit
 from ..schemas.errors import LibraryError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ingest.progress import Progress
+from ..ingest.system.progress import Progress
 from ..schemas.errors import ModelError
 from ..schemas.modality import Modality
 from ..schemas.results import AgainstExport, EvaluationReport, TunedWeights

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.progress import Progress
 from ..ingest.registry import adopt
-from ..ingest.unreadable import listed, open_h5, told
+from ..ingest.system.progress import Progress
+from ..ingest.system.unreadable import listed, open_h5, told
 from ..schemas.embedding import FloatArray
 from ..schemas.errors import ModelError, StoreError
 from ..schemas.exports import EXPORT_FORMAT, INDEX

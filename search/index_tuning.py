@@ -9,8 +9,8 @@ import numpy as np
 
 from ..ingest.filters import is_in
 from ..ingest.home import Place, open_shards, writing
-from ..ingest.progress import Progress
 from ..ingest.store import Hit, Store, open_store
+from ..ingest.system.progress import Progress
 from ..schemas.collections import Level, choose_index, collection_name, levels
 from ..schemas.embedding import FloatArray, index_dim, to_query
 from ..schemas.errors import LibraryError

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from ..ingest.discover import describe
 from ..ingest.filters import differs, equals, is_in
 from ..ingest.home import Counts, Place, distrusted, read_notes
-from ..ingest.progress import Progress
 from ..ingest.records import StoredRow
 from ..ingest.regular_file import ODD_NAMES, odd_kind
 from ..ingest.store import Store, open_store
+from ..ingest.system.progress import Progress
 from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError, MediaError, ModelError
 from ..schemas.modality import DEFAULT_PRESET, Backbone, Modality, choose_backbones

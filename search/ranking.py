@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.progress import Progress
+from ..ingest.system.progress import Progress
 from ..schemas.embedding import FloatArray, IntArray
 from ..schemas.modality import Modality
 from .color_metrics import COLOR_METRICS, Pairs

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..ingest.progress import Progress
-from ..ingest.whole_file import whole_file
+from ..ingest.system.atomic_file import whole_file
+from ..ingest.system.progress import Progress
 from ..schemas.errors import StoreError
 from ..schemas.modality import Modality
 from ..schemas.results import (

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..ingest.home import Place
-from ..ingest.progress import Progress, Silent
 from ..ingest.store import open_store
+from ..ingest.system.progress import Progress, Silent
 from ..schemas.embedding import EmbeddedVideo
 from ..schemas.results import QueryResult
 from ..schemas.video import Video

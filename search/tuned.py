@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..ingest.unreadable import told, unwritten
-from ..ingest.whole_file import whole_file
+from ..ingest.system.atomic_file import whole_file
+from ..ingest.system.unreadable import told, unwritten
 from ..schemas.errors import StoreError
 from ..schemas.modality import Backbone, Modality
 from ..schemas.results import TunedWeights

@@ -24,8 +24,8 @@ from vidsim.ingest.embed import EmbedOptions, embed_all
 from vidsim.ingest.filters import is_in
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
 from vidsim.schemas.results import IngestReport, QueryResult

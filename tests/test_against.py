@@ -11,7 +11,7 @@ import pytest
 
 from vidsim.ingest.export import export
 from vidsim.ingest.home import open_shards
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, ModelError
 from vidsim.schemas.results import EvaluationReport

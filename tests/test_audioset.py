@@ -21,9 +21,9 @@ from vidsim.ingest.filters import equals
 from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.library import summarize
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.sequence_example import _SEQUENCE_EXAMPLE
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.tfrecord import DamagedRecord, Record, read_records
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import BACKBONES, Modality

@@ -13,8 +13,8 @@ from sklearn.datasets import load_sample_image
 
 from vidsim.ingest.connection import open_client
 from vidsim.ingest.home import Place
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import Store
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.errors import MediaError, StoreError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones

@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_image
 from vidsim.ingest.discover import describe
 from vidsim.ingest.embed import EmbedOptions, embed_all
 from vidsim.ingest.extractors.color import dominant_colors
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import DEFAULT_PRESET, Modality, choose_backbones
 from vidsim.schemas.results import IngestBench, StageTime

@@ -8,7 +8,7 @@ import pytest
 
 from vidsim.ingest.connection import open_client
 from vidsim.ingest.home import Place, read_notes
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
 from vidsim.schemas.results import ScaleBench, ScaleFit, ScaleStep

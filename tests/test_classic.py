@@ -41,8 +41,8 @@ from vidsim.ingest.networks import resnet3d
 from vidsim.ingest.networks.loading import load_network
 from vidsim.ingest.picture import fit
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.registry import register_timm
+from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.weights import add, digests, ensure, locate, status
 from vidsim.schemas.errors import ModelError, StoreError, WeightsError
 from vidsim.schemas.modality import (

@@ -21,8 +21,8 @@ from filelock import FileLock
 
 from vidsim.cli import main
 from vidsim.ingest.home import Place
-from vidsim.ingest.progress import Bars
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Bars
 from vidsim.schemas.modality import BACKBONES
 from vidsim.schemas.results import (
     FailedFile,

@@ -14,8 +14,8 @@ from vidsim.ingest import pipeline
 from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.library import reindex_all, remove_all
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer
 from vidsim.schemas.collections import levels
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding, to_query

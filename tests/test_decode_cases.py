@@ -27,8 +27,8 @@ from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.home import Place
 from vidsim.ingest.library import list_videos
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.sampling import sample_times
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality, choose_backbones
 from vidsim.search.query import QueryOptions, query

@@ -18,9 +18,9 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from vidsim.ingest.child import Child, StalledError
 from vidsim.ingest.decode import DecodeRequest, Opened, SegmentMedia
 from vidsim.ingest.decoders import DecodeLimits, Event, Failed, Finished, decode_all
+from vidsim.ingest.system.worker_process import Child, StalledError
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import FrameSampling
 
@@ -212,7 +212,7 @@ def test_children_leave_nothing_behind() -> None:
 def test_a_child_does_not_outlive_its_parent() -> None:
     script = """
         import os, sys, threading
-        from vidsim.ingest.child import Child
+        from vidsim.ingest.system.worker_process import Child
         made = []
         def start():
             made.append(Child("echo:main", None))

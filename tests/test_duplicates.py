@@ -21,7 +21,7 @@ from vidsim.ingest.frame_hashes import (
     without_bars,
 )
 from vidsim.ingest.home import open_shards
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality, choose_backbones

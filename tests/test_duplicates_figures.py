@@ -12,7 +12,7 @@ import pytest
 from vidsim.ingest import pipeline
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.home import Place, open_shards
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.modality import Modality, choose_backbones
 from vidsim.schemas.results import DuplicatePair

@@ -18,8 +18,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from vidsim.ingest.export import export
 from vidsim.ingest.home import Place, open_shards, write_note
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES, Backbone, Modality

@@ -13,7 +13,7 @@ from vidsim.ingest.discover import describe
 from vidsim.ingest.embed import EmbedOptions, embed_one
 from vidsim.ingest.flat import all_flat, flat_frames
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo, unit
 from vidsim.schemas.modality import FrameSampling, Modality, choose_backbones
 from vidsim.search.query import QueryOptions, query

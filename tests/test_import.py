@@ -19,10 +19,10 @@ from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.importer import describe_import, import_files
 from vidsim.ingest.library import find, reindex_all, remove_all
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.quantization import dequantize
 from vidsim.ingest.registry import keep
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
 from vidsim.schemas.modality import BACKBONES, Backbone, Modality, PublishedFiles, timm_files

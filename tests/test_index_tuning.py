@@ -9,8 +9,8 @@ import pytest
 
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.index_notes import IndexNotes, read_notes, write_notes
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import Hit, open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas import collections
 from vidsim.schemas.collections import (
     GPU_MAX_TOP_K,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.home import Place, distrust, open_shards, write_note
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit
 from vidsim.schemas.errors import LibraryError, MediaError, ModelError, WeightsError

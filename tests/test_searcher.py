@@ -12,7 +12,7 @@ from vidsim.ingest import embed
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import LibraryError, MediaError, WorkerError
 from vidsim.schemas.modality import Modality, choose_backbones
 from vidsim.search.query import QueryOptions, query

@@ -10,7 +10,7 @@ import pytest
 
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.library import verify_all
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.results import IngestReport
 
 from .milvus_targets import MilvusServer

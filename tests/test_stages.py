@@ -6,8 +6,8 @@ import time
 
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
-from vidsim.ingest.stages import Meter, Spent, Stage
+from vidsim.ingest.system.progress import Silent
+from vidsim.ingest.system.stages import Meter, Spent, Stage
 from vidsim.schemas.modality import Modality, choose_backbones
 
 

@@ -18,16 +18,16 @@ from pathlib import Path
 import h5py
 import pytest
 
-from vidsim.ingest import unreadable
 from vidsim.ingest.export import export
 from vidsim.ingest.home import Place, open_shards, read_notes, undisturbed, write_note, writing
 from vidsim.ingest.library import find, list_videos, remove_all, summarize, verify_all
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.registry import load_registered
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import open_store
-from vidsim.ingest.unreadable import hindrance, open_h5, patiently
+from vidsim.ingest.system import unreadable
+from vidsim.ingest.system.progress import Silent
+from vidsim.ingest.system.unreadable import hindrance, open_h5, patiently
 from vidsim.schemas.errors import StoreError, VidsimError, WeightsError
 from vidsim.schemas.modality import BACKBONES, Modality
 from vidsim.search.background import refresh

@@ -27,9 +27,9 @@ from vidsim.ingest.library import (
     verify_all,
     verify_table,
 )
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.records import Record, records_of
 from vidsim.ingest.store import Store, open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo

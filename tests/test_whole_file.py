@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vidsim.ingest.whole_file import whole_file
+from vidsim.ingest.system.atomic_file import whole_file
 
 
 @pytest.mark.parametrize("sync", [False, True])

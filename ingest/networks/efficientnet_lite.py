@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ...schemas.errors import WeightsError
 from ...schemas.modality import BACKBONES
-from ..unreadable import unread_weights
+from ..system.unreadable import unread_weights
 from .padding import same_padding
 
 FEATURES = BACKBONES["efficientnet_lite0"].dim

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from ...schemas.errors import WeightsError
 from ..array_pickle import ArrayUnpickler
-from ..unreadable import unread_weights
+from ..system.unreadable import unread_weights
 from .padding import same_padding
 from .pooling import Size3d, max_pool_by_axis
 

@@ -22,7 +22,7 @@ from ...schemas.embedding import FloatArray
 from ...schemas.errors import WeightsError
 from ...schemas.modality import BACKBONES
 from ..quantization import dequantize, quantize
-from ..unreadable import unread_weights
+from ..system.unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 
 CHECKPOINT = "vggish_model.ckpt"

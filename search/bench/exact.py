@@ -10,8 +10,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from ...ingest.progress import Progress
 from ...ingest.records import records_of
+from ...ingest.system.progress import Progress
 from ...schemas.collections import Level, levels
 from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim, to_query
 from ...schemas.modality import Backbone, Modality

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from ...ingest.discover import find_media
 from ...ingest.embed import pull
-from ...ingest.progress import Progress
+from ...ingest.system.progress import Progress
 from ...schemas.errors import LibraryError
 from ...schemas.modality import Backbone, Modality
 from ...schemas.results import (

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from ...ingest.device import choose_device
 from ...ingest.extractors.color import dominant_colors
-from ...ingest.progress import Progress
+from ...ingest.system.progress import Progress
 from ...schemas.embedding import ByteArray, FloatArray
 from ...schemas.errors import MediaError
 from ...schemas.results import KmeansBench, KmeansTiming

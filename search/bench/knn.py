@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...ingest.home import Place
-from ...ingest.progress import Progress
+from ...ingest.system.progress import Progress
 from ...schemas.collections import Index
 from ...schemas.embedding import FloatArray
 from ...schemas.results import KnnBench, KnnTiming

@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...ingest.home import Place, open_shards, writing
-from ...ingest.progress import Progress
 from ...ingest.store import open_store
-from ...ingest.whole_file import whole_file
+from ...ingest.system.atomic_file import whole_file
+from ...ingest.system.progress import Progress
 from ...ingest.writer import Writer
 from ...schemas.errors import StoreError
 from ...schemas.modality import Backbone

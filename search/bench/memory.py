@@ -11,7 +11,7 @@ import numpy as np
 
 from ...ingest.discover import find_media
 from ...ingest.embed import pull
-from ...ingest.progress import Progress
+from ...ingest.system.progress import Progress
 from ...schemas.modality import Backbone, Modality
 from ...schemas.results import MemoryBench
 from .ingest import ingest_in_process

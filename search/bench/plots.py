@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...ingest.whole_file import whole_file
+from ...ingest.system.atomic_file import whole_file
 from ...schemas.errors import StoreError
 from ...schemas.results import IngestBench, KmeansBench, KnnBench, MemoryBench
 

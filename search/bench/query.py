@@ -13,8 +13,8 @@ import numpy as np
 
 from ...ingest.connection import open_client
 from ...ingest.home import Place
-from ...ingest.progress import Progress, Silent
 from ...ingest.store import Store, open_store
+from ...ingest.system.progress import Progress, Silent
 from ...schemas.modality import Backbone
 from ...schemas.results import QueryBench, QueryResult, QueryTiming
 from ..background import background

@@ -14,7 +14,7 @@ import psutil
 
 from ...ingest.connection import open_client
 from ...ingest.home import Place, read_notes
-from ...ingest.progress import Progress
+from ...ingest.system.progress import Progress
 from ...schemas.errors import WorkerError
 from ...schemas.modality import Backbone
 from ...schemas.results import ScaleBench, ScaleStep

@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from ...ingest.home import Place, writing
-from ...ingest.progress import Silent
 from ...ingest.store import open_store
+from ...ingest.system.progress import Silent
 from ...schemas.collections import choose_index, levels
 from ...schemas.embedding import index_dim
 from ...schemas.modality import BACKBONES

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from ...ingest.progress import Progress
+from ...ingest.system.progress import Progress
 from ...schemas.errors import StoreError
 
 Key = TypeVar("Key")

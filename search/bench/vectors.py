@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ...ingest.unreadable import open_h5, told
+from ...ingest.system.unreadable import open_h5, told
 from ...schemas.embedding import FloatArray, unit
 from ...schemas.errors import StoreError
 

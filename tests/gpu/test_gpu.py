@@ -25,7 +25,7 @@ from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.extractors.color import dominant_colors
 from vidsim.ingest.extractors.color_histogram_cuda import color_histograms
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.modality import Modality, choose_backbones
 

@@ -19,7 +19,7 @@ from vidsim.ingest.discover import find_media
 from vidsim.ingest.embed import EmbedOptions, default_workers
 from vidsim.ingest.home import Place
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.progress import Silent
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import IngestReport
 from vidsim.search.bench.ingest import stage_cost

@@ -17,8 +17,8 @@ from vidsim.ingest.decode import DecodeRequest, decode
 from vidsim.ingest.discover import describe, find_media
 from vidsim.ingest.embed import EmbedOptions, embed_all
 from vidsim.ingest.home import Place, open_shards, writing
-from vidsim.ingest.progress import Silent
 from vidsim.ingest.store import open_store
+from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.modality import Modality

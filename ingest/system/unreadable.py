@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..schemas.errors import StoreError
+from ...schemas.errors import StoreError
 
 if TYPE_CHECKING:
     import h5py

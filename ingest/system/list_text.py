@@ -6,7 +6,7 @@ import codecs
 import re
 from pathlib import Path
 
-from ..schemas.errors import LibraryError
+from ...schemas.errors import LibraryError
 from .unreadable import hindrance
 
 _MARKS: tuple[tuple[bytes, str], ...] = (

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..schemas.errors import StoreError
+from ...schemas.errors import StoreError
 from .unreadable import hindrance, patiently, told
 
 _LOCK = "LOCK"

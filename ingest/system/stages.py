@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from ..schemas.modality import Modality
+from ...schemas.modality import Modality
 
 Item = TypeVar("Item")
 

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.errors import WorkerError
+from ...schemas.errors import WorkerError
 
 _HEAD = struct.Struct("<4sIQ")
 _MAGIC = b"vsm1"
@@ -173,7 +173,7 @@ class Child:
         self._last_lines: deque[str] = deque(maxlen=20)
         ours, theirs = socket.socketpair()
         limits = [str(limit or 0) for limit in (memory_limit_mb, data_limit_mb, file_limit_mb)]
-        command = [sys.executable, "-P", "-m", f"{__package__}.child", module_function]
+        command = [sys.executable, "-P", "-m", f"{__package__}.worker_process", module_function]
         # The child imports what the parent imports, wherever that was found.
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
         try:
@@ -358,4 +358,4 @@ def _die_with(parent: int) -> None:
 
 if __name__ == "__main__":
     # The module proper, not this second copy of it, is what workers import.
-    importlib.import_module(f"{__package__}.child").serve(sys.argv[1:])
+    importlib.import_module(f"{__package__}.worker_process").serve(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The machine underneath: files written whole, worker processes, what cannot be read, progress."""
