@@ -1201,7 +1201,7 @@ def _print_report(report: IngestReport, verbose: bool = False) -> None:
 def _print_passed_over(report: IngestReport, verbose: bool) -> None:
     if not report.passed_over:
         return
-    from .ingest.listing import describe_kind, describe_passed_over
+    from .ingest.discover.listing import describe_kind, describe_passed_over
 
     more = "" if verbose else " (-v lists them)"
     _say(f"Passed over: {describe_passed_over(report.passed_over)}{more}.")

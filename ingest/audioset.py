@@ -24,7 +24,7 @@ from ..schemas.errors import LibraryError, MediaError
 from ..schemas.modality import BACKBONES, Modality
 from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
-from .discover import check_id, library_name
+from .discover.videos import check_id, library_name
 from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step
 from .quantization import dequantize

@@ -16,7 +16,7 @@ from ..schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from ..schemas.errors import MediaError, StoreError
 from ..schemas.exports import AUDIOSET_SECONDS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
-from .discover import check_id
+from .discover.videos import check_id
 from .export_index import IndexedVideo
 from .quantization import dequantize
 from .system.unreadable import open_h5, told

@@ -13,7 +13,7 @@ from ..schemas.errors import LibraryError
 from ..schemas.exports import AUDIOSET_LABELS
 from ..schemas.modality import BACKBONES, Backbone, Modality
 from ..schemas.results import ImportedLibrary, ImportReport
-from .discover import library_name
+from .discover.videos import library_name
 from .export_index import IndexedVideo
 from .export_reader import open_export
 from .export_source import Source, content_hash, read_videos, strip_rows

@@ -15,11 +15,11 @@ from ..schemas.results import FailedFile, IngestReport, IngestTiming, StageTime
 from ..schemas.video import Video
 from . import moves
 from .assembly import FailedVideo
-from .discover import library_name, list_media
+from .discover.listing import Listing, printable
+from .discover.videos import library_name, list_media
 from .embed import EmbedOptions, embed_all
 from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step, remove
-from .listing import Listing, printable
 from .plan import Plan, make_plan
 from .shards import CatalogEntry, stored_weights
 from .store import open_store

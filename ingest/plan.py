@@ -11,11 +11,11 @@ from ..schemas.errors import MediaError
 from ..schemas.modality import sound_backbones
 from ..schemas.results import FailedFile
 from ..schemas.video import Video
-from .discover import describe
+from .discover.listing import Listing, printable, unlisted_note
+from .discover.regular_file import odd_kind
+from .discover.videos import describe
 from .embed import EmbedOptions
-from .listing import Listing, printable, unlisted_note
 from .moves import Move, match
-from .regular_file import odd_kind
 from .shards import CatalogEntry
 from .system.progress import Progress
 

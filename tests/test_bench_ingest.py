@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
-from vidsim.ingest.discover import describe
+from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.embed import EmbedOptions, embed_all
 from vidsim.ingest.extractors.color import dominant_colors
 from vidsim.ingest.system.progress import Silent

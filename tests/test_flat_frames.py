@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.decode import DecodeRequest, Lost, decode
-from vidsim.ingest.discover import describe
+from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.embed import EmbedOptions, embed_one
 from vidsim.ingest.flat import all_flat, flat_frames
 from vidsim.ingest.pipeline import ingest

@@ -12,11 +12,11 @@ from pathlib import Path
 import av
 import pytest
 
-from vidsim.ingest import listing
 from vidsim.ingest.decode_video import open_local
-from vidsim.ingest.discover import describe, find_media
-from vidsim.ingest.listing import describe_passed_over, list_folder
-from vidsim.ingest.media_types import SNIFFED_BYTES, is_media, is_text
+from vidsim.ingest.discover import listing
+from vidsim.ingest.discover.listing import describe_passed_over, list_folder
+from vidsim.ingest.discover.media_types import SNIFFED_BYTES, is_media, is_text
+from vidsim.ingest.discover.videos import describe, find_media
 from vidsim.schemas.errors import LibraryError, MediaError
 
 

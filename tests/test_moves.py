@@ -349,7 +349,7 @@ def test_what_is_passed_over_since_it_was_stored_is_kept_and_told(
 ):
     write_files(folder, {"@eaDir/d.mp4": "d"})
     with monkeypatch.context() as older:
-        older.setattr("vidsim.ingest.listing._kind_of_folder", lambda name: None)
+        older.setattr("vidsim.ingest.discover.listing._kind_of_folder", lambda name: None)
         ingest(folder, place)
     report = ingest(folder, place, prune=True)
     assert (report.removed, report.missing, report.videos) == (0, [], 4)

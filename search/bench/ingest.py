@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ...ingest.discover import find_media
+from ...ingest.discover.videos import find_media
 from ...ingest.embed import pull
 from ...ingest.system.progress import Progress
 from ...schemas.errors import LibraryError

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ...ingest.discover import find_media
+from ...ingest.discover.videos import find_media
 from ...ingest.embed import pull
 from ...ingest.system.progress import Progress
 from ...schemas.modality import Backbone, Modality

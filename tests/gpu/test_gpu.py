@@ -19,7 +19,7 @@ from av.codec.hwaccel import HWAccel
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia, decode
 from vidsim.ingest.decode_video import open_local
 from vidsim.ingest.decoders import decode_all
-from vidsim.ingest.discover import find_media
+from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.extractors.color import dominant_colors

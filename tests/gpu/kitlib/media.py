@@ -13,7 +13,7 @@ import torch
 
 from vidsim.ingest.decode import DecodeRequest, SegmentMedia
 from vidsim.ingest.decoders import decode_all
-from vidsim.ingest.discover import find_media
+from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.embed import default_workers
 from vidsim.ingest.extraction import Extractor
 from vidsim.ingest.extractors.color import ColorExtractor

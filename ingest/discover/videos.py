@@ -6,9 +6,9 @@ import hashlib
 from io import FileIO
 from pathlib import Path
 
-from ..schemas.collections import MAX_ID_LENGTH
-from ..schemas.errors import LibraryError, MediaError
-from ..schemas.video import Video
+from ...schemas.collections import MAX_ID_LENGTH
+from ...schemas.errors import LibraryError, MediaError
+from ...schemas.video import Video
 from .listing import Listing, describe_passed_over, list_folder
 from .regular_file import ODD_NAMES, NotRegularError, odd_kind, open_regular
 

@@ -1,0 +1,1 @@
+"""Which files there are: a folder becomes a list of videos."""
