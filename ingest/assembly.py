@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from ..schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from ..schemas.video import Segment, Video
-from .decode import Opened, SegmentMedia
-from .decoders import Event, Failed
+from .decode.pool import Event, Failed
+from .decode.segments import Opened, SegmentMedia
 from .extraction import Extracting, Extraction
 
 _UNDER_WAY = 2

@@ -19,8 +19,8 @@ from ..schemas.errors import WorkerError
 from ..schemas.modality import Backbone, Modality
 from ..schemas.video import SEGMENT_SECONDS, Video
 from .assembly import Assembly, FailedVideo
-from .decode import DecodeRequest
-from .decoders import DecodeLimits, Finished, decode_all
+from .decode.pool import DecodeLimits, Finished, decode_all
+from .decode.segments import DecodeRequest
 from .extraction import Extraction
 from .system.progress import Progress, shown
 from .system.stages import Meter, Stage

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ..schemas.embedding import SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
-from .decode import SegmentMedia
+from .decode.segments import SegmentMedia
 from .device import choose_device
 from .system.stages import Meter, Spent, Stage
 

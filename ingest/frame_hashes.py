@@ -24,10 +24,10 @@ from ..schemas.embedding import ByteArray
 from ..schemas.modality import FrameSampling
 from ..schemas.results import FailedFile
 from ..schemas.video import Video
-from .decode import DecodeRequest, SegmentMedia
-from .decoders import Failed, decode_all
-from .flat import BAR, MOST_BAR
-from .sampling import sample_times
+from .decode.flat import BAR, MOST_BAR
+from .decode.pool import Failed, decode_all
+from .decode.sampling import sample_times
+from .decode.segments import DecodeRequest, SegmentMedia
 from .system.atomic_file import whole_file
 from .system.progress import Progress
 

@@ -31,7 +31,8 @@ from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.models.video import R3D_18_Weights, r3d_18
 
 from vidsim.cli import main
-from vidsim.ingest.decode import SegmentMedia
+from vidsim.ingest.decode.picture import fit
+from vidsim.ingest.decode.segments import SegmentMedia
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.export import export
 from vidsim.ingest.extraction import Extraction
@@ -39,7 +40,6 @@ from vidsim.ingest.extractors.pixels import to_network_input
 from vidsim.ingest.home import Place
 from vidsim.ingest.networks import resnet3d
 from vidsim.ingest.networks.loading import load_network
-from vidsim.ingest.picture import fit
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.registry import register_timm
 from vidsim.ingest.system.progress import Silent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidsim.ingest.colorimetry import (
+from vidsim.ingest.decode.colorimetry import (
     REFERENCE_WHITE,
     Primaries,
     Transfer,

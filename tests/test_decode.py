@@ -15,9 +15,9 @@ import pytest
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
-from vidsim.ingest import decode_video
-from vidsim.ingest.decode import DecodeRequest, Lost, Opened, SegmentMedia, decode
-from vidsim.ingest.sampling import sample_times
+from vidsim.ingest.decode import video as decode_video
+from vidsim.ingest.decode.sampling import sample_times
+from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling
 

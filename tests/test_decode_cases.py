@@ -19,15 +19,15 @@ import pytest
 from av.stream import Disposition
 
 from vidsim.cli import main
-from vidsim.ingest import decode_video
-from vidsim.ingest.decode import DecodeRequest, Lost, Opened, SegmentMedia, decode
-from vidsim.ingest.decode_audio import Mixer
-from vidsim.ingest.decoders import DecodeLimits, Failed, Finished, decode_all
+from vidsim.ingest.decode import video as decode_video
+from vidsim.ingest.decode.audio import Mixer
+from vidsim.ingest.decode.pool import DecodeLimits, Failed, Finished, decode_all
+from vidsim.ingest.decode.sampling import sample_times
+from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.home import Place
 from vidsim.ingest.library import list_videos
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.sampling import sample_times
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality, choose_backbones
@@ -442,8 +442,8 @@ def test_two_thousand_random_files_are_decoded_as_they_were_written(tmp_path: Pa
 
 DEADLY = """
 import os, signal
-from vidsim.ingest import decode_worker
-from vidsim.ingest.decode import SegmentMedia, decode
+from vidsim.ingest.decode import worker as decode_worker
+from vidsim.ingest.decode.segments import SegmentMedia, decode
 
 def main(channel):
     def dies(request, on_progress):

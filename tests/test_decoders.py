@@ -18,8 +18,8 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from vidsim.ingest.decode import DecodeRequest, Opened, SegmentMedia
-from vidsim.ingest.decoders import DecodeLimits, Event, Failed, Finished, decode_all
+from vidsim.ingest.decode.pool import DecodeLimits, Event, Failed, Finished, decode_all
+from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
 from vidsim.ingest.system.worker_process import Child, StalledError
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import FrameSampling
@@ -29,7 +29,7 @@ FRAMES = {"x": FrameSampling(4, 32, "crop"), "y": FrameSampling(2, 16, "stretch"
 
 BAD_DECODER = """
 import os, time
-from vidsim.ingest import decode_worker
+from vidsim.ingest.decode import worker as decode_worker
 
 def main(channel):
     real = decode_worker.decode
@@ -359,7 +359,7 @@ def test_what_goes_wrong_outside_files_is_raised(make_clip: MakeClip) -> None:
 
 
 def test_a_decoder_loads_no_network_library() -> None:
-    script = "import sys, vidsim.ingest.decode_worker; print(*sys.modules)"
+    script = "import sys, vidsim.ingest.decode.worker; print(*sys.modules)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     loaded = subprocess.run(
         [sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, check=True, text=True

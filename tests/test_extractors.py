@@ -8,8 +8,8 @@ import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from vidsim.ingest.decode import DecodeRequest, SegmentMedia
-from vidsim.ingest.decoders import decode_all
+from vidsim.ingest.decode.pool import decode_all
+from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
 from vidsim.ingest.device import choose_device
 from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.extractors.color import _dice, cluster, dominant_colors, make_strips

@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from vidsim.ingest.decode import DecodeRequest, Lost, decode
+from vidsim.ingest.decode.flat import all_flat, flat_frames
+from vidsim.ingest.decode.segments import DecodeRequest, Lost, decode
 from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.embed import EmbedOptions, embed_one
-from vidsim.ingest.flat import all_flat, flat_frames
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo, unit

@@ -20,11 +20,17 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from PIL import Image
 
-from vidsim.ingest.colorimetry import Primaries, gamut_matrix, hlg_signal, pq_signal, rgb_to_xyz
-from vidsim.ingest.decode import DecodeRequest, SegmentMedia, decode
+from vidsim.ingest.decode.colorimetry import (
+    Primaries,
+    gamut_matrix,
+    hlg_signal,
+    pq_signal,
+    rgb_to_xyz,
+)
+from vidsim.ingest.decode.picture import Picture
+from vidsim.ingest.decode.pixel_aspect import PixelAspect
+from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
 from vidsim.ingest.extractors.frame import FrameExtractor
-from vidsim.ingest.picture import Picture
-from vidsim.ingest.pixel_aspect import PixelAspect
 from vidsim.schemas.modality import BACKBONES, FrameSampling
 from vidsim.schemas.video import Segment
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidsim.ingest.decode import DecodeRequest, SegmentMedia
-from vidsim.ingest.decoders import decode_all
+from vidsim.ingest.decode.pool import decode_all
+from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
 from vidsim.ingest.extractors import frame, motion
 from vidsim.ingest.extractors.frame import FrameExtractor
 from vidsim.ingest.extractors.motion import MotionExtractor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidsim.ingest.sampling import ShownReader, sample_times
+from vidsim.ingest.decode.sampling import ShownReader, sample_times
 from vidsim.schemas.modality import FrameSampling
 from vidsim.schemas.video import Segment
 

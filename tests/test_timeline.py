@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsim.ingest.timeline import JUMP_S, Stamps, Track, straighten
+from vidsim.ingest.decode.timeline import JUMP_S, Stamps, Track, straighten
 
 FRAME, SOUND = 0.04, 0.024
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsim.ingest.decode import SegmentMedia
+from vidsim.ingest.decode.segments import SegmentMedia
 from vidsim.ingest.extractors.audio import AudioExtractor
 from vidsim.ingest.quantization import dequantize, quantize
 from vidsim.schemas.errors import WorkerError

@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from vidsim.ingest.networks.yamnet import load_yamnet
-from vidsim.ingest.sampling import PATCH_SAMPLES
+from vidsim.ingest.decode.sampling import PATCH_SAMPLES
 network = load_yamnet(Path(sys.argv[1]))
 patches = np.load(sys.argv[2])
 embeddings, scores = network.embed(patches)

@@ -10,8 +10,8 @@ from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
 from ..audio_worker import START_SECONDS, start_audio
-from ..decode import SegmentMedia
-from ..sampling import HOP_SAMPLES, PATCH_SAMPLES
+from ..decode.sampling import HOP_SAMPLES, PATCH_SAMPLES
+from ..decode.segments import SegmentMedia
 from ..system.stages import Meter, Spent, Stage
 from ..system.worker_process import Message
 from ..weights import ensure

@@ -9,8 +9,8 @@ import torch
 
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
-from ..decode import SegmentMedia
-from ..flat import flat_frames
+from ..decode.flat import flat_frames
+from ..decode.segments import SegmentMedia
 from ..networks.efficientnet_lite import EfficientNetLite0
 from ..networks.loading import load_network
 from ..weights import ensure

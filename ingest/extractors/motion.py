@@ -9,8 +9,8 @@ import torch
 
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
-from ..decode import SegmentMedia
-from ..flat import all_flat
+from ..decode.flat import all_flat
+from ..decode.segments import SegmentMedia
 from ..networks.i3d import I3D
 from ..networks.i3d_int8 import I3DInt8, supported
 from ..networks.loading import load_network

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ...schemas.embedding import FloatArray
 from ...schemas.modality import SAMPLE_RATE
-from ..sampling import PATCH_SAMPLES
+from ..decode.sampling import PATCH_SAMPLES
 
 BANDS = 64
 """Mel bands a frame (both networks' parameters)."""

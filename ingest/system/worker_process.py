@@ -155,7 +155,7 @@ class Child:
         """Starts it without waiting: `send` waits until it is ready.
 
         Args:
-            module_function: Such as ``vidsim.ingest.decode_worker:main``.
+            module_function: Such as ``vidsim.ingest.decode.worker:main``.
             memory_limit_mb: Address space it may use, None for no limit.
             env: Environment variables added to the parent's.
             name: What messages call it: "decoder", "audio network".

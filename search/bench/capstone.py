@@ -34,11 +34,11 @@ import cv2
 import h5py
 import numpy as np
 
-from ...ingest.decode import MAX_PIXELS, SegmentMedia, visible_part
-from ...ingest.decode_audio import AudioReader
-from ...ingest.decode_video import Scan, Skipped, scan, video_frames
+from ...ingest.decode.audio import AudioReader
+from ...ingest.decode.sampling import ShownReader, sample_times
+from ...ingest.decode.segments import MAX_PIXELS, SegmentMedia, visible_part
+from ...ingest.decode.video import Scan, Skipped, scan, video_frames
 from ...ingest.extractors.strips import COLORS, embed_strip, lay_out
-from ...ingest.sampling import ShownReader, sample_times
 from ...ingest.weights import ensure
 from ...schemas.embedding import ByteArray, FloatArray, SegmentEmbedding
 from ...schemas.errors import MediaError

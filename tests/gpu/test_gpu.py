@@ -16,9 +16,9 @@ import pytest
 import torch
 from av.codec.hwaccel import HWAccel
 
-from vidsim.ingest.decode import DecodeRequest, SegmentMedia, decode
-from vidsim.ingest.decode_video import open_local
-from vidsim.ingest.decoders import decode_all
+from vidsim.ingest.decode.pool import decode_all
+from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
+from vidsim.ingest.decode.video import open_local
 from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.extraction import Extraction

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import torch
 
-from vidsim.ingest.decode import DecodeRequest, SegmentMedia
-from vidsim.ingest.decoders import decode_all
+from vidsim.ingest.decode.pool import decode_all
+from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
 from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.embed import default_workers
 from vidsim.ingest.extraction import Extractor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsim.ingest.decode import SegmentMedia
+from vidsim.ingest.decode.segments import SegmentMedia
 from vidsim.ingest.extraction import Extraction
 from vidsim.schemas.embedding import FloatArray, unit
 from vidsim.schemas.modality import Backbone

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from vidsim.ingest.decode import DecodeRequest, decode
+from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.discover.videos import describe, find_media
 from vidsim.ingest.embed import EmbedOptions, embed_all
 from vidsim.ingest.home import Place, open_shards, writing

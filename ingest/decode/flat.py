@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import ByteArray
+from ...schemas.embedding import ByteArray
 
 BAR = 24
 """Grey level up to which an edge that stays dark throughout is a letterbox's (video black is

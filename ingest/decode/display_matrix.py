@@ -11,7 +11,7 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
-from ..schemas.embedding import ByteArray
+from ...schemas.embedding import ByteArray
 
 DisplayMatrix = npt.NDArray[np.int32]
 

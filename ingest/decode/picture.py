@@ -6,8 +6,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from ..schemas.embedding import ByteArray
-from ..schemas.modality import SHORT_SIDE, FrameSampling
+from ...schemas.embedding import ByteArray
+from ...schemas.modality import SHORT_SIDE, FrameSampling
 from .display_matrix import display_matrix, upright
 from .rgb import resize, to_rgb
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import ByteArray, Damage, FloatArray
-from ..schemas.errors import MediaError
-from ..schemas.modality import FrameSampling
-from ..schemas.video import SEGMENT_SECONDS, Segment, cut_segments
-from .decode_audio import AudioReader
-from .decode_video import Skipped, scan, video_frames
+from ...schemas.embedding import ByteArray, Damage, FloatArray
+from ...schemas.errors import MediaError
+from ...schemas.modality import FrameSampling
+from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
+from .audio import AudioReader
 from .flat import flat_frames
 from .picture import Picture
 from .sampling import ShownReader, lit_part, sample_times
 from .timeline import Track
+from .video import Skipped, scan, video_frames
 
 MAX_PIXELS = 8192 * 4320
 MAX_DURATION_S = 12 * 3600.0

@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.modality import FrameSampling
-from ..schemas.video import Segment
+from ...schemas.modality import FrameSampling
+from ...schemas.video import Segment
 
 Item = TypeVar("Item")
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import ByteArray
+from ...schemas.embedding import ByteArray
 
 Floats = npt.NDArray[np.floating]
 Matrix = npt.NDArray[np.float64]

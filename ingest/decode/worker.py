@@ -9,10 +9,10 @@ import av.logging
 import cv2
 import numpy.typing as npt
 
-from ..schemas.errors import MediaError
-from ..schemas.modality import FrameSampling
-from .decode import DecodeRequest, Lost, Opened, decode
-from .system.worker_process import Channel
+from ...schemas.errors import MediaError
+from ...schemas.modality import FrameSampling
+from ..system.worker_process import Channel
+from .segments import DecodeRequest, Lost, Opened, decode
 
 _HEARTBEAT_S = 1.0
 

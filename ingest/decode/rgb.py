@@ -13,7 +13,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from ..schemas.embedding import ByteArray
+from ...schemas.embedding import ByteArray
 from .colorimetry import Primaries, Transfer, to_sdr
 from .deinterlace import deinterlace
 

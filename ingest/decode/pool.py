@@ -9,13 +9,13 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..schemas.embedding import NO_DAMAGE, Damage
-from ..schemas.errors import WorkerError
-from ..schemas.video import Segment
-from .decode import DecodeRequest, Lost, Opened, SegmentMedia
-from .decode_worker import request_to_fields
-from .system.stages import Spent
-from .system.worker_process import Child, Message, StalledError
+from ...schemas.embedding import NO_DAMAGE, Damage
+from ...schemas.errors import WorkerError
+from ...schemas.video import Segment
+from ..system.stages import Spent
+from ..system.worker_process import Child, Message, StalledError
+from .segments import DecodeRequest, Lost, Opened, SegmentMedia
+from .worker import request_to_fields
 
 _EVENTS_A_WORKER = 4
 """Decoded segments that wait for the consumer, a worker; then decoding waits."""
@@ -52,7 +52,7 @@ class DecodeLimits:
     scan_s: float = 600.0
     memory_mb: int = 4096
     file_mb: int = 1
-    worker: str = f"{__package__}.decode_worker:main"
+    worker: str = f"{__package__}.worker:main"
     env: Mapping[str, str] = field(default_factory=dict)
     nvdec: bool = False
 

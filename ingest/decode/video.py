@@ -21,7 +21,7 @@ from av.stream import Discard, Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
-from ..schemas.errors import MediaError
+from ...schemas.errors import MediaError
 from .picture import Picture
 from .pixel_aspect import PixelAspect
 from .timeline import Stamps, Track, count_frames, straighten

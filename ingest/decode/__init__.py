@@ -1,0 +1,1 @@
+"""A file becomes frames and samples, in worker processes with limits."""
