@@ -229,8 +229,8 @@ def ingest(
 ) -> None:
     """Read a folder of videos and store what is new or changed."""
     from .ingest.embed import EmbedOptions
+    from .ingest.models.registry import register_overrides
     from .ingest.pipeline import ingest as run
-    from .ingest.registry import register_overrides
     from .ingest.system.progress import Bars
     from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
     from .schemas.settings import settings
@@ -616,7 +616,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure how well videos find others of their class."""
-    from .ingest.registry import load_registered
+    from .ingest.models.registry import load_registered
     from .ingest.system.progress import Bars
     from .search.color_metrics import parse_color_metrics
     from .search.comparisons import parse_comparison
@@ -880,8 +880,8 @@ def bench_scale(
 @models_app.command("list")
 def models_list(json: Json = False) -> None:
     """List the backbones, their sizes and whether their weights are here."""
-    from .ingest.registry import load_registered
-    from .ingest.weights import status
+    from .ingest.models.registry import load_registered
+    from .ingest.models.weights import status
     from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, PublishedFiles
 
     load_registered(_place().home)
@@ -947,7 +947,7 @@ def models_add(
     The checksum is held against the known one where there is one, and every tensor against
     the network; on an error nothing is kept.
     """
-    from .ingest.weights import add
+    from .ingest.models.weights import add
 
     (backbone,) = _backbones([name])
     add(backbone, files)
@@ -958,7 +958,7 @@ def models_add(
 @models_app.command("path")
 def models_path(name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")]) -> None:
     """Print the folder that holds a backbone's weights."""
-    from .ingest.weights import locate
+    from .ingest.models.weights import locate
 
     print(locate(_backbones([name])[0]))
 
@@ -1101,7 +1101,7 @@ def _device(name: str) -> str:
 
 
 def _backbones(names: Iterable[str] | None) -> list[Any]:
-    from .ingest.registry import describe_timm, load_registered
+    from .ingest.models.registry import describe_timm, load_registered
     from .schemas.errors import ModelError
     from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, TIMM_SCHEME
 
@@ -1121,7 +1121,7 @@ def _backbones(names: Iterable[str] | None) -> list[Any]:
 
 def _register(names: Iterable[str]) -> None:
     """Writes down the networks of timm among `names`, whose weights are here now."""
-    from .ingest.registry import register_timm
+    from .ingest.models.registry import register_timm
     from .schemas.modality import TIMM_SCHEME
 
     for name in names:

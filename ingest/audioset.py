@@ -27,7 +27,7 @@ from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from .discover.videos import check_id, library_name
 from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step
-from .quantization import dequantize
+from .models.networks.quantization import dequantize
 from .sequence_example import Feature, parse_sequence_example
 from .shards import CatalogEntry
 from .store import open_store

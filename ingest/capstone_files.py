@@ -16,9 +16,9 @@ from ..schemas.errors import LibraryError, StoreError
 from ..schemas.exports import AUDIOSET_LABELS, AUDIOSET_SECONDS
 from ..schemas.modality import BACKBONES, Backbone
 from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
-from .array_pickle import ArrayUnpickler
 from .export_index import IndexedVideo
 from .export_source import Block, Form, Source, check_shape, merged_dataset, refuse
+from .models.networks.array_pickle import ArrayUnpickler
 from .system.unreadable import hindrance
 
 _PATCH_SECONDS = 0.96

@@ -15,7 +15,7 @@ from ..schemas.errors import StoreError
 from .embedded import EmbeddedClient, EmbeddedError
 from .embedded_home import open_embedded
 from .home import EMBEDDED, Place
-from .registry import load_registered
+from .models.registry import load_registered
 from .system.unreadable import hindrance
 
 OLDEST_SERVER = (2, 3)

@@ -22,9 +22,9 @@ from .assembly import Assembly, FailedVideo
 from .decode.pool import DecodeLimits, Finished, decode_all
 from .decode.segments import DecodeRequest
 from .extraction import Extraction
+from .models.weights import check_stored, ensure, status
 from .system.progress import Progress, shown
 from .system.stages import Meter, Stage
-from .weights import check_stored, ensure, status
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from .export_index import (
     written_whole,
 )
 from .home import open_shards
-from .quantization import quantize
+from .models.networks.quantization import quantize
 from .system.progress import Progress
 
 Items = Iterable[tuple[IndexedVideo, npt.NDArray[Any]]]

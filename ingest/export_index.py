@@ -19,7 +19,7 @@ from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRING
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
 from ..schemas.video import Segment, Video
 from .home import expected_rows
-from .registry import description_of
+from .models.registry import description_of
 from .shards import Shards
 from .system.atomic_file import whole_file
 

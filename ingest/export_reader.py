@@ -14,9 +14,9 @@ from ..schemas.modality import BACKBONES
 from .capstone_files import read_capstone
 from .export_index import read_index
 from .export_source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
-from .registry import adopt
+from .models.registry import adopt
+from .models.weights import digests
 from .system.unreadable import open_h5, told
-from .weights import digests
 
 
 def open_export(path: Path, library: str | None) -> Source:

@@ -18,7 +18,7 @@ from ..schemas.exports import AUDIOSET_SECONDS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
 from .discover.videos import check_id
 from .export_index import IndexedVideo
-from .quantization import dequantize
+from .models.networks.quantization import dequantize
 from .system.unreadable import open_h5, told
 
 Form = Literal["vectors", "levels", "strips"]

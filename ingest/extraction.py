@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ..schemas.embedding import SegmentEmbedding
 from ..schemas.modality import Backbone, Modality
 from .decode.segments import SegmentMedia
-from .device import choose_device
+from .models.device import choose_device
 from .system.stages import Meter, Spent, Stage
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

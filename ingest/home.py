@@ -14,7 +14,7 @@ from ..schemas.collections import IndexPolicy, Level, levels
 from ..schemas.errors import StoreError
 from ..schemas.modality import BACKBONES
 from ..schemas.video import Video
-from .registry import load_registered
+from .models.registry import load_registered
 from .shards import CatalogEntry, Shards, stored_weights
 from .system.atomic_file import whole_file
 from .system.unreadable import listed, told, unwritten

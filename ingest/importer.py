@@ -19,7 +19,7 @@ from .export_reader import open_export
 from .export_source import Source, content_hash, read_videos, strip_rows
 from .home import Place, expected_rows, open_shards, writing
 from .index import bring_in_step
-from .registry import keep
+from .models.registry import keep
 from .shards import CatalogEntry, Shards, stored_weights
 from .store import open_store
 from .system.progress import Progress

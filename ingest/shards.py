@@ -121,7 +121,9 @@ class Shards:
             number = int(files[-1].stem) + 1 if files else 1
             path = directory / f"{number:06d}.h5"
             if weights is None:
-                from .weights import digests  # archives and downloads, which reading needs not
+                from .models.weights import (
+                    digests,  # archives and downloads, which reading needs not
+                )
 
                 names = set().union(*(v.backbones for v in videos))
                 weights = {n: digests(BACKBONES[n]) for n in names}

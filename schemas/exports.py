@@ -20,7 +20,7 @@ The capstone layout has the files and datasets of CoderHam/VideoSimilarity (docs
 In both, `INDEX` holds what an import needs to restore the videos::
 
     /.vidsim            format, version, layout, modality, backbone, weights_sha256, vidsim;
-                        description of a network of timm (JSON, see `ingest.registry`)
+                        description of a network of timm (JSON, see `ingest.models.registry`)
     /.vidsim/videos     one entry a video the backbone was computed for, as in a shard, and
                         library, computed (0: a strip is there, vid2img rows are not)
     /.vidsim/segments   as in a shard

@@ -399,7 +399,7 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 """Every backbone by its name. Networks of timm that were used in a home join it when that home
-is opened (`ingest.registry`)."""
+is opened (`ingest.models.registry`)."""
 
 PRESETS: Mapping[str, Mapping[Modality, str]] = {
     "compact": {

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from ..ingest.embed import EmbedOptions
 from ..ingest.home import Place
+from ..ingest.models.sample_clips import ensure_sample_clips
 from ..ingest.pipeline import ingest
-from ..ingest.sample_clips import ensure_sample_clips
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.progress import Progress, shown
 from ..schemas.modality import Modality, choose_backbones

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.registry import adopt
+from ..ingest.models.registry import adopt
 from ..ingest.system.progress import Progress
 from ..ingest.system.unreadable import listed, open_h5, told
 from ..schemas.embedding import FloatArray

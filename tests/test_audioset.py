@@ -213,7 +213,7 @@ def test_other_labels_in_the_record_replace_stored_names(place, folder):
 
 
 def test_published_rows_do_not_name_the_weights_that_lie_here(place, folder, monkeypatch):
-    monkeypatch.setattr("vidsim.ingest.weights.digests", lambda _: "f" * 64)
+    monkeypatch.setattr("vidsim.ingest.models.weights.digests", lambda _: "f" * 64)
     ingest_audioset(folder, place, Silent())
     assert open_shards(place.home).weights("features", "vggish") == ""
     assert read_notes(place.home)["features"].weights == {"vggish": ""}

@@ -38,12 +38,12 @@ from vidsim.ingest.export import export
 from vidsim.ingest.extraction import Extraction
 from vidsim.ingest.extractors.pixels import to_network_input
 from vidsim.ingest.home import Place
-from vidsim.ingest.networks import resnet3d
-from vidsim.ingest.networks.loading import load_network
+from vidsim.ingest.models.networks import resnet3d
+from vidsim.ingest.models.networks.loading import load_network
+from vidsim.ingest.models.registry import register_timm
+from vidsim.ingest.models.weights import add, digests, ensure, locate, status
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.registry import register_timm
 from vidsim.ingest.system.progress import Silent
-from vidsim.ingest.weights import add, digests, ensure, locate, status
 from vidsim.schemas.errors import ModelError, StoreError, WeightsError
 from vidsim.schemas.modality import (
     BACKBONES,
@@ -651,7 +651,7 @@ def test_what_timms_hub_gives_is_kept_only_if_it_fits(
     made: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     backbone = register_timm(tmp_path / "home", f"timm:{SMALL}")
-    published_at = "vidsim.ingest.networks.timm_network.published_at"
+    published_at = "vidsim.ingest.models.networks.timm_network.published_at"
     monkeypatch.setattr(published_at, lambda _: (made["resnet50"][1], ""))
     said = said_by(ensure, backbone)
     assert said.startswith(f"model.safetensors does not hold timm's {SMALL} (")

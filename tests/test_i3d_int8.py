@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidsim.ingest.networks import i3d_int8
-from vidsim.ingest.networks.i3d import Conv
-from vidsim.ingest.networks.i3d_int8 import quantize
+from vidsim.ingest.models.networks import i3d_int8
+from vidsim.ingest.models.networks.i3d import Conv
+from vidsim.ingest.models.networks.i3d_int8 import quantize
 
 VNNI = torch.cpu._is_vnni_supported()
 

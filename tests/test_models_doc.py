@@ -10,7 +10,7 @@ import pytest
 from torchvision.models import ResNet50_Weights
 from torchvision.models.video import R3D_18_Weights
 
-from vidsim.ingest.networks.timm_network import describe
+from vidsim.ingest.models.networks.timm_network import describe
 from vidsim.schemas.modality import (
     BACKBONES,
     PRESETS,

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from vidsim.ingest.networks import efficientnet_lite, i3d
-from vidsim.ingest.networks.padding import same_padding
-from vidsim.ingest.weights import ensure
+from vidsim.ingest.models.networks import efficientnet_lite, i3d
+from vidsim.ingest.models.networks.padding import same_padding
+from vidsim.ingest.models.weights import ensure
 from vidsim.schemas.errors import WeightsError
 from vidsim.schemas.modality import BACKBONES, SHORT_SIDE
 

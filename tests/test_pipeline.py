@@ -31,10 +31,10 @@ from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.filters import equals
 from vidsim.ingest.home import LibraryNote, Place, open_shards, read_notes, writing
 from vidsim.ingest.library import reindex_all, remove_all
+from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import Store, open_store
 from vidsim.ingest.system.progress import Silent
-from vidsim.ingest.weights import digests
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, merge, unit
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError, WorkerError

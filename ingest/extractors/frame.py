@@ -11,9 +11,9 @@ from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
 from ..decode.flat import flat_frames
 from ..decode.segments import SegmentMedia
-from ..networks.efficientnet_lite import EfficientNetLite0
-from ..networks.loading import load_network
-from ..weights import ensure
+from ..models.networks.efficientnet_lite import EfficientNetLite0
+from ..models.networks.loading import load_network
+from ..models.weights import ensure
 from .pixels import computes_bfloat16, inference, to_network_input
 
 

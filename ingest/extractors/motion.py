@@ -11,10 +11,10 @@ from ...schemas.embedding import Rows, SegmentEmbedding
 from ...schemas.modality import Backbone
 from ..decode.flat import all_flat
 from ..decode.segments import SegmentMedia
-from ..networks.i3d import I3D
-from ..networks.i3d_int8 import I3DInt8, supported
-from ..networks.loading import load_network
-from ..weights import ensure
+from ..models.networks.i3d import I3D
+from ..models.networks.i3d_int8 import I3DInt8, supported
+from ..models.networks.loading import load_network
+from ..models.weights import ensure
 from .pixels import computes_bfloat16, inference, to_network_input
 
 _REDUCED = frozenset({"i3d"})

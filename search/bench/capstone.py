@@ -39,7 +39,7 @@ from ...ingest.decode.sampling import ShownReader, sample_times
 from ...ingest.decode.segments import MAX_PIXELS, SegmentMedia, visible_part
 from ...ingest.decode.video import Scan, Skipped, scan, video_frames
 from ...ingest.extractors.strips import COLORS, embed_strip, lay_out
-from ...ingest.weights import ensure
+from ...ingest.models.weights import ensure
 from ...schemas.embedding import ByteArray, FloatArray, SegmentEmbedding
 from ...schemas.errors import MediaError
 from ...schemas.modality import BACKBONES, SAMPLE_RATE, Backbone, FrameSampling, Modality
@@ -168,9 +168,9 @@ def _network(backbone: Backbone, device: str) -> Callable[[ByteArray], FloatArra
     """A picture network of torch: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
     import torch
 
-    from ...ingest.device import choose_device
     from ...ingest.extractors.pixels import to_network_input
-    from ...ingest.networks.loading import load_network
+    from ...ingest.models.device import choose_device
+    from ...ingest.models.networks.loading import load_network
 
     torch.set_num_threads(_cores())
     assert backbone.pixels is not None

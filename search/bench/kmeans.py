@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from sklearn.cluster import KMeans
 
-from ...ingest.device import choose_device
 from ...ingest.extractors.color import dominant_colors
+from ...ingest.models.device import choose_device
 from ...ingest.system.progress import Progress
 from ...schemas.embedding import ByteArray, FloatArray
 from ...schemas.errors import MediaError

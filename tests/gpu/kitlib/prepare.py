@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from vidsim.ingest.weights import ensure
+from vidsim.ingest.models.weights import ensure
 from vidsim.schemas.modality import Modality, choose_backbones
 from vidsim.schemas.settings import settings
 

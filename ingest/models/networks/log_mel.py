@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...schemas.embedding import FloatArray
-from ...schemas.modality import SAMPLE_RATE
-from ..decode.sampling import PATCH_SAMPLES
+from ....schemas.embedding import FloatArray
+from ....schemas.modality import SAMPLE_RATE
+from ...decode.sampling import PATCH_SAMPLES
 
 BANDS = 64
 """Mel bands a frame (both networks' parameters)."""

@@ -15,8 +15,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..schemas.errors import WeightsError
-from ..schemas.modality import TIMM_SCHEME, PublishedFile
+from ...schemas.errors import WeightsError
+from ...schemas.modality import TIMM_SCHEME, PublishedFile
 from .package_index import Advance
 
 NOTE = "SHA256SUMS"

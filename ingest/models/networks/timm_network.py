@@ -18,8 +18,8 @@ import timm.data
 import torch
 from torch import nn
 
-from ...schemas.errors import ModelError, WeightsError
-from ...schemas.modality import (
+from ....schemas.errors import ModelError, WeightsError
+from ....schemas.modality import (
     Backbone,
     FrameSampling,
     Modality,

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ..schemas.errors import WeightsError
+from ...schemas.errors import WeightsError
 
 # unearth takes 0.1 s to import and is needed once in the life of a cache.
 if TYPE_CHECKING:

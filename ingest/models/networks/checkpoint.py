@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ...schemas.errors import WeightsError
+from ....schemas.errors import WeightsError
 
 _Network = TypeVar("_Network", bound=nn.Module)
 

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ...schemas.embedding import FloatArray
-from ...schemas.errors import WeightsError
-from ..system.unreadable import unread_weights
+from ....schemas.embedding import FloatArray
+from ....schemas.errors import WeightsError
+from ...system.unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 
 _LOG_OFFSET = 0.001

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...schemas.errors import WeightsError
-from ...schemas.modality import BACKBONES
-from ..system.unreadable import unread_weights
+from ....schemas.errors import WeightsError
+from ....schemas.modality import BACKBONES
+from ...system.unreadable import unread_weights
 from .padding import same_padding
 
 FEATURES = BACKBONES["efficientnet_lite0"].dim

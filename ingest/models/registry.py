@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..schemas.errors import ModelError, StoreError
-from ..schemas.modality import (
+from ...schemas.errors import ModelError, StoreError
+from ...schemas.modality import (
     BACKBONES,
     TIMM_SCHEME,
     Backbone,
@@ -25,8 +25,8 @@ from ..schemas.modality import (
     timm_files,
     timm_name,
 )
-from .system.atomic_file import whole_file
-from .system.unreadable import listed, told, unwritten
+from ..system.atomic_file import whole_file
+from ..system.unreadable import listed, told, unwritten
 
 _BACKBONE = TypeAdapter(Backbone)
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...schemas.errors import WeightsError
-from ..array_pickle import ArrayUnpickler
-from ..system.unreadable import unread_weights
+from ....schemas.errors import WeightsError
+from ...system.unreadable import unread_weights
+from .array_pickle import ArrayUnpickler
 from .padding import same_padding
 from .pooling import Size3d, max_pool_by_axis
 

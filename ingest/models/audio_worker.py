@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ..schemas.embedding import FloatArray
-from ..schemas.modality import Backbone
-from .system.worker_process import Channel, Child
+from ...schemas.embedding import FloatArray
+from ...schemas.modality import Backbone
+from ..system.worker_process import Channel, Child
 
 START_SECONDS = 120.0
 """How long the process may take to load TensorFlow and weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from ..schemas.errors import ModelError
+from ...schemas.errors import ModelError
 
 
 def choose_device(name: str) -> str:

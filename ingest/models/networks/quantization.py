@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..schemas.embedding import ByteArray, FloatArray
+from ....schemas.embedding import ByteArray, FloatArray
 
 _LOW, _HIGH = -2.0, 2.0
 """Range that is kept; what lies outside is clipped (VGGish's parameters)."""

@@ -18,12 +18,12 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
-from ...schemas.embedding import FloatArray
-from ...schemas.errors import WeightsError
-from ...schemas.modality import BACKBONES
-from ..quantization import dequantize, quantize
-from ..system.unreadable import unread_weights
+from ....schemas.embedding import FloatArray
+from ....schemas.errors import WeightsError
+from ....schemas.modality import BACKBONES
+from ...system.unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
+from .quantization import dequantize, quantize
 
 CHECKPOINT = "vggish_model.ckpt"
 PCA_PARAMETERS = "vggish_pca_params.npz"
