@@ -228,7 +228,7 @@ def ingest(
     json: Json = False,
 ) -> None:
     """Read a folder of videos and store what is new or changed."""
-    from .ingest.embed import EmbedOptions
+    from .ingest.extract.embed import EmbedOptions
     from .ingest.models.registry import register_overrides
     from .ingest.pipeline import ingest as run
     from .ingest.system.progress import Bars
@@ -675,7 +675,7 @@ def duplicates(
     json: Json = False,
 ) -> None:
     """List videos that show the same: near-duplicates."""
-    from .ingest.embed import default_workers
+    from .ingest.extract.embed import default_workers
     from .ingest.system.progress import Bars
     from .schemas.settings import settings
     from .search.duplicates import duplicates_table, find_duplicates
@@ -927,7 +927,7 @@ def models_pull(
 
     Without names, only what the default preset needs; nothing else is asked for.
     """
-    from .ingest.embed import pull
+    from .ingest.extract.embed import pull
     from .ingest.system.progress import Bars
 
     chosen = _backbones(names)

@@ -14,10 +14,10 @@ from ..schemas.modality import Modality
 from ..schemas.results import FailedFile, IngestReport, IngestTiming, StageTime
 from ..schemas.video import Video
 from . import moves
-from .assembly import FailedVideo
 from .discover.listing import Listing, printable
 from .discover.videos import library_name, list_media
-from .embed import EmbedOptions, embed_all
+from .extract.batching import FailedVideo
+from .extract.embed import EmbedOptions, embed_all
 from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step, remove
 from .plan import Plan, make_plan

@@ -14,7 +14,7 @@ from ..schemas.video import Video
 from .discover.listing import Listing, printable, unlisted_note
 from .discover.regular_file import odd_kind
 from .discover.videos import describe
-from .embed import EmbedOptions
+from .extract.embed import EmbedOptions
 from .moves import Move, match
 from .shards import CatalogEntry
 from .system.progress import Progress

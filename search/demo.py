@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.embed import EmbedOptions
+from ..ingest.extract.embed import EmbedOptions
 from ..ingest.home import Place
 from ..ingest.models.sample_clips import ensure_sample_clips
 from ..ingest.pipeline import ingest

@@ -28,14 +28,14 @@ from .tuned import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded
 
 if TYPE_CHECKING:  # torch and PyAV, which a stored clip does without
-    from ..ingest.assembly import FailedVideo
-    from ..ingest.embed import EmbedOptions
+    from ..ingest.extract.batching import FailedVideo
+    from ..ingest.extract.embed import EmbedOptions
     from ..schemas.embedding import EmbeddedVideo
     from ..schemas.video import Video
 
 
 Embed = Callable[["Video", "EmbedOptions", Progress], "EmbeddedVideo | FailedVideo"]
-"""Embeds a clip, as `ingest.embed.embed_one` does."""
+"""Embeds a clip, as `ingest.extract.embed.embed_one` does."""
 
 
 @dataclass(frozen=True)
@@ -295,8 +295,8 @@ def _embed(
     progress: Progress,
     embed: Embed | None,
 ) -> _Clip:
-    from ..ingest.assembly import FailedVideo
-    from ..ingest.embed import EmbedOptions, embed_one
+    from ..ingest.extract.batching import FailedVideo
+    from ..ingest.extract.embed import EmbedOptions, embed_one
 
     video = describe(path, path.parent, "query")
     how = EmbedOptions(

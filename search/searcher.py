@@ -16,8 +16,8 @@ from ..schemas.video import Video
 from .query import QueryOptions, answer
 
 if TYPE_CHECKING:  # torch, which stored clips do without
-    from ..ingest.assembly import FailedVideo
-    from ..ingest.embed import Embedder, EmbedOptions
+    from ..ingest.extract.batching import FailedVideo
+    from ..ingest.extract.embed import Embedder, EmbedOptions
 
 
 class Searcher:
@@ -69,7 +69,7 @@ class Searcher:
 
     def _loaded(self, options: EmbedOptions, progress: Progress) -> Embedder:
         """An embedder that has the backbones, and those that were asked for before."""
-        from ..ingest.embed import Embedder
+        from ..ingest.extract.embed import Embedder
 
         before = {}
         if self._embedder:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.discover.videos import describe, find_media
-from vidsim.ingest.embed import EmbedOptions, embed_all
+from vidsim.ingest.extract.embed import EmbedOptions, embed_all
 from vidsim.ingest.filters import is_in
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.pipeline import ingest

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidsim.ingest.assembly import Assembly, FailedVideo
 from vidsim.ingest.decode.pool import Event, Failed, Finished
 from vidsim.ingest.decode.segments import Opened, SegmentMedia
+from vidsim.ingest.extract.batching import Assembly, FailedVideo
 from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import BACKBONES

@@ -16,7 +16,7 @@ import pytest
 
 from vidsim.cli import main
 from vidsim.ingest.audioset import ingest_audioset, parse_clip, read_class_names
-from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.filters import equals
 from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.library import summarize

@@ -10,8 +10,8 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from vidsim.ingest.discover.videos import describe
-from vidsim.ingest.embed import EmbedOptions, embed_all
-from vidsim.ingest.extractors.color import dominant_colors
+from vidsim.ingest.extract.color import dominant_colors
+from vidsim.ingest.extract.embed import EmbedOptions, embed_all
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import DEFAULT_PRESET, Modality, choose_backbones

@@ -24,7 +24,7 @@ from vidsim.ingest.decode.audio import Mixer
 from vidsim.ingest.decode.pool import DecodeLimits, Failed, Finished, decode_all
 from vidsim.ingest.decode.sampling import sample_times
 from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
-from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.home import Place
 from vidsim.ingest.library import list_videos
 from vidsim.ingest.pipeline import ingest

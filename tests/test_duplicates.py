@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.frame_hashes import (
     CROPS,
     FrameHashes,

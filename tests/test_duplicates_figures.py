@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.duplicates import DuplicateOptions

@@ -10,11 +10,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from vidsim.ingest.decode.pool import decode_all
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
-from vidsim.ingest.extraction import Extraction
-from vidsim.ingest.extractors.color import _dice, cluster, dominant_colors, make_strips
-from vidsim.ingest.extractors.color_histogram import color_histogram, padded
-from vidsim.ingest.extractors.color_histogram_cuda import color_histograms
-from vidsim.ingest.extractors.strips import COLORS, lab_histogram
+from vidsim.ingest.extract.color import _dice, cluster, dominant_colors, make_strips
+from vidsim.ingest.extract.color_histogram import color_histogram, padded
+from vidsim.ingest.extract.color_histogram_cuda import color_histograms
+from vidsim.ingest.extract.scheduler import Extraction
+from vidsim.ingest.extract.strips import COLORS, lab_histogram
 from vidsim.ingest.models.device import choose_device
 from vidsim.schemas.errors import ModelError
 from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE, Modality

@@ -11,7 +11,7 @@ import pytest
 from vidsim.ingest.decode.flat import all_flat, flat_frames
 from vidsim.ingest.decode.segments import DecodeRequest, Lost, decode
 from vidsim.ingest.discover.videos import describe
-from vidsim.ingest.embed import EmbedOptions, embed_one
+from vidsim.ingest.extract.embed import EmbedOptions, embed_one
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo, unit

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.embed import EmbedOptions
 from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
+from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.home import Place, open_shards, read_notes
 from vidsim.ingest.importer import describe_import, import_files
 from vidsim.ingest.library import find, reindex_all, remove_all

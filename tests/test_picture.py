@@ -30,7 +30,7 @@ from vidsim.ingest.decode.colorimetry import (
 from vidsim.ingest.decode.picture import Picture
 from vidsim.ingest.decode.pixel_aspect import PixelAspect
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
-from vidsim.ingest.extractors.frame import FrameExtractor
+from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.schemas.modality import BACKBONES, FrameSampling
 from vidsim.schemas.video import Segment
 

@@ -25,9 +25,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from vidsim.ingest import embed, pipeline, writer
-from vidsim.ingest.assembly import FailedVideo
-from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest import pipeline, writer
+from vidsim.ingest.extract import embed
+from vidsim.ingest.extract.batching import FailedVideo
+from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.filters import equals
 from vidsim.ingest.home import LibraryNote, Place, open_shards, read_notes, writing
 from vidsim.ingest.library import reindex_all, remove_all

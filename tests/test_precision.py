@@ -10,10 +10,10 @@ import torch
 
 from vidsim.ingest.decode.pool import decode_all
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
-from vidsim.ingest.extractors import frame, motion
-from vidsim.ingest.extractors.frame import FrameExtractor
-from vidsim.ingest.extractors.motion import MotionExtractor
-from vidsim.ingest.extractors.pixels import computes_bfloat16, to_network_input
+from vidsim.ingest.extract import frame, motion
+from vidsim.ingest.extract.frame import FrameExtractor
+from vidsim.ingest.extract.motion import MotionExtractor
+from vidsim.ingest.extract.pixels import computes_bfloat16, to_network_input
 from vidsim.ingest.models.networks.i3d_int8 import I3DInt8, supported
 from vidsim.ingest.models.networks.loading import load_network
 from vidsim.ingest.models.weights import ensure

@@ -140,7 +140,7 @@ def test_a_new_clip_is_not_compared_with_rows_of_other_weights(
     def compute(*_):
         raise MediaError("computed")
 
-    monkeypatch.setattr("vidsim.ingest.embed._run", compute)
+    monkeypatch.setattr("vidsim.ingest.extract.embed._run", compute)
     # What is compared is beside the shards: they are not gone through.
     monkeypatch.setattr(Shards, "catalog", lambda *_: pytest.fail("went through the shards"))
     assert ask(place, "old/0.mp4", libraries=("old",)).results

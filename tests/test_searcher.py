@@ -8,9 +8,9 @@ import numpy as np
 import psutil
 import pytest
 
-from vidsim.ingest import embed
-from vidsim.ingest.embed import EmbedOptions
-from vidsim.ingest.extraction import Extraction
+from vidsim.ingest.extract import embed
+from vidsim.ingest.extract.embed import EmbedOptions
+from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import LibraryError, MediaError, WorkerError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from vidsim.ingest.embed import EmbedOptions
+from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.system.stages import Meter, Spent, Stage

@@ -90,7 +90,7 @@ def run_query(home: Path, _: Path) -> None:
 
 
 def run_ingest(home: Path, scratch: Path) -> None:
-    from vidsim.ingest.embed import EmbedOptions
+    from vidsim.ingest.extract.embed import EmbedOptions
 
     folder = scratch / "lib"
     folder.mkdir(exist_ok=True)

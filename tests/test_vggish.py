@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.decode.segments import SegmentMedia
-from vidsim.ingest.extractors.audio import AudioExtractor
+from vidsim.ingest.extract.audio import AudioExtractor
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import BACKBONES
@@ -240,7 +240,7 @@ def media(seconds: float, start_s: float = 0.0, level: float = 0.1) -> SegmentMe
 
 @pytest.mark.parametrize("name", ["vggish", "vggish_raw"])
 def test_rows_of_the_extractor(name, published, monkeypatch):
-    monkeypatch.setattr("vidsim.ingest.extractors.audio.ensure", lambda backbone: published)
+    monkeypatch.setattr("vidsim.ingest.extract.audio.ensure", lambda backbone: published)
     extractor = AudioExtractor(BACKBONES[name], "cpu", threads=1)
     try:
         found = extractor.embed([media(2.5, 10.0), media(0.5), media(3, level=0)])
@@ -257,7 +257,7 @@ def test_rows_of_the_extractor(name, published, monkeypatch):
 
 
 def test_the_extractor_says_why_weights_do_not_load(tmp_path, monkeypatch):
-    monkeypatch.setattr("vidsim.ingest.extractors.audio.ensure", lambda backbone: tmp_path)
+    monkeypatch.setattr("vidsim.ingest.extract.audio.ensure", lambda backbone: tmp_path)
     extractor = AudioExtractor(BACKBONES["vggish"], "cpu", threads=1)
     try:
         with pytest.raises(WorkerError, match="is not there, or not whole"):

@@ -38,7 +38,7 @@ from ...ingest.decode.audio import AudioReader
 from ...ingest.decode.sampling import ShownReader, sample_times
 from ...ingest.decode.segments import MAX_PIXELS, SegmentMedia, visible_part
 from ...ingest.decode.video import Scan, Skipped, scan, video_frames
-from ...ingest.extractors.strips import COLORS, embed_strip, lay_out
+from ...ingest.extract.strips import COLORS, embed_strip, lay_out
 from ...ingest.models.weights import ensure
 from ...schemas.embedding import ByteArray, FloatArray, SegmentEmbedding
 from ...schemas.errors import MediaError
@@ -140,7 +140,7 @@ def cluster_pixels(pixels: FloatArray, k: int, gpu: bool = False) -> tuple[Float
 def _open(backbone: Backbone, device: str) -> Iterator[Way]:
     """Loads what a modality needs."""
     if backbone.modality is Modality.AUDIO:
-        from ...ingest.extractors.audio import AudioExtractor
+        from ...ingest.extract.audio import AudioExtractor
 
         extractor = AudioExtractor(backbone, device, _cores())
         try:
@@ -168,7 +168,7 @@ def _network(backbone: Backbone, device: str) -> Callable[[ByteArray], FloatArra
     """A picture network of torch: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
     import torch
 
-    from ...ingest.extractors.pixels import to_network_input
+    from ...ingest.extract.pixels import to_network_input
     from ...ingest.models.device import choose_device
     from ...ingest.models.networks.loading import load_network
 

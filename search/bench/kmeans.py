@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from sklearn.cluster import KMeans
 
-from ...ingest.extractors.color import dominant_colors
+from ...ingest.extract.color import dominant_colors
 from ...ingest.models.device import choose_device
 from ...ingest.system.progress import Progress
 from ...schemas.embedding import ByteArray, FloatArray

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ...ingest.discover.videos import find_media
-from ...ingest.embed import pull
+from ...ingest.extract.embed import pull
 from ...ingest.system.progress import Progress
 from ...schemas.modality import Backbone, Modality
 from ...schemas.results import MemoryBench

@@ -20,10 +20,10 @@ from vidsim.ingest.decode.pool import decode_all
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
 from vidsim.ingest.decode.video import open_local
 from vidsim.ingest.discover.videos import find_media
-from vidsim.ingest.embed import EmbedOptions
-from vidsim.ingest.extraction import Extraction
-from vidsim.ingest.extractors.color import dominant_colors
-from vidsim.ingest.extractors.color_histogram_cuda import color_histograms
+from vidsim.ingest.extract.color import dominant_colors
+from vidsim.ingest.extract.color_histogram_cuda import color_histograms
+from vidsim.ingest.extract.embed import EmbedOptions
+from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import unit

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from vidsim.ingest.discover.videos import find_media
-from vidsim.ingest.embed import EmbedOptions, default_workers
+from vidsim.ingest.extract.embed import EmbedOptions, default_workers
 from vidsim.ingest.home import Place
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent

@@ -14,11 +14,11 @@ import torch
 from vidsim.ingest.decode.pool import decode_all
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
 from vidsim.ingest.discover.videos import find_media
-from vidsim.ingest.embed import default_workers
-from vidsim.ingest.extraction import Extractor
-from vidsim.ingest.extractors.color import ColorExtractor
-from vidsim.ingest.extractors.frame import FrameExtractor
-from vidsim.ingest.extractors.motion import MotionExtractor
+from vidsim.ingest.extract.color import ColorExtractor
+from vidsim.ingest.extract.embed import default_workers
+from vidsim.ingest.extract.frame import FrameExtractor
+from vidsim.ingest.extract.motion import MotionExtractor
+from vidsim.ingest.extract.scheduler import Extractor
 from vidsim.schemas.embedding import ByteArray
 from vidsim.schemas.modality import Backbone, Modality, choose_backbones
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vidsim.ingest.decode.segments import SegmentMedia
-from vidsim.ingest.extraction import Extraction
+from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.schemas.embedding import FloatArray, unit
 from vidsim.schemas.modality import Backbone
 

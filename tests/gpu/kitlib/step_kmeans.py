@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from vidsim.ingest.extractors.color import dominant_colors
+from vidsim.ingest.extract.color import dominant_colors
 from vidsim.schemas.embedding import ByteArray, FloatArray
 
 from .common import Bench, attempt, cores

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from vidsim.ingest.extractors import frame, motion
+from vidsim.ingest.extract import frame, motion
 
 from .common import Bench, attempt
 from .ingesting import clips_again, many_decoders, measure_ingest

@@ -13,7 +13,7 @@ from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
 from vidsim.ingest.decode.segments import SegmentMedia
-from vidsim.ingest.extraction import Extractor
+from vidsim.ingest.extract.scheduler import Extractor
 
 from .common import Bench, attempt
 from .media import backbones_of, load_extractor, load_media

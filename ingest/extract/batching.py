@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, SegmentEmbedding
-from ..schemas.modality import Backbone, Modality
-from ..schemas.video import Segment, Video
-from .decode.pool import Event, Failed
-from .decode.segments import Opened, SegmentMedia
-from .extraction import Extracting, Extraction
+from ...schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, SegmentEmbedding
+from ...schemas.modality import Backbone, Modality
+from ...schemas.video import Segment, Video
+from ..decode.pool import Event, Failed
+from ..decode.segments import Opened, SegmentMedia
+from .scheduler import Extracting, Extraction
 
 _UNDER_WAY = 2
 """Batches that are being embedded while the next one is gathered: with one the threads always

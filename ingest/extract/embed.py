@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from queue import SimpleQueue
 
-from ..schemas.embedding import EmbeddedVideo
-from ..schemas.errors import WorkerError
-from ..schemas.modality import Backbone, Modality
-from ..schemas.video import SEGMENT_SECONDS, Video
-from .assembly import Assembly, FailedVideo
-from .decode.pool import DecodeLimits, Finished, decode_all
-from .decode.segments import DecodeRequest
-from .extraction import Extraction
-from .models.weights import check_stored, ensure, status
-from .system.progress import Progress, shown
-from .system.stages import Meter, Stage
+from ...schemas.embedding import EmbeddedVideo
+from ...schemas.errors import WorkerError
+from ...schemas.modality import Backbone, Modality
+from ...schemas.video import SEGMENT_SECONDS, Video
+from ..decode.pool import DecodeLimits, Finished, decode_all
+from ..decode.segments import DecodeRequest
+from ..models.weights import check_stored, ensure, status
+from ..system.progress import Progress, shown
+from ..system.stages import Meter, Stage
+from .batching import Assembly, FailedVideo
+from .scheduler import Extraction
 
 
 @dataclass(frozen=True)

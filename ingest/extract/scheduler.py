@@ -14,11 +14,11 @@ from typing import Protocol, Self
 
 from threadpoolctl import threadpool_limits
 
-from ..schemas.embedding import SegmentEmbedding
-from ..schemas.modality import Backbone, Modality
-from .decode.segments import SegmentMedia
-from .models.device import choose_device
-from .system.stages import Meter, Spent, Stage
+from ...schemas.embedding import SegmentEmbedding
+from ...schemas.modality import Backbone, Modality
+from ..decode.segments import SegmentMedia
+from ..models.device import choose_device
+from ..system.stages import Meter, Spent, Stage
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt (malloc.h)."""
@@ -81,7 +81,7 @@ class Extraction:
         self._pool = ThreadPoolExecutor(self._workers, "vidsim-networks")
         self._audio = None
         if Modality.AUDIO in backbones:
-            from .extractors.audio import AudioExtractor
+            from .audio import AudioExtractor
 
             self._audio = AudioExtractor(
                 backbones[Modality.AUDIO], self.device, self._threads, self._meter
@@ -102,15 +102,15 @@ class Extraction:
             torch.set_num_threads(self._threads)
             device = torch.device(self.device)
         if Modality.MOTION in backbones:
-            from .extractors.motion import MotionExtractor
+            from .motion import MotionExtractor
 
             self._extractors.append(MotionExtractor(backbones[Modality.MOTION], device))
         if Modality.FRAME in backbones:
-            from .extractors.frame import FrameExtractor
+            from .frame import FrameExtractor
 
             self._extractors.append(FrameExtractor(backbones[Modality.FRAME], device))
         if Modality.COLOR in backbones:
-            from .extractors.color import ColorExtractor
+            from .color import ColorExtractor
 
             self._extractors.append(ColorExtractor(backbones[Modality.COLOR], self.device))
 

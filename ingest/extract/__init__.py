@@ -1,0 +1,1 @@
+"""Frames and samples become embeddings, a batch at a time."""

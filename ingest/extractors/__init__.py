@@ -1,1 +1,0 @@
-"""From decoded segments to embeddings, one module a modality."""
