@@ -23,7 +23,7 @@ from .schemas.duplicates import DuplicateOptions
 from .schemas.errors import LibraryError, VidsimError
 
 if TYPE_CHECKING:
-    from .ingest.home import Place
+    from .ingest.shards.home import Place
     from .schemas.collections import IndexPolicy
     from .schemas.results import IngestReport, LibrarySummary, ModalityMatch, QueryResult
 
@@ -1075,7 +1075,7 @@ def _print_bench(result: str | list[str]) -> None:
 
 def _place(uri: str | None = None, index: str | None = None) -> Place:
     """Where things are; `uri` and `index` go before what the settings name."""
-    from .ingest.home import EMBEDDED, Place
+    from .ingest.shards.home import EMBEDDED, Place
     from .schemas.settings import settings
 
     chosen = settings()

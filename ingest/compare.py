@@ -20,9 +20,9 @@ from ..schemas.embedding import EmbeddedVideo, from_index, index_dim
 from ..schemas.modality import BACKBONES, Backbone
 from ..schemas.results import LevelComparison, VerifyReport
 from .filters import is_in
-from .home import expected_counts
 from .records import Record, batches, records_of, stored_row
-from .shards import CatalogEntry, Shards
+from .shards.catalog import CatalogEntry, Shards
+from .shards.home import expected_counts
 from .store import Store
 from .system.progress import Progress
 

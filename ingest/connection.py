@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from ..schemas.errors import StoreError
 from .embedded import EmbeddedClient, EmbeddedError
 from .embedded_home import open_embedded
-from .home import EMBEDDED, Place
 from .models.registry import load_registered
+from .shards.home import EMBEDDED, Place
 from .system.unreadable import hindrance
 
 OLDEST_SERVER = (2, 3)

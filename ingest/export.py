@@ -22,8 +22,8 @@ from .export_index import (
     write_index,
     written_whole,
 )
-from .home import open_shards
-from .shards import Shards
+from .shards.catalog import Shards
+from .shards.home import open_shards
 from .system.progress import Progress
 
 

@@ -28,8 +28,8 @@ from .export_index import (
     written_at_once,
     written_whole,
 )
-from .home import open_shards
 from .models.networks.quantization import quantize
+from .shards.home import open_shards
 from .system.progress import Progress
 
 Items = Iterable[tuple[IndexedVideo, npt.NDArray[Any]]]

@@ -18,9 +18,9 @@ from ..schemas.errors import LibraryError, StoreError
 from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRINGS
 from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
 from ..schemas.video import Segment, Video
-from .home import expected_rows
 from .models.registry import description_of
-from .shards import Shards
+from .shards.catalog import Shards
+from .shards.home import expected_rows
 from .system.atomic_file import whole_file
 
 Layout = Literal["native", "capstone"]

@@ -17,10 +17,10 @@ from .discover.videos import library_name
 from .export_index import IndexedVideo
 from .export_reader import open_export
 from .export_source import Source, content_hash, read_videos, strip_rows
-from .home import Place, expected_rows, open_shards, writing
 from .index import bring_in_step
 from .models.registry import keep
-from .shards import CatalogEntry, Shards, stored_weights
+from .shards.catalog import CatalogEntry, Shards, stored_weights
+from .shards.home import Place, expected_rows, open_shards, writing
 from .store import open_store
 from .system.progress import Progress
 from .writer import Writer

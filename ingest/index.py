@@ -17,8 +17,8 @@ from ..schemas.modality import BACKBONES
 from ..schemas.results import VerifyReport
 from .compare import compare
 from .filters import equals
-from .home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
-from .shards import Shards
+from .shards.catalog import Shards
+from .shards.home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
 from .store import Store
 from .system.progress import Progress, Silent
 

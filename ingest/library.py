@@ -11,7 +11,9 @@ from ..schemas.errors import LibraryError
 from ..schemas.results import LibrarySummary, StoredVideo, VerifyReport
 from ..schemas.video import Video
 from .compare import Sample, compare
-from .home import (
+from .index import reindex, remove
+from .shards.catalog import Shards
+from .shards.home import (
     Place,
     expected_rows,
     open_shards,
@@ -21,8 +23,6 @@ from .home import (
     without_user,
     writing,
 )
-from .index import reindex, remove
-from .shards import Shards
 from .store import open_store
 from .system.progress import Progress
 

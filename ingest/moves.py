@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..schemas.embedding import EmbeddedVideo, merge
 from ..schemas.errors import StoreError
 from ..schemas.video import Video
-from .shards import CatalogEntry, Shards
+from .shards.catalog import CatalogEntry, Shards
 from .store import Store
 from .system.atomic_file import whole_file
 from .writer import Writer

@@ -18,10 +18,10 @@ from .discover.listing import Listing, printable
 from .discover.videos import library_name, list_media
 from .extract.batching import FailedVideo
 from .extract.embed import EmbedOptions, embed_all
-from .home import Place, open_shards, stored_root, writing
 from .index import bring_in_step, remove
 from .plan import Plan, make_plan
-from .shards import CatalogEntry, stored_weights
+from .shards.catalog import CatalogEntry, stored_weights
+from .shards.home import Place, open_shards, stored_root, writing
 from .store import open_store
 from .system.progress import Progress
 from .system.stages import Meter, Stage

@@ -16,7 +16,7 @@ from .discover.regular_file import odd_kind
 from .discover.videos import describe
 from .extract.embed import EmbedOptions
 from .moves import Move, match
-from .shards import CatalogEntry
+from .shards.catalog import CatalogEntry
 from .system.progress import Progress
 
 

@@ -45,10 +45,10 @@ from .connection import (
 )
 from .embedded import EmbeddedClient
 from .filters import equals, is_after, is_in
-from .home import Place
 from .index_notes import read_notes, write_notes
 from .records import SCALARS, Batch, Record, StoredRow, batches, records_of, stored_row
-from .shard_rows import ShardRows, in_order
+from .shards.home import Place
+from .shards.rows import ShardRows, in_order
 from .vector_index import choose_target, described_index, flush, load, rebuild
 
 _IDS_PER_FILTER = 200

@@ -21,8 +21,8 @@ from ..schemas.collections import (
 )
 from ..schemas.errors import StoreError
 from .connection import Connection, reason, server_name
-from .home import Place
 from .index_notes import read_notes, write_notes
+from .shards.home import Place
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..ingest.home import expected_rows, open_shards
-from ..ingest.shards import CatalogEntry, Shards
+from ..ingest.shards.catalog import CatalogEntry, Shards
+from ..ingest.shards.home import expected_rows, open_shards
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.unreadable import told
 from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..ingest.extract.embed import EmbedOptions
-from ..ingest.home import Place
 from ..ingest.models.sample_clips import ensure_sample_clips
 from ..ingest.pipeline import ingest
+from ..ingest.shards.home import Place
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.progress import Progress, shown
 from ..schemas.modality import Modality, choose_backbones

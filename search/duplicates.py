@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..ingest.frame_hashes import CROPS, HASH_BITS, FrameHashes, frame_hashes
-from ..ingest.home import open_shards
-from ..ingest.shards import CatalogEntry
+from ..ingest.shards.catalog import CatalogEntry
+from ..ingest.shards.home import open_shards
 from ..ingest.system.progress import Progress
 from ..schemas.duplicates import DuplicateOptions
 from ..schemas.embedding import FloatArray, unit

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from ..ingest.filters import is_in
-from ..ingest.home import Place, open_shards, writing
+from ..ingest.shards.home import Place, open_shards, writing
 from ..ingest.store import Hit, Store, open_store
 from ..ingest.system.progress import Progress
 from ..schemas.collections import Level, choose_index, collection_name, levels

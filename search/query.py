@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ..ingest.discover.regular_file import ODD_NAMES, odd_kind
 from ..ingest.discover.videos import describe
 from ..ingest.filters import differs, equals, is_in
-from ..ingest.home import Counts, Place, distrusted, read_notes
 from ..ingest.records import StoredRow
+from ..ingest.shards.home import Counts, Place, distrusted, read_notes
 from ..ingest.store import Store, open_store
 from ..ingest.system.progress import Progress
 from ..schemas.collections import Level, levels

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..ingest.home import Place
+from ..ingest.shards.home import Place
 from ..ingest.store import open_store
 from ..ingest.system.progress import Progress, Silent
 from ..schemas.embedding import EmbeddedVideo

@@ -17,9 +17,9 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from hypothesis import settings as hypothesis_settings
 
-from vidsim.ingest.home import Place
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.ingest.models.weights import ensure
+from vidsim.ingest.shards.home import Place
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.errors import WeightsError
 from vidsim.schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, VID2IMG_SHAPE

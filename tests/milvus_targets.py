@@ -21,7 +21,7 @@ import pytest
 from pymilvus.client.types import LoadState
 
 from vidsim.ingest.connection import Connection, open_client
-from vidsim.ingest.home import Place
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.vector_index import described_index
 from vidsim.schemas.collections import COLLECTION_PREFIX, Index
 

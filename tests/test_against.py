@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from vidsim.ingest.export import export
-from vidsim.ingest.home import open_shards
+from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, ModelError

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
 from vidsim.ingest.connection import open_client
-from vidsim.ingest.home import Place
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.store import Store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.collections import collection_name

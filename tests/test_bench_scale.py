@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidsim.ingest.connection import open_client
-from vidsim.ingest.home import Place, read_notes
+from vidsim.ingest.shards.home import Place, read_notes
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones

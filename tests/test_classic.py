@@ -37,12 +37,12 @@ from vidsim.ingest.export import export
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.extract.pixels import to_network_input
 from vidsim.ingest.extract.scheduler import Extraction
-from vidsim.ingest.home import Place
 from vidsim.ingest.models.networks import resnet3d
 from vidsim.ingest.models.networks.loading import load_network
 from vidsim.ingest.models.registry import register_timm
 from vidsim.ingest.models.weights import add, digests, ensure, locate, status
 from vidsim.ingest.pipeline import ingest
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import ModelError, StoreError, WeightsError
 from vidsim.schemas.modality import (

@@ -20,7 +20,7 @@ import pytest
 from filelock import FileLock
 
 from vidsim.cli import main
-from vidsim.ingest.home import Place
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Bars
 from vidsim.schemas.modality import BACKBONES

@@ -12,8 +12,8 @@ import pytest
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.filters import equals, is_in
-from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.library import reindex_all, remove_all
+from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer

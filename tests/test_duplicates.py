@@ -20,7 +20,7 @@ from vidsim.ingest.frame_hashes import (
     wavelet_hashes,
     without_bars,
 )
-from vidsim.ingest.home import open_shards
+from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError

@@ -11,7 +11,7 @@ import pytest
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.extract.embed import EmbedOptions
-from vidsim.ingest.home import Place, open_shards
+from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.modality import Modality, choose_backbones

@@ -18,8 +18,8 @@ from pymilvus import MilvusClient
 
 from vidsim.ingest.embedded import EmbeddedClient, EmbeddedError
 from vidsim.ingest.embedded_collection import BoundedCollection
-from vidsim.ingest.home import Place
 from vidsim.ingest.records import batches
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.store import open_store
 from vidsim.schemas.collections import METRIC, Index, collection_name
 from vidsim.schemas.embedding import unit
@@ -163,7 +163,7 @@ def test_what_was_not_sealed_when_the_process_died_is_there_again(tmp_path, monk
     script = """
 import os, sys
 from pathlib import Path
-from vidsim.ingest.home import Place
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.records import batches
 from vidsim.ingest.store import open_store
 from vidsim.schemas.modality import BACKBONES

@@ -11,10 +11,10 @@ import pytest
 
 from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
-from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.ingest.models.weights import digests
-from vidsim.ingest.shards import Shards
+from vidsim.ingest.shards.catalog import Shards
+from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError

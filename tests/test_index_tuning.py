@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.index_notes import IndexNotes, read_notes, write_notes
+from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.store import Hit, open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas import collections

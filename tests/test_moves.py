@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from vidsim.ingest import pipeline, writer
-from vidsim.ingest.home import Place, open_shards
 from vidsim.ingest.moves import match
-from vidsim.ingest.shards import CatalogEntry, Shards
+from vidsim.ingest.shards.catalog import CatalogEntry, Shards
+from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.store import Store
 from vidsim.schemas.errors import StoreError
 from vidsim.schemas.video import Video

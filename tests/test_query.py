@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidsim.ingest.home import Place, distrust, open_shards, write_note
-from vidsim.ingest.shards import Shards
+from vidsim.ingest.shards.catalog import Shards
+from vidsim.ingest.shards.home import Place, distrust, open_shards, write_note
 from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.collections import collection_name

@@ -12,8 +12,8 @@ import pytest
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.connection import open_client, server_name
-from vidsim.ingest.home import Place, distrusted
 from vidsim.ingest.index_notes import read_notes
+from vidsim.ingest.shards.home import Place, distrusted
 from vidsim.ingest.store import open_store
 from vidsim.ingest.vector_index import described_index, gpu_refusal, rebuild
 from vidsim.schemas.collections import GPU_SERVER, SERVER, Index, collection_name

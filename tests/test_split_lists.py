@@ -12,7 +12,7 @@ import pytest
 
 from vidsim.ingest.audioset import read_class_names
 from vidsim.ingest.export import export
-from vidsim.ingest.home import open_shards
+from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.results import EvaluationReport

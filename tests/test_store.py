@@ -16,7 +16,7 @@ from vidsim.ingest import vector_index
 from vidsim.ingest.connection import open_client
 from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.index import remove, repair
-from vidsim.ingest.shards import Shards
+from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.store import Store, open_store
 from vidsim.ingest.vector_index import wait_until_searchable
 from vidsim.schemas.collections import Index, collection_name, levels
@@ -199,7 +199,7 @@ def test_a_filter_narrows_and_a_wrong_one_is_explained(store):
 def test_a_second_process_is_told_that_the_store_is_in_use(place):
     code = f"""
 from pathlib import Path
-from vidsim.ingest.home import Place
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.store import open_store
 from vidsim.schemas.errors import StoreError
 try:

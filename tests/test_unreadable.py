@@ -19,11 +19,18 @@ import h5py
 import pytest
 
 from vidsim.ingest.export import export
-from vidsim.ingest.home import Place, open_shards, read_notes, undisturbed, write_note, writing
 from vidsim.ingest.library import find, list_videos, remove_all, summarize, verify_all
 from vidsim.ingest.models.registry import load_registered
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.shards import Shards
+from vidsim.ingest.shards.catalog import Shards
+from vidsim.ingest.shards.home import (
+    Place,
+    open_shards,
+    read_notes,
+    undisturbed,
+    write_note,
+    writing,
+)
 from vidsim.ingest.store import open_store
 from vidsim.ingest.system import unreadable
 from vidsim.ingest.system.progress import Silent
@@ -478,7 +485,7 @@ def test_rows_that_are_not_sealed_are_read_too(home):
     code = """
 import os, sys
 from pathlib import Path
-from vidsim.ingest.home import Place
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.store import open_store
 from vidsim.schemas.modality import BACKBONES
 from vidsim.tests.conftest import embedded

@@ -12,13 +12,6 @@ import pytest
 
 from vidsim.ingest import compare, store
 from vidsim.ingest.connection import server_name
-from vidsim.ingest.home import (
-    Place,
-    distrust,
-    distrusted,
-    open_shards,
-    without_user,
-)
 from vidsim.ingest.index import bring_in_step, remove
 from vidsim.ingest.library import (
     describe_reindex,
@@ -28,6 +21,13 @@ from vidsim.ingest.library import (
     verify_table,
 )
 from vidsim.ingest.records import Record, records_of
+from vidsim.ingest.shards.home import (
+    Place,
+    distrust,
+    distrusted,
+    open_shards,
+    without_user,
+)
 from vidsim.ingest.store import Store, open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer

@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from ...ingest.home import Place
+from ...ingest.shards.home import Place
 from ...ingest.system.progress import Progress
 from ...schemas.collections import Index
 from ...schemas.embedding import FloatArray

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pymilvus import DataType
 
 from ...ingest.connection import Connection, open_client
-from ...ingest.home import Place
+from ...ingest.shards.home import Place
 from ...schemas.collections import BATCH_BYTES, LITE, METRIC, SERVER, Index
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import StoreError

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from ...ingest.connection import open_client
-from ...ingest.home import Place
+from ...ingest.shards.home import Place
 from ...ingest.store import Store, open_store
 from ...ingest.system.progress import Progress, Silent
 from ...schemas.modality import Backbone

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from ...ingest.connection import open_client
-from ...ingest.home import Place, read_notes
+from ...ingest.shards.home import Place, read_notes
 from ...ingest.system.progress import Progress
 from ...schemas.errors import WorkerError
 from ...schemas.modality import Backbone

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from ...ingest.home import Place, writing
+from ...ingest.shards.home import Place, writing
 from ...ingest.store import open_store
 from ...ingest.system.progress import Silent
 from ...schemas.collections import choose_index, levels

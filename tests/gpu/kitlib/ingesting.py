@@ -17,8 +17,8 @@ import torch
 
 from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.extract.embed import EmbedOptions, default_workers
-from vidsim.ingest.home import Place
 from vidsim.ingest.pipeline import ingest
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import IngestReport

@@ -16,7 +16,7 @@ from typing import Any
 from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.discover.videos import describe, find_media
 from vidsim.ingest.extract.embed import EmbedOptions, embed_all
-from vidsim.ingest.home import Place, open_shards, writing
+from vidsim.ingest.shards.home import Place, open_shards, writing
 from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
-from ..schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, Rows, SegmentEmbedding, Version
-from ..schemas.errors import StoreError
-from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
-from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, sound_backbones
-from ..schemas.video import Segment, Video
+from ... import __version__
+from ...schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, Rows, SegmentEmbedding, Version
+from ...schemas.errors import StoreError
+from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
+from ...schemas.modality import BACKBONES, VID2IMG_SHAPE, sound_backbones
+from ...schemas.video import Segment, Video
+from ..system.atomic_file import whole_file
+from ..system.unreadable import listed, unwritten
 from .shard_file import is_shard, read_video_table, reading_shard
-from .system.atomic_file import whole_file
-from .system.unreadable import listed, unwritten
 
 if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
     import h5py
@@ -121,7 +121,7 @@ class Shards:
             number = int(files[-1].stem) + 1 if files else 1
             path = directory / f"{number:06d}.h5"
             if weights is None:
-                from .models.weights import (
+                from ..models.weights import (
                     digests,  # archives and downloads, which reading needs not
                 )
 

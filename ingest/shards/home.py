@@ -10,15 +10,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..schemas.collections import IndexPolicy, Level, levels
-from ..schemas.errors import StoreError
-from ..schemas.modality import BACKBONES
-from ..schemas.video import Video
-from .models.registry import load_registered
-from .shards import CatalogEntry, Shards, stored_weights
-from .system.atomic_file import whole_file
-from .system.unreadable import listed, told, unwritten
-from .system.unwritable import may_be_written, shared_lock
+from ...schemas.collections import IndexPolicy, Level, levels
+from ...schemas.errors import StoreError
+from ...schemas.modality import BACKBONES
+from ...schemas.video import Video
+from ..models.registry import load_registered
+from ..system.atomic_file import whole_file
+from ..system.unreadable import listed, told, unwritten
+from ..system.unwritable import may_be_written, shared_lock
+from .catalog import CatalogEntry, Shards, stored_weights
 
 Counts = dict[str, dict[Level, int]]
 """Entities by backbone and level."""

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..schemas.errors import StoreError
-from ..schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_STRINGS
-from ..schemas.video import Video
-from .system.unreadable import hindrance, open_h5
+from ...schemas.errors import StoreError
+from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_STRINGS
+from ...schemas.video import Video
+from ..system.unreadable import hindrance, open_h5
 
 if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
     import h5py

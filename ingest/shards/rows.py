@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import FloatArray, Version, from_index, to_index
-from ..schemas.errors import StoreError
-from ..schemas.modality import Backbone
-from ..schemas.video import Video, row_id
-from .records import StoredRow
+from ...schemas.embedding import FloatArray, Version, from_index, to_index
+from ...schemas.errors import StoreError
+from ...schemas.modality import Backbone
+from ...schemas.video import Video, row_id
+from ..records import StoredRow
+from ..system.unreadable import too_many_files
+from .catalog import Shards
 from .shard_file import is_shard, open_shard, read_video_table
-from .shards import Shards
-from .system.unreadable import too_many_files
 
 if TYPE_CHECKING:
     import h5py

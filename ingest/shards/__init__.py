@@ -1,0 +1,1 @@
+"""HDF5 files that hold every embedding: the truth."""
