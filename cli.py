@@ -489,8 +489,8 @@ def tune_index(
     json: Json = False,
 ) -> None:
     """Give each collection the index that its size needs."""
+    from .ingest.milvus.index_tuning import tune, tuning_table
     from .ingest.system.progress import Bars
-    from .search.index_tuning import tune, tuning_table
 
     with Bars() as bars:
         report = tune(_place(index=index), recall, bars)
@@ -971,8 +971,8 @@ def up(
     """Start a Milvus server with Docker, and use it."""
     from .deploy.connection import SECRETS_FILE
     from .deploy.deployment import start
-    from .ingest.connection import open_client
-    from .ingest.vector_index import wait_until_searchable
+    from .ingest.milvus.connection import open_client
+    from .ingest.milvus.indexes import wait_until_searchable
     from .schemas.settings import settings
 
     home = settings().home

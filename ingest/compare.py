@@ -19,11 +19,11 @@ from ..schemas.collections import BATCH_BYTES, Level, levels
 from ..schemas.embedding import EmbeddedVideo, from_index, index_dim
 from ..schemas.modality import BACKBONES, Backbone
 from ..schemas.results import LevelComparison, VerifyReport
-from .filters import is_in
-from .records import Record, batches, records_of, stored_row
+from .milvus.filters import is_in
+from .milvus.records import Record, batches, records_of, stored_row
+from .milvus.store import Store
 from .shards.catalog import CatalogEntry, Shards
 from .shards.home import expected_counts
-from .store import Store
 from .system.progress import Progress
 
 Sample = int | Literal["each video", "all"]

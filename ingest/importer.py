@@ -18,10 +18,10 @@ from .export_index import IndexedVideo
 from .export_reader import open_export
 from .export_source import Source, content_hash, read_videos, strip_rows
 from .index import bring_in_step
+from .milvus.store import open_store
 from .models.registry import keep
 from .shards.catalog import CatalogEntry, Shards, stored_weights
 from .shards.home import Place, expected_rows, open_shards, writing
-from .store import open_store
 from .system.progress import Progress
 from .writer import Writer
 

@@ -16,10 +16,10 @@ from ..schemas.errors import LibraryError
 from ..schemas.modality import BACKBONES
 from ..schemas.results import VerifyReport
 from .compare import compare
-from .filters import equals
+from .milvus.filters import equals
+from .milvus.store import Store
 from .shards.catalog import Shards
 from .shards.home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
-from .store import Store
 from .system.progress import Progress, Silent
 
 

@@ -12,6 +12,7 @@ from ..schemas.results import LibrarySummary, StoredVideo, VerifyReport
 from ..schemas.video import Video
 from .compare import Sample, compare
 from .index import reindex, remove
+from .milvus.store import open_store
 from .shards.catalog import Shards
 from .shards.home import (
     Place,
@@ -23,7 +24,6 @@ from .shards.home import (
     without_user,
     writing,
 )
-from .store import open_store
 from .system.progress import Progress
 
 _FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")

@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from ..schemas.embedding import EmbeddedVideo, merge
 from ..schemas.errors import StoreError
 from ..schemas.video import Video
+from .milvus.store import Store
 from .shards.catalog import CatalogEntry, Shards
-from .store import Store
 from .system.atomic_file import whole_file
 from .writer import Writer
 

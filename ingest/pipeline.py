@@ -19,10 +19,10 @@ from .discover.videos import library_name, list_media
 from .extract.batching import FailedVideo
 from .extract.embed import EmbedOptions, embed_all
 from .index import bring_in_step, remove
+from .milvus.store import open_store
 from .plan import Plan, make_plan
 from .shards.catalog import CatalogEntry, stored_weights
 from .shards.home import Place, open_shards, stored_root, writing
-from .store import open_store
 from .system.progress import Progress
 from .system.stages import Meter, Stage
 from .writer import Writer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..ingest.records import StoredRow
-from ..ingest.store import Store
+from ..ingest.milvus.records import StoredRow
+from ..ingest.milvus.store import Store
 from ..schemas.embedding import to_query
 from ..schemas.modality import Backbone
 from .videos import VideoVectors, from_products, from_stored

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..ingest.discover.regular_file import ODD_NAMES, odd_kind
 from ..ingest.discover.videos import describe
-from ..ingest.filters import differs, equals, is_in
-from ..ingest.records import StoredRow
+from ..ingest.milvus.filters import differs, equals, is_in
+from ..ingest.milvus.records import StoredRow
+from ..ingest.milvus.store import Store, open_store
 from ..ingest.shards.home import Counts, Place, distrusted, read_notes
-from ..ingest.store import Store, open_store
 from ..ingest.system.progress import Progress
 from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError, MediaError, ModelError

@@ -7,8 +7,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ..ingest.milvus.store import open_store
 from ..ingest.shards.home import Place
-from ..ingest.store import open_store
 from ..ingest.system.progress import Progress, Silent
 from ..schemas.embedding import EmbeddedVideo
 from ..schemas.results import QueryResult

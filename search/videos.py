@@ -14,7 +14,7 @@ from ..schemas.embedding import EmbeddedVideo, FloatArray, segment_means, unit
 from ..schemas.modality import Backbone
 
 if TYPE_CHECKING:  # evaluation compares exported videos without Milvus
-    from ..ingest.records import StoredRow
+    from ..ingest.milvus.records import StoredRow
 
 
 @dataclass(frozen=True)

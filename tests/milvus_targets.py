@@ -20,9 +20,9 @@ from types import SimpleNamespace
 import pytest
 from pymilvus.client.types import LoadState
 
-from vidsim.ingest.connection import Connection, open_client
+from vidsim.ingest.milvus.connection import Connection, open_client
+from vidsim.ingest.milvus.indexes import described_index
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.vector_index import described_index
 from vidsim.schemas.collections import COLLECTION_PREFIX, Index
 
 TARGETS = [

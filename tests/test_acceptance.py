@@ -21,10 +21,10 @@ import pytest
 
 from vidsim.ingest.discover.videos import describe, find_media
 from vidsim.ingest.extract.embed import EmbedOptions, embed_all
-from vidsim.ingest.filters import is_in
+from vidsim.ingest.milvus.filters import is_in
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place, open_shards
-from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones

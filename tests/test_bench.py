@@ -11,9 +11,9 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
-from vidsim.ingest.connection import open_client
+from vidsim.ingest.milvus.connection import open_client
+from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.store import Store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.errors import MediaError, StoreError

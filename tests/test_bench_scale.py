@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest.connection import open_client
+from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.shards.home import Place, read_notes
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import WorkerError

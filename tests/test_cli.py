@@ -20,8 +20,8 @@ import pytest
 from filelock import FileLock
 
 from vidsim.cli import main
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Bars
 from vidsim.schemas.modality import BACKBONES
 from vidsim.schemas.results import (

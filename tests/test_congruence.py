@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.library import reindex_all, remove_all
+from vidsim.ingest.milvus.filters import equals, is_in
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards
-from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer
 from vidsim.schemas.collections import levels

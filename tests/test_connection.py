@@ -23,11 +23,11 @@ import pytest
 import trustme
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
-from vidsim.ingest import connection
-from vidsim.ingest import store as store_module
-from vidsim.ingest.connection import open_client, server_name
+from vidsim.ingest.milvus import connection
+from vidsim.ingest.milvus import store as store_module
+from vidsim.ingest.milvus.connection import open_client, server_name
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.store import open_store
 from vidsim.schemas.errors import StoreError
 
 SECRET = "swordfish-4711"

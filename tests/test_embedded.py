@@ -16,11 +16,11 @@ import pytest
 from milvus_lite import MilvusLite
 from pymilvus import MilvusClient
 
-from vidsim.ingest.embedded import EmbeddedClient, EmbeddedError
-from vidsim.ingest.embedded_collection import BoundedCollection
-from vidsim.ingest.records import batches
+from vidsim.ingest.milvus.lite_client import EmbeddedClient, EmbeddedError
+from vidsim.ingest.milvus.lite_collection import BoundedCollection
+from vidsim.ingest.milvus.records import batches
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.store import open_store
 from vidsim.schemas.collections import METRIC, Index, collection_name
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.errors import StoreError
@@ -118,7 +118,7 @@ def test_no_number_is_made_of_a_value_to_write_it(tmp_path):
 
 
 def test_files_stay_small_and_small_ones_are_merged(tmp_path, monkeypatch):
-    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", 2**20)
+    monkeypatch.setattr("vidsim.ingest.milvus.lite_collection.LITE_SEGMENT_BYTES", 2**20)
     videos = [embedded(f"lib/{i:02}.mp4", seed=i) for i in range(70)]  # 41 kB each
     for few in batches(videos, 10):
         with open_store(Place(tmp_path), writing=True) as store:
@@ -145,7 +145,7 @@ def test_ten_small_ingests_leave_few_files(tmp_path):
 
 def test_deleted_rows_do_not_stay_on_disk(tmp_path, monkeypatch):
     """A library that is embedded again and again does not grow."""
-    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", 2**20)
+    monkeypatch.setattr("vidsim.ingest.milvus.lite_collection.LITE_SEGMENT_BYTES", 2**20)
     sizes = []
     for turn in range(4):
         with open_store(Place(tmp_path), writing=True) as store:
@@ -164,8 +164,8 @@ def test_what_was_not_sealed_when_the_process_died_is_there_again(tmp_path, monk
 import os, sys
 from pathlib import Path
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.records import batches
-from vidsim.ingest.store import open_store
+from vidsim.ingest.milvus.records import batches
+from vidsim.ingest.milvus.store import open_store
 from vidsim.schemas.modality import BACKBONES
 from vidsim.search.bench.synthetic import make_videos
 backbone = BACKBONES["efficientnet_lite0"]
@@ -174,7 +174,7 @@ with open_store(Place(Path(sys.argv[1])), writing=True) as store:
     os._exit(0)
 """
     subprocess.run([sys.executable, "-c", script, tmp_path], check=True, timeout=60)
-    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", sealed)
+    monkeypatch.setattr("vidsim.ingest.milvus.lite_collection.LITE_SEGMENT_BYTES", sealed)
     for _ in range(2):
         with open_store(Place(tmp_path)) as store:
             assert store.count(LITE0) == 80
@@ -192,7 +192,7 @@ def test_a_process_that_dies_while_it_seals_leaves_no_row_twice(tmp_path, monkey
         restored = log / file.relative_to(kept)
         assert not restored.exists()
         shutil.copy(file, restored)
-    monkeypatch.setattr("vidsim.ingest.embedded_collection.LITE_SEGMENT_BYTES", sealed)
+    monkeypatch.setattr("vidsim.ingest.milvus.lite_collection.LITE_SEGMENT_BYTES", sealed)
     for _ in range(2):
         with open_store(place, writing=True) as store:
             assert store.count(LITE0) == 8

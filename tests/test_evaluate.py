@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 from sklearn.neighbors import NearestNeighbors
 
 from vidsim.ingest.export import export
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards, write_note
-from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError

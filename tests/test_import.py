@@ -18,10 +18,10 @@ from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.importer import describe_import, import_files
 from vidsim.ingest.library import find, reindex_all, remove_all
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
 from vidsim.ingest.models.registry import keep
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
-from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidsim.ingest.index_notes import IndexNotes, read_notes, write_notes
+from vidsim.ingest.milvus.index_notes import IndexNotes, read_notes, write_notes
+from vidsim.ingest.milvus.index_tuning import recall_of, tune, tuning_table
+from vidsim.ingest.milvus.store import Hit, open_store
 from vidsim.ingest.shards.home import Place, open_shards
-from vidsim.ingest.store import Hit, open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas import collections
 from vidsim.schemas.collections import (
@@ -24,7 +25,6 @@ from vidsim.schemas.collections import (
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.modality import BACKBONES
-from vidsim.search.index_tuning import recall_of, tune, tuning_table
 
 from .conftest import embedded
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Place, distrust, open_shards, write_note
-from vidsim.ingest.store import open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.connection import open_client, server_name
-from vidsim.ingest.index_notes import read_notes
+from vidsim.ingest.milvus.connection import open_client, server_name
+from vidsim.ingest.milvus.index_notes import read_notes
+from vidsim.ingest.milvus.indexes import described_index, gpu_refusal, rebuild
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, distrusted
-from vidsim.ingest.store import open_store
-from vidsim.ingest.vector_index import described_index, gpu_refusal, rebuild
 from vidsim.schemas.collections import GPU_SERVER, SERVER, Index, collection_name
 from vidsim.schemas.errors import StoreError
 from vidsim.schemas.modality import BACKBONES
@@ -135,7 +135,7 @@ def test_a_server_killed_in_mid_ingest_holds_everything_after_the_next(
     place = Place(tmp_path / "home", mortal.uri, index="cpu")
     folder = write_files(tmp_path / "lib", {f"snow/{i:02}.mp4": f"text {i}" for i in range(30)})
     monkeypatch.setattr("vidsim.ingest.writer._FLUSH_SEGMENTS", 10)
-    monkeypatch.setattr("vidsim.ingest.store.WRITE_PATIENCE_S", 3.0)
+    monkeypatch.setattr("vidsim.ingest.milvus.store.WRITE_PATIENCE_S", 3.0)
 
     def dying(videos, options, progress, meter=None):
         for number, embedded_video in enumerate(pretend(videos, options, progress)):

@@ -7,11 +7,11 @@ import os
 import numpy as np
 import pytest
 
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards import rows as shard_rows
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.shards.rows import ShardRows, in_order
-from vidsim.ingest.store import open_store
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.modality import BACKBONES
 

@@ -12,13 +12,13 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from vidsim.ingest import vector_index
-from vidsim.ingest.connection import open_client
-from vidsim.ingest.filters import equals, is_in
 from vidsim.ingest.index import remove, repair
+from vidsim.ingest.milvus import indexes as vector_index
+from vidsim.ingest.milvus.connection import open_client
+from vidsim.ingest.milvus.filters import equals, is_in
+from vidsim.ingest.milvus.indexes import wait_until_searchable
+from vidsim.ingest.milvus.store import Store, open_store
 from vidsim.ingest.shards.catalog import Shards
-from vidsim.ingest.store import Store, open_store
-from vidsim.ingest.vector_index import wait_until_searchable
 from vidsim.schemas.collections import Index, collection_name, levels
 from vidsim.schemas.embedding import to_index, to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
@@ -200,7 +200,7 @@ def test_a_second_process_is_told_that_the_store_is_in_use(place):
     code = f"""
 from pathlib import Path
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.store import open_store
+from vidsim.ingest.milvus.store import open_store
 from vidsim.schemas.errors import StoreError
 try:
     with open_store(Place(Path({str(place.home)!r}))) as s:

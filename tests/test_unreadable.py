@@ -20,6 +20,7 @@ import pytest
 
 from vidsim.ingest.export import export
 from vidsim.ingest.library import find, list_videos, remove_all, summarize, verify_all
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.registry import load_registered
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.catalog import Shards
@@ -31,7 +32,6 @@ from vidsim.ingest.shards.home import (
     write_note,
     writing,
 )
-from vidsim.ingest.store import open_store
 from vidsim.ingest.system import unreadable
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.system.unreadable import hindrance, open_h5, patiently
@@ -486,7 +486,7 @@ def test_rows_that_are_not_sealed_are_read_too(home):
 import os, sys
 from pathlib import Path
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.store import open_store
+from vidsim.ingest.milvus.store import open_store
 from vidsim.schemas.modality import BACKBONES
 from vidsim.tests.conftest import embedded
 with open_store(Place(Path(sys.argv[1])), writing=True) as store:

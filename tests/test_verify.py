@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsim.ingest import compare, store
-from vidsim.ingest.connection import server_name
+from vidsim.ingest import compare
 from vidsim.ingest.index import bring_in_step, remove
 from vidsim.ingest.library import (
     describe_reindex,
@@ -20,7 +19,10 @@ from vidsim.ingest.library import (
     verify_all,
     verify_table,
 )
-from vidsim.ingest.records import Record, records_of
+from vidsim.ingest.milvus import store
+from vidsim.ingest.milvus.connection import server_name
+from vidsim.ingest.milvus.records import Record, records_of
+from vidsim.ingest.milvus.store import Store, open_store
 from vidsim.ingest.shards.home import (
     Place,
     distrust,
@@ -28,7 +30,6 @@ from vidsim.ingest.shards.home import (
     open_shards,
     without_user,
 )
-from vidsim.ingest.store import Store, open_store
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.writer import Writer
 from vidsim.schemas.collections import Level, levels

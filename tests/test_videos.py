@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsim.ingest.records import StoredRow
+from vidsim.ingest.milvus.records import StoredRow
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.modality import BACKBONES
 from vidsim.search.videos import align, from_embedded, from_stored, similarity, summarize

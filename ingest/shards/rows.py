@@ -23,7 +23,7 @@ from ...schemas.embedding import FloatArray, Version, from_index, to_index
 from ...schemas.errors import StoreError
 from ...schemas.modality import Backbone
 from ...schemas.video import Video, row_id
-from ..records import StoredRow
+from ..milvus.records import StoredRow
 from ..system.unreadable import too_many_files
 from .catalog import Shards
 from .shard_file import is_shard, open_shard, read_video_table

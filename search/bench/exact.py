@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from ...ingest.records import records_of
+from ...ingest.milvus.records import records_of
 from ...ingest.system.progress import Progress
 from ...schemas.collections import Level, levels
 from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim, to_query

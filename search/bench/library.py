@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ...ingest.milvus.store import open_store
 from ...ingest.shards.home import Place, open_shards, writing
-from ...ingest.store import open_store
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
 from ...ingest.writer import Writer

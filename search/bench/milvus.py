@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pymilvus import DataType
 
-from ...ingest.connection import Connection, open_client
+from ...ingest.milvus.connection import Connection, open_client
 from ...ingest.shards.home import Place
 from ...schemas.collections import BATCH_BYTES, LITE, METRIC, SERVER, Index
 from ...schemas.embedding import FloatArray

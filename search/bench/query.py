@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...ingest.connection import open_client
+from ...ingest.milvus.connection import open_client
+from ...ingest.milvus.store import Store, open_store
 from ...ingest.shards.home import Place
-from ...ingest.store import Store, open_store
 from ...ingest.system.progress import Progress, Silent
 from ...schemas.modality import Backbone
 from ...schemas.results import QueryBench, QueryResult, QueryTiming

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import psutil
 
-from ...ingest.connection import open_client
+from ...ingest.milvus.connection import open_client
 from ...ingest.shards.home import Place, read_notes
 from ...ingest.system.progress import Progress
 from ...schemas.errors import WorkerError

@@ -13,8 +13,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from ...ingest.milvus.store import open_store
 from ...ingest.shards.home import Place, writing
-from ...ingest.store import open_store
 from ...ingest.system.progress import Silent
 from ...schemas.collections import choose_index, levels
 from ...schemas.embedding import index_dim
@@ -82,7 +82,7 @@ def _build(place: Place) -> float | None:
 
     Not on Lite, of which vidsim reads the vectors faster than Lite its indexes.
     """
-    from ..index_tuning import tune
+    from ...ingest.milvus.index_tuning import tune
 
     build_s = None
     with writing(place.home), open_store(place, writing=True) as store:

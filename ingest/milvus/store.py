@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 
-from ..schemas.collections import (
+from ...schemas.collections import (
     BATCH_BYTES,
     FETCH_BYTES,
     FIELDS,
@@ -32,9 +32,11 @@ from ..schemas.collections import (
     levels,
     vector_description,
 )
-from ..schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
-from ..schemas.errors import ModelError, StoreError, VidsimError
-from ..schemas.modality import Backbone
+from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
+from ...schemas.errors import ModelError, StoreError, VidsimError
+from ...schemas.modality import Backbone
+from ..shards.home import Place
+from ..shards.rows import ShardRows, in_order
 from .connection import (
     QUERY_PATIENCE_S,
     WRITE_PATIENCE_S,
@@ -43,13 +45,11 @@ from .connection import (
     reason,
     server_name,
 )
-from .embedded import EmbeddedClient
 from .filters import equals, is_after, is_in
 from .index_notes import read_notes, write_notes
+from .indexes import choose_target, described_index, flush, load, rebuild
+from .lite_client import EmbeddedClient
 from .records import SCALARS, Batch, Record, StoredRow, batches, records_of, stored_row
-from .shards.home import Place
-from .shards.rows import ShardRows, in_order
-from .vector_index import choose_target, described_index, flush, load, rebuild
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""

@@ -7,15 +7,15 @@ from statistics import median
 
 import numpy as np
 
-from ..ingest.filters import is_in
-from ..ingest.shards.home import Place, open_shards, writing
-from ..ingest.store import Hit, Store, open_store
-from ..ingest.system.progress import Progress
-from ..schemas.collections import Level, choose_index, collection_name, levels
-from ..schemas.embedding import FloatArray, index_dim, to_query
-from ..schemas.errors import LibraryError
-from ..schemas.modality import Backbone
-from ..schemas.results import IndexTuning, TunedIndex
+from ...schemas.collections import Level, choose_index, collection_name, levels
+from ...schemas.embedding import FloatArray, index_dim, to_query
+from ...schemas.errors import LibraryError
+from ...schemas.modality import Backbone
+from ...schemas.results import IndexTuning, TunedIndex
+from ..shards.home import Place, open_shards, writing
+from ..system.progress import Progress
+from .filters import is_in
+from .store import Hit, Store, open_store
 
 NEIGHBOURS = 10
 """Recall is of the ten nearest: as many results as a query gives."""

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar, cast
 
 import numpy as np
 
-from ..schemas.collections import FIELDS, LITE, MAX_ID_LENGTH, METRIC
-from ..schemas.embedding import FloatArray
-from .embedded_rows import SealedRows, sealed_rows
+from ...schemas.collections import FIELDS, LITE, MAX_ID_LENGTH, METRIC
+from ...schemas.embedding import FloatArray
 from .filters import is_in
+from .lite_rows import SealedRows, sealed_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pymilvus.milvus_client import IndexParams
     from pymilvus.orm.schema import CollectionSchema
 
-    from .embedded_collection import BoundedCollection
+    from .lite_collection import BoundedCollection
 
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
@@ -372,7 +372,7 @@ class EmbeddedClient:
 
     def _collection(self, name: str) -> BoundedCollection:
         if name not in self._open:
-            from .embedded_collection import open_collection
+            from .lite_collection import open_collection
 
             collection = self._open[name] = open_collection(self._db, name)
             index = collection.get_index_info("vector")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import FloatArray
+from ...schemas.embedding import FloatArray
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..schemas.collections import FIELDS, Level
-from ..schemas.embedding import EmbeddedVideo, Rows, segment_means, to_index
-from ..schemas.modality import Backbone
-from ..schemas.video import row_id
+from ...schemas.collections import FIELDS, Level
+from ...schemas.embedding import EmbeddedVideo, Rows, segment_means, to_index
+from ...schemas.modality import Backbone
+from ...schemas.video import row_id
 
 SCALARS = tuple(field.name for field in FIELDS)
 """Fields of a record beside its vector."""

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from ..schemas.errors import StoreError
-from .embedded import EmbeddedClient, EmbeddedError
-from .embedded_home import open_embedded
-from .models.registry import load_registered
-from .shards.home import EMBEDDED, Place
-from .system.unreadable import hindrance
+from ...schemas.errors import StoreError
+from ..models.registry import load_registered
+from ..shards.home import EMBEDDED, Place
+from ..system.unreadable import hindrance
+from .lite_client import EmbeddedClient, EmbeddedError
+from .lite_home import open_embedded
 
 OLDEST_SERVER = (2, 3)
 """The oldest Milvus that vidsim works with: 2.3.5 is the oldest that it is tested with, and

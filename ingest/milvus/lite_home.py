@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..schemas.errors import StoreError
-from .embedded import EmbeddedClient, EmbeddedError, LockedError
-from .system.unreadable import patiently, unwritten
-from .system.unwritable import may_all_be_written, readable_copy
+from ...schemas.errors import StoreError
+from ..system.unreadable import patiently, unwritten
+from ..system.unwritable import may_all_be_written, readable_copy
+from .lite_client import EmbeddedClient, EmbeddedError, LockedError
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 """What a lock that somebody else holds gives; ``flock(2)`` and ``fcntl(2)``. Lite says of

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from ..schemas.collections import (
+from ...schemas.collections import (
     COLLECTION_PREFIX,
     GPU_SERVER,
     LITE,
@@ -19,10 +19,10 @@ from ..schemas.collections import (
     Index,
     Target,
 )
-from ..schemas.errors import StoreError
+from ...schemas.errors import StoreError
+from ..shards.home import Place
 from .connection import Connection, reason, server_name
 from .index_notes import read_notes, write_notes
-from .shards.home import Place
 
 _log = logging.getLogger(__name__)
 

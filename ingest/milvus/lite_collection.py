@@ -35,8 +35,8 @@ from milvus_lite.storage.manifest import Manifest
 from milvus_lite.storage.memtable import MemTable
 from milvus_lite.storage.wal import _cleanup_old_wals
 
-from ..schemas.collections import LITE_SEGMENT_BYTES
-from ..schemas.embedding import FloatArray
+from ...schemas.collections import LITE_SEGMENT_BYTES
+from ...schemas.embedding import FloatArray
 
 if TYPE_CHECKING:
     from milvus_lite.schema.types import CollectionSchema

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..schemas.errors import StoreError
-from .system.unreadable import unwritten
+from ...schemas.errors import StoreError
+from ..system.unreadable import unwritten
 
 
 class IndexNotes(BaseModel):

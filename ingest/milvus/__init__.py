@@ -1,0 +1,1 @@
+"""Milvus, the index: one Store, embedded or a server."""
