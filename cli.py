@@ -371,7 +371,7 @@ def libraries(
     json: Json = False,
 ) -> None:
     """List what is stored."""
-    from .ingest.library import list_videos, summarize
+    from .ingest.sync.libraries import list_videos, summarize
 
     home = _place().home
     listed = list_videos(home) if videos else []
@@ -395,7 +395,7 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove libraries or videos; the files themselves stay."""
-    from .ingest.library import find, remove_all
+    from .ingest.sync.libraries import find, remove_all
 
     place = _place()
     found = find(place.home, names)
@@ -424,7 +424,7 @@ def reindex(
     Only rows that it lacks or that are outdated are written, so what was interrupted is gone on
     with. With --uri it fills a server from what was embedded without one.
     """
-    from .ingest.library import describe_reindex, how_to_use, reindex_all
+    from .ingest.sync.libraries import describe_reindex, how_to_use, reindex_all
     from .ingest.system.progress import Bars
 
     place = _place(uri, index)
@@ -453,7 +453,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Compare Milvus with the shards row by row."""
-    from .ingest.library import verify_all, verify_notes, verify_table
+    from .ingest.sync.libraries import verify_all, verify_notes, verify_table
     from .ingest.system.progress import Bars
     from .schemas.errors import StoreError
 

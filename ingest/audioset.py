@@ -25,16 +25,16 @@ from ..schemas.modality import BACKBONES, Modality
 from ..schemas.results import FailedFile, IngestReport
 from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from .discover.videos import check_id, library_name
-from .index import bring_in_step
 from .milvus.store import open_store
 from .models.networks.quantization import dequantize
 from .sequence_example import Feature, parse_sequence_example
 from .shards.catalog import CatalogEntry
 from .shards.home import Place, open_shards, stored_root, writing
+from .sync.repair import bring_in_step
+from .sync.writer import Writer
 from .system.list_text import read_lines
 from .system.progress import Progress
 from .tfrecord import DamagedRecord, read_records
-from .writer import Writer
 
 _BACKBONE = BACKBONES["vggish"]
 

@@ -17,13 +17,13 @@ from .discover.videos import library_name
 from .export_index import IndexedVideo
 from .export_reader import open_export
 from .export_source import Source, content_hash, read_videos, strip_rows
-from .index import bring_in_step
 from .milvus.store import open_store
 from .models.registry import keep
 from .shards.catalog import CatalogEntry, Shards, stored_weights
 from .shards.home import Place, expected_rows, open_shards, writing
+from .sync.repair import bring_in_step
+from .sync.writer import Writer
 from .system.progress import Progress
-from .writer import Writer
 
 _CHUNK = 128
 """Videos whose modalities are read and joined at once."""

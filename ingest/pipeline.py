@@ -13,19 +13,19 @@ from ..schemas.errors import LibraryError
 from ..schemas.modality import Modality
 from ..schemas.results import FailedFile, IngestReport, IngestTiming, StageTime
 from ..schemas.video import Video
-from . import moves
 from .discover.listing import Listing, printable
 from .discover.videos import library_name, list_media
 from .extract.batching import FailedVideo
 from .extract.embed import EmbedOptions, embed_all
-from .index import bring_in_step, remove
 from .milvus.store import open_store
 from .plan import Plan, make_plan
 from .shards.catalog import CatalogEntry, stored_weights
 from .shards.home import Place, open_shards, stored_root, writing
+from .sync import moves
+from .sync.repair import bring_in_step, remove
+from .sync.writer import Writer
 from .system.progress import Progress
 from .system.stages import Meter, Stage
-from .writer import Writer
 
 
 def ingest(

@@ -15,8 +15,8 @@ from .discover.listing import Listing, printable, unlisted_note
 from .discover.regular_file import odd_kind
 from .discover.videos import describe
 from .extract.embed import EmbedOptions
-from .moves import Move, match
 from .shards.catalog import CatalogEntry
+from .sync.moves import Move, match
 from .system.progress import Progress
 
 

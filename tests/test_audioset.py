@@ -17,12 +17,12 @@ import pytest
 from vidsim.cli import main
 from vidsim.ingest.audioset import ingest_audioset, parse_clip, read_class_names
 from vidsim.ingest.extract.embed import EmbedOptions
-from vidsim.ingest.library import summarize
 from vidsim.ingest.milvus.filters import equals
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.sequence_example import _SEQUENCE_EXAMPLE
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
+from vidsim.ingest.sync.libraries import summarize
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.tfrecord import DamagedRecord, Record, read_records
 from vidsim.schemas.errors import LibraryError

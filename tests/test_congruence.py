@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.library import reindex_all, remove_all
 from vidsim.ingest.milvus.filters import equals, is_in
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards
+from vidsim.ingest.sync.libraries import reindex_all, remove_all
+from vidsim.ingest.sync.writer import Writer
 from vidsim.ingest.system.progress import Silent
-from vidsim.ingest.writer import Writer
 from vidsim.schemas.collections import levels
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding, to_query
 from vidsim.schemas.modality import BACKBONES, Modality

@@ -25,9 +25,9 @@ from vidsim.ingest.decode.pool import DecodeLimits, Failed, Finished, decode_all
 from vidsim.ingest.decode.sampling import sample_times
 from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
 from vidsim.ingest.extract.embed import EmbedOptions
-from vidsim.ingest.library import list_videos
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
+from vidsim.ingest.sync.libraries import list_videos
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality, choose_backbones

@@ -17,11 +17,11 @@ from vidsim.ingest.export import export
 from vidsim.ingest.export_capstone import export_capstone
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.importer import describe_import, import_files
-from vidsim.ingest.library import find, reindex_all, remove_all
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
 from vidsim.ingest.models.registry import keep
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
+from vidsim.ingest.sync.libraries import find, reindex_all, remove_all
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
@@ -629,7 +629,7 @@ def test_a_missing_file_is_named(place, tmp_path):
 def test_a_full_disk_or_a_kill_while_importing_costs_nothing(place, other, tmp_path, monkeypatch):
     store(place, *(embedded(f"lib/{n}.mp4", seed=n, segments=2) for n in range(6)))
     files = export(place.home, tmp_path, [], QUIET)
-    monkeypatch.setattr("vidsim.ingest.writer._FLUSH_SEGMENTS", 4)
+    monkeypatch.setattr("vidsim.ingest.sync.writer._FLUSH_SEGMENTS", 4)
     with monkeypatch.context() as broken:
 
         def full(handle: int) -> None:

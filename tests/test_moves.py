@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsim.ingest import pipeline, writer
+from vidsim.ingest import pipeline
 from vidsim.ingest.milvus.store import Store
-from vidsim.ingest.moves import match
 from vidsim.ingest.shards.catalog import CatalogEntry, Shards
 from vidsim.ingest.shards.home import Place, open_shards
+from vidsim.ingest.sync import writer
+from vidsim.ingest.sync.moves import match
 from vidsim.schemas.errors import StoreError
 from vidsim.schemas.video import Video
 

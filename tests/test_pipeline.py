@@ -25,16 +25,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from vidsim.ingest import pipeline, writer
+from vidsim.ingest import pipeline
 from vidsim.ingest.extract import embed
 from vidsim.ingest.extract.batching import FailedVideo
 from vidsim.ingest.extract.embed import EmbedOptions
-from vidsim.ingest.library import reindex_all, remove_all
 from vidsim.ingest.milvus.filters import equals
 from vidsim.ingest.milvus.store import Store, open_store
 from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import LibraryNote, Place, open_shards, read_notes, writing
+from vidsim.ingest.sync import writer
+from vidsim.ingest.sync.libraries import reindex_all, remove_all
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, merge, unit

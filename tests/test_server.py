@@ -134,7 +134,7 @@ def test_a_server_killed_in_mid_ingest_holds_everything_after_the_next(
     mortal = MilvusServer(tmp_path / "mortal", milvus_server.binaries)
     place = Place(tmp_path / "home", mortal.uri, index="cpu")
     folder = write_files(tmp_path / "lib", {f"snow/{i:02}.mp4": f"text {i}" for i in range(30)})
-    monkeypatch.setattr("vidsim.ingest.writer._FLUSH_SEGMENTS", 10)
+    monkeypatch.setattr("vidsim.ingest.sync.writer._FLUSH_SEGMENTS", 10)
     monkeypatch.setattr("vidsim.ingest.milvus.store.WRITE_PATIENCE_S", 3.0)
 
     def dying(videos, options, progress, meter=None):

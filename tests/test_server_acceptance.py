@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest.library import verify_all
 from vidsim.ingest.shards.home import Place, open_shards
+from vidsim.ingest.sync.libraries import verify_all
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.results import IngestReport
 

@@ -12,13 +12,13 @@ import pytest
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from vidsim.ingest.index import remove, repair
 from vidsim.ingest.milvus import indexes as vector_index
 from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.milvus.filters import equals, is_in
 from vidsim.ingest.milvus.indexes import wait_until_searchable
 from vidsim.ingest.milvus.store import Store, open_store
 from vidsim.ingest.shards.catalog import Shards
+from vidsim.ingest.sync.repair import remove, repair
 from vidsim.schemas.collections import Index, collection_name, levels
 from vidsim.schemas.embedding import to_index, to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError

@@ -19,7 +19,6 @@ import h5py
 import pytest
 
 from vidsim.ingest.export import export
-from vidsim.ingest.library import find, list_videos, remove_all, summarize, verify_all
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.registry import load_registered
 from vidsim.ingest.pipeline import ingest
@@ -32,6 +31,7 @@ from vidsim.ingest.shards.home import (
     write_note,
     writing,
 )
+from vidsim.ingest.sync.libraries import find, list_videos, remove_all, summarize, verify_all
 from vidsim.ingest.system import unreadable
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.system.unreadable import hindrance, open_h5, patiently

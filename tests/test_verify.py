@@ -10,15 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsim.ingest import compare
-from vidsim.ingest.index import bring_in_step, remove
-from vidsim.ingest.library import (
-    describe_reindex,
-    how_to_use,
-    reindex_all,
-    verify_all,
-    verify_table,
-)
 from vidsim.ingest.milvus import store
 from vidsim.ingest.milvus.connection import server_name
 from vidsim.ingest.milvus.records import Record, records_of
@@ -30,8 +21,17 @@ from vidsim.ingest.shards.home import (
     open_shards,
     without_user,
 )
+from vidsim.ingest.sync import verify as compare
+from vidsim.ingest.sync.libraries import (
+    describe_reindex,
+    how_to_use,
+    reindex_all,
+    verify_all,
+    verify_table,
+)
+from vidsim.ingest.sync.repair import bring_in_step, remove
+from vidsim.ingest.sync.writer import Writer
 from vidsim.ingest.system.progress import Silent
-from vidsim.ingest.writer import Writer
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 from ...ingest.milvus.store import open_store
 from ...ingest.shards.home import Place, open_shards, writing
+from ...ingest.sync.writer import Writer
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
-from ...ingest.writer import Writer
 from ...schemas.errors import StoreError
 from ...schemas.modality import Backbone
 from ..background import refresh

@@ -18,8 +18,8 @@ from vidsim.ingest.discover.videos import describe, find_media
 from vidsim.ingest.extract.embed import EmbedOptions, embed_all
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards, writing
+from vidsim.ingest.sync.writer import Writer
 from vidsim.ingest.system.progress import Silent
-from vidsim.ingest.writer import Writer
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.modality import Modality
 

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..schemas.errors import LibraryError
-from ..schemas.results import LibrarySummary, StoredVideo, VerifyReport
-from ..schemas.video import Video
-from .compare import Sample, compare
-from .index import reindex, remove
-from .milvus.store import open_store
-from .shards.catalog import Shards
-from .shards.home import (
+from ...schemas.errors import LibraryError
+from ...schemas.results import LibrarySummary, StoredVideo, VerifyReport
+from ...schemas.video import Video
+from ..milvus.store import open_store
+from ..shards.catalog import Shards
+from ..shards.home import (
     Place,
     expected_rows,
     open_shards,
@@ -24,7 +22,9 @@ from .shards.home import (
     without_user,
     writing,
 )
-from .system.progress import Progress
+from ..system.progress import Progress
+from .repair import reindex, remove
+from .verify import Sample, compare
 
 _FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")
 """Columns of the table of 'vidsim verify'."""

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..schemas.embedding import EmbeddedVideo, merge
-from ..schemas.errors import StoreError
-from ..schemas.video import Video
-from .milvus.store import Store
-from .shards.catalog import CatalogEntry, Shards
-from .system.atomic_file import whole_file
+from ...schemas.embedding import EmbeddedVideo, merge
+from ...schemas.errors import StoreError
+from ...schemas.video import Video
+from ..milvus.store import Store
+from ..shards.catalog import CatalogEntry, Shards
+from ..system.atomic_file import whole_file
 from .writer import Writer
 
 _CHUNK_SEGMENTS = 512

@@ -15,16 +15,16 @@ from typing import Literal
 
 import numpy as np
 
-from ..schemas.collections import BATCH_BYTES, Level, levels
-from ..schemas.embedding import EmbeddedVideo, from_index, index_dim
-from ..schemas.modality import BACKBONES, Backbone
-from ..schemas.results import LevelComparison, VerifyReport
-from .milvus.filters import is_in
-from .milvus.records import Record, batches, records_of, stored_row
-from .milvus.store import Store
-from .shards.catalog import CatalogEntry, Shards
-from .shards.home import expected_counts
-from .system.progress import Progress
+from ...schemas.collections import BATCH_BYTES, Level, levels
+from ...schemas.embedding import EmbeddedVideo, from_index, index_dim
+from ...schemas.modality import BACKBONES, Backbone
+from ...schemas.results import LevelComparison, VerifyReport
+from ..milvus.filters import is_in
+from ..milvus.records import Record, batches, records_of, stored_row
+from ..milvus.store import Store
+from ..shards.catalog import CatalogEntry, Shards
+from ..shards.home import expected_counts
+from ..system.progress import Progress
 
 Sample = int | Literal["each video", "all"]
 """Whose vectors are read back: so many rows of a library at each level, one row of each video

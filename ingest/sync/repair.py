@@ -11,16 +11,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..schemas.collections import Level, levels
-from ..schemas.errors import LibraryError
-from ..schemas.modality import BACKBONES
-from ..schemas.results import VerifyReport
-from .compare import compare
-from .milvus.filters import equals
-from .milvus.store import Store
-from .shards.catalog import Shards
-from .shards.home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
-from .system.progress import Progress, Silent
+from ...schemas.collections import Level, levels
+from ...schemas.errors import LibraryError
+from ...schemas.modality import BACKBONES
+from ...schemas.results import VerifyReport
+from ..milvus.filters import equals
+from ..milvus.store import Store
+from ..shards.catalog import Shards
+from ..shards.home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
+from ..system.progress import Progress, Silent
+from .verify import compare
 
 
 @dataclass(frozen=True)

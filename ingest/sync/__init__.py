@@ -1,0 +1,1 @@
+"""The index follows the truth: writing, repair, removal, moved files."""
