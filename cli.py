@@ -274,8 +274,8 @@ def ingest_audioset(
     json: Json = False,
 ) -> None:
     """Read AudioSet's published VGGish embeddings."""
-    from .ingest.audioset import ingest_audioset as run
-    from .ingest.audioset import read_class_names
+    from .ingest.exchange.audioset import ingest_audioset as run
+    from .ingest.exchange.audioset import read_class_names
     from .ingest.system.progress import Bars
     from .search.background import refresh
 
@@ -518,8 +518,8 @@ def export(
     ] = "native",
 ) -> None:
     """Write vectors, ids, labels and times to HDF5 files."""
-    from .ingest.export import export as export_native
-    from .ingest.export_capstone import export_capstone
+    from .ingest.exchange.export import export as export_native
+    from .ingest.exchange.export_capstone import export_capstone
     from .ingest.system.progress import Bars
 
     if layout not in ("native", "capstone"):
@@ -543,7 +543,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Store what export files hold, the capstone's too."""
-    from .ingest.importer import describe_import, import_files
+    from .ingest.exchange.importer import describe_import, import_files
     from .ingest.system.progress import Bars
     from .search.background import refresh
 

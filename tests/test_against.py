@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from vidsim.ingest.export import export
+from vidsim.ingest.exchange.export import export
 from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo

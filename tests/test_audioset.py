@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 
 from vidsim.cli import main
-from vidsim.ingest.audioset import ingest_audioset, parse_clip, read_class_names
+from vidsim.ingest.exchange.audioset import ingest_audioset, parse_clip, read_class_names
+from vidsim.ingest.exchange.sequence_example import _SEQUENCE_EXAMPLE
+from vidsim.ingest.exchange.tfrecord import DamagedRecord, Record, read_records
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.milvus.filters import equals
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.sequence_example import _SEQUENCE_EXAMPLE
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
 from vidsim.ingest.sync.libraries import summarize
 from vidsim.ingest.system.progress import Silent
-from vidsim.ingest.tfrecord import DamagedRecord, Record, read_records
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import BACKBONES, Modality
 from vidsim.search.query import QueryOptions, query
@@ -368,7 +368,7 @@ def test_a_killed_import_goes_on_where_it_stopped(place, features, tmp_path, mon
         for path in files:
             (tmp_path / split / path.name).symlink_to(path)
         clips[split] = sum(len(records(path)) for path in files)
-    monkeypatch.setattr("vidsim.ingest.audioset._FLUSH_SEGMENTS", 20)
+    monkeypatch.setattr("vidsim.ingest.exchange.audioset._FLUSH_SEGMENTS", 20)
     with pytest.raises(KeyboardInterrupt):
         ingest_audioset(tmp_path / "bal_train", place, Stopped(), "audioset")
     kept = len(open_shards(place.home).catalog("audioset"))

@@ -33,7 +33,7 @@ from torchvision.models.video import R3D_18_Weights, r3d_18
 from vidsim.cli import main
 from vidsim.ingest.decode.picture import fit
 from vidsim.ingest.decode.segments import SegmentMedia
-from vidsim.ingest.export import export
+from vidsim.ingest.exchange.export import export
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.extract.pixels import to_network_input
 from vidsim.ingest.extract.scheduler import Extraction

@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from sklearn.neighbors import NearestNeighbors
 
-from vidsim.ingest.export import export
+from vidsim.ingest.exchange.export import export
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards, write_note
 from vidsim.ingest.system.progress import Silent

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from vidsim.ingest.export import export
-from vidsim.ingest.export_capstone import export_capstone
+from vidsim.ingest.exchange.export import export
+from vidsim.ingest.exchange.export_capstone import export_capstone
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards.catalog import Shards

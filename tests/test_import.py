@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from vidsim.ingest import pipeline
-from vidsim.ingest.export import export
-from vidsim.ingest.export_capstone import export_capstone
+from vidsim.ingest.exchange.export import export
+from vidsim.ingest.exchange.export_capstone import export_capstone
+from vidsim.ingest.exchange.importer import describe_import, import_files
 from vidsim.ingest.extract.embed import EmbedOptions
-from vidsim.ingest.importer import describe_import, import_files
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
 from vidsim.ingest.models.registry import keep

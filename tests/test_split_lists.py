@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from vidsim.ingest.audioset import read_class_names
-from vidsim.ingest.export import export
+from vidsim.ingest.exchange.audioset import read_class_names
+from vidsim.ingest.exchange.export import export
 from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import LibraryError

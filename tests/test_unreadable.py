@@ -18,7 +18,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from vidsim.ingest.export import export
+from vidsim.ingest.exchange.export import export
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.registry import load_registered
 from vidsim.ingest.pipeline import ingest
@@ -380,7 +380,7 @@ def test_notes_that_are_not_read_are_not_damaged(home, monkeypatch, number):
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES, errno.EIO, errno.EMFILE])
 def test_exports_that_are_not_read_are_not_damaged(home, tmp_path, monkeypatch, number):
-    from vidsim.ingest.export_reader import open_export
+    from vidsim.ingest.exchange.reader import open_export
     from vidsim.search.bench.vectors import exported
 
     files = export(home, tmp_path / "export", [], QUIET)

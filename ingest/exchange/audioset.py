@@ -18,22 +18,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..schemas.collections import MAX_ID_LENGTH
-from ..schemas.embedding import ByteArray, EmbeddedVideo, Rows, SegmentEmbedding
-from ..schemas.errors import LibraryError, MediaError
-from ..schemas.modality import BACKBONES, Modality
-from ..schemas.results import FailedFile, IngestReport
-from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
-from .discover.videos import check_id, library_name
-from .milvus.store import open_store
-from .models.networks.quantization import dequantize
+from ...schemas.collections import MAX_ID_LENGTH
+from ...schemas.embedding import ByteArray, EmbeddedVideo, Rows, SegmentEmbedding
+from ...schemas.errors import LibraryError, MediaError
+from ...schemas.modality import BACKBONES, Modality
+from ...schemas.results import FailedFile, IngestReport
+from ...schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
+from ..discover.videos import check_id, library_name
+from ..milvus.store import open_store
+from ..models.networks.quantization import dequantize
+from ..shards.catalog import CatalogEntry
+from ..shards.home import Place, open_shards, stored_root, writing
+from ..sync.repair import bring_in_step
+from ..sync.writer import Writer
+from ..system.list_text import read_lines
+from ..system.progress import Progress
 from .sequence_example import Feature, parse_sequence_example
-from .shards.catalog import CatalogEntry
-from .shards.home import Place, open_shards, stored_root, writing
-from .sync.repair import bring_in_step
-from .sync.writer import Writer
-from .system.list_text import read_lines
-from .system.progress import Progress
 from .tfrecord import DamagedRecord, read_records
 
 _BACKBONE = BACKBONES["vggish"]

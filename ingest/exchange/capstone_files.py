@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
-from ..schemas.errors import LibraryError, StoreError
-from ..schemas.exports import AUDIOSET_LABELS, AUDIOSET_SECONDS
-from ..schemas.modality import BACKBONES, Backbone
-from ..schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
-from .export_index import IndexedVideo
-from .export_source import Block, Form, Source, check_shape, merged_dataset, refuse
-from .models.networks.array_pickle import ArrayUnpickler
-from .system.unreadable import hindrance
+from ...schemas.errors import LibraryError, StoreError
+from ...schemas.exports import AUDIOSET_LABELS, AUDIOSET_SECONDS
+from ...schemas.modality import BACKBONES, Backbone
+from ...schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
+from ..models.networks.array_pickle import ArrayUnpickler
+from ..system.unreadable import hindrance
+from .layout import IndexedVideo
+from .source import Block, Form, Source, check_shape, merged_dataset, refuse
 
 _PATCH_SECONDS = 0.96
 """Stretch of sound that a row of the capstone's VGGish describes (its log-mel examples)."""

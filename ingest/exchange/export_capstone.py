@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.exports import AUDIOSET_FEATURES, AUDIOSET_LABELS, AUDIOSET_SECONDS
-from ..schemas.modality import Backbone, Modality
-from ..schemas.video import LABEL_SEPARATOR, Video
-from .export_index import (
+from ...schemas.exports import AUDIOSET_FEATURES, AUDIOSET_LABELS, AUDIOSET_SECONDS
+from ...schemas.modality import Backbone, Modality
+from ...schemas.video import LABEL_SEPARATOR, Video
+from ..models.networks.quantization import quantize
+from ..shards.home import open_shards
+from ..system.progress import Progress
+from .layout import (
     IndexedVideo,
     append,
     choose_libraries,
@@ -28,9 +31,6 @@ from .export_index import (
     written_at_once,
     written_whole,
 )
-from .models.networks.quantization import quantize
-from .shards.home import open_shards
-from .system.progress import Progress
 
 Items = Iterable[tuple[IndexedVideo, npt.NDArray[Any]]]
 

@@ -12,14 +12,14 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
-from ..schemas.errors import MediaError, StoreError
-from ..schemas.exports import AUDIOSET_SECONDS
-from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
-from .discover.videos import check_id
-from .export_index import IndexedVideo
-from .models.networks.quantization import dequantize
-from .system.unreadable import open_h5, told
+from ...schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
+from ...schemas.errors import MediaError, StoreError
+from ...schemas.exports import AUDIOSET_SECONDS
+from ...schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
+from ..discover.videos import check_id
+from ..models.networks.quantization import dequantize
+from ..system.unreadable import open_h5, told
+from .layout import IndexedVideo
 
 Form = Literal["vectors", "levels", "strips"]
 """What rows are: as extracted, VGGish's 0..255, or colour strips."""

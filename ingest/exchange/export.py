@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
-from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
-from ..schemas.modality import VID2IMG_SHAPE, Backbone
-from ..schemas.video import row_id
-from .export_index import (
+from ... import __version__
+from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
+from ...schemas.modality import VID2IMG_SHAPE, Backbone
+from ...schemas.video import row_id
+from ..shards.catalog import Shards
+from ..shards.home import open_shards
+from ..system.progress import Progress
+from .layout import (
     TEXT,
     IndexedVideo,
     append,
@@ -22,9 +25,6 @@ from .export_index import (
     write_index,
     written_whole,
 )
-from .shards.catalog import Shards
-from .shards.home import open_shards
-from .system.progress import Progress
 
 
 def export(home: Path, folder: Path, libraries: Sequence[str], progress: Progress) -> list[Path]:

@@ -8,15 +8,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..schemas.errors import LibraryError, StoreError
-from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
-from ..schemas.modality import BACKBONES
+from ...schemas.errors import LibraryError, StoreError
+from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
+from ...schemas.modality import BACKBONES
+from ..models.registry import adopt
+from ..models.weights import digests
+from ..system.unreadable import open_h5, told
 from .capstone_files import read_capstone
-from .export_index import read_index
-from .export_source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
-from .models.registry import adopt
-from .models.weights import digests
-from .system.unreadable import open_h5, told
+from .layout import read_index
+from .source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
 
 
 def open_export(path: Path, library: str | None) -> Source:

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..schemas.embedding import EmbeddedVideo, SegmentEmbedding, merge
-from ..schemas.errors import LibraryError
-from ..schemas.exports import AUDIOSET_LABELS
-from ..schemas.modality import BACKBONES, Backbone, Modality
-from ..schemas.results import ImportedLibrary, ImportReport
-from .discover.videos import library_name
-from .export_index import IndexedVideo
-from .export_reader import open_export
-from .export_source import Source, content_hash, read_videos, strip_rows
-from .milvus.store import open_store
-from .models.registry import keep
-from .shards.catalog import CatalogEntry, Shards, stored_weights
-from .shards.home import Place, expected_rows, open_shards, writing
-from .sync.repair import bring_in_step
-from .sync.writer import Writer
-from .system.progress import Progress
+from ...schemas.embedding import EmbeddedVideo, SegmentEmbedding, merge
+from ...schemas.errors import LibraryError
+from ...schemas.exports import AUDIOSET_LABELS
+from ...schemas.modality import BACKBONES, Backbone, Modality
+from ...schemas.results import ImportedLibrary, ImportReport
+from ..discover.videos import library_name
+from ..milvus.store import open_store
+from ..models.registry import keep
+from ..shards.catalog import CatalogEntry, Shards, stored_weights
+from ..shards.home import Place, expected_rows, open_shards, writing
+from ..sync.repair import bring_in_step
+from ..sync.writer import Writer
+from ..system.progress import Progress
+from .layout import IndexedVideo
+from .reader import open_export
+from .source import Source, content_hash, read_videos, strip_rows
 
 _CHUNK = 128
 """Videos whose modalities are read and joined at once."""

@@ -12,16 +12,16 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from .. import __version__
-from ..schemas.embedding import ByteArray, EmbeddedVideo, FloatArray
-from ..schemas.errors import LibraryError, StoreError
-from ..schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRINGS
-from ..schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
-from ..schemas.video import Segment, Video
-from .models.registry import description_of
-from .shards.catalog import Shards
-from .shards.home import expected_rows
-from .system.atomic_file import whole_file
+from ... import __version__
+from ...schemas.embedding import ByteArray, EmbeddedVideo, FloatArray
+from ...schemas.errors import LibraryError, StoreError
+from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRINGS
+from ...schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
+from ...schemas.video import Segment, Video
+from ..models.registry import description_of
+from ..shards.catalog import Shards
+from ..shards.home import expected_rows
+from ..system.atomic_file import whole_file
 
 Layout = Literal["native", "capstone"]
 
