@@ -678,7 +678,7 @@ def duplicates(
     from .ingest.extract.embed import default_workers
     from .ingest.system.progress import Bars
     from .schemas.settings import settings
-    from .search.duplicates import duplicates_table, find_duplicates
+    from .search.duplicates.find import duplicates_table, find_duplicates
 
     options = DuplicateOptions(max_distance, min_similarity)
     workers = settings().workers or default_workers()

@@ -12,14 +12,6 @@ import pytest
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.extract.embed import EmbedOptions
-from vidsim.ingest.frame_hashes import (
-    CROPS,
-    FrameHashes,
-    frame_hashes,
-    hash_frames,
-    wavelet_hashes,
-    without_bars,
-)
 from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.duplicates import DuplicateOptions
@@ -27,7 +19,15 @@ from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality, choose_backbones
 from vidsim.schemas.results import DuplicatesReport
 from vidsim.search.demo import disguise
-from vidsim.search.duplicates import duplicates_table, find_duplicates, match_videos
+from vidsim.search.duplicates.find import duplicates_table, find_duplicates, match_videos
+from vidsim.search.duplicates.frame_hashes import (
+    CROPS,
+    FrameHashes,
+    frame_hashes,
+    hash_frames,
+    wavelet_hashes,
+    without_bars,
+)
 
 from .conftest import embedded
 

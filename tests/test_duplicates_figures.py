@@ -17,7 +17,7 @@ from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.modality import Modality, choose_backbones
 from vidsim.schemas.results import DuplicatePair
 from vidsim.search.demo import disguise
-from vidsim.search.duplicates import find_duplicates
+from vidsim.search.duplicates.find import find_duplicates
 
 QUIET = Silent()
 CUTS = ((0.0, 0.2), (0.06, 0.4), (0.1, 0.2), (0.15, 0.3))

@@ -20,16 +20,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import ByteArray
-from ..schemas.modality import FrameSampling
-from ..schemas.results import FailedFile
-from ..schemas.video import Video
-from .decode.flat import BAR, MOST_BAR
-from .decode.pool import Failed, decode_all
-from .decode.sampling import sample_times
-from .decode.segments import DecodeRequest, SegmentMedia
-from .system.atomic_file import whole_file
-from .system.progress import Progress
+from ...ingest.decode.flat import BAR, MOST_BAR
+from ...ingest.decode.pool import Failed, decode_all
+from ...ingest.decode.sampling import sample_times
+from ...ingest.decode.segments import DecodeRequest, SegmentMedia
+from ...ingest.system.atomic_file import whole_file
+from ...ingest.system.progress import Progress
+from ...schemas.embedding import ByteArray
+from ...schemas.modality import FrameSampling
+from ...schemas.results import FailedFile
+from ...schemas.video import Video
 
 _log = logging.getLogger(__name__)
 

@@ -19,18 +19,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.frame_hashes import CROPS, HASH_BITS, FrameHashes, frame_hashes
-from ..ingest.shards.catalog import CatalogEntry
-from ..ingest.shards.home import open_shards
-from ..ingest.system.progress import Progress
-from ..schemas.duplicates import DuplicateOptions
-from ..schemas.embedding import FloatArray, unit
-from ..schemas.errors import LibraryError
-from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
-from ..schemas.results import DuplicatePair, DuplicatesReport, Stretch
-from .faiss_device import search_codes
+from ...ingest.shards.catalog import CatalogEntry
+from ...ingest.shards.home import open_shards
+from ...ingest.system.progress import Progress
+from ...schemas.duplicates import DuplicateOptions
+from ...schemas.embedding import FloatArray, unit
+from ...schemas.errors import LibraryError
+from ...schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
+from ...schemas.results import DuplicatePair, DuplicatesReport, Stretch
+from ..faiss_device import search_codes
+from ..videos import VideoVectors, from_embedded
+from .frame_hashes import CROPS, HASH_BITS, FrameHashes, frame_hashes
 from .identical import has_content, have_same_content, same_content
-from .videos import VideoVectors, from_embedded
 
 _MIN_COVERAGE = 0.4
 """Part of the shorter video's frames that must match. A choice, not a measured optimum:
