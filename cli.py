@@ -618,11 +618,11 @@ def evaluate(
     """Measure how well videos find others of their class."""
     from .ingest.models.registry import load_registered
     from .ingest.system.progress import Bars
-    from .search.color_metrics import parse_color_metrics
-    from .search.comparisons import parse_comparison
-    from .search.evaluate import EvaluateOptions, keep_tuned, parse_protocols
-    from .search.evaluate import evaluate as run
-    from .search.report import text_lines, write_files
+    from .search.evaluation.color_metrics import parse_color_metrics
+    from .search.evaluation.comparisons import parse_comparison
+    from .search.evaluation.evaluate import EvaluateOptions, keep_tuned, parse_protocols
+    from .search.evaluation.evaluate import evaluate as run
+    from .search.evaluation.report import text_lines, write_files
 
     options = EvaluateOptions(
         protocols=parse_protocols(protocol or ()),

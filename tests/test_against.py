@@ -15,7 +15,7 @@ from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, ModelError
 from vidsim.schemas.results import EvaluationReport
-from vidsim.search.report import text_lines
+from vidsim.search.evaluation.report import text_lines
 
 from .conftest import embedded
 from .test_evaluate import UNEQUAL, figure, near, run, videos

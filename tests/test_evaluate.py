@@ -24,14 +24,12 @@ from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 from vidsim.schemas.modality import BACKBONES, Backbone, Modality
 from vidsim.schemas.results import EvaluationReport, TunedWeights
-from vidsim.search.confusions import confusions
-from vidsim.search.evaluate import EvaluateOptions, evaluate, keep_tuned
-from vidsim.search.exported import background_of, read_exports
-from vidsim.search.fusion import WEIGHTS, attend, combine
-from vidsim.search.plots import plot_confusions
-from vidsim.search.protocols import leave_one_out
-from vidsim.search.query import QueryOptions, query
-from vidsim.search.ranking import (
+from vidsim.search.evaluation.confusions import confusions
+from vidsim.search.evaluation.evaluate import EvaluateOptions, evaluate, keep_tuned
+from vidsim.search.evaluation.exported import background_of, read_exports
+from vidsim.search.evaluation.plots import plot_confusions
+from vidsim.search.evaluation.protocols import leave_one_out
+from vidsim.search.evaluation.ranking import (
     Classes,
     Predictions,
     blocks,
@@ -40,9 +38,11 @@ from vidsim.search.ranking import (
     rank_all,
     single,
 )
-from vidsim.search.report import csv_lines, text_lines, write_files
+from vidsim.search.evaluation.report import csv_lines, text_lines, write_files
+from vidsim.search.evaluation.tuning import tune
+from vidsim.search.fusion import WEIGHTS, attend, combine
+from vidsim.search.query import QueryOptions, query
 from vidsim.search.tuned import tuned_path
-from vidsim.search.tuning import tune
 
 from .conftest import embedded
 
@@ -295,7 +295,7 @@ def test_figures_outlast_a_picture_that_fails(exports, tmp_path, monkeypatch):
     def fails(*_):
         raise MemoryError
 
-    monkeypatch.setattr("vidsim.search.report.plot_confusions", fails)
+    monkeypatch.setattr("vidsim.search.evaluation.report.plot_confusions", fails)
     with pytest.raises(MemoryError):
         write_files(run(exports), tmp_path, QUIET)
     assert {p.name for p in tmp_path.iterdir()} == {"report.md", "predictions.csv"}

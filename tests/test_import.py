@@ -27,7 +27,7 @@ from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
 from vidsim.schemas.modality import BACKBONES, Backbone, Modality, PublishedFiles, timm_files
 from vidsim.schemas.results import ImportReport
-from vidsim.search.exported import read_exports
+from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
 from .conftest import audioset_clip, embedded

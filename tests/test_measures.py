@@ -12,9 +12,8 @@ from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score
 
 from vidsim.schemas.modality import Modality
-from vidsim.search.color_metrics import l2, mse, ssim
-from vidsim.search.fusion import WEIGHTS, Background, attend, combine, fuse
-from vidsim.search.measures import (
+from vidsim.search.evaluation.color_metrics import l2, mse, ssim
+from vidsim.search.evaluation.measures import (
     Outcomes,
     class_mean,
     interval,
@@ -24,6 +23,7 @@ from vidsim.search.measures import (
     sign_flip_p,
     vote,
 )
+from vidsim.search.fusion import WEIGHTS, Background, attend, combine, fuse
 
 
 def test_a_ranking_worked_out_by_hand():

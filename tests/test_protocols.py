@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidsim.schemas.errors import LibraryError, ModelError
-from vidsim.search.protocols import (
+from vidsim.search.evaluation.protocols import (
     group,
     group_codes,
     leave_one_out,

@@ -16,9 +16,9 @@ from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.results import EvaluationReport
-from vidsim.search.evaluate import EvaluateOptions, evaluate
-from vidsim.search.protocols import group, official
-from vidsim.search.split_lists import Names, read_split
+from vidsim.search.evaluation.evaluate import EvaluateOptions, evaluate
+from vidsim.search.evaluation.protocols import group, official
+from vidsim.search.evaluation.split_lists import Names, read_split
 
 from .conftest import embedded
 

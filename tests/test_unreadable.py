@@ -38,7 +38,7 @@ from vidsim.ingest.system.unreadable import hindrance, open_h5, patiently
 from vidsim.schemas.errors import StoreError, VidsimError, WeightsError
 from vidsim.schemas.modality import BACKBONES, Modality
 from vidsim.search.background import refresh
-from vidsim.search.exported import read_exports
+from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
 from .conftest import embedded

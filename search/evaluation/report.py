@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..ingest.system.atomic_file import whole_file
-from ..ingest.system.progress import Progress
-from ..schemas.errors import StoreError
-from ..schemas.modality import Modality
-from ..schemas.results import (
+from ...ingest.system.atomic_file import whole_file
+from ...ingest.system.progress import Progress
+from ...schemas.errors import StoreError
+from ...schemas.modality import Modality
+from ...schemas.results import (
     AgainstExport,
     Confusion,
     Estimate,

@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.models.registry import adopt
-from ..ingest.system.progress import Progress
-from ..ingest.system.unreadable import listed, open_h5, told
-from ..schemas.embedding import FloatArray
-from ..schemas.errors import ModelError, StoreError
-from ..schemas.exports import EXPORT_FORMAT, INDEX
-from ..schemas.modality import (
+from ...ingest.models.registry import adopt
+from ...ingest.system.progress import Progress
+from ...ingest.system.unreadable import listed, open_h5, told
+from ...schemas.embedding import FloatArray
+from ...schemas.errors import ModelError, StoreError
+from ...schemas.exports import EXPORT_FORMAT, INDEX
+from ...schemas.modality import (
     BACKBONES,
     DEFAULT_PRESET,
     PRESETS,
@@ -27,10 +27,10 @@ from ..schemas.modality import (
     Modality,
     backbone_name,
 )
-from ..schemas.video import LABEL_SEPARATOR
-from .background import measure, pool, spread
-from .fusion import Background
-from .videos import VideoVectors, summarize
+from ...schemas.video import LABEL_SEPARATOR
+from ..background import measure, pool, spread
+from ..fusion import Background
+from ..videos import VideoVectors, summarize
 
 COLOR_BACKBONES = ("vid2img", "labhist")
 """Read whatever backbone colour is compared by: colour metrics compare them."""

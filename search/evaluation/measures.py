@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.embedding import IntArray
-from .fusion import Scores
+from ...schemas.embedding import IntArray
+from ..fusion import Scores
 
 FloatVector = npt.NDArray[np.float64]
 

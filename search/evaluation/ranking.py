@@ -9,16 +9,16 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.system.progress import Progress
-from ..schemas.embedding import FloatArray, IntArray
-from ..schemas.modality import Modality
+from ...ingest.system.progress import Progress
+from ...schemas.embedding import FloatArray, IntArray
+from ...schemas.modality import Modality
+from ..faiss_device import search_rows
+from ..fusion import Background, Scores, attend, combine
+from ..videos import by_video, similarities
 from .color_metrics import COLOR_METRICS, Pairs
 from .exported import Exported, ExportedRows
-from .faiss_device import search_rows
-from .fusion import Background, Scores, attend, combine
 from .measures import FloatVector, judge, vote
 from .protocols import Protocol, row_split
-from .videos import by_video, similarities
 
 BLOCK = 128
 """Queries ranked at a time: 13,320 videos and four modalities take 225 MB beside the vectors."""

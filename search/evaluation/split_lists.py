@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ingest.system.list_text import read_lines
-from ..schemas.errors import LibraryError
+from ...ingest.system.list_text import read_lines
+from ...schemas.errors import LibraryError
 
 _GIVE = "give a text file with one Class/name a line"
 

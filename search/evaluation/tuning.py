@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..schemas.errors import ModelError
-from ..schemas.modality import Modality
-from .fusion import WEIGHTS, Background, Scores, attend, combine
+from ...schemas.errors import ModelError
+from ...schemas.modality import Modality
+from ..fusion import WEIGHTS, Background, Scores, attend, combine
 from .measures import judge
 from .protocols import Protocol
 from .ranking import Classes, Single, blocks

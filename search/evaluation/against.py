@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..schemas.errors import LibraryError
+from ...schemas.errors import LibraryError
 from .exported import Exported, ExportedRows
 
 AGAINST = "against:"

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..schemas.errors import LibraryError, ModelError
+from ...schemas.errors import LibraryError, ModelError
 from .split_lists import Names, describe_missing, read_split
 
 ProtocolName = Literal[

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ingest.system.progress import Progress
-from ..schemas.errors import ModelError
-from ..schemas.modality import Modality
-from ..schemas.results import AgainstExport, EvaluationReport, TunedWeights
+from ...ingest.system.progress import Progress
+from ...schemas.errors import ModelError
+from ...schemas.modality import Modality
+from ...schemas.results import AgainstExport, EvaluationReport, TunedWeights
+from ..fusion import WEIGHTS, Background
+from ..tuned import write_tuned
 from .against import AGAINST, in_common
 from .comparisons import FUSED, in_one_only, paired_tests
 from .confusions import confusions
 from .exported import Exported, ExportedRows, background_of, read_exports
 from .figures import figures_of
-from .fusion import WEIGHTS, Background
 from .measures import resample
 from .protocols import (
     CLEAN,
@@ -31,7 +32,6 @@ from .protocols import (
     split,
 )
 from .ranking import Classes, Predictions, Single, classes_of, join, rank_all, rank_rows, single
-from .tuned import write_tuned
 from .tuning import tune
 
 TUNED = "fused tuned"

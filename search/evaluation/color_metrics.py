@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..schemas.embedding import FloatArray
-from ..schemas.errors import ModelError
-from ..schemas.modality import BACKBONES, VID2IMG_SHAPE
-from .videos import similarities
+from ...schemas.embedding import FloatArray
+from ...schemas.errors import ModelError
+from ...schemas.modality import BACKBONES, VID2IMG_SHAPE
+from ..videos import similarities
 
 Pairs = Callable[[FloatArray, FloatArray], FloatArray]
 """Similarities (a, b) of all pairs of vectors (a, dim) and (b, dim)."""
