@@ -232,7 +232,8 @@ def ingest(
     from .ingest.models.registry import register_overrides
     from .ingest.pipeline import ingest as run
     from .ingest.system.progress import Bars
-    from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
+    from .schemas.backbones import DEFAULT_PRESET, choose_backbones
+    from .schemas.modality import parse_modalities
     from .schemas.settings import settings
     from .search.background import refresh
 
@@ -763,7 +764,8 @@ def bench_ingest(
 ) -> None:
     """Measure ingest beside the 2019 capstone's way: clips a second, stages, memory."""
     from .ingest.system.progress import Bars
-    from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
+    from .schemas.backbones import DEFAULT_PRESET, choose_backbones
+    from .schemas.modality import parse_modalities
     from .schemas.settings import settings
     from .search.bench.ingest import bench_ingest as run
     from .search.bench.ingest import smoke_clips
@@ -798,7 +800,8 @@ def bench_memory(
 ) -> None:
     """Measure the memory of a long ingest, from its start to its end."""
     from .ingest.system.progress import Bars
-    from .schemas.modality import DEFAULT_PRESET, choose_backbones, parse_modalities
+    from .schemas.backbones import DEFAULT_PRESET, choose_backbones
+    from .schemas.modality import parse_modalities
     from .schemas.settings import settings
     from .search.bench.memory import bench_memory as run
     from .search.bench.plots import plot_memory
@@ -835,7 +838,8 @@ def bench_query(
 ) -> None:
     """Time a query of a synthetic library of UCF101's size: vidsim and faiss."""
     from .ingest.system.progress import Bars
-    from .schemas.modality import Modality, choose_backbones
+    from .schemas.backbones import choose_backbones
+    from .schemas.modality import Modality
     from .search.bench.query import bench_query as run
     from .search.bench.tables import query_table
 
@@ -867,7 +871,8 @@ def bench_scale(
 ) -> None:
     """Let a synthetic library grow: time, memory and disk at each size, and what fits."""
     from .ingest.system.progress import Bars
-    from .schemas.modality import choose_backbones, parse_modalities
+    from .schemas.backbones import choose_backbones
+    from .schemas.modality import parse_modalities
     from .search.bench.scale import bench_scale as run
     from .search.bench.tables import scale_table
 
@@ -882,7 +887,8 @@ def models_list(json: Json = False) -> None:
     """List the backbones, their sizes and whether their weights are here."""
     from .ingest.models.registry import load_registered
     from .ingest.models.weights import status
-    from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, PublishedFiles
+    from .schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+    from .schemas.weights import PublishedFiles
 
     load_registered(_place().home)
     defaults = PRESETS[DEFAULT_PRESET].values()
@@ -1102,8 +1108,9 @@ def _device(name: str) -> str:
 
 def _backbones(names: Iterable[str] | None) -> list[Any]:
     from .ingest.models.registry import describe_timm, load_registered
+    from .schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
     from .schemas.errors import ModelError
-    from .schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, TIMM_SCHEME
+    from .schemas.weights import TIMM_SCHEME
 
     home = _place().home
     load_registered(home)
@@ -1122,7 +1129,7 @@ def _backbones(names: Iterable[str] | None) -> list[Any]:
 def _register(names: Iterable[str]) -> None:
     """Writes down the networks of timm among `names`, whose weights are here now."""
     from .ingest.models.registry import register_timm
-    from .schemas.modality import TIMM_SCHEME
+    from .schemas.weights import TIMM_SCHEME
 
     for name in names:
         if name.startswith(TIMM_SCHEME):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..schemas.backbones import sound_backbones
 from ..schemas.errors import MediaError
-from ..schemas.modality import sound_backbones
 from ..schemas.results import FailedFile
 from ..schemas.video import Video
 from .discover.listing import Listing, printable, unlisted_note

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .modality import BACKBONES, Backbone, Modality
+from .backbones import BACKBONES, Backbone
+from .modality import Modality
 
 COLLECTION_PREFIX = "vidsim_"
 

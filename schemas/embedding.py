@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from .modality import Backbone, sound_backbones
+from .backbones import Backbone, sound_backbones
 from .video import Segment, Video
 
 FloatArray = npt.NDArray[np.float32]

@@ -14,7 +14,7 @@ from ..ingest.shards.catalog import CatalogEntry, Shards
 from ..ingest.shards.home import expected_rows, open_shards
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.unreadable import told
-from ..schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
+from ..schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
 

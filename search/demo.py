@@ -19,7 +19,8 @@ from ..ingest.pipeline import ingest
 from ..ingest.shards.home import Place
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.progress import Progress, shown
-from ..schemas.modality import Modality, choose_backbones
+from ..schemas.backbones import choose_backbones
+from ..schemas.modality import Modality
 from ..schemas.results import IngestReport, QueryResult
 from ..schemas.settings import settings
 from .query import QueryOptions, query

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..ingest.milvus.records import StoredRow
 from ..ingest.milvus.store import Store
+from ..schemas.backbones import Backbone
 from ..schemas.embedding import to_query
-from ..schemas.modality import Backbone
+from ..schemas.rows import StoredRow
 from .videos import VideoVectors, from_products, from_stored
 
 _SEGMENTS_PER_VIDEO = 2

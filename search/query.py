@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from ..ingest.discover.regular_file import ODD_NAMES, odd_kind
 from ..ingest.discover.videos import describe
 from ..ingest.milvus.filters import differs, equals, is_in
-from ..ingest.milvus.records import StoredRow
 from ..ingest.milvus.store import Store, open_store
 from ..ingest.shards.home import Counts, Place, distrusted, read_notes
 from ..ingest.system.progress import Progress
+from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones
 from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError, MediaError, ModelError
-from ..schemas.modality import DEFAULT_PRESET, Backbone, Modality, choose_backbones
+from ..schemas.modality import Modality
 from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
+from ..schemas.rows import StoredRow
 from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.unreadable import told, unwritten
+from ..schemas.backbones import Backbone
 from ..schemas.errors import StoreError
-from ..schemas.modality import Backbone, Modality
-from ..schemas.results import TunedWeights
+from ..schemas.evaluation import TunedWeights
+from ..schemas.modality import Modality
 
 
 def tuned_path(home: Path) -> Path:

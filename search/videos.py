@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ..schemas.backbones import Backbone
 from ..schemas.embedding import EmbeddedVideo, FloatArray, segment_means, unit
-from ..schemas.modality import Backbone
 
 if TYPE_CHECKING:  # evaluation compares exported videos without Milvus
-    from ..ingest.milvus.records import StoredRow
+    from ..schemas.rows import StoredRow
 
 
 @dataclass(frozen=True)

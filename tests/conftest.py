@@ -20,9 +20,9 @@ from hypothesis import settings as hypothesis_settings
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.ingest.models.weights import ensure
 from vidsim.ingest.shards.home import Place
+from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS, VID2IMG_SHAPE
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.errors import WeightsError
-from vidsim.schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, VID2IMG_SHAPE
 from vidsim.schemas.video import Segment, Video
 
 from .milvus_targets import lite_server, milvus_server, target_place

@@ -14,7 +14,7 @@ from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, ModelError
-from vidsim.schemas.results import EvaluationReport
+from vidsim.schemas.evaluation import EvaluationReport
 from vidsim.search.evaluation.report import text_lines
 
 from .conftest import embedded

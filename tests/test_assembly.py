@@ -11,9 +11,9 @@ import pytest
 from vidsim.ingest.decode.pool import Event, Failed, Finished
 from vidsim.ingest.decode.segments import Opened, SegmentMedia
 from vidsim.ingest.extract.batching import Assembly, FailedVideo
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.errors import WorkerError
-from vidsim.schemas.modality import BACKBONES
 from vidsim.schemas.video import Segment, Video
 
 BATCH = 2

@@ -25,8 +25,9 @@ from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
 from vidsim.ingest.sync.libraries import summarize
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import LibraryError
-from vidsim.schemas.modality import BACKBONES, Modality
+from vidsim.schemas.modality import Modality
 from vidsim.search.query import QueryOptions, query
 
 from .conftest import embedded

@@ -15,14 +15,15 @@ from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES, choose_backbones
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.errors import MediaError, StoreError
-from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
-from vidsim.schemas.results import KmeansBench, KnnBench, QueryBench
+from vidsim.schemas.modality import Modality
 from vidsim.search.bench.kmeans import bench_kmeans, inertia
 from vidsim.search.bench.knn import QUERIES, bench_knn, recall
 from vidsim.search.bench.plots import plot_kmeans, plot_knn
 from vidsim.search.bench.query import bench_query, covered_ms
+from vidsim.search.bench.results import KmeansBench, KnnBench, QueryBench
 from vidsim.search.bench.synthetic import make_videos
 from vidsim.search.bench.tables import kmeans_table, knn_table, query_table
 from vidsim.search.bench.timing import interleave

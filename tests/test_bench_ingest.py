@@ -13,15 +13,17 @@ from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.extract.color import dominant_colors
 from vidsim.ingest.extract.embed import EmbedOptions, embed_all
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import DEFAULT_PRESET, choose_backbones
 from vidsim.schemas.errors import WorkerError
-from vidsim.schemas.modality import DEFAULT_PRESET, Modality, choose_backbones
-from vidsim.schemas.results import IngestBench, StageTime
+from vidsim.schemas.modality import Modality
+from vidsim.schemas.results import StageTime
 from vidsim.search.bench.capstone import cluster_pixels, embed_folder
 from vidsim.search.bench.ingest import bench_ingest, stage_cost
 from vidsim.search.bench.kmeans import inertia
 from vidsim.search.bench.memory import bench_memory
 from vidsim.search.bench.plots import plot_memory
 from vidsim.search.bench.processes import run_python
+from vidsim.search.bench.results import IngestBench
 from vidsim.search.bench.tables import ingest_table, memory_table
 
 QUIET = Silent()

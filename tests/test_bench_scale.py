@@ -9,11 +9,12 @@ import pytest
 from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.shards.home import Place, read_notes
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES, choose_backbones
 from vidsim.schemas.errors import WorkerError
-from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones
-from vidsim.schemas.results import ScaleBench, ScaleFit, ScaleStep
+from vidsim.schemas.modality import Modality
 from vidsim.search.bench.exact import Everything
 from vidsim.search.bench.library import fill
+from vidsim.search.bench.results import ScaleBench, ScaleFit, ScaleStep
 from vidsim.search.bench.scale import _run, bench_scale, choose_sizes
 from vidsim.search.bench.scale_fit import find_limits, fit, fit_line
 from vidsim.search.bench.scale_step import Order

@@ -23,7 +23,7 @@ from vidsim.cli import main
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Bars
-from vidsim.schemas.modality import BACKBONES
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.results import (
     FailedFile,
     ImportReport,

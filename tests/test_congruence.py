@@ -17,9 +17,10 @@ from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
 from vidsim.ingest.sync.writer import Writer
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import levels
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding, to_query
-from vidsim.schemas.modality import BACKBONES, Modality
+from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import QueryResult
 from vidsim.search.query import QueryOptions, query
 

@@ -29,10 +29,11 @@ from vidsim.deploy.connection import (
 )
 from vidsim.deploy.deployment import status_table
 from vidsim.deploy.engine import open_engine, translated
+from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 from vidsim.schemas.collections import levels
 from vidsim.schemas.embedding import index_dim
 from vidsim.schemas.errors import DeployError
-from vidsim.schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
+from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DeploymentStatus, ServiceStatus
 from vidsim.schemas.settings import SETTINGS_FILE, settings
 

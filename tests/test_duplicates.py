@@ -14,9 +14,10 @@ from vidsim.ingest import pipeline
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError
-from vidsim.schemas.modality import Modality, choose_backbones
+from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DuplicatesReport
 from vidsim.search.demo import disguise
 from vidsim.search.duplicates.find import duplicates_table, find_duplicates, match_videos

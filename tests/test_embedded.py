@@ -21,10 +21,10 @@ from vidsim.ingest.milvus.lite_collection import BoundedCollection
 from vidsim.ingest.milvus.records import batches
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import METRIC, Index, collection_name
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.errors import StoreError
-from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
 

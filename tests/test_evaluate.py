@@ -20,10 +20,11 @@ from vidsim.ingest.exchange.export import export
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards, write_note
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES, Backbone
 from vidsim.schemas.embedding import EmbeddedVideo, Rows
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
-from vidsim.schemas.modality import BACKBONES, Backbone, Modality
-from vidsim.schemas.results import EvaluationReport, TunedWeights
+from vidsim.schemas.evaluation import EvaluationReport, TunedWeights
+from vidsim.schemas.modality import Modality
 from vidsim.search.evaluation.confusions import confusions
 from vidsim.search.evaluation.evaluate import EvaluateOptions, evaluate, keep_tuned
 from vidsim.search.evaluation.exported import background_of, read_exports

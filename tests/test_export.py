@@ -16,9 +16,9 @@ from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError
-from vidsim.schemas.modality import BACKBONES
 
 from .conftest import audioset_clip, embedded
 

@@ -16,8 +16,9 @@ from vidsim.ingest.extract.color_histogram_cuda import color_histograms
 from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.extract.strips import COLORS, lab_histogram
 from vidsim.ingest.models.device import choose_device
+from vidsim.schemas.backbones import BACKBONES, VID2IMG_SHAPE
 from vidsim.schemas.errors import ModelError
-from vidsim.schemas.modality import BACKBONES, VID2IMG_SHAPE, Modality
+from vidsim.schemas.modality import Modality
 
 
 @pytest.fixture(scope="module")

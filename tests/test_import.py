@@ -23,10 +23,12 @@ from vidsim.ingest.models.registry import keep
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
 from vidsim.ingest.sync.libraries import find, reindex_all, remove_all
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES, Backbone, timm_files
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
-from vidsim.schemas.modality import BACKBONES, Backbone, Modality, PublishedFiles, timm_files
+from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import ImportReport
+from vidsim.schemas.weights import PublishedFiles
 from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 

@@ -13,6 +13,7 @@ from vidsim.ingest.milvus.store import Hit, open_store
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas import collections
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import (
     GPU_MAX_TOP_K,
     GPU_SERVER,
@@ -24,7 +25,6 @@ from vidsim.schemas.collections import (
 )
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, StoreError
-from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
 

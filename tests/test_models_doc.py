@@ -1,4 +1,4 @@
-"""docs/models.md says of every backbone what the table in schemas/modality.py does."""
+"""docs/models.md says of every backbone what the table in schemas/backbones.py does."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.video import R3D_18_Weights
 
 from vidsim.ingest.models.networks.timm_network import describe
-from vidsim.schemas.modality import (
-    BACKBONES,
-    PRESETS,
-    SIGNED_UNIT,
-    Backbone,
-    FrameSampling,
-    PinnedArchive,
-    PixelScale,
-    timm_name,
-)
+from vidsim.schemas.backbones import BACKBONES, PRESETS, Backbone, timm_name
+from vidsim.schemas.modality import SIGNED_UNIT, FrameSampling, PixelScale
+from vidsim.schemas.weights import PinnedArchive
 
 TEXT = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
 OWN = {name: b for name, b in BACKBONES.items() if timm_name(b) is None}

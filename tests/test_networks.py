@@ -18,8 +18,9 @@ from sklearn.datasets import load_sample_image
 from vidsim.ingest.models.networks import efficientnet_lite, i3d
 from vidsim.ingest.models.networks.padding import same_padding
 from vidsim.ingest.models.weights import ensure
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import WeightsError
-from vidsim.schemas.modality import BACKBONES, SHORT_SIDE
+from vidsim.schemas.modality import SHORT_SIDE
 
 PALACE, DAISY = 698, 985
 """ImageNet-1k classes in ILSVRC's order, by WordNet id."""

@@ -31,7 +31,8 @@ from vidsim.ingest.decode.picture import Picture
 from vidsim.ingest.decode.pixel_aspect import PixelAspect
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
 from vidsim.ingest.extract.frame import FrameExtractor
-from vidsim.schemas.modality import BACKBONES, FrameSampling
+from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.modality import FrameSampling
 from vidsim.schemas.video import Segment
 
 WHOLE = FrameSampling(1, 200, "stretch")

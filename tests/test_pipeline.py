@@ -37,10 +37,11 @@ from vidsim.ingest.shards.home import LibraryNote, Place, open_shards, read_note
 from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES, choose_backbones, sound_backbones
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, merge, unit
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError, WorkerError
-from vidsim.schemas.modality import BACKBONES, Modality, choose_backbones, sound_backbones
+from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import IngestReport
 from vidsim.schemas.video import Video, row_id
 

@@ -17,8 +17,9 @@ from vidsim.ingest.extract.pixels import computes_bfloat16, to_network_input
 from vidsim.ingest.models.networks.i3d_int8 import I3DInt8, supported
 from vidsim.ingest.models.networks.loading import load_network
 from vidsim.ingest.models.weights import ensure
+from vidsim.schemas.backbones import Backbone, choose_backbones
 from vidsim.schemas.embedding import FloatArray, unit
-from vidsim.schemas.modality import Backbone, Modality, choose_backbones
+from vidsim.schemas.modality import Modality
 
 pytestmark = pytest.mark.acceptance  # float32 networks, a minute where a CPU has no AVX-512
 

@@ -12,10 +12,11 @@ from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Place, distrust, open_shards, write_note
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit
 from vidsim.schemas.errors import LibraryError, MediaError, ModelError, WeightsError
-from vidsim.schemas.modality import BACKBONES, Modality
+from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import QueryResult
 from vidsim.search.background import background
 from vidsim.search.fusion import WEIGHTS, fuse

@@ -9,18 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidsim.schemas.backbones import BACKBONES, PRESETS, choose_backbones
 from vidsim.schemas.collections import LITE, Index, backbone_of, collection_name
 from vidsim.schemas.embedding import Rows, from_index, merge, to_index, to_query
 from vidsim.schemas.errors import ModelError
-from vidsim.schemas.modality import (
-    BACKBONES,
-    PRESETS,
-    Modality,
-    PinnedArchive,
-    choose_backbones,
-    parse_modalities,
-)
+from vidsim.schemas.modality import Modality, parse_modalities
 from vidsim.schemas.video import Segment, cut_segments, row_id
+from vidsim.schemas.weights import PinnedArchive
 
 from .conftest import embedded
 

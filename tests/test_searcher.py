@@ -13,8 +13,9 @@ from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.errors import LibraryError, MediaError, WorkerError
-from vidsim.schemas.modality import Modality, choose_backbones
+from vidsim.schemas.modality import Modality
 from vidsim.search.query import QueryOptions, query
 from vidsim.search.searcher import Searcher
 

@@ -16,9 +16,9 @@ from vidsim.ingest.milvus.index_notes import read_notes
 from vidsim.ingest.milvus.indexes import described_index, gpu_refusal, rebuild
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, distrusted
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import GPU_SERVER, SERVER, Index, collection_name
 from vidsim.schemas.errors import StoreError
-from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
 from .milvus_targets import MilvusServer, empty_place

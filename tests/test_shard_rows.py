@@ -12,8 +12,8 @@ from vidsim.ingest.shards import rows as shard_rows
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.shards.rows import ShardRows, in_order
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import unit
-from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
 

@@ -15,7 +15,7 @@ from vidsim.ingest.exchange.export import export
 from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import LibraryError
-from vidsim.schemas.results import EvaluationReport
+from vidsim.schemas.evaluation import EvaluationReport
 from vidsim.search.evaluation.evaluate import EvaluateOptions, evaluate
 from vidsim.search.evaluation.protocols import group, official
 from vidsim.search.evaluation.split_lists import Names, read_split

@@ -19,10 +19,10 @@ from vidsim.ingest.milvus.indexes import wait_until_searchable
 from vidsim.ingest.milvus.store import Store, open_store
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.sync.repair import remove, repair
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import Index, collection_name, levels
 from vidsim.schemas.embedding import to_index, to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
-from vidsim.schemas.modality import BACKBONES
 
 from .conftest import embedded
 from .milvus_targets import TARGETS, drop_collections

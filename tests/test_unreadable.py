@@ -35,8 +35,9 @@ from vidsim.ingest.sync.libraries import find, list_videos, remove_all, summariz
 from vidsim.ingest.system import unreadable
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.system.unreadable import hindrance, open_h5, patiently
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import StoreError, VidsimError, WeightsError
-from vidsim.schemas.modality import BACKBONES, Modality
+from vidsim.schemas.modality import Modality
 from vidsim.search.background import refresh
 from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query

@@ -32,10 +32,10 @@ from vidsim.ingest.sync.libraries import (
 from vidsim.ingest.sync.repair import bring_in_step, remove
 from vidsim.ingest.sync.writer import Writer
 from vidsim.ingest.system.progress import Silent
+from vidsim.schemas.backbones import BACKBONES, Backbone
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError
-from vidsim.schemas.modality import BACKBONES, Backbone
 from vidsim.schemas.results import LevelComparison, VerifyReport
 
 from .conftest import embedded

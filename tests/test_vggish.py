@@ -16,8 +16,8 @@ import pytest
 from vidsim.ingest.decode.segments import SegmentMedia
 from vidsim.ingest.extract.audio import AudioExtractor
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import WorkerError
-from vidsim.schemas.modality import BACKBONES
 from vidsim.schemas.video import Segment
 
 from .sounds import mel_magnitudes, run_tensorflow

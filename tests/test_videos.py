@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsim.ingest.milvus.records import StoredRow
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import unit
-from vidsim.schemas.modality import BACKBONES
+from vidsim.schemas.rows import StoredRow
 from vidsim.search.videos import align, from_embedded, from_stored, similarity, summarize
 
 from .conftest import embedded

@@ -25,8 +25,9 @@ from vidsim.ingest.models import package_index
 from vidsim.ingest.models.package_index import fetch_archive, read_pip_settings
 from vidsim.ingest.models.sample_clips import SAMPLE_CLIPS
 from vidsim.ingest.models.weights import ensure, ensure_files, locate, status
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import WeightsError
-from vidsim.schemas.modality import BACKBONES, PinnedArchive, PinnedFile
+from vidsim.schemas.weights import PinnedArchive, PinnedFile
 
 from .conftest import pulling
 

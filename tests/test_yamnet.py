@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.models.weights import ensure
-from vidsim.schemas.modality import BACKBONES, SAMPLE_RATE
+from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.modality import SAMPLE_RATE
 
 from .sounds import mel_magnitudes, run_tensorflow
 

@@ -1,6 +1,6 @@
 """Decodes one file into segments: sampled frames and 16 kHz mono sound.
 
-Runs in a child process only (`decode_worker`): what it reads may be hostile. A first pass
+Runs in a child process only (`worker`): what it reads may be hostile. A first pass
 reads packet timestamps, so nothing depends on what a header claims; the second decodes,
 converts only the wanted frames, and hands each segment over as soon as it is complete.
 """

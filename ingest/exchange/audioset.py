@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ...schemas.backbones import BACKBONES
 from ...schemas.collections import MAX_ID_LENGTH
 from ...schemas.embedding import ByteArray, EmbeddedVideo, Rows, SegmentEmbedding
 from ...schemas.errors import LibraryError, MediaError
-from ...schemas.modality import BACKBONES, Modality
+from ...schemas.modality import Modality
 from ...schemas.results import FailedFile, IngestReport
 from ...schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from ..discover.videos import check_id, library_name

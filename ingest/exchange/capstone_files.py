@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 import h5py
 import numpy as np
 
+from ...schemas.backbones import BACKBONES, Backbone
 from ...schemas.errors import LibraryError, StoreError
 from ...schemas.exports import AUDIOSET_LABELS, AUDIOSET_SECONDS
-from ...schemas.modality import BACKBONES, Backbone
 from ...schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from ..models.networks.array_pickle import ArrayUnpickler
 from ..system.unreadable import hindrance

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ... import __version__
+from ...schemas.backbones import VID2IMG_SHAPE, Backbone
 from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
-from ...schemas.modality import VID2IMG_SHAPE, Backbone
 from ...schemas.video import row_id
 from ..shards.catalog import Shards
 from ..shards.home import open_shards

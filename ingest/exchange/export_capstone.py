@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...schemas.backbones import Backbone
 from ...schemas.exports import AUDIOSET_FEATURES, AUDIOSET_LABELS, AUDIOSET_SECONDS
-from ...schemas.modality import Backbone, Modality
+from ...schemas.modality import Modality
 from ...schemas.video import LABEL_SEPARATOR, Video
 from ..models.networks.quantization import quantize
 from ..shards.home import open_shards

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ...schemas.backbones import BACKBONES, Backbone
 from ...schemas.embedding import EmbeddedVideo, SegmentEmbedding, merge
 from ...schemas.errors import LibraryError
 from ...schemas.exports import AUDIOSET_LABELS
-from ...schemas.modality import BACKBONES, Backbone, Modality
+from ...schemas.modality import Modality
 from ...schemas.results import ImportedLibrary, ImportReport
 from ..discover.videos import library_name
 from ..milvus.store import open_store

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
+from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import ByteArray, EmbeddedVideo, FloatArray
 from ...schemas.errors import LibraryError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRINGS
-from ...schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone, Modality
+from ...schemas.modality import Modality
 from ...schemas.video import Segment, Video
 from ..models.registry import description_of
 from ..shards.catalog import Shards

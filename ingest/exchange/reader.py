@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ...schemas.backbones import BACKBONES
 from ...schemas.errors import LibraryError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
-from ...schemas.modality import BACKBONES
 from ..models.registry import adopt
 from ..models.weights import digests
 from ..system.unreadable import open_h5, told

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from ...schemas.errors import MediaError, StoreError
 from ...schemas.exports import AUDIOSET_SECONDS
-from ...schemas.modality import BACKBONES, VID2IMG_SHAPE, Backbone
 from ..discover.videos import check_id
 from ..models.networks.quantization import dequantize
 from ..system.unreadable import open_h5, told

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...schemas.backbones import Backbone
 from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
-from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS, Backbone
+from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS
 from ..decode.sampling import HOP_SAMPLES, PATCH_SAMPLES
 from ..decode.segments import SegmentMedia
 from ..models.audio_worker import START_SECONDS, start_audio

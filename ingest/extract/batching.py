@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from ...schemas.backbones import Backbone
 from ...schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, SegmentEmbedding
-from ...schemas.modality import Backbone, Modality
+from ...schemas.modality import Modality
 from ...schemas.video import Segment, Video
 from ..decode.pool import Event, Failed
 from ..decode.segments import Opened, SegmentMedia

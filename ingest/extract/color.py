@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace, device, to_device
 
+from ...schemas.backbones import VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import ByteArray, FloatArray, Rows, SegmentEmbedding
-from ...schemas.modality import VID2IMG_SHAPE, Backbone
 from ..decode.flat import flat_frames
 from ..decode.segments import SegmentMedia
 from .color_histogram import Gathered, color_histogram, padded

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from queue import SimpleQueue
 
+from ...schemas.backbones import Backbone
 from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import WorkerError
-from ...schemas.modality import Backbone, Modality
+from ...schemas.modality import Modality
 from ...schemas.video import SEGMENT_SECONDS, Video
 from ..decode.pool import DecodeLimits, Finished, decode_all
 from ..decode.segments import DecodeRequest

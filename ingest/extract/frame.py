@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from ...schemas.backbones import Backbone
 from ...schemas.embedding import Rows, SegmentEmbedding
-from ...schemas.modality import Backbone
 from ..decode.flat import flat_frames
 from ..decode.segments import SegmentMedia
 from ..models.networks.efficientnet_lite import EfficientNetLite0

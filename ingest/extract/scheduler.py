@@ -14,8 +14,9 @@ from typing import Protocol, Self
 
 from threadpoolctl import threadpool_limits
 
+from ...schemas.backbones import Backbone
 from ...schemas.embedding import SegmentEmbedding
-from ...schemas.modality import Backbone, Modality
+from ...schemas.modality import Modality
 from ..decode.segments import SegmentMedia
 from ..models.device import choose_device
 from ..system.stages import Meter, Spent, Stage

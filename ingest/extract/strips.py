@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ...schemas.backbones import LAB_BINS, VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import ByteArray, FloatArray
-from ...schemas.modality import LAB_BINS, VID2IMG_SHAPE, Backbone
 
 COLORS = 10
 """Dominant colours a frame (the capstone's k)."""

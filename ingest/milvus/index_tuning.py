@@ -7,10 +7,10 @@ from statistics import median
 
 import numpy as np
 
+from ...schemas.backbones import Backbone
 from ...schemas.collections import Level, choose_index, collection_name, levels
 from ...schemas.embedding import FloatArray, index_dim, to_query
 from ...schemas.errors import LibraryError
-from ...schemas.modality import Backbone
 from ...schemas.results import IndexTuning, TunedIndex
 from ..shards.home import Place, open_shards, writing
 from ..system.progress import Progress

@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ...schemas.collections import FIELDS, Level
+from ...schemas.backbones import Backbone
+from ...schemas.collections import Level
 from ...schemas.embedding import EmbeddedVideo, Rows, segment_means, to_index
-from ...schemas.modality import Backbone
 from ...schemas.video import row_id
-
-SCALARS = tuple(field.name for field in FIELDS)
-"""Fields of a record beside its vector."""
 
 _Item = TypeVar("_Item")
 
 Record = dict[str, Any]
 """A row or segment as it is sent to Milvus: the fields of `StoredRow` and ``vector``."""
-
-
-@dataclass(frozen=True)
-class StoredRow:
-    """A row or a segment as Milvus returns it, without its vector."""
-
-    id: str
-    video_id: str
-    library: str
-    path: str
-    label: str
-    segment: int
-    start_s: float
-    end_s: float
-    fingerprint: str
-
-
-def stored_row(entity: Mapping[str, Any]) -> StoredRow:
-    """An entity or `Record` without its vector."""
-    return StoredRow(**{name: entity[name] for name in SCALARS})
 
 
 def records_of(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[Record]:

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 
+from ...schemas.backbones import Backbone
 from ...schemas.collections import (
     BATCH_BYTES,
     FETCH_BYTES,
@@ -34,7 +35,7 @@ from ...schemas.collections import (
 )
 from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
 from ...schemas.errors import ModelError, StoreError, VidsimError
-from ...schemas.modality import Backbone
+from ...schemas.rows import SCALARS, StoredRow, stored_row
 from ..shards.home import Place
 from ..shards.rows import ShardRows, in_order
 from .connection import (
@@ -49,7 +50,7 @@ from .filters import equals, is_after, is_in
 from .index_notes import read_notes, write_notes
 from .indexes import choose_target, described_index, flush, load, rebuild
 from .lite_client import EmbeddedClient
-from .records import SCALARS, Batch, Record, StoredRow, batches, records_of, stored_row
+from .records import Batch, Record, batches, records_of
 
 _IDS_PER_FILTER = 200
 """Ids named in one filter expression; keeps the expression far below a server's limit."""

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from ...schemas.backbones import Backbone
 from ...schemas.embedding import FloatArray
-from ...schemas.modality import Backbone
 from ..system.worker_process import Channel, Child
 
 START_SECONDS = 120.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from ...schemas.backbones import Backbone
 from ...schemas.errors import WeightsError
-from ...schemas.modality import Backbone, Modality
+from ...schemas.modality import Modality
 
 
 def check_fits(backbone: Backbone, folder: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...schemas.errors import WeightsError
-from ...schemas.modality import TIMM_SCHEME, PublishedFile
+from ...schemas.weights import TIMM_SCHEME, PublishedFile
 from .package_index import Advance
 
 NOTE = "SHA256SUMS"

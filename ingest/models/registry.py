@@ -14,17 +14,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from ...schemas.backbones import BACKBONES, Backbone, timm_backbone_name, timm_files, timm_name
 from ...schemas.errors import ModelError, StoreError
-from ...schemas.modality import (
-    BACKBONES,
-    TIMM_SCHEME,
-    Backbone,
-    Modality,
-    PublishedFiles,
-    timm_backbone_name,
-    timm_files,
-    timm_name,
-)
+from ...schemas.modality import Modality
+from ...schemas.weights import TIMM_SCHEME, PublishedFiles
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
 

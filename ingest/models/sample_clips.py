@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...schemas.modality import PinnedArchive, PinnedFile
+from ...schemas.weights import PinnedArchive, PinnedFile
 from .package_index import Advance
 from .weights import ensure_files
 

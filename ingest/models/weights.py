@@ -20,9 +20,10 @@ from typing import IO, Literal
 
 from filelock import FileLock
 
+from ...schemas.backbones import Backbone
 from ...schemas.errors import WeightsError
-from ...schemas.modality import Backbone, PinnedArchive, PinnedFile, PublishedFiles
 from ...schemas.settings import settings
+from ...schemas.weights import PinnedArchive, PinnedFile, PublishedFiles
 from ..system.unreadable import unread
 from .check import check_fits
 from .download import NOTE, UnreachableError, check, fetch, read_note, write_note

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import __version__
+from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE, sound_backbones
 from ...schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, Rows, SegmentEmbedding, Version
 from ...schemas.errors import StoreError
 from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
-from ...schemas.modality import BACKBONES, VID2IMG_SHAPE, sound_backbones
 from ...schemas.video import Segment, Video
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, unwritten

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from ...schemas.backbones import BACKBONES
 from ...schemas.collections import IndexPolicy, Level, levels
 from ...schemas.errors import StoreError
-from ...schemas.modality import BACKBONES
 from ...schemas.video import Video
 from ..models.registry import load_registered
 from ..system.atomic_file import whole_file

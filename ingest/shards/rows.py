@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ...schemas.backbones import Backbone
 from ...schemas.embedding import FloatArray, Version, from_index, to_index
 from ...schemas.errors import StoreError
-from ...schemas.modality import Backbone
+from ...schemas.rows import StoredRow
 from ...schemas.video import Video, row_id
-from ..milvus.records import StoredRow
 from ..system.unreadable import too_many_files
 from .catalog import Shards
 from .shard_file import is_shard, open_shard, read_video_table

@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...schemas.backbones import BACKBONES
 from ...schemas.collections import Level, levels
 from ...schemas.errors import LibraryError
-from ...schemas.modality import BACKBONES
 from ...schemas.results import VerifyReport
 from ..milvus.filters import equals
 from ..milvus.store import Store

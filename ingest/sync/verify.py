@@ -15,12 +15,13 @@ from typing import Literal
 
 import numpy as np
 
+from ...schemas.backbones import BACKBONES, Backbone
 from ...schemas.collections import BATCH_BYTES, Level, levels
 from ...schemas.embedding import EmbeddedVideo, from_index, index_dim
-from ...schemas.modality import BACKBONES, Backbone
 from ...schemas.results import LevelComparison, VerifyReport
+from ...schemas.rows import stored_row
 from ..milvus.filters import is_in
-from ..milvus.records import Record, batches, records_of, stored_row
+from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
 from ..shards.catalog import CatalogEntry, Shards
 from ..shards.home import expected_counts

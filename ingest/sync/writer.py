@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from ...schemas.backbones import BACKBONES, sound_backbones
 from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
-from ...schemas.modality import BACKBONES, sound_backbones
 from ..milvus.store import Store
 from ..shards.catalog import CatalogEntry, Shards, add_entries
 from ..shards.home import distrust, distrust_others, write_note

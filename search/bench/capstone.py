@@ -40,9 +40,10 @@ from ...ingest.decode.segments import MAX_PIXELS, SegmentMedia, visible_part
 from ...ingest.decode.video import Scan, Skipped, scan, video_frames
 from ...ingest.extract.strips import COLORS, embed_strip, lay_out
 from ...ingest.models.weights import ensure
+from ...schemas.backbones import BACKBONES, Backbone
 from ...schemas.embedding import ByteArray, FloatArray, SegmentEmbedding
 from ...schemas.errors import MediaError
-from ...schemas.modality import BACKBONES, SAMPLE_RATE, Backbone, FrameSampling, Modality
+from ...schemas.modality import SAMPLE_RATE, FrameSampling, Modality
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 
 ITERATIONS = 20

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from ...ingest.milvus.records import records_of
 from ...ingest.system.progress import Progress
+from ...schemas.backbones import Backbone
 from ...schemas.collections import Level, levels
 from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim, to_query
-from ...schemas.modality import Backbone, Modality
+from ...schemas.modality import Modality
 from ...schemas.results import QueryResult
 from ..fusion import TOP, Background, Scores, attend, combine, parse_weights
 from ..videos import similarities

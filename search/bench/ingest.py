@@ -14,19 +14,15 @@ from tempfile import TemporaryDirectory
 from ...ingest.discover.videos import find_media
 from ...ingest.extract.embed import pull
 from ...ingest.system.progress import Progress
+from ...schemas.backbones import Backbone
 from ...schemas.errors import LibraryError
-from ...schemas.modality import Backbone, Modality
-from ...schemas.results import (
-    IngestBench,
-    IngestReport,
-    IngestRun,
-    StageCost,
-    StageTime,
-)
+from ...schemas.modality import Modality
+from ...schemas.results import IngestReport, StageTime
 from ...schemas.settings import settings
 from ..demo import write_generated
 from .machine import describe_machine
 from .processes import Finished, run_python
+from .results import IngestBench, IngestRun, StageCost
 
 _PACKAGE = __package__.partition(".")[0]
 

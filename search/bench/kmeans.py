@@ -15,9 +15,9 @@ from ...ingest.models.device import choose_device
 from ...ingest.system.progress import Progress
 from ...schemas.embedding import ByteArray, FloatArray
 from ...schemas.errors import MediaError
-from ...schemas.results import KmeansBench, KmeansTiming
 from ..faiss_device import describe, gpus
 from .capstone import cluster_pixels
+from .results import KmeansBench, KmeansTiming
 from .timing import interleave, use_threads
 
 COUNTS = (5, 10, 20, 50)

@@ -17,9 +17,9 @@ from ...ingest.shards.home import Place
 from ...ingest.system.progress import Progress
 from ...schemas.collections import Index
 from ...schemas.embedding import FloatArray
-from ...schemas.results import KnnBench, KnnTiming
 from ..faiss_device import describe, gpus, to_gpu
 from .milvus import open_searcher
+from .results import KnnBench, KnnTiming
 from .timing import interleave, use_threads
 from .vectors import clustered, exported
 

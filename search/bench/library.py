@@ -15,8 +15,8 @@ from ...ingest.shards.home import Place, open_shards, writing
 from ...ingest.sync.writer import Writer
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
+from ...schemas.backbones import Backbone
 from ...schemas.errors import StoreError
-from ...schemas.modality import Backbone
 from ..background import refresh
 from .milvus import own_database
 from .synthetic import LIBRARY, make_videos

@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ...schemas.results import Machine
+from .results import Machine
 
 _PACKAGES = (
     "torch", "tensorflow", "tensorflow-cpu", "faiss-cpu", "faiss-gpu", "av", "pymilvus"

@@ -12,10 +12,11 @@ import numpy as np
 from ...ingest.discover.videos import find_media
 from ...ingest.extract.embed import pull
 from ...ingest.system.progress import Progress
-from ...schemas.modality import Backbone, Modality
-from ...schemas.results import MemoryBench
+from ...schemas.backbones import Backbone
+from ...schemas.modality import Modality
 from .ingest import ingest_in_process
 from .machine import describe_machine
+from .results import MemoryBench
 
 PARTS = 100
 """Parts of equal length into which a run is cut."""

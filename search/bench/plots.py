@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...ingest.system.atomic_file import whole_file
 from ...schemas.errors import StoreError
-from ...schemas.results import IngestBench, KmeansBench, KnnBench, MemoryBench
+from .results import IngestBench, KmeansBench, KnnBench, MemoryBench
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,14 +15,15 @@ from ...ingest.milvus.connection import open_client
 from ...ingest.milvus.store import Store, open_store
 from ...ingest.shards.home import Place
 from ...ingest.system.progress import Progress, Silent
-from ...schemas.modality import Backbone
-from ...schemas.results import QueryBench, QueryResult, QueryTiming
+from ...schemas.backbones import Backbone
+from ...schemas.results import QueryResult
 from ..background import background
 from ..query import QueryOptions, answer
 from ..searcher import Searcher
 from .exact import BEST, Everything, recall
 from .library import open_library
 from .milvus import about
+from .results import QueryBench, QueryTiming
 from .synthetic import LIBRARY
 from .timing import use_threads
 

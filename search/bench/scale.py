@@ -15,14 +15,14 @@ import psutil
 from ...ingest.milvus.connection import open_client
 from ...ingest.shards.home import Place, read_notes
 from ...ingest.system.progress import Progress
+from ...schemas.backbones import Backbone
 from ...schemas.errors import WorkerError
-from ...schemas.modality import Backbone
-from ...schemas.results import ScaleBench, ScaleStep
 from ..background import background
 from .exact import Everything, recall
 from .machine import describe_machine
 from .milvus import about, own_database
 from .processes import Finished, Memory, run_python
+from .results import ScaleBench, ScaleStep
 from .scale_fit import find_limits, fit
 from .scale_step import ASKED, FILLED, ORDER, Order
 from .synthetic import LIBRARY

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...schemas.results import ScaleFit, ScaleLimit, ScaleStep
+from .results import ScaleFit, ScaleLimit, ScaleStep
 
 USABLE = 0.8
 """Part of a machine's memory for the library: the rest is the system's, and for what grows

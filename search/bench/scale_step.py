@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 from ...ingest.milvus.store import open_store
 from ...ingest.shards.home import Place, writing
 from ...ingest.system.progress import Silent
+from ...schemas.backbones import BACKBONES
 from ...schemas.collections import choose_index, levels
 from ...schemas.embedding import index_dim
-from ...schemas.modality import BACKBONES
 from ...schemas.results import QueryResult
 
 _RECALL = 0.99

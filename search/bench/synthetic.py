@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...schemas.backbones import VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import EmbeddedVideo, FloatArray, Rows, SegmentEmbedding
-from ...schemas.modality import VID2IMG_SHAPE, Backbone, Modality
+from ...schemas.modality import Modality
 from ...schemas.video import SEGMENT_SECONDS, Segment, Video
 
 UCF101_VIDEOS = 13_320

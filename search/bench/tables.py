@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...schemas.results import (
-    IngestBench,
-    KmeansBench,
-    KnnBench,
-    MemoryBench,
-    QueryBench,
-    ScaleBench,
-)
 from .memory import peaks
+from .results import IngestBench, KmeansBench, KnnBench, MemoryBench, QueryBench, ScaleBench
 
 
 def kmeans_table(bench: KmeansBench) -> list[str]:

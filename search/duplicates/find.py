@@ -22,10 +22,11 @@ import numpy.typing as npt
 from ...ingest.shards.catalog import CatalogEntry
 from ...ingest.shards.home import open_shards
 from ...ingest.system.progress import Progress
+from ...schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 from ...schemas.duplicates import DuplicateOptions
 from ...schemas.embedding import FloatArray, unit
 from ...schemas.errors import LibraryError
-from ...schemas.modality import BACKBONES, DEFAULT_PRESET, PRESETS, Modality
+from ...schemas.modality import Modality
 from ...schemas.results import DuplicatePair, DuplicatesReport, Stretch
 from ..faiss_device import search_codes
 from ..videos import VideoVectors, from_embedded

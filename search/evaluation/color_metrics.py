@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import ModelError
-from ...schemas.modality import BACKBONES, VID2IMG_SHAPE
 from ..videos import similarities
 
 Pairs = Callable[[FloatArray, FloatArray], FloatArray]

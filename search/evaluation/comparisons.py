@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...schemas.errors import ModelError
-from ...schemas.results import PairedTest
+from ...schemas.evaluation import PairedTest
 from .against import AGAINST
 from .figures import estimate, right_votes
 from .measures import Outcomes, class_mean, mean, sign_flip_p

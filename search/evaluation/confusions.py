@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ...schemas.results import Confusion
+from ...schemas.evaluation import Confusion
 from .ranking import Classes, Predictions
 
 

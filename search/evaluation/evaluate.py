@@ -10,8 +10,8 @@ import numpy as np
 
 from ...ingest.system.progress import Progress
 from ...schemas.errors import ModelError
+from ...schemas.evaluation import AgainstExport, EvaluationReport, TunedWeights
 from ...schemas.modality import Modality
-from ...schemas.results import AgainstExport, EvaluationReport, TunedWeights
 from ..fusion import WEIGHTS, Background
 from ..tuned import write_tuned
 from .against import AGAINST, in_common

@@ -16,17 +16,11 @@ import numpy.typing as npt
 from ...ingest.models.registry import adopt
 from ...ingest.system.progress import Progress
 from ...ingest.system.unreadable import listed, open_h5, told
+from ...schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone, backbone_name
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import ModelError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX
-from ...schemas.modality import (
-    BACKBONES,
-    DEFAULT_PRESET,
-    PRESETS,
-    Backbone,
-    Modality,
-    backbone_name,
-)
+from ...schemas.modality import Modality
 from ...schemas.video import LABEL_SEPARATOR
 from ..background import measure, pool, spread
 from ..fusion import Background

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ...schemas.results import Estimate, Figures
+from ...schemas.evaluation import Estimate, Figures
 from .measures import (
     RECALL_AT,
     FloatVector,

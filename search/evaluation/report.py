@@ -11,8 +11,7 @@ from pathlib import Path
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
 from ...schemas.errors import StoreError
-from ...schemas.modality import Modality
-from ...schemas.results import (
+from ...schemas.evaluation import (
     AgainstExport,
     Confusion,
     Estimate,
@@ -20,6 +19,7 @@ from ...schemas.results import (
     Figures,
     PairedTest,
 )
+from ...schemas.modality import Modality
 from .confusions import confusion_shares
 from .evaluate import Evaluation
 from .measures import RECALL_AT

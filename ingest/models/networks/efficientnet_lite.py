@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ....schemas.backbones import BACKBONES
 from ....schemas.errors import WeightsError
-from ....schemas.modality import BACKBONES
 from ...system.unreadable import unread_weights
 from .padding import same_padding
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ....schemas.modality import Backbone, timm_name
+from ....schemas.backbones import Backbone, timm_name
 from .efficientnet_lite import load_efficientnet_lite0
 from .i3d import load_i3d
 from .resnet3d import load_resnet34_3d

@@ -18,16 +18,10 @@ import timm.data
 import torch
 from torch import nn
 
+from ....schemas.backbones import Backbone, timm_backbone_name, timm_files
 from ....schemas.errors import ModelError, WeightsError
-from ....schemas.modality import (
-    Backbone,
-    FrameSampling,
-    Modality,
-    PixelScale,
-    PublishedFiles,
-    timm_backbone_name,
-    timm_files,
-)
+from ....schemas.modality import FrameSampling, Modality, PixelScale
+from ....schemas.weights import PublishedFiles
 from .checkpoint import read_checkpoint, refuse
 
 _FRAMES = 8

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
+from ....schemas.backbones import BACKBONES
 from ....schemas.embedding import FloatArray
 from ....schemas.errors import WeightsError
-from ....schemas.modality import BACKBONES
 from ...system.unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
 from .quantization import dequantize, quantize

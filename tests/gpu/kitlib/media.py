@@ -19,8 +19,9 @@ from vidsim.ingest.extract.embed import default_workers
 from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.ingest.extract.motion import MotionExtractor
 from vidsim.ingest.extract.scheduler import Extractor
+from vidsim.schemas.backbones import Backbone, choose_backbones
 from vidsim.schemas.embedding import ByteArray
-from vidsim.schemas.modality import Backbone, Modality, choose_backbones
+from vidsim.schemas.modality import Modality
 
 from .common import Bench
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from vidsim.ingest.decode.segments import SegmentMedia
 from vidsim.ingest.extract.scheduler import Extraction
+from vidsim.schemas.backbones import Backbone
 from vidsim.schemas.embedding import FloatArray, unit
-from vidsim.schemas.modality import Backbone
 
 from .common import Bench
 from .media import backbones_of, load_media

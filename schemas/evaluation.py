@@ -1,0 +1,95 @@
+"""What an evaluation found: the models of its report."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from .results import Result
+
+
+class Estimate(Result):
+    """A figure with its 95 % interval, a bootstrap over videos."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Figures(Result):
+    """The figures of one configuration under one protocol.
+
+    Under leaky protocols rows ask and vote, but are not ranked: ``recall`` is empty there and
+    ``mean_average_precision`` None.
+    """
+
+    protocol: str
+    leaky: bool = Field(description="a query's own rows are among its neighbours")
+    configuration: str = Field(
+        description="a modality, a colour metric, or fused; against:NAME of a second export"
+    )
+    queries: int
+    classes: int
+    accuracy: Estimate = Field(description="mean over classes of the vote of k being right")
+    recall: dict[int, Estimate] = Field(description="right within the first 1, 5, 10, 20")
+    mean_average_precision: Estimate | None
+
+
+class PairedTest(Result):
+    """How two configurations differ on the queries that both have."""
+
+    protocol: str
+    first: str
+    second: str
+    queries: int
+    accuracy: Estimate = Field(description="first minus second")
+    accuracy_p: float
+    mean_average_precision: Estimate = Field(description="first minus second")
+    mean_average_precision_p: float
+
+
+class Confusion(Result):
+    """How many queries of one class were taken for another."""
+
+    protocol: str
+    configuration: str
+    label: str
+    predicted: str
+    queries: int
+    share: float = Field(description="of the queries of the class")
+
+
+class TunedWeights(Result):
+    """Fusion weights found on a training part, and where query reads them."""
+
+    weights: dict[str, float]
+    backbones: dict[str, str]
+    protocol: str
+    training_videos: int
+
+
+class AgainstExport(Result):
+    """The second of two exports, whose configurations are called ``against:NAME``."""
+
+    folder: str
+    libraries: list[str]
+    backbones: dict[str, str]
+    videos: int = Field(description="that it holds")
+    first_videos: int = Field(description="that the first export holds")
+
+
+class EvaluationReport(Result):
+    """What ``vidsim evaluate`` measured."""
+
+    videos: int = Field(description="measured; with a second export those in common")
+    libraries: list[str]
+    backbones: dict[str, str]
+    against: AgainstExport | None
+    k: int
+    seed: int
+    resamples: int
+    figures: list[Figures]
+    comparisons: list[PairedTest]
+    confusions: list[Confusion] = Field(description="the worst of each configuration")
+    tuned: TunedWeights | None
+    files: list[str]
+    notes: list[str]

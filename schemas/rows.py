@@ -1,0 +1,32 @@
+"""Rows and segments as Milvus holds them and gives them back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .collections import FIELDS
+
+SCALARS = tuple(field.name for field in FIELDS)
+"""Fields of a record beside its vector."""
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A row or a segment as Milvus returns it, without its vector."""
+
+    id: str
+    video_id: str
+    library: str
+    path: str
+    label: str
+    segment: int
+    start_s: float
+    end_s: float
+    fingerprint: str
+
+
+def stored_row(entity: Mapping[str, Any]) -> StoredRow:
+    """An entity or `Record` without its vector."""
+    return StoredRow(**{name: entity[name] for name in SCALARS})

@@ -1,0 +1,103 @@
+"""The house: imports point one way, and there is no circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+ROOMS = (
+    "schemas",
+    "ingest/system",
+    "ingest/discover",
+    "ingest/decode",
+    "ingest/models",
+    "ingest/extract",
+    "ingest/shards",
+    "ingest/milvus",
+    "ingest/sync",
+    "ingest/exchange",
+    "ingest",
+    "search",
+    "search/duplicates",
+    "search/evaluation",
+    "search/bench",
+    "deploy",
+    "cli.py",
+)
+"""In the order of the data's way: a room imports from itself and from those before it."""
+
+MOST_LINES = 400
+"""A module fits on a few screens; one that is longer stands in `LONGER`, with the reason."""
+
+LONGER = {
+    "cli.py": "every command with its options",
+    "ingest/milvus/lite_client.py": "what pymilvus' client does, for the embedded Milvus",
+    "ingest/milvus/store.py": "one class for both kinds of Milvus",
+    "ingest/shards/catalog.py": "reading and writing of one file format",
+    "search/query.py": "the whole way of a query",
+}
+
+
+def modules() -> list[Path]:
+    """Every module of vidsim, from the repository's root."""
+    rooms = ("schemas", "ingest", "search", "deploy")
+    found = [p for room in rooms for p in (ROOT / room).rglob("*.py")] + [ROOT / "cli.py"]
+    return sorted(p.relative_to(ROOT) for p in found)
+
+
+def imported(module: Path) -> Iterator[Path]:
+    """What a module imports of vidsim, wherever in it, for types alone too."""
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        folder = module.parents[node.level - 1]
+        named = folder.joinpath(*(node.module or "").split(".")) if node.module else folder
+        for alias in node.names:
+            beside = named / f"{alias.name}.py"
+            yield beside if (ROOT / beside).exists() else _file(named)
+
+
+def _file(named: Path) -> Path:
+    return named / "__init__.py" if (ROOT / named).is_dir() else named.with_suffix(".py")
+
+
+def room(module: Path) -> str:
+    """The room that a module stands in; the folder nearest to it."""
+    names = [str(p) for p in (module, *module.parents)]
+    return next(name for name in names if name in ROOMS)
+
+
+def test_imports_point_to_the_rooms_before() -> None:
+    wrong = [
+        f"{module} ({room(module)}) imports {other} ({room(other)})"
+        for module in modules()
+        for other in imported(module)
+        if other != Path("__init__.py") and ROOMS.index(room(other)) > ROOMS.index(room(module))
+    ]
+    assert not wrong
+
+
+def test_no_circle() -> None:
+    graph = {m: {o for o in imported(m) if o != m} for m in modules()}
+    assert [*TopologicalSorter(graph).static_order()]  # raises CycleError
+
+
+def test_imports_of_vidsim_are_relative_within_it() -> None:
+    wrong = []
+    for module in modules():
+        for node in ast.walk(ast.parse((ROOT / module).read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            wrong += [f"{module}: {n}" for n in names if n.partition(".")[0] == "vidsim"]
+    assert not wrong
+
+
+def test_a_module_fits_on_a_few_screens() -> None:
+    lines = {str(m): len((ROOT / m).read_text().splitlines()) for m in modules()}
+    assert {m: n for m, n in lines.items() if n > MOST_LINES and m not in LONGER} == {}
+    assert [m for m in LONGER if lines[m] <= MOST_LINES] == [], "no longer needed"
