@@ -1,3 +1,91 @@
-"""Video-similarity search by colour, frame content, sound and motion."""
+"""Video-similarity search by colour, frame content, sound and motion.
+
+    from vidsim import Library
+
+    with Library.open() as library:
+        library.ingest("ucf101/")
+        print(library.query("clip.avi", k=5).results[0].video_id)
+
+Importing it loads nothing; each name below is loaded when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .ingest.system.progress import Step as Step
+    from .schemas.errors import DeployError as DeployError
+    from .schemas.errors import LibraryError as LibraryError
+    from .schemas.errors import MediaError as MediaError
+    from .schemas.errors import ModelError as ModelError
+    from .schemas.errors import SettingsError as SettingsError
+    from .schemas.errors import StoreError as StoreError
+    from .schemas.errors import VidsimError as VidsimError
+    from .schemas.errors import WeightsError as WeightsError
+    from .schemas.errors import WorkerError as WorkerError
+    from .schemas.evaluation import EvaluationReport as EvaluationReport
+    from .schemas.modality import Modality as Modality
+    from .schemas.results import DuplicatesReport as DuplicatesReport
+    from .schemas.results import ImportReport as ImportReport
+    from .schemas.results import IndexTuning as IndexTuning
+    from .schemas.results import IngestReport as IngestReport
+    from .schemas.results import LibrarySummary as LibrarySummary
+    from .schemas.results import QueryMatch as QueryMatch
+    from .schemas.results import QueryResult as QueryResult
+    from .schemas.results import StoredVideo as StoredVideo
+    from .schemas.results import VerifyReport as VerifyReport
+    from .search.library import Library as Library
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Library": "search.library",
+    "Modality": "schemas.modality",
+    "Step": "ingest.system.progress",
+    "EvaluationReport": "schemas.evaluation",
+    **dict.fromkeys(
+        (
+            "DuplicatesReport",
+            "ImportReport",
+            "IndexTuning",
+            "IngestReport",
+            "LibrarySummary",
+            "QueryMatch",
+            "QueryResult",
+            "StoredVideo",
+            "VerifyReport",
+        ),
+        "schemas.results",
+    ),
+    **dict.fromkeys(
+        (
+            "DeployError",
+            "LibraryError",
+            "MediaError",
+            "ModelError",
+            "SettingsError",
+            "StoreError",
+            "VidsimError",
+            "WeightsError",
+            "WorkerError",
+        ),
+        "schemas.errors",
+    ),
+}
+"""Which module holds what is offered here."""
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> object:
+    """Loads what is asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    """What is offered, loaded or not."""
+    return [*__all__]

@@ -92,4 +92,7 @@ class EvaluationReport(Result):
     confusions: list[Confusion] = Field(description="the worst of each configuration")
     tuned: TunedWeights | None
     files: list[str]
+    weights_file: str | None = Field(
+        default=None, description="where query reads the tuned weights until it is deleted"
+    )
     notes: list[str]

@@ -70,15 +70,18 @@ class Settings(BaseSettings):
     )
 
 
-def settings() -> Settings:
+def settings(home: Path | None = None) -> Settings:
     """The settings as the environment says now, then the settings file, then the defaults.
+
+    Args:
+        home: vidsim's home, whatever the environment says; None for what it says.
 
     Raises:
         SettingsError: A setting has a value that it cannot have, or the file cannot be read.
     """
     file: Path | None = None
     try:
-        found = Settings()
+        found = Settings() if home is None else Settings(home=home)
         file = found.home / SETTINGS_FILE
         if not file.exists():
             return found

@@ -7,7 +7,7 @@ comes out is a whole video, or the reason why it failed.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import WorkerError
 from ...schemas.modality import Modality
 from ...schemas.video import SEGMENT_SECONDS, Video
-from ..decode.pool import DecodeLimits, Finished, decode_all
+from ..decode.pool import DecodeLimits, Event, Finished, decode_all
 from ..decode.segments import DecodeRequest
 from ..models.weights import check_stored, ensure, status
 from ..system.progress import Progress, shown
@@ -126,7 +126,7 @@ class Embedder:
     def __init__(
         self, options: EmbedOptions, progress: Progress, limits: DecodeLimits | None = None
     ) -> None:
-        """Loads the networks; weights that are missing are pulled first.
+        """Pulls weights that are missing. The networks load while the first video is decoded.
 
         Args:
             options: Their backbones, and the device.
@@ -135,11 +135,11 @@ class Embedder:
 
         Raises:
             WeightsError: Weights are missing and cannot be fetched.
-            ModelError: The device is not there.
         """
         pull(options.backbones.values(), progress)
         self.backbones = dict(options.backbones)
-        self._extraction = Extraction(options.backbones, options.device, batch=options.batch)
+        self._options = options
+        self._extraction: Extraction | None = None
         self._numbers = count()
         self._requests: SimpleQueue[tuple[int, DecodeRequest] | None] = SimpleQueue()
         endless = iter(self._requests.get, None)
@@ -151,13 +151,21 @@ class Embedder:
 
         Raises:
             WeightsError: `options.stored` were other weights.
+            ModelError: The device is not there.
             WorkerError: The audio process failed, and this embedder with it.
         """
         check_stored(options.backbones.values(), options.stored)
-        assembly = _assemble([video], options, self._extraction)
         number = next(self._numbers)
         self._requests.put((number, _request(video, options)))
-        for owner, event in self._events:
+        events: Iterator[tuple[int, Event]] = self._events
+        if self._extraction is None:
+            with ThreadPoolExecutor(1, "vidsim-decoder") as starter:
+                first = starter.submit(next, self._events)
+                how = self._options
+                self._extraction = Extraction(self.backbones, how.device, batch=how.batch)
+                events = chain([first.result()], self._events)
+        assembly = _assemble([video], options, self._extraction)
+        for owner, event in events:
             if owner != number:
                 continue  # of a video that was given up
             decided = [*assembly.take(0, event)]
@@ -171,7 +179,8 @@ class Embedder:
         """Ends the decoder and the audio process."""
         self._requests.put(None)
         self._events.close()
-        self._extraction.close()
+        if self._extraction:
+            self._extraction.close()
 
 
 def embed_one(

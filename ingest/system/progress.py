@@ -1,4 +1,4 @@
-"""How long work tells whoever is watching about itself."""
+"""Progress reporting: a display of stages, or a function that is told of steps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 
@@ -36,6 +37,61 @@ class Silent:
 
     def finish(self, stage: str) -> None:
         """Shows nothing."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a stage of a call is.
+
+    Attributes:
+        stage: What is done, such as ``embedding``.
+        done: Units that are finished.
+        total: Units in all, None where that is unknown.
+        unit: What is counted: ``videos``, ``files``, ``bytes``, ...
+        finished: Whether the stage has ended.
+    """
+
+    stage: str
+    done: float
+    total: float | None
+    unit: str
+    finished: bool = False
+
+
+Report = Callable[[Step], object]
+"""Is told of each step; what it raises ends the call."""
+
+
+class Reporting:
+    """Tells a function of every step."""
+
+    def __init__(self, report: Report) -> None:
+        """Tells `report`, from whichever thread works."""
+        self._report = report
+        self._steps: dict[str, Step] = {}
+
+    def start(self, stage: str, total: float | None, unit: str) -> None:
+        """Tells that `stage` begins."""
+        self._tell(Step(stage, 0, total, unit))
+
+    def advance(self, stage: str, amount: float) -> None:
+        """Tells how far `stage` is."""
+        self._tell(replace(self._steps[stage], done=self._steps[stage].done + amount))
+
+    def finish(self, stage: str) -> None:
+        """Tells that `stage` has ended."""
+        self._tell(replace(self._steps[stage], finished=True))
+
+    def _tell(self, step: Step) -> None:
+        self._steps[step.stage] = step
+        self._report(step)
+
+
+def listening(watcher: Progress | Report | None) -> Progress:
+    """A display for whoever wants to know: one as it is, a function, or nobody."""
+    if watcher is None:
+        return Silent()
+    return Reporting(watcher) if callable(watcher) else watcher
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from ...ingest.system.progress import Progress, Silent
 from ...schemas.backbones import Backbone
 from ...schemas.results import QueryResult
 from ..background import background
+from ..library import Library
 from ..query import QueryOptions, answer
-from ..searcher import Searcher
 from .exact import BEST, Everything, recall
 from .library import open_library
 from .milvus import about
@@ -60,7 +60,7 @@ def bench_query(
         place: Where Milvus is; on a server the benchmark makes, and drops, a database.
         kept: A home to keep the library in, as `open_library` has it.
         progress: Told about the stages.
-        clip: A file to ask for as well, from a `Searcher`.
+        clip: A file to ask for as well, from a `Library`.
 
     Raises:
         MediaError: `clip` cannot be read.
@@ -161,10 +161,10 @@ def _ask_for(clip: Path, place: Place, progress: Progress) -> list[float]:
     """Milliseconds of queries for the same new clip in one process; the first loads networks."""
     took = []
     progress.start("asking for a new clip", 1 + _CLIP_RUNS, "queries")
-    with Searcher(place) as searcher:
+    with Library(place) as library:
         for _ in range(1 + _CLIP_RUNS):
             began = time.perf_counter()
-            searcher.query(str(clip), QueryOptions(k=BEST))
+            library.query(clip, k=BEST)
             took.append(1000 * (time.perf_counter() - began))
             progress.advance("asking for a new clip", 1)
     progress.finish("asking for a new clip")
