@@ -1,7 +1,8 @@
-"""The command line: parses, calls, prints.
+"""The command line: parses, calls a `Library`, prints.
 
-Data goes to stdout, progress and messages to stderr. Nothing heavy is imported before a
-command needs it, so that ``vidsim --help`` answers at once.
+A command gives back what it has to say; `main` alone prints it, data on stdout and the rest on
+stderr. Nothing heavy is imported before a command needs it, so that ``vidsim --help`` answers at
+once.
 """
 
 from __future__ import annotations
@@ -12,31 +13,39 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from .ingest.models import commands as models
+from .schemas.answer import Answer, Heading, Line, Table, count
 from .schemas.duplicates import DuplicateOptions
 from .schemas.errors import LibraryError, VidsimError
+from .schemas.options import (
+    AudioTrack,
+    Device,
+    IndexOption,
+    Json,
+    Modalities,
+    Model,
+    Preset,
+    SegmentSeconds,
+    Uri,
+)
+from .search.bench import commands as bench
 
 if TYPE_CHECKING:
-    from .ingest.shards.home import Place
-    from .schemas.collections import IndexPolicy
-    from .schemas.results import IngestReport, LibrarySummary, ModalityMatch, QueryResult
+    from .schemas.results import IngestReport
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, which typer gives too."""
 
-_MOST_LINES = 20
-"""Files listed in a report; --json has them all."""
-
 app = typer.Typer(
     name="vidsim",
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes longer to load than all that plain help needs
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -62,71 +71,8 @@ def _help_alone(context: typer.Context) -> None:
         raise typer.Exit
 
 
-def _group(name: str, about: str) -> typer.Typer:
-    """A group of commands that shows its help when it is called alone."""
-    group = typer.Typer(invoke_without_command=True, callback=_help_alone, help=about)
-    app.add_typer(group, name=name)
-    return group
-
-
-models_app = _group("models", "The networks and their weights.")
-bench_app = _group("bench", "Run-time tables, as text and as plots.")
-
-Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
-Runs = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Measured runs, of which the median counts.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout.")]
-Model = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        metavar="MODALITY=NAME",
-        help="Another backbone, for example color=vid2img; frame=timm:NAME is any of timm's.",
-    ),
-]
-Preset = Annotated[
-    str | None,
-    typer.Option(metavar="compact|classic", help="One backbone a modality [default: compact]."),
-]
-Modalities = Annotated[
-    str | None,
-    typer.Option(
-        "--modalities", "-m", metavar="LIST", help="Of color,frame,audio,motion; default all."
-    ),
-]
-Device = Annotated[
-    str | None, typer.Option(metavar="auto|cpu|cuda", help="Where networks run [default: auto].")
-]
-Uri = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URI", help="A Milvus, or 'embedded' [default: the one that other commands use]."
-    ),
-]
-IndexOption = Annotated[
-    str | None,
-    typer.Option(
-        "--index", metavar="auto|cpu|gpu", help="Indexes on a server's GPU, or not [default: auto]."
-    ),
-]
-AudioTrack = Annotated[
-    int | None,
-    typer.Option(
-        "--audio-track",
-        min=1,
-        metavar="N",
-        help="Which track of sound, from 1 [default: the one that goes with the picture].",
-    ),
-]
-SegmentSeconds = Annotated[
-    float | None,
-    typer.Option(
-        min=1.0,
-        metavar="SECONDS",
-        help="Length of the segments a long video is cut into [default: 10].",
-    ),
-]
+for _name, _group in (("models", models.app), ("bench", bench.app)):
+    app.add_typer(_group, name=_name, invoke_without_command=True, callback=_help_alone)
 
 
 def main() -> None:
@@ -140,7 +86,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        code = app(prog_name="vidsim", standalone_mode=False)
+        found = app(prog_name="vidsim", standalone_mode=False)
+        code = _print(found) if isinstance(found, Answer) else found
         print(end="", flush=True)
     except BrokenPipeError:  # "| head" has read enough; the flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -226,38 +173,32 @@ def ingest(
         bool, typer.Option("--verbose", "-v", help="List all that was passed over.")
     ] = False,
     json: Json = False,
-) -> None:
+) -> Answer:
     """Read a folder of videos and store what is new or changed."""
-    from .ingest.extract.embed import EmbedOptions
-    from .ingest.models.registry import register_overrides
-    from .ingest.pipeline import ingest as run
     from .ingest.system.progress import Bars
-    from .schemas.backbones import DEFAULT_PRESET, choose_backbones
-    from .schemas.modality import parse_modalities
-    from .schemas.settings import settings
-    from .search.background import refresh
+    from .search.answers import ingest_notes, ingest_text
+    from .search.library import Library
 
-    chosen = settings()
-    register_overrides(chosen.home, model or ())
-    options = EmbedOptions(
-        backbones=choose_backbones(
-            parse_modalities(modalities), model or (), preset or DEFAULT_PRESET
-        ),
-        segment_seconds=segment_seconds or chosen.segment_seconds,
-        device=_device(device or chosen.device),
-        workers=workers or chosen.workers,
-        nvdec=chosen.nvdec,
-        audio_track=audio_track,
+    with Bars() as bars, Library.open(index=index, progress=bars) as opened:
+        report = opened.ingest(
+            folder,
+            library=library,
+            modalities=modalities,
+            models=model or (),
+            preset=preset,
+            segment_seconds=segment_seconds,
+            audio_track=audio_track,
+            device=device,
+            workers=workers,
+            prune=prune,
+        )
+    return Answer(
+        report,
+        ingest_text(report),
+        ingest_notes(report, verbose),
+        json,
+        _nothing_stored(report, f"Nothing of {folder} could be read; give videos or sounds."),
     )
-    with Bars() as bars:
-        report = run(folder, _place(index=index), options, bars, library=library, prune=prune)
-        refresh(_place().home, report.library)
-    if json:
-        print(report.model_dump_json(indent=2))
-    else:
-        _print_report(report, verbose)
-    if not _worked(report):
-        raise LibraryError(f"Nothing of {folder} could be read; give videos or sounds.")
 
 
 @app.command("ingest-audioset")
@@ -273,23 +214,23 @@ def ingest_audioset(
         typer.Option(metavar="CSV", help="AudioSet's class_labels_indices.csv, to name labels."),
     ] = None,
     json: Json = False,
-) -> None:
+) -> Answer:
     """Read AudioSet's published VGGish embeddings."""
-    from .ingest.exchange.audioset import ingest_audioset as run
-    from .ingest.exchange.audioset import read_class_names
     from .ingest.system.progress import Bars
-    from .search.background import refresh
+    from .search.answers import ingest_notes, ingest_text
+    from .search.library import Library
 
-    names = read_class_names(class_labels) if class_labels else None
-    with Bars() as bars:
-        report = run(folder, _place(), bars, library, names)
-        refresh(_place().home, report.library)
-    if json:
-        print(report.model_dump_json(indent=2))
-    else:
-        _print_report(report)
-    if not _worked(report):
-        raise LibraryError(f"No clip in {folder} could be read; fetch AudioSet's features again.")
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        report = opened.ingest_audioset(folder, library=library, class_labels=class_labels)
+    wrong = f"No clip in {folder} could be read; fetch AudioSet's features again."
+    error = _nothing_stored(report, wrong)
+    return Answer(report, ingest_text(report), ingest_notes(report), json, error)
+
+
+def _nothing_stored(report: IngestReport, wrong: str) -> LibraryError | None:
+    from .search.answers import worked
+
+    return None if worked(report) else LibraryError(wrong)
 
 
 @app.command()
@@ -309,7 +250,7 @@ def query(
         str, typer.Option(metavar="EXPR", help="Milvus filter, e.g. 'label == \"snow\"'.")
     ] = "",
     fusion: Annotated[
-        str, typer.Option(metavar="calibrated|rrf", help="How modalities are combined.")
+        Literal["calibrated", "rrf"], typer.Option(help="How modalities are combined.")
     ] = "calibrated",
     weights: Annotated[
         str | None,
@@ -328,64 +269,57 @@ def query(
     audio_track: AudioTrack = None,
     device: Device = None,
     json: Json = False,
-) -> None:
+) -> Answer:
     """Rank stored videos by likeness to a clip, and say why."""
     from .ingest.system.progress import Bars
-    from .schemas.modality import parse_modalities
-    from .schemas.settings import settings
-    from .search.query import QueryOptions
-    from .search.query import query as run
+    from .search.answers import query_notes, query_text
+    from .search.library import Library
 
-    if fusion not in ("calibrated", "rrf"):
-        raise typer.BadParameter(f"{fusion!r} is not calibrated or rrf.", param_hint="--fusion")
-    chosen = settings()
-    options = QueryOptions(
-        modalities=parse_modalities(modalities) if modalities is not None else None,
-        overrides=tuple(model or ()),
-        preset=preset,
-        k=k,
-        libraries=tuple(library or ()),
-        expression=filter,
-        fusion="rrf" if fusion == "rrf" else "calibrated",
-        weights=weights,
-        exclude_self=exclude_self,
-        device=_device(device or chosen.device),
-        segment_seconds=segment_seconds or chosen.segment_seconds,
-        audio_track=audio_track,
-    )
-    with Bars() as bars:
-        result = run(clip, _place(), options, bars)
-    if json:
-        print(result.model_dump_json(indent=2))
-    else:
-        _print_result(result)
-    if not result.results:
-        raise LibraryError(
-            f"Nothing was found for {clip}; widen --filter and --library, "
-            "or ask for other modalities with -m."
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        result = opened.query(
+            clip,
+            k=k,
+            modalities=modalities,
+            libraries=library or (),
+            filter=filter,
+            fusion=fusion,
+            weights=weights,
+            models=model or (),
+            preset=preset,
+            exclude_self=exclude_self,
+            segment_seconds=segment_seconds,
+            audio_track=audio_track,
+            device=device,
         )
+    wrong = (
+        f"Nothing was found for {clip}; widen --filter and --library, "
+        "or ask for other modalities with -m."
+    )
+    error = None if result.results else LibraryError(wrong)
+    return Answer(result, query_text(result), query_notes(result), json, error)
 
 
 @app.command()
 def libraries(
     videos: Annotated[bool, typer.Option("--videos", help="List every video's id.")] = False,
     json: Json = False,
-) -> None:
+) -> Answer:
     """List what is stored."""
-    from .ingest.sync.libraries import list_videos, summarize
+    from .search.answers import libraries_text, videos_text
+    from .search.library import Library
 
-    home = _place().home
-    listed = list_videos(home) if videos else []
-    summaries = [] if videos else summarize(home)
-    if json:
-        print(_to_json([found.model_dump() for found in listed or summaries]))
-        return
-    for video in listed:
-        _show(video.video_id + (f"  ({video.damage})" if video.damage else ""))
-    for summary in summaries:
-        _print_library(summary)
-    if not listed and not summaries:
+    opened = Library.open()
+    if videos:
+        listed = opened.videos()
+        empty = not listed
+        answer = Answer(listed, videos_text(listed), as_json=json)
+    else:
+        found = opened.libraries()
+        empty = not found
+        answer = Answer(found, libraries_text(found), as_json=json)
+    if empty and not json:
         _say("Nothing is stored yet; run 'vidsim ingest FOLDER'.")
+    return answer
 
 
 @app.command()
@@ -394,19 +328,19 @@ def remove(
         list[str], typer.Argument(metavar="NAME", help="Libraries, or ids of videos.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+) -> Answer:
     """Remove libraries or videos; the files themselves stay."""
-    from .ingest.sync.libraries import find, remove_all
+    from .search.library import Library
 
-    place = _place()
-    found = find(place.home, names)
-    what = f"{_count(sum(map(len, found.values())), 'video')} of {', '.join(found)}"
-    if not yes and not os.isatty(0):
-        raise LibraryError(f"There is no terminal to ask at; add --yes to remove {what}.")
-    if not yes:
-        typer.confirm(f"Remove {what}?", abort=True, err=True)
-    remove_all(place, found)
-    _say(f"Removed {what}; the files themselves are untouched.")
+    with Library.open() as opened:
+        found = opened.find(*names)
+        what = f"{count(sum(map(len, found.values())), 'video')} of {', '.join(found)}"
+        if not yes and not os.isatty(0):
+            raise LibraryError(f"There is no terminal to ask at; add --yes to remove {what}.")
+        if not yes:
+            typer.confirm(f"Remove {what}?", abort=True, err=True)
+        opened.remove(*names)
+    return Answer(notes=[f"Removed {what}; the files themselves are untouched."])
 
 
 @app.command()
@@ -419,23 +353,20 @@ def reindex(
         bool, typer.Option("--fresh", help="Delete what is there first, and write all of it.")
     ] = False,
     index: IndexOption = None,
-) -> None:
+) -> Answer:
     """Bring Milvus in step with the shards; no video is read.
 
-    Only rows that it lacks or that are outdated are written, so what was interrupted is gone on
-    with. With --uri it fills a server from what was embedded without one.
+    Only rows that it lacks or that are outdated are written, so an interrupted run resumes.
+    With --uri it fills a server from what was embedded without one.
     """
-    from .ingest.sync.libraries import describe_reindex, how_to_use, reindex_all
     from .ingest.system.progress import Bars
+    from .search.answers import how_to_use, reindex_notes
+    from .search.library import Library
 
-    place = _place(uri, index)
-    with Bars() as bars:
-        report = reindex_all(place, libraries or [], bars, fresh)
-    for note in report.notes:
-        _say(f"note: {note}")
-    _say(describe_reindex(report))
-    if change := how_to_use(place, _place()):
-        _say(change)
+    with Bars() as bars, Library.open(uri=uri, index=index, progress=bars) as opened:
+        report = opened.reindex(*libraries or (), fresh=fresh)
+    change = how_to_use(opened.place, Library.open().place)
+    return Answer(report, notes=[*reindex_notes(report), *([change] if change else [])])
 
 
 @app.command()
@@ -448,34 +379,30 @@ def verify(
         typer.Option("--repair", help="Write what is missing or differs, delete what is extra."),
     ] = False,
     sample: Annotated[
-        str, typer.Option(metavar="N|all", help="Vectors compared a library and collection.")
+        str,
+        typer.Option(metavar="N|all", help="Vectors compared per library and collection."),
     ] = "100",
     uri: Uri = None,
     json: Json = False,
-) -> None:
+) -> Answer:
     """Compare Milvus with the shards row by row."""
-    from .ingest.sync.libraries import verify_all, verify_notes, verify_table
     from .ingest.system.progress import Bars
     from .schemas.errors import StoreError
+    from .search.answers import verify_notes, verify_table
+    from .search.library import Library
 
     if sample != "all" and not sample.isdecimal():
         raise typer.BadParameter(f"{sample!r} is no number and not all.", param_hint="--sample")
-    with Bars() as bars:
-        report = verify_all(
-            _place(uri), libraries or [], "all" if sample == "all" else int(sample), bars, repair
+    with Bars() as bars, Library.open(uri=uri, progress=bars) as opened:
+        report = opened.verify(
+            *libraries or (), sample="all" if sample == "all" else int(sample), repair=repair
         )
-    if json:
-        print(report.model_dump_json(indent=2))
-    else:
-        for line in verify_table(report):
-            _show(line)
-    for line in verify_notes(report):
-        _say(line)
     wrong = sum(c.wrong for c in report.comparisons)
-    if wrong and not repair:
-        raise StoreError(
-            f"Milvus and the shards differ in {_count(wrong, 'row')}; add --repair to mend that."
-        )
+    error = StoreError(
+        f"Milvus and the shards differ in {count(wrong, 'row')}; add --repair to mend that."
+    )
+    table, notes = verify_table(report), verify_notes(report)
+    return Answer(report, [table], notes, json, error if wrong and not repair else None, True)
 
 
 @app.command("tune-index")
@@ -488,20 +415,15 @@ def tune_index(
     ] = 0.99,
     index: IndexOption = None,
     json: Json = False,
-) -> None:
+) -> Answer:
     """Give each collection the index that its size needs."""
-    from .ingest.milvus.index_tuning import tune, tuning_table
     from .ingest.system.progress import Bars
+    from .search.answers import noted, tuning_table
+    from .search.library import Library
 
-    with Bars() as bars:
-        report = tune(_place(index=index), recall, bars)
-    if json:
-        print(report.model_dump_json(indent=2))
-    else:
-        for line in tuning_table(report):
-            _show(line)
-    for note in report.notes:
-        _say(f"note: {note}")
+    with Bars() as bars, Library.open(index=index, progress=bars) as opened:
+        report = opened.tune_index(recall=recall)
+    return Answer(report, [tuning_table(report)], noted(report.notes), json, always=True)
 
 
 @app.command()
@@ -514,22 +436,17 @@ def export(
         typer.Option(metavar="NAME", help="Only this library; may be given again."),
     ] = None,
     layout: Annotated[
-        str,
-        typer.Option(metavar="native|capstone", help="vidsim's files, or those of the capstone."),
+        Literal["native", "capstone"],
+        typer.Option(help="vidsim's files, or those of the capstone."),
     ] = "native",
-) -> None:
+) -> Answer:
     """Write vectors, ids, labels and times to HDF5 files."""
-    from .ingest.exchange.export import export as export_native
-    from .ingest.exchange.export_capstone import export_capstone
     from .ingest.system.progress import Bars
+    from .search.library import Library
 
-    if layout not in ("native", "capstone"):
-        raise typer.BadParameter(f"{layout!r} is not native or capstone.", param_hint="--layout")
-    run = export_capstone if layout == "capstone" else export_native
-    with Bars() as bars:
-        files = run(_place().home, folder, library or [], bars)
-    for path in files:
-        print(path)
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        files = opened.export(folder, libraries=library or (), layout=layout)
+    return Answer(text=[str(path) for path in files])
 
 
 @app.command("import")
@@ -542,25 +459,17 @@ def import_(
         typer.Option(metavar="NAME", help="The library's name, for files that do not say one."),
     ] = None,
     json: Json = False,
-) -> None:
+) -> Answer:
     """Store what export files hold, the capstone's too."""
-    from .ingest.exchange.importer import describe_import, import_files
     from .ingest.system.progress import Bars
-    from .search.background import refresh
+    from .search.answers import import_text, noted
+    from .search.library import Library
 
-    with Bars() as bars:
-        report = import_files(files, _place(), bars, library=library)
-        for found in report.libraries:
-            refresh(_place().home, found.library)
-    if json:
-        print(report.model_dump_json(indent=2))
-        return
-    for line in describe_import(report):
-        _show(line)
-    for note in report.notes:
-        _say(f"note: {note}")
-    if not any(found.imported for found in report.libraries):
-        _say("Nothing new to do.")
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        report = opened.import_files(*files, library=library)
+    imported = any(found.imported for found in report.libraries)
+    notes = noted(report.notes) + ([] if imported else ["Nothing new to do."])
+    return Answer(report, import_text(report), notes, json)
 
 
 @app.command()
@@ -615,45 +524,34 @@ def evaluate(
         typer.Option(metavar="DIR", help="For the report [default: FOLDER/evaluation]."),
     ] = None,
     json: Json = False,
-) -> None:
+) -> Answer:
     """Measure how well videos find others of their class."""
-    from .ingest.models.registry import load_registered
     from .ingest.system.progress import Bars
-    from .search.evaluation.color_metrics import parse_color_metrics
-    from .search.evaluation.comparisons import parse_comparison
-    from .search.evaluation.evaluate import EvaluateOptions, keep_tuned, parse_protocols
-    from .search.evaluation.evaluate import evaluate as run
-    from .search.evaluation.report import text_lines, write_files
+    from .search.answers import noted
+    from .search.evaluation.report import text_lines
+    from .search.library import Library
 
-    options = EvaluateOptions(
-        protocols=parse_protocols(protocol or ()),
-        k=k,
-        overrides=tuple(model or ()),
-        color=parse_color_metrics(color) if color is not None else (),
-        compare=tuple(parse_comparison(pair) for pair in compare or ()),
-        train_list=train_list,
-        test_list=test_list,
-        allow_missing=allow_missing,
-        tune_weights=tune_weights,
-        against=against,
-        seed=seed,
-    )
-    load_registered(_place().home)
-    with Bars() as bars:
-        evaluation = run(folder, options, bars)
-        files = write_files(evaluation, out or folder / "evaluation", bars)
-    report = evaluation.report.model_copy(update={"files": [str(path) for path in files]})
-    kept = keep_tuned(_place().home, report)
-    if json:
-        print(report.model_dump_json(indent=2))
-    else:
-        for line in text_lines(report):
-            _show(line)
-    for note in report.notes:
-        _say(f"note: {note}")
-    if kept:
-        _say(f"The tuned weights are in {kept}; query uses them until it is deleted.")
-    _say(f"Report: {files[0]}")
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        report = opened.evaluate(
+            folder,
+            k=k,
+            protocols=protocol or (),
+            train_list=train_list,
+            test_list=test_list,
+            allow_missing=allow_missing,
+            color=color,
+            compare=compare or (),
+            against=against,
+            models=model or (),
+            tune_weights=tune_weights,
+            seed=seed,
+            out=out,
+        )
+    notes = noted(report.notes)
+    if kept := report.weights_file:
+        notes.append(f"The tuned weights are in {kept}; query uses them until it is deleted.")
+    notes.append(f"Report: {report.files[0]}")
+    return Answer(report, text_lines(report), notes, json, always=True)
 
 
 @app.command()
@@ -674,325 +572,42 @@ def duplicates(
         ),
     ] = DuplicateOptions.min_similarity,
     json: Json = False,
-) -> None:
+) -> Answer:
     """List videos that show the same: near-duplicates."""
-    from .ingest.extract.embed import default_workers
     from .ingest.system.progress import Bars
-    from .schemas.settings import settings
-    from .search.duplicates.find import duplicates_table, find_duplicates
+    from .search.answers import duplicates_notes, duplicates_text
+    from .search.library import Library
 
-    options = DuplicateOptions(max_distance, min_similarity)
-    workers = settings().workers or default_workers()
-    with Bars() as bars:
-        report = find_duplicates(_place().home, libraries or [], options, workers, bars)
-    if json:
-        print(report.model_dump_json(indent=2))
-        return
-    for line in duplicates_table(report):
-        _show(line)
-    _say(f"{_count(len(report.pairs), 'pair')} among {_count(report.videos, 'video')}.")
-    _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
-    for note in report.notes:
-        _say(f"note: {note}")
-
-
-@bench_app.command("kmeans")
-def bench_kmeans(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.")],
-    runs: Runs = 7,
-    plot: Plot = None,
-    json: Json = False,
-) -> None:
-    """Time the dominant colours of a picture, in three ways."""
-    from .ingest.system.progress import Bars
-    from .search.bench.kmeans import bench_kmeans as run
-    from .search.bench.plots import plot_kmeans
-    from .search.bench.tables import kmeans_table
-    from .search.bench.timing import check_plot
-
-    check_plot(plot)
-    with Bars() as bars:
-        result = run(image, runs, bars)
-    if plot:
-        plot_kmeans(result, plot)
-    _print_bench(result.model_dump_json(indent=2) if json else kmeans_table(result))
-
-
-@bench_app.command("knn")
-def bench_knn(
-    export: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="EXPORT", help="HDF5 of 'vidsim export' [default: synthetic vectors]."
-        ),
-    ] = None,
-    rows: Annotated[int, typer.Option(min=1000, metavar="N", help="Synthetic vectors.")] = 20_000,
-    dim: Annotated[int, typer.Option(min=2, metavar="N", help="Their dimension.")] = 512,
-    runs: Runs = 5,
-    plot: Plot = None,
-    json: Json = False,
-) -> None:
-    """Time nearest-neighbour search by faiss and Milvus."""
-    from .ingest.system.progress import Bars
-    from .search.bench.knn import bench_knn as run
-    from .search.bench.plots import plot_knn
-    from .search.bench.tables import knn_table
-    from .search.bench.timing import check_plot
-
-    check_plot(plot)
-    with Bars() as bars:
-        result = run(export, rows, dim, runs, _place(), bars)
-    if plot:
-        plot_knn(result, plot)
-    _print_bench(result.model_dump_json(indent=2) if json else knn_table(result))
-
-
-@bench_app.command("ingest")
-def bench_ingest(
-    folder: Annotated[
-        Path | None, typer.Argument(help="A folder of videos; none with --smoke.")
-    ] = None,
-    modalities: Modalities = None,
-    preset: Preset = None,
-    device: Device = None,
-    runs: Annotated[int, typer.Option(min=1, help="Interleaved runs of each way.")] = 3,
-    smoke: Annotated[
-        bool, typer.Option("--smoke", help="One run over a few generated clips, for CI.")
-    ] = False,
-    plot: Plot = None,
-    json: Json = False,
-) -> None:
-    """Measure ingest beside the 2019 capstone's way: clips a second, stages, memory."""
-    from .ingest.system.progress import Bars
-    from .schemas.backbones import DEFAULT_PRESET, choose_backbones
-    from .schemas.modality import parse_modalities
-    from .schemas.settings import settings
-    from .search.bench.ingest import bench_ingest as run
-    from .search.bench.ingest import smoke_clips
-    from .search.bench.plots import plot_ingest
-    from .search.bench.tables import ingest_table
-    from .search.bench.timing import check_plot
-
-    if (folder is None) != smoke:
-        raise typer.BadParameter("Give a folder, or --smoke.", param_hint="FOLDER")
-    check_plot(plot)
-    chosen = preset or DEFAULT_PRESET
-    backbones = choose_backbones(parse_modalities(modalities), (), chosen)
-    where = _device(device or settings().device)
-    with Bars() as bars, smoke_clips() if folder is None else nullcontext(folder) as clips:
-        result = run(clips, backbones, chosen, where, 1 if smoke else runs, bars)
-    if plot:
-        plot_ingest(result, plot)
-    _print_bench(result.model_dump_json(indent=2) if json else ingest_table(result))
-
-
-@bench_app.command("memory")
-def bench_memory(
-    folder: Annotated[Path, typer.Argument(help="A folder of videos.")],
-    videos: Annotated[
-        int, typer.Option(min=1, help="Videos to ingest: those of the folder, again and again.")
-    ] = 2000,
-    modalities: Modalities = None,
-    preset: Preset = None,
-    device: Device = None,
-    plot: Plot = None,
-    json: Json = False,
-) -> None:
-    """Measure the memory of a long ingest, from its start to its end."""
-    from .ingest.system.progress import Bars
-    from .schemas.backbones import DEFAULT_PRESET, choose_backbones
-    from .schemas.modality import parse_modalities
-    from .schemas.settings import settings
-    from .search.bench.memory import bench_memory as run
-    from .search.bench.plots import plot_memory
-    from .search.bench.tables import memory_table
-    from .search.bench.timing import check_plot
-
-    check_plot(plot)
-    chosen = preset or DEFAULT_PRESET
-    backbones = choose_backbones(parse_modalities(modalities), (), chosen)
-    with Bars() as bars:
-        result = run(folder, backbones, chosen, _device(device or settings().device), videos, bars)
-    if plot:
-        plot_memory(result, plot)
-    _print_bench(result.model_dump_json(indent=2) if json else memory_table(result))
-
-
-@bench_app.command("query")
-def bench_query(
-    uri: Uri = None,
-    videos: Annotated[int, typer.Option(min=20, help="Synthetic videos.")] = 13_320,
-    queries: Annotated[int, typer.Option(min=1, help="Stored ids to ask for.")] = 50,
-    model: Model = None,
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep the embedded library here, and use it again if it is there."
-        ),
-    ] = None,
-    clip: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Ask for this file as well, with networks loaded."),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Time a query of a synthetic library of UCF101's size: vidsim and faiss."""
-    from .ingest.system.progress import Bars
-    from .schemas.backbones import choose_backbones
-    from .schemas.modality import Modality
-    from .search.bench.query import bench_query as run
-    from .search.bench.tables import query_table
-
-    backbones = choose_backbones(tuple(Modality), model or ())
-    place = _place(uri)
-    if home and place.uri:
-        raise typer.BadParameter("It is for '--uri embedded' only.", param_hint="--home")
-    with Bars() as bars:
-        result = run(videos, queries, tuple(backbones.values()), place, home, bars, clip)
-    _print_bench(result.model_dump_json(indent=2) if json else query_table(result))
-
-
-@bench_app.command("scale")
-def bench_scale(
-    uri: Uri = None,
-    videos: Annotated[
-        int, typer.Option(min=40, metavar="N", help="Videos of the largest library.")
-    ] = 10_000,
-    queries: Annotated[int, typer.Option(min=1, help="Stored ids to ask for at each size.")] = 30,
-    modalities: Annotated[
-        str, typer.Option("--modalities", "-m", metavar="LIST", help="Of color,frame,audio,motion.")
-    ] = "color,frame",
-    model: Model = None,
-    memory: Annotated[
-        float | None,
-        typer.Option(min=1.0, metavar="GB", help="Of a machine to plan for [default: this one's]."),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Let a synthetic library grow: time, memory and disk at each size, and what fits."""
-    from .ingest.system.progress import Bars
-    from .schemas.backbones import choose_backbones
-    from .schemas.modality import parse_modalities
-    from .search.bench.scale import bench_scale as run
-    from .search.bench.tables import scale_table
-
-    backbones = choose_backbones(parse_modalities(modalities), model or ())
-    with Bars() as bars:
-        result = run(videos, queries, tuple(backbones.values()), _place(uri), memory, bars)
-    _print_bench(result.model_dump_json(indent=2) if json else scale_table(result))
-
-
-@models_app.command("list")
-def models_list(json: Json = False) -> None:
-    """List the backbones, their sizes and whether their weights are here."""
-    from .ingest.models.registry import load_registered
-    from .ingest.models.weights import status
-    from .schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
-    from .schemas.weights import PublishedFiles
-
-    load_registered(_place().home)
-    defaults = PRESETS[DEFAULT_PRESET].values()
-    rows = [
-        {
-            "modality": b.modality.value,
-            "name": b.name,
-            "dim": b.dim,
-            "default": b.name in defaults,
-            "weights": status(b),
-            "licence": b.weights.licence if b.weights else "",
-            "from": b.weights.how if isinstance(b.weights, PublishedFiles) else "",
-            "about": b.about,
-        }
-        for b in BACKBONES.values()
-    ]
-    if json:
-        print(_to_json(rows))
-        return
-    for row in rows:
-        known = [row["weights"], row["licence"], row["default"] and "default"]
-        _show(
-            f"{row['name']:<18}  {row['modality']:<6}  {row['dim']:>5}-d  "
-            + ", ".join(str(item) for item in known if item)
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        report = opened.duplicates(
+            *libraries or (), max_distance=max_distance, min_similarity=min_similarity
         )
-        more = [row["about"]]
-        if row["from"] and row["weights"] != "pulled":
-            more.append(f"weights: {row['from']}")
-        for text in more:
-            for line in textwrap.wrap(str(text), 76, break_long_words=False):
-                _show(f"    {line}")
-
-
-@models_app.command("pull")
-def models_pull(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Backbones [default: those of the default preset]."),
-    ] = None,
-) -> None:
-    """Get weights, check them, and keep them for offline use.
-
-    Without names, only what the default preset needs; nothing else is asked for.
-    """
-    from .ingest.extract.embed import pull
-    from .ingest.system.progress import Bars
-
-    chosen = _backbones(names)
-    with Bars() as bars:
-        pull(chosen, bars)
-    _register(names or ())
-    _say("Here: " + ", ".join(b.name for b in chosen))
-
-
-@models_app.command("add")
-def models_add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, or timm:NAME.")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="All of its weight files.")],
-) -> None:
-    """Take weights that were got by hand, if they hold that network.
-
-    The checksum is held against the known one where there is one, and every tensor against
-    the network; on an error nothing is kept.
-    """
-    from .ingest.models.weights import add
-
-    (backbone,) = _backbones([name])
-    add(backbone, files)
-    _register([name])
-    _say(f"Here: {backbone.name}")
-
-
-@models_app.command("path")
-def models_path(name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")]) -> None:
-    """Print the folder that holds a backbone's weights."""
-    from .ingest.models.weights import locate
-
-    print(locate(_backbones([name])[0]))
+    return Answer(report, duplicates_text(report), duplicates_notes(report), json)
 
 
 @app.command()
 def up(
     gpu: Annotated[bool, typer.Option("--gpu", help="Milvus with GPU indexes.")] = False,
     no_attu: Annotated[bool, typer.Option("--no-attu", help="Without Attu, the console.")] = False,
-) -> None:
+) -> Answer:
     """Start a Milvus server with Docker, and use it."""
     from .deploy.connection import SECRETS_FILE
     from .deploy.deployment import start
-    from .ingest.milvus.connection import open_client
-    from .ingest.milvus.indexes import wait_until_searchable
-    from .schemas.settings import settings
+    from .search.library import Library
 
-    home = settings().home
+    home = Library.open().home
     found = start(home, gpu=gpu, attu=not no_attu, tell=_say)
     if found.used:
-        with open_client(_place()) as milvus:
-            wait_until_searchable(milvus, tell=_say)
-    for service in found.services:
-        if service.address and service.ready:
-            _show(f"{service.service:<8}{service.address}")
-    _say(f"Log in as root; the password is in {home / SECRETS_FILE}.")
+        with Library.open() as opened:
+            opened.wait_for_milvus(tell=_say)
+    notes = [f"Log in as root; the password is in {home / SECRETS_FILE}."]
     if not found.used:
-        _say("note: VIDSIM_URI is set and names another Milvus; unset it to use this one.")
-    _say("Next: vidsim reindex writes what is stored already; vidsim ingest FOLDER adds to it.")
+        notes.append("note: VIDSIM_URI is set and names another Milvus; unset it to use this one.")
+    notes.append(
+        "Next: vidsim reindex writes what is stored already; vidsim ingest FOLDER adds to it."
+    )
+    ready = [service for service in found.services if service.address and service.ready]
+    return Answer(text=[f"{s.service:<8}{s.address}" for s in ready], notes=notes)
 
 
 @app.command()
@@ -1001,38 +616,35 @@ def down(
         bool, typer.Option("--volumes", help="Remove what Milvus stored too; the shards stay.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+) -> Answer:
     """Stop that server; what it stored stays."""
     from .deploy.deployment import stop
     from .schemas.errors import DeployError
-    from .schemas.settings import settings
+    from .search.library import Library
 
     if volumes and not yes and not os.isatty(0):
         raise DeployError("There is no terminal to ask at; add --yes to remove the volumes.")
     if volumes and not yes:
         typer.confirm("Remove everything that server stored?", abort=True, err=True)
-    stopped = stop(settings().home, volumes=volumes, tell=_say)
+    stopped = stop(Library.open().home, volumes=volumes, tell=_say)
     if volumes:
-        _say("Removed.")
-    else:
-        _say("Stopped; 'vidsim up' finds its data again." if stopped else "Nothing was started.")
+        return Answer(notes=["Removed."])
+    left = "Stopped; 'vidsim up' finds its data again." if stopped else "Nothing was started."
+    return Answer(notes=[left])
 
 
 @app.command()
-def status(json: Json = False) -> None:
+def status(json: Json = False) -> Answer:
     """Say how that server is, and whether it is used."""
     from .deploy.deployment import look, status_table
 
     found = look()
-    if json:
-        print(found.model_dump_json(indent=2))
-        return
-    for line in status_table(found):
-        _show(line)
+    notes = []
     if found.uri is not None:
-        _say(f"vidsim {'uses' if found.used else 'does not use'} {found.uri}.")
+        notes.append(f"vidsim {'uses' if found.used else 'does not use'} {found.uri}.")
     if not any(service.ready for service in found.services if service.service == "milvus"):
-        _say("Milvus is not ready; run 'vidsim up'.")
+        notes.append("Milvus is not ready; run 'vidsim up'.")
+    return Answer(found, [status_table(found)], notes, json)
 
 
 @app.command()
@@ -1042,104 +654,65 @@ def logs(
     ] = "milvus",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     tail: Annotated[int, typer.Option(min=1, metavar="N", help="Only the last lines.")] = 100,
-) -> None:
+) -> Answer:
     """Show the log of that server."""
     from .deploy.deployment import read_log
 
-    with suppress(KeyboardInterrupt):  # which is how one stops to follow
-        for line in read_log(service, tail=tail, follow=follow):
-            _show(line)
+    def lines() -> Iterator[Line]:
+        with suppress(KeyboardInterrupt):  # which is how one stops to follow
+            yield from read_log(service, tail=tail, follow=follow)
+
+    return Answer(text=lines())
 
 
 @app.command()
-def demo(json: Json = False) -> None:
+def demo(json: Json = False) -> Answer:
     """Run the whole job on a few real and generated clips."""
     from .ingest.system.progress import Bars
+    from .search.answers import ingest_notes, ingest_text, query_notes, query_text
     from .search.demo import run
+    from .search.library import Library
 
-    with Bars() as bars:
-        shown = run(_place(), bars)
-    if json:
-        print(shown.result.model_dump_json(indent=2))
-        return
-    _print_report(shown.report)
-    _say("")
-    _say(f"Query: {shown.clip}, a copy of {shown.original}: {shown.change}.")
-    _print_result(shown.result)
-    _say("")
-    for what, where in shown.places.items():
-        _say(f"{what:<12}{where}")
-    _say("")
-    _say(f"Next: vidsim query {shown.original} -m color,motion")
-    _say("      vidsim libraries --videos")
-    _say("      vidsim remove demo")
-
-
-def _print_bench(result: str | list[str]) -> None:
-    print(result if isinstance(result, str) else "\n".join(result))
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        shown = run(opened, bars)
+    if not json:
+        _print(Answer(text=ingest_text(shown.report), notes=ingest_notes(shown.report)))
+        _say("")
+        _say(f"Query: {shown.clip}, a copy of {shown.original}: {shown.change}.")
+    notes = [
+        *query_notes(shown.result),
+        "",
+        *(f"{what:<12}{where}" for what, where in shown.places.items()),
+        "",
+        f"Next: vidsim query {shown.original} -m color,motion",
+        "      vidsim libraries --videos",
+        "      vidsim remove demo",
+    ]
+    return Answer(shown.result, query_text(shown.result), notes, json)
 
 
-def _place(uri: str | None = None, index: str | None = None) -> Place:
-    """Where things are; `uri` and `index` go before what the settings name."""
-    from .ingest.shards.home import EMBEDDED, Place
-    from .schemas.settings import settings
-
-    chosen = settings()
-    if index not in (None, "auto", "cpu", "gpu"):
-        raise typer.BadParameter(f"{index!r} is not auto, cpu or gpu.", param_hint="--index")
-    token = chosen.token.get_secret_value() if chosen.token else ""
-    wanted = uri or chosen.uri
-    return Place(
-        chosen.home,
-        None if wanted == EMBEDDED else wanted,
-        token,
-        chosen.ca_cert,
-        chosen.client_cert,
-        chosen.client_key,
-        cast("IndexPolicy", index) if index else chosen.index,
-    )
+def _print(answer: Answer) -> int:
+    """Prints all that a command has to say; gives the exit code."""
+    if answer.as_json:
+        print(_to_json(answer.data))
+    else:
+        for line in answer.text:
+            _show(line)
+    for note in answer.notes if answer.always or not answer.as_json else ():
+        _say(note)
+    return _explain(answer.error) if answer.error else 0
 
 
-def _device(name: str) -> str:
-    if name not in ("auto", "cpu", "cuda"):
-        raise typer.BadParameter(f"{name!r} is not auto, cpu or cuda.", param_hint="--device")
-    return name
-
-
-def _backbones(names: Iterable[str] | None) -> list[Any]:
-    from .ingest.models.registry import describe_timm, load_registered
-    from .schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
-    from .schemas.errors import ModelError
-    from .schemas.weights import TIMM_SCHEME
-
-    home = _place().home
-    load_registered(home)
-    chosen = []
-    for name in names or ():
-        if name.startswith(TIMM_SCHEME):
-            chosen.append(describe_timm(home, name))
-        elif name in BACKBONES:
-            chosen.append(BACKBONES[name])
-        else:
-            raise ModelError(f"No backbone is called {name!r}; choose from {', '.join(BACKBONES)}.")
-    default = [BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values()]
-    return chosen or [b for b in default if b.weights]
-
-
-def _register(names: Iterable[str]) -> None:
-    """Writes down the networks of timm among `names`, whose weights are here now."""
-    from .ingest.models.registry import register_timm
-    from .schemas.weights import TIMM_SCHEME
-
-    for name in names:
-        if name.startswith(TIMM_SCHEME):
-            register_timm(_place().home, name)
-
-
-def _to_json(value: object) -> str:
+def _to_json(data: object) -> str:
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    from pydantic import BaseModel
+
+    if isinstance(data, BaseModel):
+        return data.model_dump_json(indent=2)
+    items = cast("list[object]", data)
+    plain = [item.model_dump() if isinstance(item, BaseModel) else item for item in items]
+    return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
 def _say(text: str) -> None:
@@ -1157,102 +730,51 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _show(text: str, bold: bool = False) -> None:
-    """Prints a line of data on stdout, however long."""
-    text = _printable(text)
-    typer.echo(typer.style(text, bold=True) if bold else text)
+def _show(line: Line) -> None:
+    """Prints data on stdout; a line of text is as long as it is."""
+    if isinstance(line, Table):
+        columns = shutil.get_terminal_size().columns if os.isatty(1) else None
+        print("\n".join(table_lines(line, columns)))
+        return
+    text = _printable(line.text if isinstance(line, Heading) else line)
+    if isinstance(line, Heading) and os.isatty(1) and _styled():
+        text = typer.style(text, bold=True)
+    print(text)
+
+
+def _styled() -> bool:
+    """Whether a terminal is to be sent more than text (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def table_lines(table: Table, columns: int | None) -> list[str]:
+    """The lines of a table; cells are folded where `columns` do not hold them beside each other."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(
+        box=box.MARKDOWN if table.markdown else None,
+        pad_edge=table.markdown,
+        padding=(0, 1, 0, 1) if table.markdown else (0, 2, 0, 0),
+    )
+    for n, name in enumerate(table.header):
+        right = table.markdown or n in table.numbers
+        drawn.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(_printable(cell)) for cell in row))
+    paper = io.StringIO()
+    console = Console(file=paper, width=(columns or _ANY_WIDTH) - table.indent, color_system=None)
+    console.print(drawn)
+    lines = [" " * table.indent + line.rstrip() for line in paper.getvalue().splitlines()]
+    return [*lines, ""] if table.markdown else lines
+
+
+_ANY_WIDTH = 100_000
+"""Columns of a file or a pipe."""
 
 
 def _printable(text: str) -> str:
     """Names of files may hold anything, such as a newline or what drives a terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _worked(report: IngestReport) -> bool:
-    return bool(report.embedded or report.unchanged or report.moved)
-
-
-def _print_report(report: IngestReport, verbose: bool = False) -> None:
-    if _worked(report):
-        _show(
-            f"{report.library}: {_count(report.videos, 'video')}, "
-            f"{_count(report.segments, 'segment')}",
-            bold=True,
-        )
-        for modality, rows in report.rows.items():
-            silent = f" ({_count(report.no_audio, 'video')} without sound)"
-            note = silent if modality == "audio" and report.no_audio else ""
-            _show(f"    {modality:<6}  {_count(rows, 'row')}{note}")
-    done = f"{report.embedded:,} embedded, {report.unchanged:,} unchanged"
-    moved = f", {report.moved:,} moved" if report.moved else ""
-    removed = f", {report.removed:,} removed" if report.removed else ""
-    _say(f"{done}{moved}{removed}, {len(report.failed):,} failed.")
-    _list([f"failed: {f.path}: {f.reason}" for f in report.failed])
-    _list([f"damaged: {f.path}: {f.reason}" for f in report.damaged])
-    if report.missing:
-        _say(f"Of {_count(len(report.missing), 'stored video')} the file is gone (see --prune):")
-        _list(report.missing)
-    _print_passed_over(report, verbose)
-    for note in report.notes:
-        _say(f"note: {note}")
-    if report.embedded:
-        _say("Next: vidsim query CLIP, or vidsim libraries --videos for ids to query with.")
-    elif not report.failed and not report.moved:
-        _say("Nothing new to do.")
-
-
-def _print_passed_over(report: IngestReport, verbose: bool) -> None:
-    if not report.passed_over:
-        return
-    from .ingest.discover.listing import describe_kind, describe_passed_over
-
-    more = "" if verbose else " (-v lists them)"
-    _say(f"Passed over: {describe_passed_over(report.passed_over)}{more}.")
-    for kind, paths in report.passed_over.items() if verbose else ():
-        for path in paths:
-            _say(f"  {describe_kind(kind)}: {path}")
-
-
-def _list(items: Sequence[str]) -> None:
-    for item in items[:_MOST_LINES]:
-        _say(f"  {item}")
-    if len(items) > _MOST_LINES:
-        _say(f"  and {len(items) - _MOST_LINES:,} more (--json lists all)")
-
-
-def _print_result(result: QueryResult) -> None:
-    width = len(str(len(result.results)))
-    for found in result.results:
-        _show(f"{found.rank:>{width}}  {found.score:.3f}  {found.video_id}", bold=True)
-        for modality in result.modalities:
-            match = found.modalities.get(modality)
-            how = _describe(match) if match else "  none"
-            _show(f"{'':{width}}  {modality:<6}  {how}")
-    if result.results:
-        _say("Each modality: similarity, rank, share of the score, query ~ video seconds.")
-    if result.missing_modalities:
-        missing = ", ".join(result.missing_modalities)
-        _say(f"The query has no {missing} (no track, or silence); it did not count.")
-    for note in result.notes:
-        _say(f"note: {note}")
-
-
-def _describe(match: ModalityMatch) -> str:
-    return (
-        f"{match.similarity:6.3f}  {f'#{match.rank}':<4}  {match.share:>4.0%}  "
-        f"{match.query_start_s:.1f}-{match.query_end_s:.1f} ~ {match.start_s:.1f}-{match.end_s:.1f}"
-    )
-
-
-def _print_library(item: LibrarySummary) -> None:
-    _show(item.library, bold=True)
-    _show(
-        f"    {_count(item.videos, 'video')}, {_count(item.segments, 'segment')}, "
-        f"{item.hours:.2f} hours"
-    )
-    _show("    rows: " + ", ".join(f"{name} {count:,}" for name, count in item.rows.items()))
-    _show(f"    from {item.root}")

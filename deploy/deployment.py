@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..schemas.answer import Table
 from ..schemas.results import DeploymentStatus, ServiceStatus
 from ..schemas.settings import settings
 from . import services
@@ -74,15 +75,13 @@ def read_log(name: str, *, tail: int, follow: bool) -> Iterator[str]:
     return services.logs(_known_project(), name, tail=tail, follow=follow)
 
 
-def status_table(found: DeploymentStatus) -> list[str]:
-    """The status as lines of text."""
-    rows = [("service", "state", "ready", "address", "image")]
-    rows += [
+def status_table(found: DeploymentStatus) -> Table:
+    """A row per service."""
+    rows = [
         (s.service, s.state, "yes" if s.ready else "no", s.address or "", s.image)
         for s in found.services
     ]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths)).rstrip() for row in rows]
+    return Table(("service", "state", "ready", "address", "image"), rows)
 
 
 def _known_project() -> Project:

@@ -13,17 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..ingest.extract.embed import EmbedOptions
 from ..ingest.models.sample_clips import ensure_sample_clips
-from ..ingest.pipeline import ingest
-from ..ingest.shards.home import Place
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.progress import Progress, shown
-from ..schemas.backbones import choose_backbones
-from ..schemas.modality import Modality
 from ..schemas.results import IngestReport, QueryResult
 from ..schemas.settings import settings
-from .query import QueryOptions, query
+from .library import Library
 
 LIBRARY = "demo"
 _ORIGINAL = "bigbuckbunny.mp4"
@@ -47,13 +42,14 @@ class Demo:
     places: dict[str, str]
 
 
-def run(place: Place, progress: Progress) -> Demo:
+def run(library: Library, progress: Progress) -> Demo:
     """Makes the clips, ingests them as the library ``demo`` and queries with a copy.
 
     Raises:
         WeightsError: Clips or weights cannot be fetched.
         VidsimError: As `ingest` and `query`.
     """
+    place = library.place
     folder = place.home / "demo"
     clips = folder / LIBRARY
     clips.mkdir(parents=True, exist_ok=True)
@@ -64,12 +60,10 @@ def run(place: Place, progress: Progress) -> Demo:
         if not target.exists():
             target.symlink_to(sample)
     write_generated(clips)
-    report = ingest(
-        clips, place, EmbedOptions(choose_backbones(Modality)), progress, library=LIBRARY
-    )
+    report = library.ingest(clips, library=LIBRARY, progress=progress)
     copy = folder / "copy.mp4"
     change = disguise(clips / _ORIGINAL, copy)
-    result = query(str(copy), place, QueryOptions(k=5, libraries=(LIBRARY,)), progress)
+    result = library.query(copy, k=5, libraries=(LIBRARY,), progress=progress)
     return Demo(
         report=report,
         result=result,

@@ -7,7 +7,7 @@ not need is not loaded: neither torch nor TensorFlow for a stored video, no Milv
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -530,6 +530,21 @@ class Library:
         options = DuplicateOptions(max_distance, min_similarity)
         workers = self._settings.workers or default_workers()
         return find_duplicates(self.home, libraries, options, workers, self._told(progress))
+
+    def wait_for_milvus(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Waits until a server that has just been started answers searches.
+
+        Args:
+            tell: Told in words what is waited for.
+
+        Raises:
+            StoreError: It does not answer, or not in time.
+        """
+        from ..ingest.milvus.connection import open_client
+        from ..ingest.milvus.indexes import wait_until_searchable
+
+        with open_client(self._place) as milvus:
+            wait_until_searchable(milvus, tell=tell)
 
     def close(self) -> None:
         """Closes Milvus, and ends the processes that embed. The library can be used again."""

@@ -30,6 +30,7 @@ from vidsim.search.bench.timing import interleave
 from vidsim.search.bench.vectors import clustered, exported
 from vidsim.search.videos import from_embedded, similarities
 
+from .helpers.printed import printed
 from .milvus_targets import empty_place
 
 QUIET = Silent()
@@ -102,10 +103,10 @@ def test_recall_is_the_part_that_was_found():
 
 
 def test_tables_have_every_cell(kmeans, knn):
-    heading, rule, *rows = [line for line in kmeans_table(kmeans) if line.startswith("|")]
+    heading, rule, *rows = [line for line in printed(kmeans_table(kmeans)) if line.startswith("|")]
     assert [row.split("|")[1].strip() for row in rows] == ["5", "20"]
     assert {line.count("|") for line in (heading, rule, *rows)} == {2 + 6}
-    heading, rule, *rows = [line for line in knn_table(knn) if line.startswith("|")]
+    heading, rule, *rows = [line for line in printed(knn_table(knn)) if line.startswith("|")]
     assert len(rows) == len(QUERIES) * 2
     assert {line.count("|") for line in (heading, rule, *rows)} == {2 + 1 + 6}
 
@@ -199,7 +200,7 @@ def test_a_query_and_its_parts_are_timed_beside_faiss(asked):
     assert asked.rows == {"labhist": 60, "efficientnet_lite0": 480, "yamnet": 210, "i3d": 60}
     assert (asked.videos, asked.queries, asked.notes) == (60, 4, [])
     assert QueryBench.model_validate_json(asked.model_dump_json()) == asked
-    heading, rule, *rows = [line for line in query_table(asked) if line.startswith("|")]
+    heading, rule, *rows = [line for line in printed(query_table(asked)) if line.startswith("|")]
     assert len(rows) == len(ms)
     assert {line.count("|") for line in (heading, rule, *rows)} == {4}
 

@@ -26,6 +26,8 @@ from vidsim.search.bench.processes import run_python
 from vidsim.search.bench.results import IngestBench
 from vidsim.search.bench.tables import ingest_table, memory_table
 
+from .helpers.printed import printed
+
 QUIET = Silent()
 BACKBONES = choose_backbones(Modality)
 CLIPS = ("ucf101_mini/YoYo/*_g12_c02.avi", "ucf101_mini/ApplyEyeMakeup/*.avi")
@@ -149,7 +151,7 @@ def test_the_memory_of_a_long_ingest_is_seen_from_its_start_to_its_end(make_clip
     assert bench.peak_mb == max(bench.peaks_mb) > 50
     assert 0 < bench.peaks_mb[0] < bench.peak_mb  # a process that has just begun
     assert len(bench.peaks_mb) > 3
-    lines = memory_table(bench)
+    lines = printed(memory_table(bench))
     assert any(line.startswith("| ") and "10 of 10" in line for line in lines)
     plot_memory(bench, tmp_path / "memory.png")
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")

@@ -200,7 +200,7 @@ def test_the_widest_evidence_fits_80_columns(call, monkeypatch):
         "end_s": 36_000.0,
     }
     result = made_result("a/b.mp4", color=widest, frame=widest, motion=widest)
-    monkeypatch.setattr("vidsim.search.query.query", lambda *_: result)
+    monkeypatch.setattr("vidsim.search.query.answer", lambda *_: result)
     _, out, err = call("query", "q")
     assert len(out.splitlines()) == 5000
     assert max(map(len, (out + err).splitlines())) <= 80
@@ -208,7 +208,7 @@ def test_the_widest_evidence_fits_80_columns(call, monkeypatch):
 
 
 def test_a_name_cannot_drive_the_terminal(call, monkeypatch):
-    monkeypatch.setattr("vidsim.search.query.query", lambda *_: made_result("a/\x1b[2J\n.mp4"))
+    monkeypatch.setattr("vidsim.search.query.answer", lambda *_: made_result("a/\x1b[2J\n.mp4"))
     _, out, _ = call("query", "q")
     assert out.splitlines()[0] == "   1  1.000  a/\\x1b[2J\\n.mp4"
 
@@ -307,8 +307,18 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED --weights color", {}, 1, "'color' is no weight; write for example"),
         ("query STORED --weights color=-1", {}, 1, "'color=-1' is no weight; write for example"),
         ("query STORED --library none", {}, 1, "No library is called none; there is clips"),
-        ("query STORED --fusion best", {}, 2, "'best' is not calibrated or rrf; see 'vidsim query"),
-        ("query STORED --device tpu", {}, 2, "'tpu' is not auto, cpu or cuda; see 'vidsim query"),
+        (
+            "query STORED --fusion best",
+            {},
+            2,
+            "'best' is not one of 'calibrated', 'rrf'; see 'v",
+        ),
+        (
+            "query STORED --device tpu",
+            {},
+            2,
+            "'tpu' is not one of 'auto', 'cpu', 'cuda'; see 'v",
+        ),
         ("query STORED --k 0", {}, 2, "'--k': .* see 'vidsim query --help'"),
         ("query", {}, 2, "Missing argument .*; see 'vidsim query --help'"),
         ("frobnicate", {}, 2, "No such command 'frobnicate'; see 'vidsim --help'"),
@@ -550,7 +560,7 @@ def test_an_import_of_something_else_is_one_sentence(home, tmp_path):
     assert done.stderr.startswith(f"Error: {tmp_path}/x.h5 is no HDF5 file that can be read")
     assert done.stderr.count("\n") == 1
     wrong = vidsim(home, "export", str(tmp_path), "--layout", "other")
-    assert (wrong.returncode, "not native or capstone" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "not one of 'native', 'capstone'" in wrong.stderr) == (2, True)
 
 
 # --- folders as they are

@@ -37,6 +37,7 @@ from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DeploymentStatus, ServiceStatus
 from vidsim.schemas.settings import SETTINGS_FILE, settings
 
+from .helpers.printed import printed
 from .test_cli import vidsim
 
 SECRETS = placeholders()
@@ -595,7 +596,7 @@ def test_the_status_is_a_table():
     )
     absent = ServiceStatus(service="attu", state="absent", ready=False, image="a:1", address=None)
     found = DeploymentStatus(services=[service, absent], uri=URI, used=True)
-    assert status_table(found) == [
+    assert printed([status_table(found)]) == [
         "service  state    ready  address                 image",
         "milvus   running  yes    http://127.0.0.1:19530  milvusdb/milvus:v1",
         "attu     absent   no                             a:1",

@@ -19,8 +19,9 @@ from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DuplicatesReport
+from vidsim.search.answers import duplicates_text
 from vidsim.search.demo import disguise
-from vidsim.search.duplicates.find import duplicates_table, find_duplicates, match_videos
+from vidsim.search.duplicates.find import find_duplicates, match_videos
 from vidsim.search.duplicates.frame_hashes import (
     CROPS,
     FrameHashes,
@@ -86,7 +87,7 @@ def test_a_disguised_copy_is_found_with_its_times(weights, place, shared_data, t
     assert found.hash_distance <= OPTIONS.max_distance
     assert found.similarity >= OPTIONS.min_similarity
     assert DuplicatesReport.model_validate_json(report.model_dump_json()) == report
-    assert [line.split()[-1] for line in duplicates_table(report)[1:]] == [
+    assert [line.split()[-1] for line in [*duplicates_text(report)][1:]] == [
         "lib/copy.mp4",
         "lib/snow_0.mp4",
     ]
@@ -277,7 +278,7 @@ def test_identical_files_are_duplicates_whatever_they_show(weights, place, make_
     whole = [(s.start_s, s.end_s) for p in report.pairs for s in (p.first, p.second)]
     assert whole == [(0.0, pytest.approx(2, abs=0.1))] * 4
     assert (report.videos, report.failed, report.notes) == (5, [], [])
-    assert duplicates_table(report)[::3] == ["identical files"] * 2
+    assert [*duplicates_text(report)][::3] == ["identical files"] * 2
 
 
 def test_identical_sounds_are_listed_where_nothing_has_a_picture(place):

@@ -166,7 +166,7 @@ from pathlib import Path
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.milvus.records import batches
 from vidsim.ingest.milvus.store import open_store
-from vidsim.schemas.modality import BACKBONES
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.search.bench.synthetic import make_videos
 backbone = BACKBONES["efficientnet_lite0"]
 with open_store(Place(Path(sys.argv[1])), writing=True) as store:

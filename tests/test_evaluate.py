@@ -46,6 +46,7 @@ from vidsim.search.query import QueryOptions, query
 from vidsim.search.tuned import tuned_path
 
 from .conftest import embedded
+from .helpers.printed import printed
 
 ALL = ("labhist", "efficientnet_lite0", "yamnet", "i3d")
 QUIET = Silent()
@@ -183,7 +184,7 @@ def test_clean_protocols_never_name_the_query_and_leaky_ones_do(exports):
     assert own["capstone-split"] > 0
     rows = sum(len(p.videos) for p in evaluation.predictions if p.protocol == "capstone-all")
     assert own["capstone-all"] == rows
-    text = "\n".join(text_lines(evaluation.report))
+    text = "\n".join(printed(text_lines(evaluation.report)))
     assert text.count("LEAKY") == 2
 
 

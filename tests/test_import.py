@@ -15,7 +15,7 @@ import pytest
 from vidsim.ingest import pipeline
 from vidsim.ingest.exchange.export import export
 from vidsim.ingest.exchange.export_capstone import export_capstone
-from vidsim.ingest.exchange.importer import describe_import, import_files
+from vidsim.ingest.exchange.importer import import_files
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
@@ -29,6 +29,7 @@ from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import ImportReport
 from vidsim.schemas.weights import PublishedFiles
+from vidsim.search.answers import import_text
 from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
@@ -648,7 +649,7 @@ def test_a_full_disk_or_a_kill_while_importing_costs_nothing(place, other, tmp_p
 
 def test_the_report_names_libraries_and_backbones(place, old):
     report = take_in(place, *sorted(old.glob("*.h5")), library="ucf101")
-    lines = describe_import(report)
+    lines = [*import_text(report)]
     assert lines[0] == "ucf101: 3 imported, 0 unchanged; 3 videos, 3 segments"
     assert "    resnet50            23 rows" in lines
     assert json.loads(report.model_dump_json())["libraries"][0]["rows"]["vggish"] == 6

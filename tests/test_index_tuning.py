@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.milvus.index_notes import IndexNotes, read_notes, write_notes
-from vidsim.ingest.milvus.index_tuning import recall_of, tune, tuning_table
+from vidsim.ingest.milvus.index_tuning import recall_of, tune
 from vidsim.ingest.milvus.store import Hit, open_store
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
@@ -25,8 +25,10 @@ from vidsim.schemas.collections import (
 )
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, StoreError
+from vidsim.search.answers import tuning_table
 
 from .conftest import embedded
+from .helpers.printed import printed
 
 LAB = BACKBONES["labhist"]
 QUIET = Silent()
@@ -136,7 +138,7 @@ def test_a_search_looks_into_as_many_lists_as_were_noted(place, monkeypatch):
 
 def test_the_table_has_a_line_a_collection(place):
     fill(place, 20)
-    head, line = tuning_table(tune(place, 0.99, QUIET))
+    head, line = printed([tuning_table(tune(place, 0.99, QUIET))])
     assert head.split()[:4] == ["collection", "rows", "index", "nlist"]
     assert line.split()[:6] == ["vidsim_color_labhist", "20", "FLAT", "-", "-", "1.000"]
 

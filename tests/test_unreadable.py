@@ -488,7 +488,7 @@ import os, sys
 from pathlib import Path
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.milvus.store import open_store
-from vidsim.schemas.modality import BACKBONES
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.tests.conftest import embedded
 with open_store(Place(Path(sys.argv[1])), writing=True) as store:
     store.upsert(BACKBONES["labhist"], [embedded("lib/3.mp4", backbones=("labhist",), seed=3)])

@@ -23,11 +23,8 @@ from vidsim.ingest.shards.home import (
 )
 from vidsim.ingest.sync import verify as compare
 from vidsim.ingest.sync.libraries import (
-    describe_reindex,
-    how_to_use,
     reindex_all,
     verify_all,
-    verify_table,
 )
 from vidsim.ingest.sync.repair import bring_in_step, remove
 from vidsim.ingest.sync.writer import Writer
@@ -37,8 +34,10 @@ from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.results import LevelComparison, VerifyReport
+from vidsim.search.answers import how_to_use, reindex_notes, verify_table
 
 from .conftest import embedded
+from .helpers.printed import printed
 from .milvus_targets import drop_collections, empty_place
 
 QUIET = Silent()
@@ -225,12 +224,12 @@ def test_what_a_reindex_says(filled, other):
         ("one",): f"Written: {written}.",
         (): f"Written: {written}; 86 were there.",
     }.items():
-        assert describe_reindex(reindex_all(other, libraries, QUIET)) == said
+        assert reindex_notes(reindex_all(other, libraries, QUIET)) == [said]
     with opened(other) as milvus:
         add_an_unknown_video(milvus, LAB, "rows", records_of(LAB, videos_of("one")[0], "rows"))
-    assert describe_reindex(reindex_all(other, [], QUIET)) == (
+    assert reindex_notes(reindex_all(other, [], QUIET)) == [
         "Written: nothing; 172 were there; 1 that no shard knows were deleted."
-    )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -422,7 +421,7 @@ def test_the_table_has_a_line_a_library_backbone_and_level():
         **figures,
     )
     report = VerifyReport(milvus="embedded", comparisons=[row], elsewhere={})
-    assert verify_table(report) == [
+    assert printed([verify_table(report)]) == [
         "library  backbone  level  shards  milvus  missing  extra  differing  repaired",
         "ucf101   labhist   rows    1,200   1,199        2      1          0         3",
     ]

@@ -204,7 +204,7 @@ def test_a_backbone_without_weights():
 def test_a_status_imports_neither_unearth_nor_a_framework(tmp_path):
     code = (
         "import sys; from vidsim.ingest.models import sample_clips, weights;"
-        "from vidsim.schemas.modality import BACKBONES;"
+        "from vidsim.schemas.backbones import BACKBONES;"
         "print([weights.status(b) for b in BACKBONES.values()]);"
         "heavy = {'unearth', 'torch', 'tensorflow', 'httpx', 'httpx2'} & set(sys.modules);"
         "assert not heavy, heavy"
@@ -432,7 +432,7 @@ def start_pull(backbone):
     archive = backbone.weights
     code = (
         "from vidsim.ingest.models.weights import ensure_files\n"
-        "from vidsim.schemas.modality import PinnedArchive, PinnedFile\n"
+        "from vidsim.schemas.weights import PinnedArchive, PinnedFile\n"
         f"print(ensure_files('weights', {backbone.name!r}, {archive!r}, lambda *_: None))"
     )
     return subprocess.Popen(

@@ -98,18 +98,6 @@ def import_files(
     return ImportReport(libraries=reports, notes=notes)
 
 
-def describe_import(report: ImportReport) -> list[str]:
-    """The report as lines for a person, one a library and one a backbone."""
-    lines = []
-    for found in report.libraries:
-        lines.append(
-            f"{found.library}: {found.imported:,} imported, {found.unchanged:,} unchanged; "
-            f"{found.videos:,} videos, {found.segments:,} segments"
-        )
-        lines += [f"    {name:<18}  {rows:,} rows" for name, rows in found.rows.items()]
-    return lines
-
-
 def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]:
     """The videos of all sources by library and id.
 

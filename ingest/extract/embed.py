@@ -7,7 +7,7 @@ comes out is a whole video, or the reason why it failed.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,8 +21,9 @@ from ...schemas.modality import Modality
 from ...schemas.video import SEGMENT_SECONDS, Video
 from ..decode.pool import DecodeLimits, Event, Finished, decode_all
 from ..decode.segments import DecodeRequest
-from ..models.weights import check_stored, ensure, status
-from ..system.progress import Progress, shown
+from ..models.pull import pull
+from ..models.weights import check_stored
+from ..system.progress import Progress
 from ..system.stages import Meter, Stage
 from .batching import Assembly, FailedVideo
 from .scheduler import Extraction
@@ -210,18 +211,6 @@ def _request(video: Video, options: EmbedOptions) -> DecodeRequest:
 def _assemble(videos: Sequence[Video], options: EmbedOptions, extraction: Extraction) -> Assembly:
     backbones = options.backbones.values()
     return Assembly(videos, backbones, options.segment_seconds, extraction, options.audio_track)
-
-
-def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
-    """Gets the weights that `backbones` need and that are not in the cache yet.
-
-    Raises:
-        WeightsError: They cannot be fetched, or are not what they should be.
-    """
-    for backbone in backbones:
-        if status(backbone) in ("missing", "damaged", "unreadable"):
-            with shown(progress, f"pulling {backbone.name}") as advance:
-                ensure(backbone, advance)
 
 
 def default_workers() -> int:

@@ -62,21 +62,6 @@ def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
         )
 
 
-def tuning_table(report: IndexTuning) -> list[str]:
-    """The report as lines for a person, one a collection."""
-    width = max((len(t.collection) for t in report.collections), default=10)
-    lines = [
-        f"{'collection':<{width}}  {'rows':>9}  {'index':<15}  {'nlist':>6}  {'nprobe':>6}  "
-        f"{'recall':>6}  {'ms before':>9}  {'after':>6}"
-    ]
-    for t in report.collections:
-        lines.append(
-            f"{t.collection:<{width}}  {t.rows:>9,}  {t.index_type:<15}  {t.lists or '-':>6}  "
-            f"{t.probes or '-':>6}  {t.recall:>6.3f}  {t.ms_before:>9.1f}  {t.ms_after:>6.1f}"
-        )
-    return lines
-
-
 def _sample_videos(place: Place) -> list[str]:
     """Ids of stored videos, taken at random.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,15 +18,11 @@ from ..shards.home import (
     stored_root,
     trust,
     undisturbed,
-    without_user,
     writing,
 )
 from ..system.progress import Progress
 from .repair import reindex, remove
 from .verify import Sample, compare
-
-_FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")
-"""Columns of the table of 'vidsim verify'."""
 
 
 def summarize(home: Path) -> list[LibrarySummary]:
@@ -150,59 +145,6 @@ def verify_all(
         for library in (libraries or shards.libraries()) if repair and sample == "all" else ():
             trust(place.home, library, store.name)
         return report.model_copy(update={"notes": store.notes})
-
-
-def describe_reindex(report: VerifyReport) -> str:
-    """What a reindex did, in a line."""
-    written: Counter[str] = Counter()
-    for c in report.comparisons:
-        written[f"{c.level} of {c.backbone}"] += c.missing + c.differing
-    told = [f"{number:,} {what}" for what, number in written.items() if number]
-    parts = [f"Written: {', '.join(told) or 'nothing'}"]
-    if kept := sum(c.shards - c.missing - c.differing for c in report.comparisons):
-        parts.append(f"{kept:,} were there")
-    if deleted := sum(c.extra for c in report.comparisons):
-        parts.append(f"{deleted:,} that no shard knows were deleted")
-    return "; ".join(parts) + "."
-
-
-def how_to_use(target: Place, usual: Place) -> str | None:
-    """What to set so that commands use `target`, None where they do: it is the `usual` one."""
-    if target.uri == usual.uri:
-        return None
-    where = "the embedded Milvus" if usual.uri is None else "the Milvus of VIDSIM_URI"
-    change = f"set VIDSIM_URI={without_user(target.uri)}" if target.uri else "unset VIDSIM_URI"
-    return f"Other commands still use {where}; to have them use this one, {change}."
-
-
-def verify_table(report: VerifyReport) -> list[str]:
-    """Lines a person reads: a heading, then one a library, backbone and level."""
-    table: list[tuple[str, ...]] = [("library", "backbone", "level", *_FIGURES)]
-    table += [
-        (c.library, c.backbone, c.level, *(f"{getattr(c, name):,}" for name in _FIGURES))
-        for c in report.comparisons
-    ]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    return [
-        "  ".join(
-            [cell.ljust(width) for cell, width in zip(row[:3], widths)]
-            + [cell.rjust(width) for cell, width in zip(row[3:], widths[3:])]
-        )
-        for row in table
-    ]
-
-
-def verify_notes(report: VerifyReport) -> list[str]:
-    """Lines beside the table: examples of what differs, and what was left alone."""
-    lines = report.notes + [
-        f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
-        for c in report.comparisons
-        if c.examples
-    ]
-    if report.elsewhere:
-        told = ", ".join(f"{library} ({rows:,})" for library, rows in report.elsewhere.items())
-        lines.append(f"Left alone are the rows of libraries that have no shard here: {told}.")
-    return lines
 
 
 def _shards_of(home: Path, libraries: Sequence[str]) -> Shards:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...ingest.discover.videos import find_media
-from ...ingest.extract.embed import pull
+from ...ingest.models.pull import pull
 from ...ingest.system.progress import Progress
 from ...schemas.backbones import Backbone
 from ...schemas.errors import LibraryError

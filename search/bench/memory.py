@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ...ingest.discover.videos import find_media
-from ...ingest.extract.embed import pull
+from ...ingest.models.pull import pull
 from ...ingest.system.progress import Progress
 from ...schemas.backbones import Backbone
 from ...schemas.modality import Modality

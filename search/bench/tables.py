@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...schemas.answer import Line, Table
 from .memory import peaks
 from .results import IngestBench, KmeansBench, KnnBench, MemoryBench, QueryBench, ScaleBench
 
 
-def kmeans_table(bench: KmeansBench) -> list[str]:
+def kmeans_table(bench: KmeansBench) -> list[Line]:
     """Lines of a table: a row a k, time and inertia of each way."""
     found = {(t.method, t.k): t for t in bench.timings}
     methods = list(dict.fromkeys(t.method for t in bench.timings))
@@ -22,13 +23,13 @@ def kmeans_table(bench: KmeansBench) -> list[str]:
             ]
         rows.append(row)
     return [
-        *_markdown(rows),
+        _markdown(rows),
         f"{bench.pixels:,} pixels, {bench.threads} threads, medians of {bench.runs} interleaved "
         f"runs; x: against faiss on all pixels, 20 iterations; {bench.faiss}.",
     ]
 
 
-def knn_table(bench: KnnBench) -> list[str]:
+def knn_table(bench: KnnBench) -> list[Line]:
     """Lines of a table: a row a number of queries and K, ms and recall of each index."""
     found = {(t.engine, t.index, t.queries, t.k): t for t in bench.timings}
     columns = list(dict.fromkeys((t.engine, t.index) for t in bench.timings))
@@ -43,14 +44,14 @@ def knn_table(bench: KnnBench) -> list[str]:
         rows.append(row)
     built = ", ".join(f"{engine} {seconds:.1f} s" for engine, seconds in bench.build_s.items())
     return [
-        *_markdown(rows),
+        _markdown(rows),
         f"{bench.data}: {bench.rows:,} x {bench.dim}; IVF of {bench.lists} lists, "
         f"{bench.probes} searched; {bench.threads} threads; medians of {bench.runs} interleaved "
         f"calls; {bench.faiss}; Milvus {bench.milvus}; vectors taken in and indexed in: {built}.",
     ]
 
 
-def ingest_table(bench: IngestBench) -> list[str]:
+def ingest_table(bench: IngestBench) -> list[Line]:
     """Lines of two tables: a row a pair of runs, and a row a stage."""
     rows = [["run"]]
     for way in ("vidsim", "capstone"):
@@ -85,8 +86,8 @@ def ingest_table(bench: IngestBench) -> list[str]:
         f"{bench.vidsim_clips_per_s:.2f} clips/s, the capstone's way "
         f"{bench.capstone_clips_per_s:.2f}; medians of {len(bench.vidsim)} interleaved runs.",
         "",
-        *_markdown(rows),
-        *_markdown(stages),
+        _markdown(rows),
+        _markdown(stages),
         f"{bench.vidsim[0].clips} and {bench.capstone[0].clips} clips of {bench.files} files; "
         f"{', '.join(bench.backbones.values())}; device {bench.device}; "
         f"{machine.cpu}, {machine.cores} cores ({' '.join(machine.features)}), load "
@@ -94,13 +95,13 @@ def ingest_table(bench: IngestBench) -> list[str]:
     ]
 
 
-def memory_table(bench: MemoryBench) -> list[str]:
+def memory_table(bench: MemoryBench) -> list[Line]:
     """Lines of a table: a row a tenth of the run, or of fewer parts if it was short."""
     tenths = peaks(bench.peaks_mb, 10)
     rows = [["part of the run", "peak MB"]]
     rows += [[f"{i} of {len(tenths)}", f"{mb:,.0f}"] for i, mb in enumerate(tenths, 1)]
     return [
-        *_markdown(rows),
+        _markdown(rows),
         f"{bench.videos:,} videos ({bench.files} files under other names again and again) in "
         f"{bench.seconds:,.0f} s, {bench.peak_mb:,.0f} MB at most; "
         f"{', '.join(bench.backbones.values())}; device {bench.device}; {bench.machine.cpu}, "
@@ -108,14 +109,14 @@ def memory_table(bench: MemoryBench) -> list[str]:
     ]
 
 
-def query_table(bench: QueryBench) -> list[str]:
+def query_table(bench: QueryBench) -> list[Line]:
     """Lines of a table: a row for the query, its parts, and each yardstick."""
     rows = [["what", "p50 ms", "p95 ms"]]
     rows += [[t.what, f"{t.p50_ms:.1f}", f"{t.p95_ms:.1f}"] for t in bench.timings]
     held = ", ".join(f"{name} {rows:,}" for name, rows in bench.rows.items())
     filled = f"filled in {bench.fill_s:.0f} s" if bench.fill_s is not None else "kept"
     return [
-        *_markdown(rows),
+        _markdown(rows),
         f"{bench.videos:,} synthetic videos ({held} rows), {filled}; {bench.queries} stored ids; "
         f"recall@10 {bench.recall:.3f}; {bench.threads} threads; Milvus {bench.milvus}.",
         *([f"The first new clip took {bench.first_clip_s:.1f} s."] if bench.first_clip_s else []),
@@ -123,7 +124,7 @@ def query_table(bench: QueryBench) -> list[str]:
     ]
 
 
-def scale_table(bench: ScaleBench) -> list[str]:
+def scale_table(bench: ScaleBench) -> list[Line]:
     """Lines of two tables, a row a size and a row a line fitted to them; then what fits where."""
     rows = [["videos", "rows", "fill s", "ms a video", "fill peak MB", "build s", "open s"]]
     rows[0] += ["p50 ms", "p95 ms", "recall@10", "query peak MB", "shards MB", "Milvus MB"]
@@ -161,11 +162,11 @@ def scale_table(bench: ScaleBench) -> list[str]:
     machine = bench.machine
     held = ", ".join(f"{name} {count:,}" for name, count in bench.steps[-1].rows.items())
     return [
-        *_markdown(rows),
+        _markdown(rows),
         f"{held} rows at the last; {bench.queries} stored ids; Milvus {bench.milvus}; "
         f"{machine.cpu}, {machine.cores} cores, load {machine.load:.1f} before.",
         "",
-        *_markdown(fits),
+        _markdown(fits),
         *scale_advice(bench),
         *bench.notes,
     ]
@@ -203,11 +204,6 @@ def _approximate(index: str) -> bool:
     return index != "FLAT"
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells, the first of which is the heading, right-aligned; then an empty line."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.rjust(w) for cell, w in zip(row, widths)) + " |" for row in rows
-    ]
-    rule = "|" + "|".join("-" * (w + 1) + ":" for w in widths) + "|"
-    return [lines[0], rule, *lines[1:], ""]
+def _markdown(rows: Sequence[Sequence[str]]) -> Table:
+    """Rows of cells, the first of which is the header, to be put into a document."""
+    return Table(rows[0], rows[1:], markdown=True)

@@ -128,18 +128,6 @@ def _surest_first(pair: DuplicatePair) -> tuple[bool, float, str, str]:
     return not pair.identical, -pair.similarity, pair.first.video_id, pair.second.video_id
 
 
-def duplicates_table(report: DuplicatesReport) -> list[str]:
-    """Lines a person reads: three a pair."""
-    lines = []
-    for p in report.pairs:
-        how = f"{p.similarity:.3f} cosine, {p.hash_distance:.1f} bits, {p.coverage:.0%} covered"
-        lines.append("identical files" if p.identical else how)
-        lines += [
-            f"    {s.start_s:7.1f} - {s.end_s:7.1f} s  {s.video_id}" for s in (p.first, p.second)
-        ]
-    return lines
-
-
 def match_videos(
     videos: Sequence[FrameHashes], max_distance: int, progress: Progress
 ) -> list[Match]:

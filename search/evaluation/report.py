@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
+from ...schemas.answer import Line, Table
 from ...schemas.errors import StoreError
 from ...schemas.evaluation import (
     AgainstExport,
@@ -35,20 +36,20 @@ _COLUMNS = (
 _IN_FILE_NAMES = str.maketrans(" :", "__")
 
 
-def text_lines(report: EvaluationReport) -> list[str]:
+def text_lines(report: EvaluationReport) -> list[Line]:
     """The figures as a table for a terminal, one protocol after another."""
-    lines = []
+    lines: list[Line] = []
     if report.against:
         lines += [_in_common(report, report.against)]
-        lines += _aligned([_BACKBONES_HEADER, *_backbone_cells(report, report.against)])
+        lines += [_aligned(_BACKBONES_HEADER, _backbone_cells(report, report.against))]
     for protocol in dict.fromkeys(f.protocol for f in report.figures):
         figures = [f for f in report.figures if f.protocol == protocol]
         lines.append(protocol + (f" ({LEAKY_NOTE})" if figures[0].leaky else ""))
-        lines += _aligned([_header(report.k), *map(_short_cells, figures)])
+        lines += [_aligned(_header(report.k), map(_short_cells, figures))]
         tests = [t for t in report.comparisons if t.protocol == protocol]
         if tests:
             lines.append(f"{protocol}: first minus second, p by random sign flips")
-            lines += _aligned([_TEST_HEADER[1:], *(_test_cells(test)[1:] for test in tests)])
+            lines += [_aligned(_TEST_HEADER[1:], (_test_cells(test)[1:] for test in tests))]
     return lines
 
 
@@ -227,12 +228,8 @@ def _estimate(found: Estimate | None, sign: str = "") -> str:
     return f"{found.value:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+def _aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    return Table(header, [*rows], indent=2)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

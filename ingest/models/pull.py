@@ -1,0 +1,21 @@
+"""Weights that are missing, fetched while somebody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...schemas.backbones import Backbone
+from ..system.progress import Progress, shown
+from .weights import ensure, status
+
+
+def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
+    """Gets the weights that `backbones` need and that are not in the cache yet.
+
+    Raises:
+        WeightsError: They cannot be fetched, or are not what they should be.
+    """
+    for backbone in backbones:
+        if status(backbone) in ("missing", "damaged", "unreadable"):
+            with shown(progress, f"pulling {backbone.name}") as advance:
+                ensure(backbone, advance)

@@ -1,0 +1,63 @@
+"""Options that several commands have, as typer reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
+Runs = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Measured runs, of which the median counts.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout.")]
+Model = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODALITY=NAME",
+        help="Another backbone, for example color=vid2img; frame=timm:NAME is any of timm's.",
+    ),
+]
+Preset = Annotated[
+    Literal["compact", "classic"] | None,
+    typer.Option(help="One backbone per modality [default: compact]."),
+]
+Modalities = Annotated[
+    str | None,
+    typer.Option(
+        "--modalities", "-m", metavar="LIST", help="Of color,frame,audio,motion; default all."
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"] | None,
+    typer.Option(help="Where networks run [default: auto]."),
+]
+Uri = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="A Milvus, or 'embedded' [default: the one that other commands use]."
+    ),
+]
+IndexOption = Annotated[
+    Literal["auto", "cpu", "gpu"] | None,
+    typer.Option("--index", help="Indexes on a server's GPU, or not [default: auto]."),
+]
+AudioTrack = Annotated[
+    int | None,
+    typer.Option(
+        "--audio-track",
+        min=1,
+        metavar="N",
+        help="Which track of sound, from 1 [default: the one that goes with the picture].",
+    ),
+]
+SegmentSeconds = Annotated[
+    float | None,
+    typer.Option(
+        min=1.0,
+        metavar="SECONDS",
+        help="Length of the segments a long video is cut into [default: 10].",
+    ),
+]

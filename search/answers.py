@@ -1,0 +1,234 @@
+"""Results as a person reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..ingest.shards.home import Place, without_user
+from ..schemas.answer import Heading, Line, Table, count
+
+if TYPE_CHECKING:  # pydantic's models, which are loaded with what makes them
+    from ..schemas.results import (
+        DuplicatesReport,
+        FailedFile,
+        ImportReport,
+        IndexTuning,
+        IngestReport,
+        LibrarySummary,
+        ModalityMatch,
+        QueryResult,
+        StoredVideo,
+        VerifyReport,
+    )
+
+_MOST_LINES = 20
+"""Files listed in a report; --json has them all."""
+
+_FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")
+"""Columns of figures in the table of 'vidsim verify'."""
+
+
+def worked(report: IngestReport) -> bool:
+    """Whether anything of the folder is stored."""
+    return bool(report.embedded or report.unchanged or report.moved)
+
+
+def ingest_text(report: IngestReport) -> Iterator[Line]:
+    """What is stored of a library after an ingest."""
+    if not worked(report):
+        return
+    segments = count(report.segments, "segment")
+    yield Heading(f"{report.library}: {count(report.videos, 'video')}, {segments}")
+    for modality, rows in report.rows.items():
+        silent = f" ({count(report.no_audio, 'video')} without sound)"
+        note = silent if modality == "audio" and report.no_audio else ""
+        yield f"    {modality:<6}  {count(rows, 'row')}{note}"
+
+
+def ingest_notes(report: IngestReport, verbose: bool = False) -> list[str]:
+    """What an ingest did, and what a person should know about it."""
+    done = f"{report.embedded:,} embedded, {report.unchanged:,} unchanged"
+    moved = f", {report.moved:,} moved" if report.moved else ""
+    removed = f", {report.removed:,} removed" if report.removed else ""
+    notes = [f"{done}{moved}{removed}, {len(report.failed):,} failed."]
+    notes += failed_notes(report.failed)
+    notes += _first([f"damaged: {f.path}: {f.reason}" for f in report.damaged])
+    if report.missing:
+        stored = count(len(report.missing), "stored video")
+        notes.append(f"Of {stored} the file is gone (see --prune):")
+        notes += _first(report.missing)
+    notes += _passed_over(report.passed_over, verbose)
+    notes += noted(report.notes)
+    if report.embedded:
+        notes.append("Next: vidsim query CLIP, or vidsim libraries --videos for ids to query with.")
+    elif not report.failed and not report.moved:
+        notes.append("Nothing new to do.")
+    return notes
+
+
+def failed_notes(failed: Sequence[FailedFile]) -> list[str]:
+    """Files that gave nothing, and why."""
+    return _first([f"failed: {f.path}: {f.reason}" for f in failed])
+
+
+def noted(notes: Sequence[str]) -> list[str]:
+    """A result's notes, marked as such."""
+    return [f"note: {note}" for note in notes]
+
+
+def _first(items: Sequence[str]) -> list[str]:
+    lines = [f"  {item}" for item in items[:_MOST_LINES]]
+    if len(items) > _MOST_LINES:
+        lines.append(f"  and {len(items) - _MOST_LINES:,} more (--json lists all)")
+    return lines
+
+
+def _passed_over(passed_over: Mapping[str, Sequence[str]], verbose: bool) -> list[str]:
+    if not passed_over:
+        return []
+    from ..ingest.discover.listing import describe_kind, describe_passed_over
+
+    more = "" if verbose else " (-v lists them)"
+    lines = [f"Passed over: {describe_passed_over(passed_over)}{more}."]
+    for kind, paths in passed_over.items() if verbose else ():
+        lines += [f"  {describe_kind(kind)}: {path}" for path in paths]
+    return lines
+
+
+def query_text(result: QueryResult) -> Iterator[Line]:
+    """A line per video and a line per modality."""
+    width = len(str(len(result.results)))
+    for found in result.results:
+        yield Heading(f"{found.rank:>{width}}  {found.score:.3f}  {found.video_id}")
+        for modality in result.modalities:
+            match = found.modalities.get(modality)
+            how = _evidence(match) if match else "  none"
+            yield f"{'':{width}}  {modality:<6}  {how}"
+
+
+def query_notes(result: QueryResult) -> list[str]:
+    """How to read a ranking, and what did not count."""
+    notes = []
+    if result.results:
+        notes.append("Each modality: similarity, rank, share of the score, query ~ video seconds.")
+    if result.missing_modalities:
+        missing = ", ".join(result.missing_modalities)
+        notes.append(f"The query has no {missing} (no track, or silence); it did not count.")
+    return notes + noted(result.notes)
+
+
+def _evidence(match: ModalityMatch) -> str:
+    return (
+        f"{match.similarity:6.3f}  {f'#{match.rank}':<4}  {match.share:>4.0%}  "
+        f"{match.query_start_s:.1f}-{match.query_end_s:.1f} ~ {match.start_s:.1f}-{match.end_s:.1f}"
+    )
+
+
+def libraries_text(libraries: Sequence[LibrarySummary]) -> Iterator[Line]:
+    """What each library holds, and where it is from."""
+    for item in libraries:
+        yield Heading(item.library)
+        yield (
+            f"    {count(item.videos, 'video')}, {count(item.segments, 'segment')}, "
+            f"{item.hours:.2f} hours"
+        )
+        yield "    rows: " + ", ".join(f"{name} {rows:,}" for name, rows in item.rows.items())
+        yield f"    from {item.root}"
+
+
+def videos_text(videos: Sequence[StoredVideo]) -> list[Line]:
+    """A line per video, with what of it did not decode."""
+    return [v.video_id + (f"  ({v.damage})" if v.damage else "") for v in videos]
+
+
+def reindex_notes(report: VerifyReport) -> list[str]:
+    """What a reindex did, in a line, after its notes."""
+    written: Counter[str] = Counter()
+    for c in report.comparisons:
+        written[f"{c.level} of {c.backbone}"] += c.missing + c.differing
+    told = [f"{number:,} {what}" for what, number in written.items() if number]
+    parts = [f"Written: {', '.join(told) or 'nothing'}"]
+    if kept := sum(c.shards - c.missing - c.differing for c in report.comparisons):
+        parts.append(f"{kept:,} were there")
+    if deleted := sum(c.extra for c in report.comparisons):
+        parts.append(f"{deleted:,} that no shard knows were deleted")
+    return [*noted(report.notes), "; ".join(parts) + "."]
+
+
+def how_to_use(target: Place, usual: Place) -> str | None:
+    """What to set so that commands use `target`, None where they do: it is the `usual` one."""
+    if target.uri == usual.uri:
+        return None
+    where = "the embedded Milvus" if usual.uri is None else "the Milvus of VIDSIM_URI"
+    change = f"set VIDSIM_URI={without_user(target.uri)}" if target.uri else "unset VIDSIM_URI"
+    return f"Other commands still use {where}; to have them use this one, {change}."
+
+
+def verify_table(report: VerifyReport) -> Table:
+    """A row per library, backbone and level."""
+    rows = [
+        (c.library, c.backbone, c.level, *(f"{getattr(c, name):,}" for name in _FIGURES))
+        for c in report.comparisons
+    ]
+    header = ("library", "backbone", "level", *_FIGURES)
+    return Table(header, rows, numbers=frozenset(range(3, len(header))))
+
+
+def verify_notes(report: VerifyReport) -> list[str]:
+    """Examples of what differs, and what was left alone."""
+    lines = report.notes + [
+        f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
+        for c in report.comparisons
+        if c.examples
+    ]
+    if report.elsewhere:
+        told = ", ".join(f"{library} ({rows:,})" for library, rows in report.elsewhere.items())
+        lines.append(f"Left alone are the rows of libraries that have no shard here: {told}.")
+    return lines
+
+
+def tuning_table(report: IndexTuning) -> Table:
+    """A row per collection."""
+    header = ("collection", "rows", "index", "nlist", "nprobe", "recall", "ms before", "after")
+    rows = [
+        (
+            t.collection,
+            f"{t.rows:,}",
+            t.index_type,
+            str(t.lists or "-"),
+            str(t.probes or "-"),
+            f"{t.recall:.3f}",
+            f"{t.ms_before:.1f}",
+            f"{t.ms_after:.1f}",
+        )
+        for t in report.collections
+    ]
+    return Table(header, rows, numbers=frozenset(range(len(header))) - {0, 2})
+
+
+def import_text(report: ImportReport) -> Iterator[Line]:
+    """A line per library and one per backbone."""
+    for found in report.libraries:
+        yield (
+            f"{found.library}: {found.imported:,} imported, {found.unchanged:,} unchanged; "
+            f"{found.videos:,} videos, {found.segments:,} segments"
+        )
+        for name, rows in found.rows.items():
+            yield f"    {name:<18}  {rows:,} rows"
+
+
+def duplicates_text(report: DuplicatesReport) -> Iterator[Line]:
+    """Three lines per pair."""
+    for p in report.pairs:
+        how = f"{p.similarity:.3f} cosine, {p.hash_distance:.1f} bits, {p.coverage:.0%} covered"
+        yield "identical files" if p.identical else how
+        for s in (p.first, p.second):
+            yield f"    {s.start_s:7.1f} - {s.end_s:7.1f} s  {s.video_id}"
+
+
+def duplicates_notes(report: DuplicatesReport) -> list[str]:
+    """How many pairs there are, and what could not be compared."""
+    pairs, videos = count(len(report.pairs), "pair"), count(report.videos, "video")
+    return [f"{pairs} among {videos}.", *failed_notes(report.failed), *noted(report.notes)]
