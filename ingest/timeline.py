@@ -230,8 +230,9 @@ def _mended(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> 
     # Both stamps of a packet are one clock's: a presentation time far from its decoding time is
     # the one that is wrong, since decoding times are held against each other below.
     ahead = shown - decoded
-    if not np.isnan(ahead).all():
-        far = np.abs(ahead - np.nanmedian(ahead)) > reordered_s
+    usually_ahead = float(np.nanmedian(ahead)) if not np.isnan(ahead).all() else np.nan
+    if not np.isnan(usually_ahead):
+        far = np.abs(ahead - usually_ahead) > reordered_s
         for count, i in enumerate(np.flatnonzero(far)):
             if count % _OFTEN == 0:
                 on_progress()
@@ -256,7 +257,10 @@ def _mended(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> 
             before = None if last is None else float(clock[last])
             if _is_wrong(float(clock[i]), before, after, limit_s, line.back_s):
                 right = float(after[0]) - usual if before is None else before + usual
-                line.move(slice(i, i + 1), right - float(clock[i]))
+                if abs(shown[i] - right - usually_ahead) < abs(shown[i] - clock[i] - usually_ahead):
+                    clock[i] = right  # its presentation time is right: libav has guessed the other
+                else:
+                    line.move(slice(i, i + 1), right - float(clock[i]))
             last = int(i)
     return line
 

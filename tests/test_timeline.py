@@ -89,6 +89,14 @@ def test_one_wrong_stamp_is_put_right(wrong: float, at: int, clock_jumps: bool) 
     np.testing.assert_allclose(track.packets_s, np.arange(100) * FRAME, atol=1e-6)
 
 
+def test_a_presentation_time_stays_where_only_the_decoding_time_is_wrong() -> None:
+    """As libav guesses it in Matroska after damage."""
+    stamps = stream(300 + np.arange(50) * FRAME)
+    stamps.decoded_s[20] -= 0.6
+    (track,) = straighten([stamps], clock_jumps=False)
+    np.testing.assert_allclose(track.packets_s, np.arange(50) * FRAME, atol=1e-6)
+
+
 @pytest.mark.parametrize("wrong", [46_800.0, -300.0])
 def test_a_wrong_stamp_at_either_end_is_put_right(wrong: float) -> None:
     times = 300 + np.arange(100) * FRAME
