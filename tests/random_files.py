@@ -180,7 +180,7 @@ def any_plan(chance: random.Random, containers: Sequence[str], rates: Sequence[F
     rate = chance.choice(MPEG2_RATES if codec == "mpeg2video" else rates)
     if (container, codec, rate) == ("ts", "mpeg4", Fraction(25, 2)):
         rate = Fraction(25)  # libav takes the last picture for half as long
-    count = max(3, round(chance.uniform(2.0, 10.0) * rate))
+    count = max(6, round(chance.uniform(2.0, 10.0) * rate))
     length = float(count / rate)
     pictures_after = sound_after = 0.0
     if container != "avi":  # in which all streams begin together
@@ -274,7 +274,7 @@ def misdated(chance: random.Random, path: Path) -> Truth:
     of_picture = chance.random() < 0.5
     step = float(1 / plan.rate) if of_picture else PACKET_S
     # Less is what pictures may be reordered by, or the jitter that stamps are allowed.
-    least = max(0.5 + 2 * step, 21 * step if plan.reordered and of_picture else 0.0)
+    least = max(0.5 + 2 * step, 21 * step if of_picture else 0.0)
     near = chance.choice([-1, 1]) * chance.uniform(least, 12.0)
     by_s = chance.choice([near, near, chance.uniform(1, 12) * 3600])
     part = chance.random()

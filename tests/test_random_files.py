@@ -47,7 +47,7 @@ def check_lost(lost: Lost, truth: Truth) -> None:
     told_s = sum(end - start for start, end in lost.picture_s)
     first, behind = truth.lost
     least_s = truth.begins_s(behind) - truth.begins_s(first)
-    if behind - first <= 2 or (behind == len(truth.shown_s) and least_s < 0.5):
+    if behind - first <= 2 or (truth.unsure[1] == len(truth.shown_s) and least_s < 0.5):
         least_s = 0.0  # so few may be fields; what comes after the last sample is not looked at
     from_s, to_s = (truth.begins_s(number) for number in truth.unsure)
     assert least_s - ROUNDING_S <= told_s + tolerance_s(truth)
