@@ -7,18 +7,24 @@ sound is a sine whose pitch tells the second: 400 + 100 n Hz in second n.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 BITS = 12
 WIDTH, HEIGHT = 96, 32
 RATE = 16_000
+TICKS = 90_000  # a second on MPEG's clock
 FIRST_HERTZ, STEP_HERTZ = 400, 100
+MUXERS = {"ts": "mpegts", "mkv": "matroska", "mpg": "vob", "mp4": "mp4", "avi": "avi"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Piece:
     """
 
     seconds: float
-    fps: int = 25
+    fps: int | Fraction = 25
     clock: float = 0.0
     sound_after: float = 0.0
     has_sound: bool = True
@@ -45,10 +51,15 @@ class Piece:
 
 
 def picture(number: int) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(_pixels(number), "yuv420p")
+
+
+@cache
+def _pixels(number: int) -> np.ndarray:
     levels = np.array([235 if number >> bit & 1 else 16 for bit in range(BITS)], np.uint8)
     luma = np.tile(np.repeat(levels, WIDTH // BITS), (HEIGHT, 1))
     chroma = np.full((HEIGHT // 2, WIDTH), 128, np.uint8)
-    return av.VideoFrame.from_ndarray(np.concatenate([luma, chroma]), "yuv420p")
+    return np.concatenate([luma, chroma])
 
 
 def number_of(rgb: np.ndarray) -> int:
@@ -80,63 +91,104 @@ def write(
     codec: str = "mpeg4",
     audio_codec: str = "mp2",
     options: dict[str, str] | None = None,
+    reordered: bool = False,
 ) -> Path:
     """Writes pieces one after another: each as a file of its own, whose bytes are put together.
 
-    Numbers of pictures and seconds of sound run on over all of them.
+    Numbers of pictures and seconds of sound run on over all of them; pictures are `reordered`
+    where two B-frames lie between others.
     """
     with path.open("wb") as file:
         number, second = 0, 0.0
         for piece in pieces:
-            file.write(_encode(path.suffix[1:], piece, number, second, codec, audio_codec, options))
+            written = io.BytesIO()
+            with av.open(written, "w", format=MUXERS[path.suffix[1:]], options=options) as output:
+                _encode(output, piece, number, second, codec, audio_codec, reordered)
+            file.write(written.getvalue())
             number, second = number + piece.frames, second + piece.seconds
     return path
 
 
 def _encode(
-    container: str,
+    output: OutputContainer,
     piece: Piece,
     number: int,
     second: float,
     codec: str,
     audio_codec: str,
-    options: dict[str, str] | None,
-) -> bytes:
-    names = {"ts": "mpegts", "mkv": "matroska", "mpg": "vob", "mp4": "mp4", "avi": "avi"}
-    written = io.BytesIO()
-    with av.open(written, "w", format=names[container], options=options or {}) as output:
-        packets = []
-        video = sound = None
-        if piece.fps:
-            video = output.add_stream(codec, rate=piece.fps)
-            video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-            video.codec_context.options = {"qscale": "2"}
-            video.codec_context.gop_size = 5
-        if piece.has_sound:
-            sound = output.add_stream(audio_codec, rate=RATE)
-            sound.layout = "mono"
-        if video is not None:
-            for i in range(piece.frames):
-                frame = picture(number + i)
-                frame.pts, frame.time_base = i, Fraction(1, piece.fps)
-                packets += [(p, piece.clock) for p in video.encode(frame)]
-            packets += [(p, piece.clock) for p in video.encode(None)]
-        if sound is not None:
-            samples = tone(second + max(0.0, piece.sound_after), piece.seconds)
-            samples = samples[: round((piece.seconds - max(0.0, piece.sound_after)) * RATE)]
-            frame = av.AudioFrame.from_ndarray(samples[None], "s16", "mono")
-            frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
-            fifo = av.AudioFifo()
-            fifo.write(frame)
-            start = piece.clock + piece.sound_after
-            while chunk := fifo.read(sound.codec_context.frame_size or 1024, partial=True):
-                packets += [(p, start) for p in sound.encode(chunk)]
-            packets += [(p, start) for p in sound.encode(None)]
-        for packet, start in sorted(packets, key=lambda item: item[1] + _seconds(item[0])):
-            shift = round(start / packet.time_base)
-            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-            output.mux(packet)
-    return written.getvalue()
+    reordered: bool,
+) -> None:
+    video = add_video(output, codec, piece.fps, reordered=reordered) if piece.fps else None
+    sound = add_sound(output, audio_codec) if piece.has_sound else None
+    packets = []
+    if video is not None:
+        numbers = range(number, number + piece.frames)
+        packets += [(p, piece.clock) for p in encode_pictures(video, numbers)]
+    if sound is not None:
+        late = max(0.0, piece.sound_after)
+        heard = encode_sound(sound, second + late, piece.seconds - late)
+        packets += [(p, piece.clock + piece.sound_after) for p in heard]
+    for packet, start in sorted(packets, key=lambda item: item[1] + _seconds(item[0])):
+        retime(packet, start + _seconds(packet), start + float(packet.pts * packet.time_base))
+        output.mux(packet)
+
+
+def retime(packet: av.Packet, decoded_s: float, shown_s: float) -> None:
+    """Gives a packet other times, on a clock that is fine enough for any of them."""
+    packet.duration = round(float(packet.duration * packet.time_base) * TICKS)
+    packet.dts, packet.pts = round(decoded_s * TICKS), round(shown_s * TICKS)
+    packet.time_base = Fraction(1, TICKS)
+
+
+def add_video(
+    output: OutputContainer,
+    codec: str,
+    rate: int | Fraction,
+    gop: int = 5,
+    reordered: bool = False,
+) -> VideoStream:
+    video = output.add_stream(codec, rate=rate)
+    video.width, video.height = WIDTH, HEIGHT
+    video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    quality = {"preset": "ultrafast", "crf": "10"} if codec == "libx264" else {"qscale": "2"}
+    video.codec_context.options = quality | ({"bf": "2"} if reordered else {})
+    video.codec_context.gop_size = gop
+    video.codec_context.thread_count = 1  # threads take longer to start than to work
+    return video
+
+
+def add_sound(output: OutputContainer, codec: str) -> AudioStream:
+    sound = output.add_stream(codec, rate=RATE)
+    sound.layout = "mono"
+    if codec == "aac":
+        sound.codec_context.options = {"aac_coder": "fast"}  # ten times as fast
+    return sound
+
+
+def encode_pictures(video: VideoStream, numbers: Iterable[int]) -> list[av.Packet]:
+    """The packets of numbered pictures, one after another from 0 on."""
+    packets = []
+    for i, number in enumerate(numbers):
+        frame = picture(number)
+        frame.pts, frame.time_base = i, 1 / Fraction(video.codec_context.framerate)
+        packets += video.encode(frame)
+    return [*packets, *video.encode(None)]
+
+
+def encode_sound(sound: AudioStream, first_second: float, seconds: float) -> list[av.Packet]:
+    """The packets of the sound from one second on, from 0 on."""
+    context = sound.codec_context
+    samples = tone(first_second, seconds)[None]
+    if context.format.name == "fltp":
+        samples = samples.astype(np.float32) / 32_768
+    frame = av.AudioFrame.from_ndarray(samples, context.format.name, "mono")
+    frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+    fifo = av.AudioFifo()
+    fifo.write(frame)
+    packets = []
+    while chunk := fifo.read(context.frame_size or 1024, partial=True):
+        packets += sound.encode(chunk)
+    return [*packets, *sound.encode(None)]
 
 
 def _seconds(packet: av.Packet) -> float:

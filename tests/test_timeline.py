@@ -89,6 +89,14 @@ def test_one_wrong_stamp_is_put_right(wrong: float, at: int, clock_jumps: bool) 
     np.testing.assert_allclose(track.packets_s, np.arange(100) * FRAME, atol=1e-6)
 
 
+def test_a_presentation_time_stays_where_only_the_decoding_time_is_wrong() -> None:
+    """As libav guesses it in Matroska after damage."""
+    stamps = stream(300 + np.arange(50) * FRAME)
+    stamps.decoded_s[20] -= 0.6
+    (track,) = straighten([stamps], clock_jumps=False)
+    np.testing.assert_allclose(track.packets_s, np.arange(50) * FRAME, atol=1e-6)
+
+
 @pytest.mark.parametrize("wrong", [46_800.0, -300.0])
 def test_a_wrong_stamp_at_either_end_is_put_right(wrong: float) -> None:
     times = 300 + np.arange(100) * FRAME
@@ -124,6 +132,22 @@ def test_pictures_that_are_reordered_are_left_in_their_order() -> None:
     stamps.decoded_s[:] = np.nan
     (track,) = straighten([stamps], clock_jumps=False)
     np.testing.assert_allclose(track.packets_s, order, atol=1e-6)
+
+
+@pytest.mark.parametrize("pause", [1.0, 9.0])
+@pytest.mark.parametrize("wrong", [0.0, 0.9, 12.0])
+def test_a_picture_that_ends_a_pause_stays_where_it_is(pause: float, wrong: float) -> None:
+    """Decoded 0 3 1 2 6 4 5 ...: number 30 is decoded before the pause that it ends."""
+    order = [0, *(n for first in range(3, 90, 3) for n in (first, first - 2, first - 1))]
+    times = np.arange(90) * FRAME + np.where(np.arange(90) >= 30, pause, 0.0)
+    stamps = stream(times[order])
+    stamps.decoded_s[2:] = times[: len(order) - 2]
+    stamps.decoded_s[:2] = [-2 * FRAME, -FRAME]
+    stamps.shown_s[order.index(70)] += wrong
+    (track,) = straighten([stamps], clock_jumps=True)
+    off = np.abs(track.packets_s - times[order])
+    assert off[order.index(70)] <= 3 * FRAME
+    assert np.delete(off, order.index(70)).max() < 1e-6
 
 
 def test_work_is_linear_in_the_number_of_stretches_and_is_told() -> None:

@@ -230,8 +230,14 @@ def _mended(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> 
     # Both stamps of a packet are one clock's: a presentation time far from its decoding time is
     # the one that is wrong, since decoding times are held against each other below.
     ahead = shown - decoded
-    if not np.isnan(ahead).all():
-        far = np.abs(ahead - np.nanmedian(ahead)) > reordered_s
+    usually_ahead = float(np.nanmedian(ahead)) if not np.isnan(ahead).all() else np.nan
+    if not np.isnan(usually_ahead):
+        far = np.abs(ahead - usually_ahead) > reordered_s
+        for count, i in enumerate(np.flatnonzero(far)):
+            if count % _OFTEN == 0:
+                on_progress()
+            around = decoded[max(i - 1, 0) : i + 1 + _REORDERED]
+            far[i] = not _is_reached(float(shown[i]), float(decoded[i]), around, limit_s)
         near = ahead[~far & ~np.isnan(ahead)]
         shown[far] = decoded[far] + (float(np.median(near)) if len(near) else 0.0)
     line = _Line(
@@ -251,7 +257,10 @@ def _mended(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> 
             before = None if last is None else float(clock[last])
             if _is_wrong(float(clock[i]), before, after, limit_s, line.back_s):
                 right = float(after[0]) - usual if before is None else before + usual
-                line.move(slice(i, i + 1), right - float(clock[i]))
+                if abs(shown[i] - right - usually_ahead) < abs(shown[i] - clock[i] - usually_ahead):
+                    clock[i] = right  # its presentation time is right: libav has guessed the other
+                else:
+                    line.move(slice(i, i + 1), right - float(clock[i]))
             last = int(i)
     return line
 
@@ -264,6 +273,28 @@ def _first_filled(decoded_s: Floats) -> Floats:
         step = float(np.median(np.diff(filled[known])))
         filled[: known[0]] = filled[known[0]] - step * np.arange(known[0], 0, -1)
     return filled
+
+
+def _is_reached(shown_s: float, decoded_s: float, around_s: Floats, limit_s: float) -> bool:
+    """Whether decoding soon gets to where a packet is presented, far ahead of its own decoding.
+
+    So it is at a pause: the picture that ends it may be decoded before it, since those that are
+    shown before are made from it.
+
+    Args:
+        shown_s: When it is presented.
+        decoded_s: When it is decoded.
+        around_s: When the packet before it, it and the next ones are decoded.
+        limit_s: The largest gap that is none of the clock.
+    """
+    if not around_s[0] - BACK_S <= decoded_s <= shown_s:
+        return False  # its decoding time is the one that is wrong
+    jumps = np.flatnonzero(np.diff(around_s) > limit_s)
+    if len(jumps):
+        around_s = around_s[: jumps[0] + 1]
+    # Twice: where decoding times are missing, libav gives a wrong presentation time to a later
+    # packet as its decoding time.
+    return bool((around_s >= shown_s).sum() > 1)
 
 
 def _is_smooth(steps: Floats, limit_s: float, back_s: float) -> bool:

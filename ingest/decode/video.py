@@ -169,6 +169,9 @@ def scan(
                 read[packet.stream_index].add(place, packet)
         video = _moving(pictures, read)
         audio = _heard(container, sounds, video, read, audio_track)
+        if video is not None and container.format.name == "avi":
+            # AVI has no presentation times: what libav gives for some codecs are decoding times.
+            read[video.index].pts = [None] * len(read[video.index].pts)
         chosen = [stream for stream in (video, audio) if stream is not None]
         count = sum(len(read[stream.index].pts) for stream in chosen)
         if sum(read[stream.index].locked for stream in chosen) * 2 > count:
@@ -231,6 +234,9 @@ class _Packets:
     def stamps(self, stream: Stream) -> Stamps:
         base = stream.time_base or Fraction(1)
         rate = getattr(stream.codec_context, "sample_rate", 0)
+        # What is dropped of packets that are not presented at all is none of those that are.
+        left_out = self.counts.index(True) if True in self.counts else 0
+        dropped_s = float(sum(self.duration[:left_out]) * base)
         return Stamps(
             place=np.array(self.place, np.int64),
             decoded_s=_to_seconds(self.dts, base),
@@ -238,7 +244,7 @@ class _Packets:
             duration_s=_to_seconds(self.duration, base),
             counts=np.array(self.counts, bool),
             is_picture=stream.type == "video",
-            padding_s=self.padding / rate if rate else 0.0,
+            padding_s=max(0.0, self.padding / rate - dropped_s) if rate else 0.0,
         )
 
 
