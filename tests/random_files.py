@@ -1,7 +1,7 @@
 """Random files of which is known what is on the screen, and heard, at which second.
 
 Pictures carry their number, and the sound's pitch tells its second (`media_cases`). Second 0 is
-the start of whichever stream begins first, as in `vidsim.ingest.timeline`.
+the start of whichever stream begins first, as in `vidsim.ingest.decode.timeline`.
 """
 
 from __future__ import annotations
