@@ -110,6 +110,7 @@ def stored_rows(place: Place) -> int:
         return store.count(VGGISH)
 
 
+@pytest.mark.acceptance
 def test_every_clip_arrives_as_tensorflow_reads_it(imported, features, tmp_path):
     place, report = imported
     assert (report.videos, report.embedded, report.rows) == (CLIPS, CLIPS, {"audio": ROWS})

@@ -276,6 +276,7 @@ def test_the_report_shows_everything(exports, tmp_path):
     assert f"{worst.label} -> {worst.predicted} {100 * worst.share:.1f} %" in page
 
 
+@pytest.mark.acceptance
 def test_101_classes_have_room_for_their_names(tmp_path):
     names = tuple(f"WalkingWithDog{i}" for i in range(101))
     plot_confusions(np.eye(101), names, "title", tmp_path / "big.png")
@@ -286,6 +287,7 @@ def test_101_classes_have_room_for_their_names(tmp_path):
         assert small.height < big.height
 
 
+@pytest.mark.acceptance
 def test_527_classes_make_a_picture_of_bounded_size(tmp_path):
     names = tuple(f"class {i}" for i in range(527))
     plot_confusions(np.eye(527), names, "title", tmp_path / "huge.png")
@@ -532,6 +534,7 @@ def test_labhist_is_compared_beside_strips_whatever_colour_is_fused(exports):
         assert figure(report, "leave-one-out", name) == figure(by_default, "leave-one-out", name)
 
 
+@pytest.mark.acceptance
 def test_a_network_of_timm_is_evaluated(exports, tmp_path):
     folder = copied(exports, tmp_path / "export")
     with h5py.File(folder / "frame_efficientnet_lite0.h5", "r+") as file:

@@ -154,6 +154,7 @@ def test_segments_in_black_wait_for_another_look_and_none_is_lost(make_clip, noi
     assert lost == Lost()
 
 
+@pytest.mark.acceptance
 def test_a_window_that_is_black_does_not_count_where_nothing_longer_is_shown(
     weights, make_clip, noise
 ):

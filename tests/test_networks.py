@@ -291,6 +291,7 @@ def test_i3d_takes_any_number_of_frames(motion: i3d.I3D, frames: int) -> None:
     assert features.isfinite().all()
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("clip", "label"),
     [

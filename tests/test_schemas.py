@@ -20,14 +20,14 @@ from vidsim.schemas.weights import PinnedArchive
 from .conftest import embedded
 
 
-@given(st.floats(0, 50_000), st.floats(1, 60))
+@given(st.floats(0, 5_000), st.floats(1, 60))
 def test_segments_cover_the_video_in_even_pieces(duration, length):
     segments = cut_segments(duration, length)
     assert [s.index for s in segments] == list(range(len(segments)))
     assert (segments[0].start_s, segments[-1].end_s) == (0, duration)
     for a, b in zip(segments, segments[1:], strict=False):
         assert a.end_s == b.start_s
-        assert a.end_s - a.start_s == pytest.approx(length)
+        assert abs(a.end_s - a.start_s - length) < 1e-6
     if duration > 1.5 * length:
         last = segments[-1].end_s - segments[-1].start_s
         assert 0.5 * length - 1e-6 <= last <= 1.5 * length + 1e-6

@@ -194,6 +194,7 @@ def test_hears_what_sounds(weights: Path, shared_data: Path, tmp_path: Path) -> 
         assert label in part.mean(0).argsort()[::-1][:3], clip
 
 
+@pytest.mark.acceptance
 def test_refuses_a_damaged_checkpoint(weights: Path, tmp_path: Path) -> None:
     empty, halved = tmp_path / "empty", tmp_path / "halved"
     empty.mkdir()
