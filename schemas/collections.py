@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .backbones import BACKBONES, Backbone
+from .backbones import BACKBONES, Backbone, Backbones
 from .modality import Modality
 
 COLLECTION_PREFIX = "vidsim_"
@@ -215,9 +215,9 @@ def vector_description(backbone: Backbone) -> str:
     )
 
 
-def backbone_of(collection: str) -> Backbone | None:
-    """The backbone whose rows a collection holds, None for any other collection."""
-    for backbone in BACKBONES.values():
+def backbone_of(collection: str, known: Backbones = BACKBONES) -> Backbone | None:
+    """The backbone of `known` whose rows a collection holds, None for any other collection."""
+    for backbone in known.values():
         if collection_name(backbone) == collection:
             return backbone
     return None

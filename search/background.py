@@ -11,10 +11,10 @@ from typing import TypeVar
 import numpy as np
 
 from ..ingest.shards.catalog import CatalogEntry, Shards
-from ..ingest.shards.home import expected_rows, open_shards
+from ..ingest.shards.home import Home, Place
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.unreadable import told
-from ..schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
+from ..schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
 
@@ -82,7 +82,8 @@ def pool(backbone: Backbone, measured: Sequence[Moments]) -> Background:
 
 def _measured(home: Path, library: str) -> dict[str, Moments]:
     """Moments by backbone, from the note under `home` unless the library has changed."""
-    shards = open_shards(home)
+    opened = Home(Place(home))
+    shards = opened.shards
     with told(f"A shard of {library}"):
         stamp = [[p.name, p.stat().st_mtime_ns] for p in shards.files(library)]
     note = home / "background" / f"{library}.json"
@@ -99,8 +100,8 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
     catalog = shards.catalog(library)
     moments = {
         name: found
-        for name in expected_rows(catalog)
-        if (found := _measure(shards, library, catalog, BACKBONES[name])) is not None
+        for name in opened.rows(catalog)
+        if (found := _measure(shards, library, catalog, shards.backbones[name])) is not None
     }
     try:
         note.parent.mkdir(parents=True, exist_ok=True)

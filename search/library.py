@@ -165,10 +165,10 @@ class Library:
 
         overrides = _overrides(models)
         with self._writing() as place:
-            register_overrides(place.home, overrides)
+            known = register_overrides(place.home, overrides)
             options = EmbedOptions(
                 backbones=choose_backbones(
-                    _modalities(modalities), overrides, preset or DEFAULT_PRESET
+                    _modalities(modalities), overrides, preset or DEFAULT_PRESET, known
                 ),
                 segment_seconds=segment_seconds or self._settings.segment_seconds,
                 device=device or self._settings.device,
@@ -284,7 +284,7 @@ class Library:
         """
         from ..ingest.sync.libraries import summarize
 
-        return summarize(self.home)
+        return summarize(self._place)
 
     def videos(self) -> list[StoredVideo]:
         """All stored videos, by library and id.
@@ -474,7 +474,7 @@ class Library:
             ModelError: A protocol, metric, configuration or backbone that is not there.
             StoreError: A file is damaged, or the report cannot be written.
         """
-        from ..ingest.models.registry import load_registered
+        from ..ingest.models.registry import known_backbones
         from .evaluation.color_metrics import parse_color_metrics
         from .evaluation.comparisons import parse_comparison
         from .evaluation.evaluate import EvaluateOptions, evaluate, keep_tuned, parse_protocols
@@ -492,9 +492,9 @@ class Library:
             tune_weights=tune_weights,
             against=Path(against) if against else None,
             seed=seed,
+            known=known_backbones(self.home),
         )
         told = self._told(progress)
-        load_registered(self.home)
         found = evaluate(Path(folder), options, told)
         written = write_files(found, Path(out) if out else Path(folder) / "evaluation", told)
         kept = keep_tuned(self.home, found.report)

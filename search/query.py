@@ -228,7 +228,10 @@ def _choose_backbones(
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
     named = {item.partition("=")[0].strip() for item in options.overrides}
     wanted = choose_backbones(
-        options.modalities or tuple(Modality), options.overrides, options.preset or DEFAULT_PRESET
+        options.modalities or tuple(Modality),
+        options.overrides,
+        options.preset or DEFAULT_PRESET,
+        store.known,
     )
     chosen = {}
     for modality, backbone in wanted.items():

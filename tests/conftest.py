@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import av
@@ -175,8 +176,9 @@ def embedded(
     seed: int = 0,
     label: str = "snow",
     silent: bool = False,
+    dims: Mapping[str, int] = MappingProxyType({}),
 ) -> EmbeddedVideo:
-    """A video with random vectors, as extraction would give it."""
+    """A video with random vectors, as extraction would give it; `dims` are of other backbones."""
     random = np.random.default_rng(seed)
     sounds = 0 if silent else 10
     rows_a_segment = {"efficientnet_lite0": 8, "resnet50": 8, "yamnet": sounds, "vggish": sounds}
@@ -188,7 +190,8 @@ def embedded(
             count = rows_a_segment.get(name, 1)
             if count:
                 edges = np.linspace(10 * i, 10 * (i + 1), count + 1, dtype=np.float32)
-                vectors = random.standard_normal((count, BACKBONES[name].dim), np.float32)
+                dim = dims.get(name) or BACKBONES[name].dim
+                vectors = random.standard_normal((count, dim), np.float32)
                 if name == "vggish":  # 256 levels are all that its post-processor gives
                     vectors = dequantize(quantize(vectors))
                 rows[name] = Rows(vectors, edges[:-1], edges[1:])

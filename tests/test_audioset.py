@@ -166,7 +166,7 @@ def test_a_stored_clip_can_be_queried(imported):
     assert best.modalities["audio"].similarity == pytest.approx(1, abs=1e-5)
     assert best.modalities["audio"].start_s == 30  # seconds of the video on YouTube
     assert len(found.results) == 5
-    assert summarize(place.home)[0].root == "https://www.youtube.com"
+    assert summarize(place)[0].root == "https://www.youtube.com"
 
 
 def test_any_label_can_be_filtered_by(imported):

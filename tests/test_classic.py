@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -109,21 +109,16 @@ def uniform(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cache and a home of their own, no hub in reach, and a table of backbones that stays."""
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache and a home of their own, and no hub in reach."""
     monkeypatch.setenv("VIDSIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VIDSIM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")  # Milvus Lite answers there
-    before = dict(BACKBONES)
-    yield
-    BACKBONES.clear()
-    BACKBONES.update(before)
 
 
-def unpublished(name: str) -> Backbone:
+def unpublished(backbone: Backbone) -> Backbone:
     """A backbone whose checksum is not told, as if its publisher told none."""
-    backbone = BACKBONES[name]
     assert isinstance(backbone.weights, PublishedFiles)
     files = tuple(replace(f, checksum="") for f in backbone.weights.files)
     return replace(backbone, weights=replace(backbone.weights, files=files))
@@ -155,7 +150,7 @@ def test_the_network_is_torchvisions_without_its_classifier(
 ) -> None:
     twin, path = made[name]
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    features = load_network(BACKBONES[name], add(unpublished(name), [path]))(x)
+    features = load_network(BACKBONES[name], add(unpublished(BACKBONES[name]), [path]))(x)
     assert features.shape == (2, BACKBONES[name].dim)
     torch.testing.assert_close(twin.fc(features), twin(x))
 
@@ -288,11 +283,11 @@ LONG = [
 @pytest.mark.parametrize("name", [*LONG, f"timm_{SMALL}"])
 def test_every_backbone_gives_the_rows_it_promises(made: Any, tmp_path: Path, name: str) -> None:
     if name.startswith("timm_"):
-        register_timm(tmp_path / "home", f"timm:{SMALL}")
-    backbone = BACKBONES[name]
+        backbone = register_timm(tmp_path / "home", f"timm:{SMALL}")
+    else:
+        backbone = BACKBONES[name]
     if isinstance(backbone.weights, PublishedFiles):
-        backbone = unpublished(name)
-        BACKBONES[name] = backbone
+        backbone = unpublished(backbone)
         add(backbone, [made[name][1]])
     gives_the_rows_it_promises(backbone)
 
@@ -382,7 +377,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     torch.save(content, path)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:5000])
-    said = said_by(add, unpublished(name), [path])
+    said = said_by(add, unpublished(BACKBONES[name]), [path])
     assert said.startswith(f"Nothing was added: {path} does not hold ")
     assert reason.replace("layer2.0.conv1.weight", tensor.removeprefix(prefix)) in said
     assert kept(tmp_path) == []
@@ -421,7 +416,7 @@ def test_a_sound_network_is_tried_in_its_own_process(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("vggish_model.ckpt", "vggish_pca_params.npz")]
     for file in files:
         file.write_text("no weights")
-    said = said_by(add, unpublished("vggish"), files)
+    said = said_by(add, unpublished(BACKBONES["vggish"]), files)
     assert said.startswith(f"Nothing was added: {files[1]} does not hold VGGish's PCA (")
     assert kept(tmp_path) == []
 
@@ -689,7 +684,6 @@ def test_what_timm_does_not_have_or_a_file_of_another_network(uniform: Any, tmp_
     assert not (tmp_path / "trap").exists()
     assert kept(tmp_path) == []
     (home / "backbones" / f"timm_{SMALL}.json").write_text("{}")
-    BACKBONES.pop(backbone.name)
     with pytest.raises(StoreError, match="is damaged; delete it"):
         register_timm(home, f"timm:{SMALL}")
 

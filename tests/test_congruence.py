@@ -13,7 +13,7 @@ import pytest
 from vidsim.ingest import pipeline
 from vidsim.ingest.milvus.filters import equals, is_in
 from vidsim.ingest.milvus.store import open_store
-from vidsim.ingest.shards.home import Place, open_shards
+from vidsim.ingest.shards.home import Home, Place
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
 from vidsim.ingest.sync.writer import Writer
 from vidsim.ingest.system.progress import Silent
@@ -67,10 +67,9 @@ VIDEOS = [clustered(number) for number in range(60)]
 
 def fill(place: Place, videos: Sequence[EmbeddedVideo] = VIDEOS) -> None:
     """Writes `videos` as an ingest does: shards first, then Milvus."""
-    shards = open_shards(place.home)
     with open_store(place, writing=True) as store:
         for library in ("lib", "old"):
-            writer = Writer(store, shards, library, place.home, {})
+            writer = Writer(store, Home(place), library, {})
             for video in videos:
                 if video.video.library == library:
                     writer.add(video)

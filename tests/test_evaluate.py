@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from vidsim.ingest.exchange.export import export
 from vidsim.ingest.milvus.store import open_store
-from vidsim.ingest.shards.home import Place, open_shards, write_note
+from vidsim.ingest.shards.home import Home, Place, open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES, Backbone
 from vidsim.schemas.embedding import EmbeddedVideo, Rows
@@ -91,7 +91,7 @@ def keep(place: Place, made: list[EmbeddedVideo]) -> None:
         for name in ALL:
             store.upsert(BACKBONES[name], made)
             store.flush(BACKBONES[name])
-    write_note(place.home, "lib", shards.catalog("lib"))
+    Home(place).write_note("lib", shards.catalog("lib"))
 
 
 @pytest.fixture(scope="module")

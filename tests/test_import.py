@@ -19,7 +19,7 @@ from vidsim.ingest.exchange.importer import import_files
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
-from vidsim.ingest.models.registry import keep
+from vidsim.ingest.models.registry import keep, known_backbones
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
 from vidsim.ingest.sync.libraries import find, reindex_all, remove_all
 from vidsim.ingest.system.progress import Silent
@@ -210,34 +210,32 @@ def test_files_of_two_exports_do_not_mix(place, other, tmp_path):
 
 
 @pytest.fixture
-def tiny(place, monkeypatch) -> Backbone:
+def tiny(place) -> Backbone:
     """A network of timm that was used in one home, as its registry has it."""
     weights = PublishedFiles("timm_tiny_x", timm_files("tiny.x"), "MIT", "timm tiny.x", "its hub")
     tiny = replace(BACKBONES["resnet50"], name="timm_tiny_x", dim=16, weights=weights)
-    monkeypatch.setitem(BACKBONES, tiny.name, tiny)
     keep(place.home, tiny)
-    store(place, *(embedded(f"lib/{n}.mp4", backbones=(tiny.name,), seed=n) for n in range(4)))
+    dims = {tiny.name: tiny.dim}
+    clips = (embedded(f"lib/{n}.mp4", backbones=(tiny.name,), seed=n, dims=dims) for n in range(4))
+    store(place, *clips)
     return tiny
 
 
 @pytest.mark.parametrize("layout", [export, export_capstone])
-def test_a_network_of_timm_comes_with_its_rows(place, other, tiny, tmp_path, monkeypatch, layout):
+def test_a_network_of_timm_comes_with_its_rows(place, other, tiny, tmp_path, layout):
     files = layout(place.home, tmp_path / "there", [], QUIET)
-    monkeypatch.delitem(BACKBONES, tiny.name)
     take_in(other, *files)
-    assert BACKBONES[tiny.name] == tiny
-    del BACKBONES[tiny.name]  # as in another process
+    assert known_backbones(other.home)[tiny.name] == tiny
     assert len(query("lib/0.mp4", other, QueryOptions(), QUIET).results) == 3
-    assert BACKBONES[tiny.name] == tiny
+    assert tiny.name not in BACKBONES
     folder = write_files(tmp_path / "more", {"a.mp4": "a"})
     options = EmbedOptions({Modality.FRAME: tiny}, device="cpu", workers=1)
     with pytest.raises(WeightsError, match=r"run 'vidsim models add timm_tiny_x model.safetens"):
         pipeline.ingest(folder, other, options, QUIET)
 
 
-def test_an_export_of_a_network_of_timm_is_evaluated_anywhere(place, tiny, tmp_path, monkeypatch):
+def test_an_export_of_a_network_of_timm_is_evaluated_anywhere(place, tiny, tmp_path):
     export(place.home, tmp_path, [], QUIET)
-    monkeypatch.delitem(BACKBONES, tiny.name)
     assert read_exports(tmp_path, (), Silent()).modalities[Modality.FRAME].backbone == tiny
 
 
@@ -259,11 +257,11 @@ def test_an_export_of_a_network_of_timm_is_evaluated_anywhere(place, tiny, tmp_p
     ],
 )
 def test_a_description_that_no_registry_wrote_is_refused(
-    place, other, tiny, tmp_path, monkeypatch, changed, reason
+    place, other, tiny, tmp_path, changed, reason
 ):
     (path,) = export(place.home, tmp_path, [], QUIET)
-    if "otherwise" not in reason:
-        monkeypatch.delitem(BACKBONES, tiny.name)
+    if "otherwise" in reason:
+        keep(other.home, tiny)
     with h5py.File(path, "r+") as file:
         description = json.loads(file[".vidsim"].attrs["description"])
         weights = description["weights"]
@@ -271,11 +269,11 @@ def test_a_description_that_no_registry_wrote_is_refused(
         weights["files"][0]["url"] = changed.pop("url", weights["files"][0]["url"])
         weights["files"] = changed.pop("files", weights["files"])
         file[".vidsim"].attrs["description"] = json.dumps(description | changed)
-    known = dict(BACKBONES)
+    known = known_backbones(other.home)
     with pytest.raises(StoreError, match=f"cannot be imported: .*{reason}"):
         take_in(other, path)
-    assert known == BACKBONES
-    assert not other.home.exists()
+    assert known_backbones(other.home) == known
+    assert not (other.home / "shards").exists()
 
 
 # --- files as the capstone wrote them ---

@@ -33,7 +33,7 @@ from vidsim.ingest.milvus.filters import equals
 from vidsim.ingest.milvus.store import Store, open_store
 from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards.catalog import Shards
-from vidsim.ingest.shards.home import LibraryNote, Place, open_shards, read_notes, writing
+from vidsim.ingest.shards.home import Home, LibraryNote, Place, open_shards, read_notes, writing
 from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
 from vidsim.ingest.system.progress import Silent
@@ -645,7 +645,7 @@ def killed_ingest(folder: str, home: str, moment: str) -> None:
         "after dropping what is outdated": (Shards, "drop", drop_and_die),
         "before the rows": (Store, "upsert", die),
         "amid the rows": (Store, "upsert", upsert_half),
-        "before the note": (writer, "write_note", die),
+        "before the note": (Home, "write_note", die),
         "before the end": (Store, "flush", die),
     }[moment]
     setattr(target, name, action)

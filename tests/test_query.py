@@ -10,7 +10,7 @@ import pytest
 
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.catalog import Shards
-from vidsim.ingest.shards.home import Place, distrust, open_shards, write_note
+from vidsim.ingest.shards.home import Home, Place, distrust, open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import collection_name
@@ -40,7 +40,7 @@ def keep(place: Place, *videos: EmbeddedVideo, weights: dict[str, str] | None = 
             for name in {n for v in mine for n in v.backbones}:
                 store.upsert(BACKBONES[name], mine)
                 store.flush(BACKBONES[name])
-            write_note(place.home, library, shards.catalog(library))
+            Home(place).write_note(library, shards.catalog(library))
 
 
 def noisy(video: EmbeddedVideo, video_id: str, noise: float, *backbones: str) -> EmbeddedVideo:

@@ -17,7 +17,7 @@ from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.milvus.filters import equals, is_in
 from vidsim.ingest.milvus.indexes import wait_until_searchable
 from vidsim.ingest.milvus.store import Store, open_store
-from vidsim.ingest.shards.catalog import Shards
+from vidsim.ingest.shards.home import Home, Place
 from vidsim.ingest.sync.repair import remove, repair
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import Index, collection_name, levels
@@ -199,7 +199,7 @@ def test_a_filter_narrows_and_a_wrong_one_is_explained(store):
 def test_a_second_process_is_told_that_the_store_is_in_use(place):
     code = f"""
 from pathlib import Path
-from vidsim.ingest.shards.home import Place
+from vidsim.ingest.shards.home import Home, Place
 from vidsim.ingest.milvus.store import open_store
 from vidsim.schemas.errors import StoreError
 try:
@@ -233,45 +233,44 @@ def test_an_unreachable_server_is_explained(place):
 
 @pytest.mark.parametrize(("level", "held"), [("rows", 40), ("segments", 5)])
 def test_what_milvus_lost_is_noticed_and_repaired(target_place, tmp_path, level, held):
-    shards = Shards(tmp_path / "shards")
+    home = Home(Place(tmp_path))
     videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(5)]
-    shards.write("lib", videos)
+    home.shards.write("lib", videos)
     with open_client(target_place) as milvus:
         store = Store(milvus, target_place, "Strong")
         store.upsert(LITE0, videos)
         store.upsert(LAB, videos)
         milvus.client.delete(collection_name(LITE0, level), filter=equals("video_id", "lib/3.mp4"))
-        (mended,) = repair(store, shards, "lib")
+        (mended,) = repair(store, home, "lib")
         assert (mended.backbone, mended.level) == ("efficientnet_lite0", level)
         assert (mended.found, mended.expected) == (held * 4 // 5, held)
         assert {level: store.count(LITE0, "", level) for level in levels(LITE0)} == {
             "rows": 40,
             "segments": 5,
         }
-        assert repair(store, shards, "lib") == []
+        assert repair(store, home, "lib") == []
 
 
 def test_rows_that_no_shard_knows_are_removed(store, tmp_path):
-    shards = Shards(tmp_path / "shards")
+    home = Home(Place(tmp_path))
     videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(5)]
-    shards.write("lib", videos)
+    home.shards.write("lib", videos)
     store.upsert(LAB, videos)
     store.upsert(LITE0, videos)
-    assert repair(store, shards, "lib") == []
+    assert repair(store, home, "lib") == []
     store.upsert(LAB, [embedded("lib/never-sharded.mp4")])
-    assert len(repair(store, shards, "lib")) == 1
+    assert len(repair(store, home, "lib")) == 1
     assert store.count(LAB) == 5
 
 
 def test_removing_takes_from_both(store, tmp_path):
-    home = tmp_path / "home"
-    shards = Shards(home / "shards")
+    home = Home(Place(tmp_path / "home"))
     videos = [embedded("lib/a.mp4"), embedded("lib/b.mp4")]
-    shards.write("lib", videos)
+    home.shards.write("lib", videos)
     for backbone in (LAB, LITE0):
         store.upsert(backbone, videos)
-    remove(store, shards, "lib", ["lib/a.mp4"], home)
-    assert list(shards.catalog("lib")) == ["lib/b.mp4"]
+    remove(store, home, "lib", ["lib/a.mp4"])
+    assert list(home.shards.catalog("lib")) == ["lib/b.mp4"]
     assert (store.count(LAB), store.count(LITE0)) == (1, 8)
     with pytest.raises(LibraryError, match="lib/a.mp4 is not stored"):
-        remove(store, shards, "lib", ["lib/a.mp4"], home)
+        remove(store, home, "lib", ["lib/a.mp4"])

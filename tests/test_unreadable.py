@@ -20,15 +20,15 @@ import pytest
 
 from vidsim.ingest.exchange.export import export
 from vidsim.ingest.milvus.store import open_store
-from vidsim.ingest.models.registry import load_registered
+from vidsim.ingest.models.registry import known_backbones
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import (
+    Home,
     Place,
     open_shards,
     read_notes,
     undisturbed,
-    write_note,
     writing,
 )
 from vidsim.ingest.sync.libraries import find, list_videos, remove_all, summarize, verify_all
@@ -89,7 +89,7 @@ def home(place) -> Path:
         for name in NAMES:
             store.upsert(BACKBONES[name], videos)
             store.flush(BACKBONES[name])
-    write_note(place.home, "lib", shards.catalog("lib"))
+    Home(place).write_note("lib", shards.catalog("lib"))
     return place.home
 
 
@@ -111,7 +111,7 @@ OPERATIONS = {
     "query": run_query,
     "verify": lambda home, _: verify_all(Place(home), [], 1, QUIET),
     "export": lambda home, scratch: export(home, scratch / "export", [], QUIET),
-    "libraries": lambda home, _: summarize(home),
+    "libraries": lambda home, _: summarize(Place(home)),
     "libraries --videos": lambda home, _: list_videos(home),
     "remove": lambda home, _: remove_all(Place(home), find(home, [CLIP])),
     "ingest": run_ingest,
@@ -157,7 +157,7 @@ def test_a_shard_that_is_not_read_is_told_by_its_kind(
     assert str(home / "shards" / "lib") in said
     monkeypatch.undo()
     monkeypatch.setenv("VIDSIM_HOME", str(home))
-    assert summarize(home)[0].videos == 3  # and nothing was touched
+    assert summarize(Place(home))[0].videos == 3  # and nothing was touched
 
 
 @pytest.mark.parametrize("number", KINDS, ids=errno.errorcode.get)
@@ -200,7 +200,7 @@ def test_a_damaged_shard_is_still_called_damaged(home, spoil):
     path = open_shards(home).files("lib")[0]
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(StoreError, match="damaged.*delete it and run ingest again"):
-        summarize(home)
+        summarize(Place(home))
 
 
 def test_tables_that_are_damaged_are_one_sentence_too(home):
@@ -208,14 +208,14 @@ def test_tables_that_are_damaged_are_one_sentence_too(home):
     with h5py.File(path, "r+") as file:
         del file["segments/video"]
     with pytest.raises(StoreError, match="damaged.*delete it and run ingest again"):
-        summarize(home)
+        summarize(Place(home))
 
 
 def test_a_disk_that_fails_later_is_no_damage(home, monkeypatch):
     fails = as_h5py(errno.EIO, home)[2]
     monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda *_: (_ for _ in ()).throw(fails))
     with pytest.raises(StoreError, match="input/output error") as caught:
-        summarize(home)
+        summarize(Place(home))
     said_to_be_whole(str(caught.value))
 
 
@@ -267,7 +267,7 @@ def test_a_shard_that_is_held_for_a_moment_is_waited_for(home, hold, monkeypatch
     child = hold(path, "flock")
     threading.Timer(0.5, lambda: child.stdin.close()).start()
     with caplog.at_level(logging.WARNING, "vidsim"):
-        assert summarize(home)[0].videos == 3
+        assert summarize(Place(home))[0].videos == 3
     child.stdin = None
     assert [r.getMessage() for r in caplog.records] == [
         f"The shard {path} is in use by another program; waiting a moment for it."
@@ -283,7 +283,7 @@ def test_a_writer_that_was_killed_leaves_a_mark_and_no_damage(home, hold):
     if path.read_bytes() == whole:
         pytest.skip("this HDF5 marks no files that are open for writing")
     with pytest.raises(StoreError, match="h5clear") as caught:
-        summarize(home)
+        summarize(Place(home))
     said_to_be_whole(str(caught.value))
 
 
@@ -366,7 +366,7 @@ def test_notes_that_are_not_read_are_not_damaged(home, monkeypatch, number):
     from vidsim.search.tuned import read_tuned
 
     for name, read in {
-        "timm_x.json": load_registered,
+        "timm_x.json": known_backbones,
         "fusion-weights.json": lambda home: read_tuned(home, {}),
         "other.json": read_notes,
     }.items():
@@ -388,7 +388,7 @@ def test_exports_that_are_not_read_are_not_damaged(home, tmp_path, monkeypatch, 
     fail_at(monkeypatch, h5py, "File", ".h5", number)
     for read in (
         lambda: read_exports(tmp_path / "export", (), QUIET),
-        lambda: open_export(files[0], None),
+        lambda: open_export(files[0], None, {}),
         lambda: exported(files[0], 1),
     ):
         with pytest.raises(StoreError) as caught:

@@ -15,6 +15,7 @@ from vidsim.ingest.milvus.connection import server_name
 from vidsim.ingest.milvus.records import Record, records_of
 from vidsim.ingest.milvus.store import Store, open_store
 from vidsim.ingest.shards.home import (
+    Home,
     Place,
     distrust,
     distrusted,
@@ -451,7 +452,7 @@ def test_filling_one_milvus_says_nothing_of_the_other(filled, other):
 
 def step(place: Place) -> list[str]:
     with opened(place) as milvus:
-        return bring_in_step(milvus, open_shards(place.home), "one", place.home, QUIET)
+        return bring_in_step(milvus, Home(place), "one", QUIET)
 
 
 @pytest.mark.parametrize("here_first", [True, False])
@@ -464,7 +465,7 @@ def test_an_edit_in_one_milvus_is_caught_up_in_the_other(filled, other, here_fir
         shards = open_shards(here.home)
         catalog = shards.catalog("one")
         weights = dict.fromkeys(NAMES, "x")
-        writer = Writer(milvus, shards, "one", here.home, catalog, weights=weights)
+        writer = Writer(milvus, Home(here), "one", catalog, weights=weights)
         writer.add(videos_of("one", fingerprint="edited")[0])
         writer.finish()
     assert writer.notes == []
@@ -480,9 +481,9 @@ def test_a_video_put_in_the_place_of_another_is_caught_up_too(filled, other):
     gone = videos_of("one")[0].video.video_id
     with opened(other) as milvus:
         shards = open_shards(other.home)
-        remove(milvus, shards, "one", [gone], other.home)
+        remove(milvus, Home(other), "one", [gone])
         weights = dict.fromkeys(NAMES, "x")
-        writer = Writer(milvus, shards, "one", other.home, shards.catalog("one"), weights=weights)
+        writer = Writer(milvus, Home(other), "one", shards.catalog("one"), weights=weights)
         writer.add(embedded("one/new.mp4", backbones=NAMES))
         writer.finish()
     assert step(filled) == ["one: Milvus may have been outdated; it was compared with the shards."]

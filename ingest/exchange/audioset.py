@@ -29,7 +29,7 @@ from ..discover.videos import check_id, library_name
 from ..milvus.store import open_store
 from ..models.networks.quantization import dequantize
 from ..shards.catalog import CatalogEntry
-from ..shards.home import Place, open_shards, stored_root, writing
+from ..shards.home import Home, Place, stored_root, writing
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.list_text import read_lines
@@ -102,14 +102,14 @@ def ingest_audioset(
     failed: list[FailedFile] = []
     embedded = unchanged = 0
     with writing(place.home):
-        shards = open_shards(place.home)
-        catalog = shards.catalog(name)
+        home = Home(place)
+        catalog = home.shards.catalog(name)
         _check_imported(catalog, name)
         with open_store(place, writing=True) as store:
-            notes = bring_in_step(store, shards, name, place.home, progress)
+            notes = bring_in_step(store, home, name, progress)
             # Google's weights made these rows, not the files that may lie here.
             weights = {_BACKBONE.name: ""}
-            writer = Writer(store, shards, name, place.home, catalog, _FLUSH_SEGMENTS, weights)
+            writer = Writer(store, home, name, catalog, _FLUSH_SEGMENTS, weights)
             progress.start("importing", len(files), "files")
             try:
                 for found in _read_files(files, name, catalog, class_names, progress):

@@ -18,7 +18,7 @@ from ..discover.videos import library_name
 from ..milvus.store import open_store
 from ..models.registry import keep
 from ..shards.catalog import CatalogEntry, Shards, stored_weights
-from ..shards.home import Place, expected_rows, open_shards, writing
+from ..shards.home import Home, Place, writing
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.progress import Progress
@@ -54,12 +54,13 @@ def import_files(
     """
     if library is not None:
         library_name(Path(), library)
-    shards = open_shards(place.home)  # knows the backbones that were registered here
+    home = Home(place)
+    shards = home.shards
     sources = []
     progress.start("checking", len(paths), "files")
     for path in paths:
         if path.name != AUDIOSET_LABELS:  # read with the features beside it
-            sources.append(open_export(path, library))
+            sources.append(open_export(path, library, home.backbones))
         progress.advance("checking", 1)
     progress.finish("checking")
     if not sources:
@@ -77,10 +78,8 @@ def import_files(
             keep(place.home, source.backbone)
         with open_store(place, writing=True) as store:
             for name, videos in given.items():
-                notes += bring_in_step(store, shards, name, place.home, progress)
-                writer = Writer(
-                    store, shards, name, place.home, catalogs[name], weights=weights[name]
-                )
+                notes += bring_in_step(store, home, name, progress)
+                writer = Writer(store, home, name, catalogs[name], weights=weights[name])
                 striped = _with_strips(shards, name, sources, catalogs[name])
                 imported = _write(writer, sources, list(videos), striped, progress)
                 notes += writer.notes
@@ -91,7 +90,7 @@ def import_files(
                         unchanged=len(videos) - imported,
                         videos=len(writer.catalog),
                         segments=sum(e.segments for e in writer.catalog.values()),
-                        rows=expected_rows(writer.catalog),
+                        rows=home.rows(writer.catalog),
                     )
                 )
             notes += store.notes

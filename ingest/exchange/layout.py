@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import __version__
-from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE, Backbone
+from ...schemas.backbones import VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import ByteArray, EmbeddedVideo, FloatArray
 from ...schemas.errors import LibraryError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRINGS
@@ -21,7 +21,6 @@ from ...schemas.modality import Modality
 from ...schemas.video import Segment, Video
 from ..models.registry import description_of
 from ..shards.catalog import Shards
-from ..shards.home import expected_rows
 from ..system.atomic_file import whole_file
 
 Layout = Literal["native", "capstone"]
@@ -77,10 +76,10 @@ def stored_backbones(shards: Shards, libraries: Sequence[str]) -> list[Backbone]
 
     vid2img is among them wherever there is color: its strips are kept with every backbone.
     """
-    names = {name for library in libraries for name in expected_rows(shards.catalog(library))}
-    if any(BACKBONES[name].modality is Modality.COLOR for name in names):
+    names = {n for library in libraries for e in shards.catalog(library).values() for n in e.rows}
+    if any(shards.backbones[name].modality is Modality.COLOR for name in names):
         names.add("vid2img")
-    return [b for b in BACKBONES.values() if b.name in names]
+    return [b for b in shards.backbones.values() if b.name in names]
 
 
 def read_indexed(
@@ -117,7 +116,7 @@ def read_indexed(
 def _read_strips(shards: Shards, library: str) -> Iterator[tuple[IndexedVideo, npt.NDArray[Any]]]:
     """Videos with colour strips, or for which vid2img found none (a sound file)."""
     catalog = shards.catalog(library)
-    color = [b.name for b in BACKBONES.values() if b.modality is Modality.COLOR]
+    color = [b.name for b in shards.backbones.values() if b.modality is Modality.COLOR]
     without: dict[str, EmbeddedVideo] = {}
     done: set[str] = set()
     # A video comes once a shard; those with several color backbones have their strip twice.

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ...schemas.backbones import BACKBONES
+from ...schemas.backbones import Backbone
 from ...schemas.errors import LibraryError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
 from ..models.registry import adopt
@@ -19,12 +19,13 @@ from .layout import read_index
 from .source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
 
 
-def open_export(path: Path, library: str | None) -> Source:
+def open_export(path: Path, library: str | None, known: dict[str, Backbone]) -> Source:
     """Reads what a file holds, and checks every row of it.
 
     Args:
         path: An export of either layout, or a file that the capstone wrote.
         library: The library's name, for files that do not say one.
+        known: Backbones by name; one that the file describes joins them.
 
     Raises:
         LibraryError: No such file, or it says no library and none was given.
@@ -34,7 +35,10 @@ def open_export(path: Path, library: str | None) -> Source:
         raise LibraryError(f"There is no file {path}; give the files that an export wrote.")
     try:
         with told(str(path)), open_h5(path, str(path)) as file:
-            source = _indexed(file, path) if INDEX in file else read_capstone(file, path, library)
+            if INDEX in file:
+                source = _indexed(file, path, known)
+            else:
+                source = read_capstone(file, path, library)
             blocks = {i: checked(file, source, block) for i, block in source.blocks.items()}
     except (
         OSError,
@@ -52,18 +56,20 @@ def open_export(path: Path, library: str | None) -> Source:
     return replace(source, blocks=blocks)
 
 
-def _indexed(file: h5py.File, path: Path) -> Source:
+def _indexed(file: h5py.File, path: Path, known: dict[str, Backbone]) -> Source:
     """A file of vidsim's, in either layout."""
     attributes = file[INDEX].attrs
     found = attributes.get("format"), attributes.get("version")
     if found != (EXPORT_FORMAT, LAYOUT_VERSION):
         refuse(path, "it is no export of this version of vidsim")
     try:
-        described = adopt(str(attributes["description"])) if "description" in attributes else None
+        if "description" in attributes:
+            described = adopt(str(attributes["description"]), known)
+            known[described.name] = described
     except ValueError as error:
         refuse(path, str(error))
-    backbone = BACKBONES.get(attributes["backbone"])
-    if backbone is None or described not in (None, backbone):
+    backbone = known.get(attributes["backbone"])
+    if backbone is None or ("description" in attributes and described != backbone):
         refuse(path, f"this vidsim knows no backbone {attributes['backbone']}")
     theirs, ours = str(attributes["weights_sha256"]), digests(backbone)
     if theirs and ours and theirs != ours:

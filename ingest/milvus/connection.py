@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ...schemas.errors import StoreError
-from ..models.registry import load_registered
 from ..shards.home import EMBEDDED, Place
 from ..system.unreadable import hindrance
 from .lite_client import EmbeddedClient, EmbeddedError
@@ -178,7 +177,6 @@ def open_client(
         StoreError: Another process holds it, it may not be read or written, it is damaged or too
             old, its address, token or certificate is wrong, or it does not answer.
     """
-    load_registered(place.home)
     lite = not place.uri
     with _open_lite(place.home, writing) if lite else _open_server(place, patience_s) as connection:
         yield connection

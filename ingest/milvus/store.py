@@ -36,6 +36,7 @@ from ...schemas.collections import (
 from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
 from ...schemas.errors import ModelError, StoreError, VidsimError
 from ...schemas.rows import SCALARS, StoredRow, stored_row
+from ..models.registry import known_backbones
 from ..shards.home import Place
 from ..shards.rows import ShardRows, in_order
 from .connection import (
@@ -111,6 +112,7 @@ class Store:
     Attributes:
         name: What notes about it are filed under.
         notes: What a person should know of what it did.
+        known: The backbones of the home, by name.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class Store:
         self.name = server_name(place)
         self._milvus = milvus
         self._place = place
+        self.known = known_backbones(place.home)
         self._consistency = consistency
         self._loaded: set[str] = set()
         self._indexes: dict[str, Index] = {}
@@ -197,7 +200,8 @@ class Store:
             self._milvus.call, "list collections", self._milvus.client.list_collections
         )
         names = self._recent("collections", listed)
-        return [b for b in map(backbone_of, sorted(names)) if b]
+        found = (backbone_of(name, self.known) for name in sorted(names))
+        return [b for b in found if b]
 
     def create(self, backbone: Backbone, level: Level = "rows") -> str:
         """Makes a collection of `backbone` and loads it where it is not there; returns its name.

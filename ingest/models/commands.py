@@ -26,13 +26,12 @@ Names = Annotated[
 @app.command("list")
 def list_models(json: Json = False) -> Answer:
     """List the backbones, their sizes and whether their weights are here."""
-    from ...schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+    from ...schemas.backbones import DEFAULT_PRESET, PRESETS
     from ...schemas.settings import settings
     from ...schemas.weights import PublishedFiles
-    from .registry import load_registered
+    from .registry import known_backbones
     from .weights import status
 
-    load_registered(settings().home)
     defaults = PRESETS[DEFAULT_PRESET].values()
     rows = [
         {
@@ -45,7 +44,7 @@ def list_models(json: Json = False) -> Answer:
             "from": b.weights.how if isinstance(b.weights, PublishedFiles) else "",
             "about": b.about,
         }
-        for b in BACKBONES.values()
+        for b in known_backbones(settings().home).values()
     ]
     return Answer(rows, _lines(rows), as_json=json)
 
@@ -111,23 +110,23 @@ def _backbones(names: Iterable[str]) -> list[Backbone]:
     Raises:
         ModelError: A name that is no backbone.
     """
-    from ...schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+    from ...schemas.backbones import DEFAULT_PRESET, PRESETS
     from ...schemas.errors import ModelError
     from ...schemas.settings import settings
     from ...schemas.weights import TIMM_SCHEME
-    from .registry import describe_timm, load_registered
+    from .registry import describe_timm, known_backbones
 
     home = settings().home
-    load_registered(home)
+    known = known_backbones(home)
     chosen = []
     for name in names:
         if name.startswith(TIMM_SCHEME):
             chosen.append(describe_timm(home, name))
-        elif name in BACKBONES:
-            chosen.append(BACKBONES[name])
+        elif name in known:
+            chosen.append(known[name])
         else:
-            raise ModelError(f"No backbone is called {name!r}; choose from {', '.join(BACKBONES)}.")
-    default = [BACKBONES[n] for n in PRESETS[DEFAULT_PRESET].values()]
+            raise ModelError(f"No backbone is called {name!r}; choose from {', '.join(known)}.")
+    default = [known[n] for n in PRESETS[DEFAULT_PRESET].values()]
     return chosen or [b for b in default if b.weights]
 
 

@@ -1,7 +1,7 @@
 """Networks of timm as backbones, known again later without timm.
 
 The first use of ``frame=timm:NAME`` asks timm what the network is like and writes that down
-under vidsim's home. From then on it stands in the table of backbones whenever the home is
+under vidsim's home. From then on it stands among the backbones of that home whenever it is
 opened: a stored vector can be searched, indexed and exported without importing timm. An export
 holds the same description, so that another home knows the network too.
 """
@@ -14,7 +14,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...schemas.backbones import BACKBONES, Backbone, timm_backbone_name, timm_files, timm_name
+from ...schemas.backbones import (
+    BACKBONES,
+    Backbone,
+    Backbones,
+    timm_backbone_name,
+    timm_files,
+    timm_name,
+)
 from ...schemas.errors import ModelError, StoreError
 from ...schemas.modality import Modality
 from ...schemas.weights import TIMM_SCHEME, PublishedFiles
@@ -24,15 +31,16 @@ from ..system.unreadable import listed, told, unwritten
 _BACKBONE = TypeAdapter(Backbone)
 
 
-def load_registered(home: Path) -> None:
-    """Adds the backbones that were used in `home` to the table.
+def known_backbones(home: Path) -> dict[str, Backbone]:
+    """Vidsim's own backbones and those that were used in `home`, by name.
 
     Raises:
         StoreError: A description cannot be read, or is damaged.
     """
+    known = dict(BACKBONES)
     folder = home / "backbones"
     for path in listed(folder, f"The folder {folder}"):
-        if path.suffix != ".json" or path.stem in BACKBONES:
+        if path.suffix != ".json" or path.stem in known:
             continue
         try:
             with told(f"The description {path}"):
@@ -42,21 +50,25 @@ def load_registered(home: Path) -> None:
                 f"{path} is damaged; delete it and name the network once more, "
                 "with 'vidsim ingest FOLDER --model frame=timm:NAME'."
             ) from error
-        BACKBONES[backbone.name] = backbone
+        known[backbone.name] = backbone
+    return known
 
 
-def register_overrides(home: Path, overrides: Iterable[str]) -> None:
-    """Makes every backbone known that items such as ``frame=timm:NAME`` may name in `home`.
+def register_overrides(home: Path, overrides: Iterable[str]) -> dict[str, Backbone]:
+    """Writes down the networks that items such as ``frame=timm:NAME`` name in `home`.
+
+    Returns:
+        All backbones that are known in `home` then.
 
     Raises:
         ModelError: timm has no such network.
         StoreError: `home` cannot be read or written.
     """
-    load_registered(home)
     for override in overrides:
         name = override.partition("=")[2]
         if name.startswith(TIMM_SCHEME):
             register_timm(home, name)
+    return known_backbones(home)
 
 
 def describe_timm(home: Path, name: str) -> Backbone:
@@ -66,13 +78,11 @@ def describe_timm(home: Path, name: str) -> Backbone:
         ModelError: timm has no such network, or its name in Milvus is taken by another one.
         StoreError: A description in `home` is damaged.
     """
-    load_registered(home)
-    known = BACKBONES.get(timm_backbone_name(name.removeprefix(TIMM_SCHEME)))
+    known = known_backbones(home).get(timm_backbone_name(name.removeprefix(TIMM_SCHEME)))
     if known is None:
         from .networks.timm_network import describe
 
         known = describe(name.removeprefix(TIMM_SCHEME))
-        BACKBONES[known.name] = known
     there = f"{TIMM_SCHEME}{timm_name(known)}"
     if there != name:
         raise ModelError(f"{name} and {there} would share the name {known.name}; use the latter.")
@@ -96,8 +106,8 @@ def description_of(backbone: Backbone) -> str | None:
     return _BACKBONE.dump_json(backbone).decode() if timm_name(backbone) else None
 
 
-def adopt(description: str) -> Backbone:
-    """Adds the network of timm that an export describes to the table.
+def adopt(description: str, known: Backbones) -> Backbone:
+    """The network of timm that an export describes, which may be among `known` already.
 
     The description comes with a file that may be anybody's, and becomes names of files here.
 
@@ -118,11 +128,11 @@ def adopt(description: str) -> Backbone:
         or not (found.dim > 0 and found.frames and found.pixels)
     ):
         raise ValueError(f"what it describes as {found.name} is no network of timm")
-    known = BACKBONES.setdefault(own, found)
-    differs = (known.dim, known.frames, known.pixels) != (found.dim, found.frames, found.pixels)
-    if differs or timm_name(known) != name:
+    ours = known.get(own, found)
+    differs = (ours.dim, ours.frames, ours.pixels) != (found.dim, found.frames, found.pixels)
+    if differs or timm_name(ours) != name:
         raise ValueError(f"it describes {own} otherwise than this home does")
-    return known
+    return ours
 
 
 def keep(home: Path, backbone: Backbone) -> None:

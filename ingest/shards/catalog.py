@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import __version__
-from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE, sound_backbones
+from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE, Backbones, sound_backbones
 from ...schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, Rows, SegmentEmbedding, Version
 from ...schemas.errors import StoreError
 from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
 from ...schemas.video import Segment, Video
 from ..system.atomic_file import whole_file
-from ..system.unreadable import listed, unwritten
+from ..system.unreadable import listed, told, unwritten
 from .shard_file import is_shard, read_video_table, reading_shard
 
 if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
@@ -65,9 +65,11 @@ class CatalogEntry:
 class Shards:
     """All shards under one directory, a folder a library."""
 
-    def __init__(self, directory: Path) -> None:
-        """Opens (not yet creates) `directory`."""
+    def __init__(self, directory: Path, backbones: Backbones = BACKBONES) -> None:
+        """Opens (not yet creates) `directory`, whose rows are those of `backbones`."""
         self.directory = directory
+        self.backbones = backbones
+        self._read: dict[str, tuple[list[tuple[Path, int, int, int]], dict[str, CatalogEntry]]] = {}
 
     def libraries(self) -> list[str]:
         """Names of the libraries that have a shard.
@@ -91,13 +93,20 @@ class Shards:
     def catalog(self, library: str) -> dict[str, CatalogEntry]:
         """What is stored of `library`, by video id, in order of first appearance.
 
+        Read again only where the shards have changed.
+
         Raises:
             StoreError: A shard that cannot be read.
         """
-        entries: dict[str, CatalogEntry] = {}
-        for path in self.files(library):
-            add_entries(entries, path)
-        return entries
+        files = self.files(library)
+        with told(f"A shard of {library}"):
+            stamp = [(p, s.st_ino, s.st_mtime_ns, s.st_size) for p in files for s in [p.stat()]]
+        if library not in self._read or self._read[library][0] != stamp:
+            entries: dict[str, CatalogEntry] = {}
+            for path in files:
+                add_entries(entries, path)
+            self._read[library] = stamp, entries
+        return dict(self._read[library][1])
 
     def write(
         self,
@@ -126,8 +135,8 @@ class Shards:
                 )
 
                 names = set().union(*(v.backbones for v in videos))
-                weights = {n: digests(BACKBONES[n]) for n in names}
-            _write_whole(path, library, videos, weights)
+                weights = {n: digests(self.backbones[n]) for n in names}
+            self._write_whole(path, library, videos, weights)
         except OSError as error:
             raise StoreError(unwritten(f"The shard in {directory}", error)) from error
         return path
@@ -189,7 +198,7 @@ class Shards:
             weights = _read_weights(path)
             try:
                 if staying:
-                    _write_whole(path, library, videos, weights)
+                    self._write_whole(path, library, videos, weights)
                 else:
                     path.unlink()
             except OSError as error:
@@ -197,6 +206,23 @@ class Shards:
         directory = self.directory / library
         with suppress(OSError):  # it is not empty, or a file manager keeps it
             directory.rmdir()
+
+    def _write_whole(
+        self,
+        path: Path,
+        library: str,
+        videos: Sequence[EmbeddedVideo],
+        weights: Mapping[str, str],
+    ) -> None:
+        """Writes a shard; `weights` are the SHA-256 of its backbones' weights."""
+        import h5py
+
+        with (
+            whole_file(path, sync=True) as partial,
+            partial.open("w+b") as raw,
+            h5py.File(raw, "w", libver="latest") as file,
+        ):
+            _write(file, library, videos, weights, self.backbones)
 
 
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
@@ -233,22 +259,12 @@ def stored_weights(catalog: Mapping[str, CatalogEntry]) -> dict[str, str]:
     return {backbone: ";".join(sorted(of - {""})) for backbone, of in found.items()}
 
 
-def _write_whole(
-    path: Path, library: str, videos: Sequence[EmbeddedVideo], weights: Mapping[str, str]
-) -> None:
-    """Writes a shard; `weights` are the SHA-256 of its backbones' weights."""
-    import h5py
-
-    with (
-        whole_file(path, sync=True) as partial,
-        partial.open("w+b") as raw,
-        h5py.File(raw, "w", libver="latest") as file,
-    ):
-        _write(file, library, videos, weights)
-
-
 def _write(
-    file: h5py.File, library: str, videos: Sequence[EmbeddedVideo], weights: Mapping[str, str]
+    file: h5py.File,
+    library: str,
+    videos: Sequence[EmbeddedVideo],
+    weights: Mapping[str, str],
+    backbones: Backbones,
 ) -> None:
     file.attrs.update(
         format=SHARD_FORMAT,
@@ -284,7 +300,7 @@ def _write(
     color["strips"] = np.array([strip for _, strip in strips], np.uint8).reshape(-1, *VID2IMG_SHAPE)
 
     for name in sorted(set().union(*(v.backbones for v in videos))):
-        backbone = BACKBONES[name]
+        backbone = backbones[name]
         rows = [(n, e.rows[name]) for n, (_, _, e) in enumerate(pieces) if name in e.rows]
         group = file.create_group(f"rows/{name}")
         group.attrs.update(modality=backbone.modality.value, weights_sha256=weights[name])

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ...schemas.backbones import BACKBONES
 from ...schemas.collections import IndexPolicy, Level, levels
 from ...schemas.errors import StoreError
 from ...schemas.video import Video
-from ..models.registry import load_registered
+from ..models.registry import known_backbones
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
 from ..system.unwritable import may_be_written, shared_lock
@@ -66,10 +65,94 @@ class Place:
     index: IndexPolicy = "auto"
 
 
+class Home:
+    """An opened home: where it is, its Milvus, its backbones, and what its shards hold.
+
+    Made once by whatever begins, and passed on.
+
+    Attributes:
+        place: Where it is, and which Milvus it uses.
+        path: The folder.
+        backbones: vidsim's own, and those that were used here; an import may add some.
+        shards: Every embedding.
+    """
+
+    def __init__(self, place: Place) -> None:
+        """Opens (not yet creates) the home of `place`.
+
+        Raises:
+            StoreError: A description of a backbone cannot be read, or is damaged.
+        """
+        self.place = place
+        self.path = place.home
+        self.backbones = known_backbones(place.home)
+        self.shards = Shards(place.home / "shards", self.backbones)
+
+    def counts(self, catalog: Mapping[str, CatalogEntry]) -> Counts:
+        """What Milvus must hold of a library according to its shards."""
+        rows: Counter[str] = Counter()
+        segments: Counter[str] = Counter()
+        for entry in catalog.values():
+            rows.update(entry.rows)
+            segments.update(entry.described)
+        return {
+            name: {level: (rows if level == "rows" else segments)[name] for level in levels(b)}
+            for name, b in self.backbones.items()
+            if name in rows
+        }
+
+    def rows(self, catalog: Mapping[str, CatalogEntry]) -> dict[str, int]:
+        """Rows a library has, by backbone, according to its shards."""
+        return {name: found["rows"] for name, found in self.counts(catalog).items()}
+
+    def write_note(self, library: str, catalog: Mapping[str, CatalogEntry]) -> None:
+        """Notes beside the shards what Milvus must hold of a library, and by which weights.
+
+        Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
+        compares its counts with.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        path = self.path / "counts" / f"{library}.json"
+        try:
+            if not catalog:
+                path.unlink(missing_ok=True)
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as partial:
+                partial.write_bytes(_NOTE.dump_json(self.noted(catalog)))
+        except OSError as error:
+            raise StoreError(unwritten(str(path), error)) from error
+
+    def noted(self, catalog: Mapping[str, CatalogEntry]) -> LibraryNote:
+        """What `write_note` notes of a library."""
+        return LibraryNote(self.counts(catalog), stored_weights(catalog))
+
+
 def open_shards(home: Path) -> Shards:
-    """The shards under `home`, whose backbones are known from then on."""
-    load_registered(home)
-    return Shards(home / "shards")
+    """The shards under the folder `home`."""
+    return Home(Place(home)).shards
+
+
+def read_notes(home: Path) -> dict[str, LibraryNote]:
+    """What was last noted of each library under `home`.
+
+    Raises:
+        StoreError: A note cannot be read; or it is damaged, and so is a shard.
+    """
+    found = {}
+    folder = home / "counts"
+    for path in listed(folder, f"The folder {folder}"):
+        if path.suffix != ".json":
+            continue
+        try:
+            with told(f"The note {path}"):
+                found[path.stem] = _NOTE.validate_json(path.read_bytes())
+        except ValidationError:  # the shards know
+            opened = Home(Place(home))
+            found[path.stem] = opened.noted(opened.shards.catalog(path.stem))
+    return found
 
 
 @contextmanager
@@ -133,66 +216,6 @@ def stored_root(video: Video) -> Path | None:
         return None
     depth = video.video_id.count("/")
     return Path(video.path).parents[depth - 1]
-
-
-def expected_rows(catalog: dict[str, CatalogEntry]) -> dict[str, int]:
-    """Rows a library has, by backbone, according to its shards."""
-    return {name: found["rows"] for name, found in expected_counts(catalog).items()}
-
-
-def expected_counts(catalog: dict[str, CatalogEntry]) -> Counts:
-    """What Milvus must hold of a library according to its shards."""
-    rows: Counter[str] = Counter()
-    segments: Counter[str] = Counter()
-    for entry in catalog.values():
-        rows.update(entry.rows)
-        segments.update(entry.described)
-    return {
-        name: {level: (rows if level == "rows" else segments)[name] for level in levels(backbone)}
-        for name, backbone in BACKBONES.items()
-        if name in rows
-    }
-
-
-def write_note(home: Path, library: str, catalog: dict[str, CatalogEntry]) -> None:
-    """Notes beside the shards what Milvus must hold of a library, and by which weights.
-
-    Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
-    compares its counts with.
-    """
-    path = home / "counts" / f"{library}.json"
-    try:
-        if not catalog:
-            path.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            partial.write_bytes(_NOTE.dump_json(_noted(catalog)))
-    except OSError as error:
-        raise StoreError(unwritten(str(path), error)) from error
-
-
-def _noted(catalog: dict[str, CatalogEntry]) -> LibraryNote:
-    return LibraryNote(expected_counts(catalog), stored_weights(catalog))
-
-
-def read_notes(home: Path) -> dict[str, LibraryNote]:
-    """What was last noted of each library.
-
-    Raises:
-        StoreError: A note cannot be read; or it is damaged, and so is a shard.
-    """
-    noted = {}
-    folder = home / "counts"
-    for path in listed(folder, f"The folder {folder}"):
-        if path.suffix != ".json":
-            continue
-        try:
-            with told(f"The note {path}"):
-                noted[path.stem] = _NOTE.validate_json(path.read_bytes())
-        except ValidationError:  # the shards know
-            noted[path.stem] = _noted(open_shards(home).catalog(path.stem))
-    return noted
 
 
 def without_user(uri: str) -> str:

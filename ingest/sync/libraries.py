@@ -10,10 +10,9 @@ from ...schemas.errors import LibraryError
 from ...schemas.results import LibrarySummary, StoredVideo, VerifyReport
 from ...schemas.video import Video
 from ..milvus.store import open_store
-from ..shards.catalog import Shards
 from ..shards.home import (
+    Home,
     Place,
-    expected_rows,
     open_shards,
     stored_root,
     trust,
@@ -25,23 +24,24 @@ from .repair import reindex, remove
 from .verify import Sample, compare
 
 
-def summarize(home: Path) -> list[LibrarySummary]:
-    """What each library under `home` holds, by name.
+def summarize(place: Place) -> list[LibrarySummary]:
+    """What each library of `place` holds, by name.
 
     Raises:
         StoreError: A shard cannot be read.
     """
-    shards = open_shards(home)
+    home = Home(place)
     found = []
-    for library in shards.libraries():
-        entries = list(shards.catalog(library).values())
+    for library in home.shards.libraries():
+        catalog = home.shards.catalog(library)
+        entries = list(catalog.values())
         found.append(
             LibrarySummary(
                 library=library,
                 videos=len(entries),
                 segments=sum(e.segments for e in entries),
                 hours=sum(e.duration_s for e in entries) / 3600,
-                rows=expected_rows({e.video.video_id: e for e in entries}),
+                rows=home.rows(catalog),
                 root=_origin(entries[0].video),
             )
         )
@@ -95,9 +95,10 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
     Raises:
         StoreError: Another process holds the store, or it cannot be written.
     """
-    with writing(place.home), open_store(place, writing=True) as store:
+    home = Home(place)
+    with writing(home.path), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
-            remove(store, open_shards(place.home), library, video_ids, place.home)
+            remove(store, home, library, video_ids)
 
 
 def reindex_all(
@@ -115,9 +116,9 @@ def reindex_all(
         LibraryError: A library that is not there.
         StoreError: Another process holds the store, or it cannot be written.
     """
-    shards = _shards_of(place.home, libraries)
-    with writing(place.home), open_store(place, writing=True) as store:
-        report = reindex(store, shards, libraries, place.home, progress, fresh)
+    home = _opened(place, libraries)
+    with writing(home.path), open_store(place, writing=True) as store:
+        report = reindex(store, home, libraries, progress, fresh)
         return report.model_copy(update={"notes": store.notes})
 
 
@@ -137,23 +138,23 @@ def verify_all(
         LibraryError: A library that is not there.
         StoreError: Another process is writing, or Milvus or a shard cannot be read.
     """
-    shards = _shards_of(place.home, libraries)
+    home = _opened(place, libraries)
     held = writing if repair else undisturbed
     with held(place.home), open_store(place, writing=repair, latest=True) as store:
-        report = compare(store, shards, libraries, sample, progress, repair=repair)
+        report = compare(store, home, libraries, sample, progress, repair=repair)
         # A sample may miss a video that was embedded anew; reindex reads a row of each.
-        for library in (libraries or shards.libraries()) if repair and sample == "all" else ():
+        for library in (libraries or home.shards.libraries()) if repair and sample == "all" else ():
             trust(place.home, library, store.name)
         return report.model_copy(update={"notes": store.notes})
 
 
-def _shards_of(home: Path, libraries: Sequence[str]) -> Shards:
-    """The shards under `home`; raises LibraryError for a library that has none."""
-    shards = open_shards(home)
-    known = shards.libraries()
+def _opened(place: Place, libraries: Sequence[str]) -> Home:
+    """The home of `place`; raises LibraryError for a library that has no shard there."""
+    home = Home(place)
+    known = home.shards.libraries()
     for name in libraries:
         if name not in known:
             raise LibraryError(
                 f"No library is called {name}; there is {', '.join(known) or 'none'}."
             )
-    return shards
+    return home

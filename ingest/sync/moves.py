@@ -19,6 +19,7 @@ from ...schemas.errors import StoreError
 from ...schemas.video import Video
 from ..milvus.store import Store
 from ..shards.catalog import CatalogEntry, Shards
+from ..shards.home import Home
 from ..system.atomic_file import whole_file
 from .writer import Writer
 
@@ -67,9 +68,8 @@ def match(new: Sequence[Video], gone: Iterable[CatalogEntry]) -> list[Move]:
 def carry_out(
     moves: Sequence[Move],
     store: Store,
-    shards: Shards,
+    home: Home,
     library: str,
-    home: Path,
     catalog: dict[str, CatalogEntry],
 ) -> list[str]:
     """Writes what is stored of moved files under their new path, and takes the old ids out.
@@ -85,12 +85,12 @@ def carry_out(
     """
     renamed = {m.stored.video.video_id: m.video.video_id for m in moves if m.renamed}
     if renamed:
-        _write_list(home, library, unfinished(home, library) | renamed)
+        _write_list(home.path, library, unfinished(home.path, library) | renamed)
     notes: list[str] = []
     for weights, of in _by_weights(moves):
-        writer = Writer(store, shards, library, home, catalog, weights=weights)
+        writer = Writer(store, home, library, catalog, weights=weights)
         for chunk in _chunks(of):
-            for video in _read(chunk, shards, library):
+            for video in _read(chunk, home.shards, library):
                 writer.add(video)
             writer.flush()
         writer.forget([m.stored.video.video_id for m in of if m.renamed])
@@ -103,9 +103,8 @@ def finish(
     old_ids: Collection[str],
     unfinished: dict[str, str],
     store: Store,
-    shards: Shards,
+    home: Home,
     library: str,
-    home: Path,
     catalog: dict[str, CatalogEntry],
 ) -> list[str]:
     """Takes old ids out that a run which was stopped has left, and ends the list of moves.
@@ -118,17 +117,17 @@ def finish(
     Raises:
         StoreError: A shard or the list of the moves cannot be read or written.
     """
-    writer = Writer(store, shards, library, home, catalog)
+    writer = Writer(store, home, library, catalog)
     if old_ids:
         writer.forget(old_ids)
         writer.finish()
     if unfinished:
-        _write_list(home, library, unfinished)
+        _write_list(home.path, library, unfinished)
         return writer.notes
     try:
-        _list_path(home, library).unlink(missing_ok=True)
+        _list_path(home.path, library).unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(_unwritable(_list_path(home, library), error)) from error
+        raise StoreError(_unwritable(_list_path(home.path, library), error)) from error
     return writer.notes
 
 

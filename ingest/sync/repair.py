@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ...schemas.backbones import BACKBONES
 from ...schemas.collections import Level, levels
 from ...schemas.errors import LibraryError
 from ...schemas.results import VerifyReport
 from ..milvus.filters import equals
 from ..milvus.store import Store
-from ..shards.catalog import Shards
-from ..shards.home import Counts, distrust_others, distrusted, expected_counts, trust, write_note
+from ..shards.home import Counts, Home, distrust_others, distrusted, trust
 from ..system.progress import Progress, Silent
 from .verify import compare
 
@@ -41,7 +38,7 @@ class Repair:
         )
 
 
-def repair(store: Store, shards: Shards, library: str) -> list[Repair]:
+def repair(store: Store, home: Home, library: str) -> list[Repair]:
     """Compares the row counts of a library with its shards and mends what differs.
 
     Raises:
@@ -50,22 +47,20 @@ def repair(store: Store, shards: Shards, library: str) -> list[Repair]:
     repairs = []
     # A backbone may have rows left of files that were since embedded without it.
     nothing: Counts = {b.name: dict.fromkeys(levels(b), 0) for b in store.backbones()}
-    for name, counts in (nothing | expected_counts(shards.catalog(library))).items():
+    for name, counts in (nothing | home.counts(home.shards.catalog(library))).items():
         here = equals("library", library)
-        found = {level: store.count(BACKBONES[name], here, level) for level in counts}
+        found = {level: store.count(home.backbones[name], here, level) for level in counts}
         if found == counts:
             continue
         level = next(level for level in counts if found[level] != counts[level])
         repairs.append(Repair(library, name, level, found[level], counts[level]))
     if repairs:
         names = {r.backbone for r in repairs}
-        compare(store, shards, [library], 0, Silent(), repair=True, backbones=names)
+        compare(store, home, [library], 0, Silent(), repair=True, backbones=names)
     return repairs
 
 
-def bring_in_step(
-    store: Store, shards: Shards, library: str, home: Path, progress: Progress
-) -> list[str]:
+def bring_in_step(store: Store, home: Home, library: str, progress: Progress) -> list[str]:
     """Has Milvus hold of `library` what the shards do, before more is written to both.
 
     Returns:
@@ -74,65 +69,61 @@ def bring_in_step(
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    if distrusted(home, library, store.name):
-        reindex(store, shards, [library], home, progress)
+    if distrusted(home.path, library, store.name):
+        reindex(store, home, [library], progress)
         return [f"{library}: Milvus may have been outdated; it was compared with the shards."]
-    notes = [str(r) for r in repair(store, shards, library)]
-    trust(home, library, store.name)
+    notes = [str(r) for r in repair(store, home, library)]
+    trust(home.path, library, store.name)
     return notes
 
 
 def reindex(
     store: Store,
-    shards: Shards,
+    home: Home,
     libraries: Sequence[str],
-    home: Path,
     progress: Progress,
     fresh: bool = False,
 ) -> VerifyReport:
     """Has Milvus hold of `libraries` (all, where none is named) what their shards do.
 
-    What it holds already stays, so a run that was killed is gone on with. No video is read and
-    no network is loaded.
+    What it holds already stays, so an interrupted run resumes. No video is read and no network
+    is loaded.
 
     Args:
         store: The Milvus to write to.
-        shards: What it shall hold.
+        home: Whose shards say what it shall hold, and where that is noted.
         libraries: Names of libraries that have a shard.
-        home: Where what is known of that Milvus is noted.
         progress: Told about the rows.
         fresh: Whether to delete all rows of the libraries first.
 
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    named = list(libraries) or shards.libraries()
+    named = list(libraries) or home.shards.libraries()
     for library in named if fresh else ():
         for backbone in store.backbones():
             store.delete_library(backbone, library)
-    report = compare(store, shards, libraries, "each video", progress, repair=True)
+    report = compare(store, home, libraries, "each video", progress, repair=True)
     for library in named:
-        write_note(home, library, shards.catalog(library))
-        trust(home, library, store.name)
+        home.write_note(library, home.shards.catalog(library))
+        trust(home.path, library, store.name)
     return report
 
 
-def remove(
-    store: Store, shards: Shards, library: str, video_ids: Collection[str], home: Path
-) -> None:
+def remove(store: Store, home: Home, library: str, video_ids: Collection[str]) -> None:
     """Removes videos from Milvus and then from the shards.
 
     Raises:
         LibraryError: A video that is not in the library.
         StoreError: Milvus or a shard cannot be written.
     """
-    catalog = shards.catalog(library)
+    catalog = home.shards.catalog(library)
     for video_id in video_ids:
         if video_id not in catalog:
             raise LibraryError(f"{video_id} is not stored; 'vidsim libraries' lists what is.")
     for name in sorted({n for video_id in video_ids for n in catalog[video_id].rows}):
-        store.delete(BACKBONES[name], video_ids)
-        store.flush(BACKBONES[name])
-    distrust_others(home, library, store.name)
-    shards.drop(library, dict.fromkeys(video_ids))
-    write_note(home, library, shards.catalog(library))
+        store.delete(home.backbones[name], video_ids)
+        store.flush(home.backbones[name])
+    distrust_others(home.path, library, store.name)
+    home.shards.drop(library, dict.fromkeys(video_ids))
+    home.write_note(library, home.shards.catalog(library))

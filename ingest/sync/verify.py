@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...schemas.backbones import BACKBONES, Backbone
+from ...schemas.backbones import Backbone
 from ...schemas.collections import BATCH_BYTES, Level, levels
 from ...schemas.embedding import EmbeddedVideo, from_index, index_dim
 from ...schemas.results import LevelComparison, VerifyReport
@@ -23,8 +23,8 @@ from ...schemas.rows import stored_row
 from ..milvus.filters import is_in
 from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
-from ..shards.catalog import CatalogEntry, Shards
-from ..shards.home import expected_counts
+from ..shards.catalog import CatalogEntry
+from ..shards.home import Home
 from ..system.progress import Progress
 
 Sample = int | Literal["each video", "all"]
@@ -52,7 +52,7 @@ class _Run:
     """What one comparison works with."""
 
     store: Store
-    shards: Shards
+    home: Home
     sample: Sample
     progress: Progress
     repair: bool
@@ -78,7 +78,7 @@ class _Tally:
 
 def compare(
     store: Store,
-    shards: Shards,
+    home: Home,
     libraries: Sequence[str],
     sample: Sample,
     progress: Progress,
@@ -93,7 +93,7 @@ def compare(
 
     Args:
         store: The Milvus to compare.
-        shards: What it should hold.
+        home: Whose shards say what it should hold.
         libraries: Names of libraries that have a shard.
         sample: Whose vectors to compare too.
         progress: Told about the rows.
@@ -103,14 +103,15 @@ def compare(
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    run = _Run(store, shards, sample, progress, repair)
+    run = _Run(store, home, sample, progress, repair)
+    shards = home.shards
     known = shards.libraries()
     catalogs = {library: shards.catalog(library) for library in libraries or known}
     names = {b.name for b in store.backbones()}
     names.update(n for catalog in catalogs.values() for e in catalog.values() for n in e.rows)
     comparisons: list[LevelComparison] = []
     elsewhere: Counter[str] = Counter()
-    for backbone in BACKBONES.values():
+    for backbone in home.backbones.values():
         if backbone.name not in (names if backbones is None else backbones):
             continue
         held = {level: store.held(backbone, level) for level in levels(backbone)}
@@ -149,11 +150,11 @@ def _compare_library(
 ) -> dict[Level, _Tally]:
     """Holds the rows of the videos in `catalog` against Milvus, a part at a time."""
     entries = {i: e for i, e in catalog.items() if backbone.name in e.rows}
-    expected = expected_counts(entries).get(backbone.name, dict.fromkeys(held, 0))
+    expected = run.home.counts(entries).get(backbone.name, dict.fromkeys(held, 0))
     tallies = {level: _Tally(_sampler(run.sample, expected[level])) for level in held}
     stage = f"{library} {backbone.name}"
     run.progress.start(stage, expected["rows"], "rows")
-    read = run.shards.read(library, list(entries.values()), [backbone.name])
+    read = run.home.shards.read(library, list(entries.values()), [backbone.name])
     for part in _parts(backbone, read):
         for level, tally in tallies.items():
             wanted = {r["id"]: r for video in part for r in records_of(backbone, video, level)}

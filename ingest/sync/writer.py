@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 
-from ...schemas.backbones import BACKBONES, sound_backbones
+from ...schemas.backbones import sound_backbones
 from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
 from ..milvus.store import Store
-from ..shards.catalog import CatalogEntry, Shards, add_entries
-from ..shards.home import distrust, distrust_others, write_note
+from ..shards.catalog import CatalogEntry, add_entries
+from ..shards.home import Home, distrust, distrust_others
 
 _FLUSH_SEGMENTS = 128
 _FLUSH_SECONDS = 20.0
@@ -25,14 +24,13 @@ class Writer:
     def __init__(
         self,
         store: Store,
-        shards: Shards,
+        home: Home,
         library: str,
-        home: Path,
         catalog: dict[str, CatalogEntry],
         flush_segments: int | None = None,
         weights: Mapping[str, str] | None = None,
     ) -> None:
-        """Writes to `library` under `home`; `catalog`, what it holds, is kept up to date.
+        """Writes to `library` of `home`; `catalog`, what it holds, is kept up to date.
 
         `flush_segments` is for videos that cost little to make: fewer and larger shards.
         `weights` are the SHA-256 of the weights by backbone, None for those that are here.
@@ -41,7 +39,6 @@ class Writer:
         self.catalog = catalog
         self.notes: list[str] = []
         self._store = store
-        self._shards = shards
         self._home = home
         self._flush_segments = flush_segments or _FLUSH_SEGMENTS
         self._weights = weights
@@ -75,51 +72,51 @@ class Writer:
             elif old and (others := _others(v, old)):
                 replaced[v.video.video_id] = others
         if stale or replaced:
-            distrust_others(self._home, self.library, self._store.name)
+            distrust_others(self._home.path, self.library, self._store.name)
         rows_gone = {i: set(e.rows) for i, e in stale.items()} | replaced
         self._index(lambda: self._delete_rows(rows_gone))
-        path = self._shards.write(self.library, videos, self._weights)
+        path = self._home.shards.write(self.library, videos, self._weights)
         if stale:
-            self._shards.drop(
+            self._home.shards.drop(
                 self.library,
                 {v.video.video_id: v.version for v in videos if v.video.video_id in stale},
             )
         add_entries(self.catalog, path)
         self._index(lambda: self._upsert(videos))
-        write_note(self._home, self.library, self.catalog)
+        self._home.write_note(self.library, self.catalog)
 
     def forget(self, video_ids: Collection[str]) -> None:
         """Removes stored videos from Milvus and then from the shards."""
         gone = {video_id: self.catalog[video_id] for video_id in video_ids}
         if not gone:
             return
-        distrust_others(self._home, self.library, self._store.name)
+        distrust_others(self._home.path, self.library, self._store.name)
         self._index(lambda: self._delete_rows({i: set(e.rows) for i, e in gone.items()}))
         self._touched.update(name for entry in gone.values() for name in entry.rows)
-        self._shards.drop(self.library, dict.fromkeys(gone))
+        self._home.shards.drop(self.library, dict.fromkeys(gone))
         for video_id in gone:
             del self.catalog[video_id]
-        write_note(self._home, self.library, self.catalog)
+        self._home.write_note(self.library, self.catalog)
 
     def finish(self) -> None:
         """Seals the collections that were written to."""
         self.flush()
         self._index(self._flush_collections)
-        write_note(self._home, self.library, self.catalog)  # a killed run may have not
+        self._home.write_note(self.library, self.catalog)  # a killed run may have not
 
     def _flush_collections(self) -> None:
         for name in sorted(self._touched):
-            self._store.flush(BACKBONES[name])
+            self._store.flush(self._home.backbones[name])
 
     def _delete_rows(self, backbones: Mapping[str, Collection[str]]) -> None:
         """Deletes the rows of videos, by id, that the named backbones gave."""
         for name in sorted({name for names in backbones.values() for name in names}):
             video_ids = [i for i, names in backbones.items() if name in names]
-            self._store.delete(BACKBONES[name], video_ids)
+            self._store.delete(self._home.backbones[name], video_ids)
 
     def _upsert(self, videos: Sequence[EmbeddedVideo]) -> None:
         for name in sorted({n for v in videos for n in v.backbones}):
-            self._store.upsert(BACKBONES[name], videos)
+            self._store.upsert(self._home.backbones[name], videos)
             self._touched.add(name)
 
     def _index(self, action: Callable[[], object]) -> None:
@@ -130,7 +127,7 @@ class Writer:
             action()
         except StoreError as error:
             self._indexing = False
-            distrust(self._home, self.library, self._store.name)
+            distrust(self._home.path, self.library, self._store.name)
             self.notes.append(
                 f"{error} The embeddings are safe in the shards; "
                 "'vidsim reindex' writes the rest to Milvus."

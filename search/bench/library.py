@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...ingest.milvus.store import open_store
-from ...ingest.shards.home import Place, open_shards, writing
+from ...ingest.shards.home import Home, Place, writing
 from ...ingest.sync.writer import Writer
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
@@ -91,10 +91,10 @@ def fill(place: Place, videos: int, backbones: Sequence[Backbone], progress: Pro
     began = time.perf_counter()
     with writing(place.home), open_store(place, writing=True) as store:
         unknown = {b.name: "" for b in backbones}  # no weights computed them
-        shards = open_shards(place.home)
-        catalog = shards.catalog(LIBRARY)
+        home = Home(place)
+        catalog = home.shards.catalog(LIBRARY)
         progress.start("filling", videos - len(catalog), "videos")
-        writer = Writer(store, shards, LIBRARY, place.home, catalog, _FLUSH_SEGMENTS, unknown)
+        writer = Writer(store, home, LIBRARY, catalog, _FLUSH_SEGMENTS, unknown)
         for video in make_videos(videos, backbones, len(catalog)):
             writer.add(video)
             progress.advance("filling", 1)

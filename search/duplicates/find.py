@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...ingest.shards.catalog import CatalogEntry
+from ...ingest.shards.catalog import CatalogEntry, Shards
 from ...ingest.shards.home import open_shards
 from ...ingest.system.progress import Progress
-from ...schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from ...schemas.backbones import DEFAULT_PRESET, PRESETS, Backbones
 from ...schemas.duplicates import DuplicateOptions
 from ...schemas.embedding import FloatArray, unit
 from ...schemas.errors import LibraryError
@@ -93,9 +93,10 @@ def find_duplicates(
             no files are identical.
         StoreError: A shard cannot be read.
     """
-    stored = _stored(home, libraries)
+    shards = open_shards(home)
+    stored = _stored(shards, libraries)
     pairs = [_identical(a, b) for a, b in same_content(stored)]
-    name, notes = _backbone(stored, libraries, bool(pairs))
+    name, notes = _backbone(shards.backbones, stored, libraries, bool(pairs))
     usable = [e for e in stored if e.rows.get(name)]
     hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)
     entries = [e for e in usable if e.video.video_id in hashes]
@@ -106,7 +107,7 @@ def find_duplicates(
         if not have_same_content(entries[match.first], entries[match.second])
     ]
     wanted = sorted({n for m in matches for n in (m.first, m.second)})
-    vectors = _vectors(home, [entries[n] for n in wanted], name)
+    vectors = _vectors(shards, [entries[n] for n in wanted], name)
     for match in matches:
         first, second = entries[match.first], entries[match.second]
         pair = _confirm(match, first, second, vectors)
@@ -322,8 +323,7 @@ def _identical(first: CatalogEntry, second: CatalogEntry) -> DuplicatePair:
     )
 
 
-def _stored(home: Path, libraries: Sequence[str]) -> list[CatalogEntry]:
-    shards = open_shards(home)
+def _stored(shards: Shards, libraries: Sequence[str]) -> list[CatalogEntry]:
     known = shards.libraries()
     if not known:
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
@@ -334,13 +334,13 @@ def _stored(home: Path, libraries: Sequence[str]) -> list[CatalogEntry]:
 
 
 def _backbone(
-    stored: Sequence[CatalogEntry], libraries: Sequence[str], listed: bool
+    known: Backbones, stored: Sequence[CatalogEntry], libraries: Sequence[str], listed: bool
 ) -> tuple[str, list[str]]:
     """The frame backbone that confirms, the preset's or else any, and what is to be said of it.
 
     "" where nothing has such rows: then only identical files are found, if any are `listed`.
     """
-    frame = [b.name for b in BACKBONES.values() if b.modality is Modality.FRAME]
+    frame = [b.name for b in known.values() if b.modality is Modality.FRAME]
     names = (PRESETS[DEFAULT_PRESET][Modality.FRAME], *frame)
     for name in names:
         if any(e.rows.get(name) for e in stored):
@@ -357,13 +357,14 @@ def _backbone(
     ]
 
 
-def _vectors(home: Path, entries: Sequence[CatalogEntry], backbone: str) -> dict[str, VideoVectors]:
-    shards = open_shards(home)
+def _vectors(
+    shards: Shards, entries: Sequence[CatalogEntry], backbone: str
+) -> dict[str, VideoVectors]:
     found = {}
     for library in sorted({e.video.library for e in entries}):
         mine = [e for e in entries if e.video.library == library]
         for video in shards.read(library, mine, [backbone]):
-            vectors = from_embedded(BACKBONES[backbone], video)
+            vectors = from_embedded(shards.backbones[backbone], video)
             if vectors is not None:
                 found[video.video.video_id] = vectors
     return found

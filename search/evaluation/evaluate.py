@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...ingest.system.progress import Progress
+from ...schemas.backbones import BACKBONES, Backbones
 from ...schemas.errors import ModelError
 from ...schemas.evaluation import AgainstExport, EvaluationReport, TunedWeights
 from ...schemas.modality import Modality
@@ -65,6 +66,8 @@ class EvaluateOptions:
             `overrides` are of the first alone.
         seed: Of splits, resamples and tests.
         resamples: Of the bootstrap.
+        known: Backbones that exports may hold, None for vidsim's own; those that they describe
+            join.
     """
 
     protocols: tuple[ProtocolName, ...] = ()
@@ -79,6 +82,7 @@ class EvaluateOptions:
     against: Path | None = None
     seed: int = 0
     resamples: int = 1000
+    known: Backbones | None = None
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,10 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
         )
     if options.tune_weights and options.against:
         raise ModelError("Weights are tuned on one export; leave --against out.")
-    exported = read_exports(folder, options.overrides, progress)
+    exported = read_exports(folder, options.overrides, progress, options.known or BACKBONES)
     sides, against = {"": exported}, None
     if options.against:
-        second = read_exports(options.against, (), progress)
+        second = read_exports(options.against, (), progress, options.known or BACKBONES)
         ours, theirs = in_common(exported, second, (folder, options.against))
         against = AgainstExport(
             folder=str(options.against),

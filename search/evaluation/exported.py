@@ -16,7 +16,14 @@ import numpy.typing as npt
 from ...ingest.models.registry import adopt
 from ...ingest.system.progress import Progress
 from ...ingest.system.unreadable import listed, open_h5, told
-from ...schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone, backbone_name
+from ...schemas.backbones import (
+    BACKBONES,
+    DEFAULT_PRESET,
+    PRESETS,
+    Backbone,
+    Backbones,
+    backbone_name,
+)
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import ModelError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX
@@ -61,7 +68,9 @@ class Exported:
     colors: dict[str, ExportedRows]
 
 
-def read_exports(folder: Path, overrides: Sequence[str], progress: Progress) -> Exported:
+def read_exports(
+    folder: Path, overrides: Sequence[str], progress: Progress, known: Backbones = BACKBONES
+) -> Exported:
     """Reads the exports in `folder`: one backbone a modality, and those of colour.
 
     Where a modality was exported with several backbones, the default one is taken.
@@ -70,16 +79,18 @@ def read_exports(folder: Path, overrides: Sequence[str], progress: Progress) -> 
         folder: What was given to ``vidsim export``.
         overrides: Backbones such as ``frame=resnet50``.
         progress: Told about each file.
+        known: Backbones that exports may hold; those that they describe join.
 
     Raises:
         StoreError: No export is there, or one is damaged or of another layout.
         ModelError: An override that names no exported backbone.
     """
+    joined = dict(known)
     files: dict[Backbone, Path] = {}
     for path in listed(folder, f"The folder {folder}"):
         if path.suffix != ".h5":
             continue
-        other = files.setdefault(_backbone(path), path)
+        other = files.setdefault(_backbone(path, joined), path)
         if other != path:
             raise StoreError(
                 f"{other} and {path} hold the same backbone; take one out of the folder."
@@ -88,19 +99,19 @@ def read_exports(folder: Path, overrides: Sequence[str], progress: Progress) -> 
         raise StoreError(
             f"{folder} holds no exports (*.h5); write some with 'vidsim export {folder}'."
         )
-    known: dict[str, tuple[str, str]] = {}
+    shown: dict[str, tuple[str, str]] = {}
     chosen = _choose(list(files), overrides)
     wanted = dict.fromkeys([*chosen.values(), *(BACKBONES[n] for n in COLOR_BACKBONES)])
-    read = {b: _read(files[b], b, known, progress) for b in wanted if b in files}
+    read = {b: _read(files[b], b, shown, progress) for b in wanted if b in files}
     # A library of sounds has been asked for pictures too, and has none.
     modalities = {m: read[b] for m, b in chosen.items() if read[b].videos}
     if not modalities:
         raise StoreError(f"The exports in {folder} hold no rows; export a library that has some.")
-    ids = tuple(sorted(known))
+    ids = tuple(sorted(shown))
     return Exported(
         ids=ids,
-        labels=tuple(known[i][0].partition(LABEL_SEPARATOR)[0] for i in ids),
-        libraries=tuple(known[i][1] for i in ids),
+        labels=tuple(shown[i][0].partition(LABEL_SEPARATOR)[0] for i in ids),
+        libraries=tuple(shown[i][1] for i in ids),
         modalities=modalities,
         colors={b.name: r for b, r in read.items() if b.name in COLOR_BACKBONES and r.videos},
     )
@@ -144,8 +155,8 @@ def _choose(stored: Sequence[Backbone], overrides: Sequence[str]) -> dict[Modali
     return chosen
 
 
-def _backbone(path: Path) -> Backbone:
-    """The backbone a file says it holds."""
+def _backbone(path: Path, known: dict[str, Backbone]) -> Backbone:
+    """The backbone a file says it holds; one that it describes joins those `known`."""
     with _opened(path) as file:
         if file.attrs.get("format") != EXPORT_FORMAT:
             raise StoreError(
@@ -153,15 +164,16 @@ def _backbone(path: Path) -> Backbone:
                 "take it out of the folder, or bring it in with 'vidsim import' and export again."
             )
         name = str(file.attrs.get("backbone"))
-        if name not in BACKBONES and INDEX in file and "description" in file[INDEX].attrs:
+        if name not in known and INDEX in file and "description" in file[INDEX].attrs:
             with suppress(ValueError):  # then it stays unknown
-                adopt(str(file[INDEX].attrs["description"]))
-    if name not in BACKBONES:
+                described = adopt(str(file[INDEX].attrs["description"]), known)
+                known[described.name] = described
+    if name not in known:
         raise StoreError(
             f"{path} holds the unknown backbone {name}; set VIDSIM_HOME to the home it was "
             "exported from, or export again."
         )
-    return BACKBONES[name]
+    return known[name]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.discover.videos import describe, find_media
 from vidsim.ingest.extract.embed import EmbedOptions, embed_all
 from vidsim.ingest.milvus.store import open_store
-from vidsim.ingest.shards.home import Place, open_shards, writing
+from vidsim.ingest.shards.home import Home, Place, writing
 from vidsim.ingest.sync.writer import Writer
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.embedding import EmbeddedVideo
@@ -91,7 +91,7 @@ def _write(bench: Bench) -> dict[str, Any]:
 
     def write() -> None:
         with writing(place.home), open_store(place, writing=True) as store:
-            writer = Writer(store, open_shards(place.home), "kit", place.home, {})
+            writer = Writer(store, Home(place), "kit", {})
             for video in found:
                 writer.add(video)
             writer.finish()
