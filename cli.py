@@ -23,7 +23,7 @@ import typer
 from .ingest.models import commands as models
 from .schemas.answer import Answer, Heading, Line, Table, count
 from .schemas.duplicates import DuplicateOptions
-from .schemas.errors import LibraryError, VidsimError
+from .schemas.errors import LibraryError, SettingsError, VidsimError
 from .schemas.options import (
     AudioTrack,
     Device,
@@ -141,10 +141,15 @@ def _options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error (with any command).")
     ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv: all of it."),
+    ] = 0,
 ) -> None:
     """Options before any command; ``--debug`` itself is read in `main`."""
     del version, debug
     _help_alone(context)
+    _log_to(verbose, os.environ.get("VIDSIM_LOG", ""))
 
 
 @app.command()
@@ -689,6 +694,33 @@ def demo(json: Json = False) -> Answer:
         "      vidsim remove demo",
     ]
     return Answer(shown.result, query_text(shown.result), notes, json)
+
+
+def _log_to(verbose: int, file: str) -> None:
+    """Sends the log to stderr, as far as it was asked for, and all of it to a file."""
+    import logging
+
+    logger = logging.getLogger("vidsim")
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+    shown = logging.StreamHandler()
+    shown.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    if verbose:
+        shown.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(shown)
+    logger.setLevel(shown.level)
+    if file:
+        try:
+            kept = logging.FileHandler(file, encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(
+                f"VIDSIM_LOG={file} cannot be written ({error.strerror}); name another file."
+            ) from error
+        kept.setFormatter(
+            logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+        )
+        logger.addHandler(kept)
+        logger.setLevel(logging.DEBUG)
 
 
 def _print(answer: Answer) -> int:

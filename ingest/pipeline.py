@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
@@ -26,6 +27,8 @@ from .sync.repair import bring_in_step, remove
 from .sync.writer import Writer
 from .system.progress import Progress
 from .system.stages import Meter, Stage
+
+_log = logging.getLogger(__name__)
 
 
 def ingest(
@@ -66,6 +69,15 @@ def ingest(
         unfinished = moves.unfinished(home.path, name)
         plan = make_plan(
             listing, root, name, catalog, unfinished, options, progress, folder.is_dir()
+        )
+        _log.info(
+            "%s: %d to embed, %d unchanged, %d moved, %d gone, %d cannot be read",
+            name,
+            len(plan.todo),
+            plan.unchanged,
+            plan.moved,
+            len(plan.missing),
+            len(plan.failed),
         )
         with open_store(place, writing=True) as store:
             notes = plan.notes + bring_in_step(store, home, name, progress)
@@ -127,8 +139,10 @@ def _embed(
             with closing(embed_all(videos, options, progress, meter=meter)) as results:
                 for result in results:
                     if isinstance(result, FailedVideo):
+                        _log.info("%s failed: %s", result.video.path, result.reason)
                         failed.append(FailedFile(path=result.video.path, reason=result.reason))
                         continue
+                    _log.debug("%s: %s", result.video.video_id, result.row_counts())
                     with meter.waiting(Stage.WRITE):
                         writing.result()  # one at a time: what waits to be written stays bounded
                     writing = beside.submit(write, result)

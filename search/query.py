@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ if TYPE_CHECKING:  # torch and PyAV, which a stored clip does without
     from ..schemas.embedding import EmbeddedVideo
     from ..schemas.video import Video
 
+
+_log = logging.getLogger(__name__)
 
 Embed = Callable[["Video", "EmbedOptions", Progress], "EmbeddedVideo | FailedVideo"]
 """Embeds a clip, as `ingest.extract.embed.embed_one` does."""
@@ -151,6 +154,9 @@ def answer(
     scope = [is_in("library", libraries)] if options.libraries else []
     scope += [f"({options.expression})"] if options.expression else []
     scope += [subject.not_itself] if subject.not_itself else []
+    _log.debug(
+        "%s is compared by %s in %s", clip, ", ".join(b.name for b in asked.values()), libraries
+    )
     held = _start_counts(store, asked)
     similarities = _similarities(
         store, subject, asked, counts, max(TOP, options.k), " and ".join(scope)

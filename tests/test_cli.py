@@ -624,3 +624,30 @@ def test_files_that_moved_are_told(call, clips, tmp_path):
     assert err == "0 embedded, 0 unchanged, 2 moved, 0 failed.\n"
     _, out, _ = call("query", "clips/ice/1.mkv", "-m", "color", VIDSIM_HOME=home)
     assert "clips/ice/2.mkv" in out
+
+
+# --- the log
+
+
+def test_the_log_is_shown_as_far_as_it_is_asked_for(clips, tmp_path):
+    said = {}
+    for more in ([], ["-v"], ["-vv"]):
+        home = tmp_path / f"home{len(said)}"
+        done = vidsim(home, *more, "ingest", str(clips), "-m", "color", "--json")
+        assert (done.returncode, IngestReport.model_validate_json(done.stdout).embedded) == (0, 3)
+        said[len(said)] = done.stderr
+    assert said[0] == ""
+    assert "INFO vidsim.ingest.pipeline: clips: 3 to embed" in said[1]
+    assert "DEBUG" not in said[1]
+    assert "DEBUG vidsim.ingest.pipeline: clips/snow/1.mkv: {'labhist': 1}" in said[2]
+
+
+def test_all_of_the_log_is_kept_in_a_file(clips, home, tmp_path):
+    file = tmp_path / "log"
+    for _ in range(2):
+        done = vidsim(home, "query", str(clips / "snow/1.mkv"), VIDSIM_LOG=str(file))
+        assert (done.returncode, "DEBUG" in done.stderr) == (0, False)
+    assert file.read_text().count("is compared by labhist") == 2
+    done = vidsim(home, "libraries", VIDSIM_LOG=str(tmp_path / "none" / "log"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be written (No such file or directory); name another file." in done.stderr

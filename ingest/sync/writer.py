@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -11,6 +12,8 @@ from ...schemas.errors import StoreError
 from ..milvus.store import Store
 from ..shards.catalog import CatalogEntry, add_entries
 from ..shards.home import Home, distrust, distrust_others
+
+_log = logging.getLogger(__name__)
 
 _FLUSH_SEGMENTS = 128
 _FLUSH_SECONDS = 20.0
@@ -76,6 +79,9 @@ class Writer:
         rows_gone = {i: set(e.rows) for i, e in stale.items()} | replaced
         self._index(lambda: self._delete_rows(rows_gone))
         path = self._home.shards.write(self.library, videos, self._weights)
+        _log.info(
+            "%s: %d videos, %d segments", path, len(videos), sum(len(v.segments) for v in videos)
+        )
         if stale:
             self._home.shards.drop(
                 self.library,
@@ -127,6 +133,7 @@ class Writer:
             action()
         except StoreError as error:
             self._indexing = False
+            _log.warning("%s cannot be written: %s", self._store.name, error)
             distrust(self._home.path, self.library, self._store.name)
             self.notes.append(
                 f"{error} The embeddings are safe in the shards; "

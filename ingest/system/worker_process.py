@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import json
+import logging
 import math
 import os
 import resource
@@ -32,6 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...schemas.errors import WorkerError
+
+_log = logging.getLogger(__name__)
 
 _HEAD = struct.Struct("<4sIQ")
 _MAGIC = b"vsm1"
@@ -281,6 +284,15 @@ class Child:
             return WorkerError(f"the {self._name} answered with something unreadable")
         self.close()
         code = self._process.returncode
+        if self._last_lines:
+            said = "\n  ".join(self._last_lines)
+            _log.info(
+                "The %s %d ended with code %d; last it said:\n  %s",
+                self._name,
+                self.pid,
+                code,
+                said,
+            )
         if code < 0:
             return WorkerError(f"the {self._name} crashed ({signal.Signals(-code).name})")
         last = f": {self._last_lines[-1]}" if self._last_lines else ""
@@ -291,6 +303,7 @@ class Child:
         while line := self._process.stderr.readline(4096):
             if text := line.decode("utf-8", "replace").strip():
                 self._last_lines.append(text[:500])
+                _log.debug("%s %d: %s", self._name, self.pid, text)
 
 
 _spawner: tuple[int, ThreadPoolExecutor] | None = None
