@@ -78,7 +78,7 @@ newest:
 	.ci/smoke .venv-newest
 
 .PHONY: $(VENV)/installed-newest
-$(VENV)/installed-newest: | $(BIN)/uv
+$(VENV)/installed-newest: | $(BIN)/uv $(VENV)/on-path
 	$(BIN)/uv --no-config pip install -q --upgrade --python $(BIN)/python -e '.[test]'
 
 acceptance: $(VENV)/installed-test
@@ -115,11 +115,18 @@ $(BIN)/uv:
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
 	echo $(DEVICE) > $(VENV)/device
 
-$(VENV)/installed: pyproject.toml $(LOCK) | $(BIN)/uv
+# An editable install is a hook that finds the package while Python runs, which mypy cannot follow: by
+# this path both find it.
+$(VENV)/on-path: | $(BIN)/uv
+	echo '$(abspath $(VENV))/src' > \
+		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vidsim.pth"
+	touch $@
+
+$(VENV)/installed: pyproject.toml $(LOCK) | $(BIN)/uv $(VENV)/on-path
 	$(INSTALL) -e .
 	touch $@
 
-$(VENV)/installed-test: pyproject.toml $(LOCK) | $(BIN)/uv
+$(VENV)/installed-test: pyproject.toml $(LOCK) | $(BIN)/uv $(VENV)/on-path
 	$(INSTALL) -e '.[test]'
 	touch $@ $(VENV)/installed
 

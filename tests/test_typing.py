@@ -1,0 +1,58 @@
+"""A program of somebody else that uses `Library`, as mypy sees it where vidsim is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+CLIENT = '''
+"""Ingests a folder and lists what is most like a clip."""
+
+from typing import assert_type
+
+from vidsim import IngestReport, Library, QueryMatch, Step, VidsimError
+
+
+def tell(step: Step) -> None:
+    print(step.stage, step.done, step.total)
+
+
+def most_alike(folder: str, clip: str) -> list[QueryMatch]:
+    try:
+        with Library.open(progress=tell) as library:
+            assert_type(library.ingest(folder, modalities=["color"]), IngestReport)
+            return library.query(clip, weights={"color": 1.0}, fusion="rrf").results
+    except VidsimError as error:
+        raise SystemExit(str(error)) from error
+'''
+
+WRONG = """
+from vidsim import Library
+
+Library.open().query("clip.avi", fusion="none")
+Library.open().query("clip.avi").results[0].modalities["color"].likeness
+"""
+
+
+@pytest.mark.skipif(find_spec("mypy") is None, reason="needs mypy, which vidsim[test] brings")
+def test_a_program_elsewhere_is_checked_strictly(tmp_path: Path) -> None:
+    (tmp_path / "client.py").write_text(CLIENT.lstrip())
+    (tmp_path / "wrong.py").write_text(WRONG.lstrip())
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "client.py", "wrong.py"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "MYPYPATH"}},
+        capture_output=True,
+        text=True,
+    )
+    said = done.stdout.splitlines()
+    assert [line for line in said if not line.startswith("wrong.py:")] == [
+        "Found 2 errors in 1 file (checked 2 source files)"
+    ], done.stdout + done.stderr
+    assert 'wrong.py:3: error: Argument "fusion"' in said[0]
+    assert 'wrong.py:4: error: "ModalityMatch" has no attribute "likeness"' in said[1]
