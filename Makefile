@@ -3,6 +3,7 @@
 # Both install exactly what requirements.lock says, checked by hash. DEVICE says for which device:
 #   DEVICE=cpu takes the smaller builds of torch and TensorFlow that know no GPU, DEVICE=gpu adds
 #   faiss-gpu (docs/install.md); 'make clean' first where it was another one.
+# make reference: writes docs/cli.md and the picture of docs/architecture.md anew.
 # make lock: renews requirements.lock, keeping versions that still fit; UPGRADE=--upgrade takes new
 #   ones, UPGRADE='--upgrade-package torch' one of them.
 # make newest: installs the newest versions that pyproject.toml allows, into .venv-newest, and tries
@@ -54,7 +55,7 @@ NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
 .PHONY: demo test lint smoke newest acceptance server-test server-acceptance podman-test gpu-test \
-	lock clean
+	reference lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -133,6 +134,10 @@ $(VENV)/installed-test: pyproject.toml $(LOCK) | $(BIN)/uv $(VENV)/on-path
 $(VENV)/installed-server-test: $(VENV)/installed-test
 	$(INSTALL) -e '.[test,server-test]'
 	touch $@ $(VENV)/installed-test $(VENV)/installed
+
+reference: $(VENV)/installed-test
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_architecture.py
 
 lock: | $(BIN)/uv
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
