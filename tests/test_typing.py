@@ -1,14 +1,17 @@
-"""A program of somebody else that uses `Library`, as mypy sees it where vidsim is installed."""
+"""Programs of somebody else that use `Library`, as mypy sees them where vidsim is installed."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+README = Path(__file__).resolve().parents[1] / "README.md"
 
 CLIENT = '''
 """Ingests a folder and lists what is most like a clip."""
@@ -40,11 +43,13 @@ Library.open().query("clip.avi").results[0].modalities["color"].likeness
 
 
 @pytest.mark.skipif(find_spec("mypy") is None, reason="needs mypy, which vidsim[test] brings")
-def test_a_program_elsewhere_is_checked_strictly(tmp_path: Path) -> None:
+def test_programs_elsewhere_are_checked_strictly(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "readme.py").write_text(shown)
     (tmp_path / "client.py").write_text(CLIENT.lstrip())
     (tmp_path / "wrong.py").write_text(WRONG.lstrip())
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "client.py", "wrong.py"],
+        [sys.executable, "-m", "mypy", "--strict", "client.py", "readme.py", "wrong.py"],
         cwd=tmp_path,
         env={k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "MYPYPATH"}},
         capture_output=True,
@@ -52,7 +57,7 @@ def test_a_program_elsewhere_is_checked_strictly(tmp_path: Path) -> None:
     )
     said = done.stdout.splitlines()
     assert [line for line in said if not line.startswith("wrong.py:")] == [
-        "Found 2 errors in 1 file (checked 2 source files)"
+        "Found 2 errors in 1 file (checked 3 source files)"
     ], done.stdout + done.stderr
     assert 'wrong.py:3: error: Argument "fusion"' in said[0]
     assert 'wrong.py:4: error: "ModalityMatch" has no attribute "likeness"' in said[1]
