@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 
 CLIENT = '''
 """Ingests a folder and lists what is most like a clip."""
@@ -44,12 +44,15 @@ Library.open().query("clip.avi").results[0].modalities["color"].likeness
 
 @pytest.mark.skipif(find_spec("mypy") is None, reason="needs mypy, which vidsim[test] brings")
 def test_programs_elsewhere_are_checked_strictly(tmp_path: Path) -> None:
-    (shown,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    (tmp_path / "readme.py").write_text(shown)
+    for page in ("README.md", "docs/walkthrough.md"):
+        text = (ROOT / page).read_text()
+        (shown,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        (tmp_path / f"{Path(page).stem.lower()}.py").write_text(shown)
     (tmp_path / "client.py").write_text(CLIENT.lstrip())
     (tmp_path / "wrong.py").write_text(WRONG.lstrip())
+    programs = sorted(path.name for path in tmp_path.glob("*.py"))
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "client.py", "readme.py", "wrong.py"],
+        [sys.executable, "-m", "mypy", "--strict", *programs],
         cwd=tmp_path,
         env={k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "MYPYPATH"}},
         capture_output=True,
@@ -57,7 +60,7 @@ def test_programs_elsewhere_are_checked_strictly(tmp_path: Path) -> None:
     )
     said = done.stdout.splitlines()
     assert [line for line in said if not line.startswith("wrong.py:")] == [
-        "Found 2 errors in 1 file (checked 3 source files)"
+        "Found 2 errors in 1 file (checked 4 source files)"
     ], done.stdout + done.stderr
     assert 'wrong.py:3: error: Argument "fusion"' in said[0]
     assert 'wrong.py:4: error: "ModalityMatch" has no attribute "likeness"' in said[1]
