@@ -36,6 +36,15 @@ def test_what_the_walks_name_is_there(name: str) -> None:
         scope = defined(scope)[word].body
 
 
+def test_the_files_that_contributing_names_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    tests = {path.name for path in (ROOT / "tests").rglob("*.py")}
+    named = set(re.findall(r"`(?:tests/)?(\w+\.py)`", text)) - {"cli.py"}
+    assert named - tests == set()
+    files = re.findall(r"`((?:schemas|ingest|search|docs)/[\w./]*)`", text)
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
 def defined(scope: list[ast.stmt]) -> dict[str, ast.FunctionDef | ast.ClassDef]:
     kinds = (ast.FunctionDef, ast.ClassDef)
     return {found.name: found for found in scope if isinstance(found, kinds)}
