@@ -3,6 +3,7 @@
 # Both install exactly what requirements.lock says, checked by hash. DEVICE says for which device:
 #   DEVICE=cpu takes the smaller builds of torch and TensorFlow that know no GPU, DEVICE=gpu adds
 #   faiss-gpu (docs/install.md); 'make clean' first where it was another one.
+# make reference: writes docs/cli.md and the picture of docs/architecture.md anew.
 # make lock: renews requirements.lock, keeping versions that still fit; UPGRADE=--upgrade takes new
 #   ones, UPGRADE='--upgrade-package torch' one of them.
 # make newest: installs the newest versions that pyproject.toml allows, into .venv-newest, and tries
@@ -54,7 +55,7 @@ NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
 .PHONY: demo test lint smoke newest acceptance server-test server-acceptance podman-test gpu-test \
-	lock clean
+	reference lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -78,7 +79,7 @@ newest:
 	.ci/smoke .venv-newest
 
 .PHONY: $(VENV)/installed-newest
-$(VENV)/installed-newest: | $(BIN)/uv
+$(VENV)/installed-newest: | $(BIN)/uv $(VENV)/on-path
 	$(BIN)/uv --no-config pip install -q --upgrade --python $(BIN)/python -e '.[test]'
 
 acceptance: $(VENV)/installed-test
@@ -115,17 +116,28 @@ $(BIN)/uv:
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
 	echo $(DEVICE) > $(VENV)/device
 
-$(VENV)/installed: pyproject.toml $(LOCK) | $(BIN)/uv
+# An editable install is a hook that finds the package while Python runs, which mypy cannot follow: by
+# this path both find it.
+$(VENV)/on-path: | $(BIN)/uv
+	echo '$(abspath $(VENV))/src' > \
+		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vidsim.pth"
+	touch $@
+
+$(VENV)/installed: pyproject.toml $(LOCK) | $(BIN)/uv $(VENV)/on-path
 	$(INSTALL) -e .
 	touch $@
 
-$(VENV)/installed-test: pyproject.toml $(LOCK) | $(BIN)/uv
+$(VENV)/installed-test: pyproject.toml $(LOCK) | $(BIN)/uv $(VENV)/on-path
 	$(INSTALL) -e '.[test]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-server-test: $(VENV)/installed-test
 	$(INSTALL) -e '.[test,server-test]'
 	touch $@ $(VENV)/installed-test $(VENV)/installed
+
+reference: $(VENV)/installed-test
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_architecture.py
 
 lock: | $(BIN)/uv
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
