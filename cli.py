@@ -115,7 +115,8 @@ def _explain(error: Exception) -> int:
     usage = getattr(error, "format_message", None)
     if usage:  # typer's own, which has no public base class
         command = getattr(getattr(error, "ctx", None), "command_path", "vidsim")
-        _say(f"Error: {usage().rstrip('.')}; see '{command} --help'.")
+        said = usage().rstrip(".").replace("Value error, ", "")
+        _say(f"Error: {said}; see '{command} --help'.")
         return 2
     _say(
         f"Error: vidsim failed unexpectedly ({type(error).__name__}: {error}); "
