@@ -17,8 +17,8 @@ from vidsim.schemas.errors import LibraryError, ModelError
 from vidsim.schemas.evaluation import EvaluationReport
 from vidsim.search.evaluation.report import text_lines
 
-from .conftest import embedded
-from .test_evaluate import UNEQUAL, figure, near, run, videos
+from .helpers.embedded_videos import embedded
+from .helpers.evaluations import UNEQUAL, figure, near, run, videos
 
 OTHER = ("labhist", "resnet50", "yamnet", "i3d")
 

@@ -30,7 +30,7 @@ from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality
 from vidsim.search.query import QueryOptions, query
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 VGGISH = BACKBONES["vggish"]
 CLIPS, ROWS = 932, 9239  # in the 175 real files, by TensorFlow's own reader

@@ -30,8 +30,8 @@ from vidsim.search.bench.timing import interleave
 from vidsim.search.bench.vectors import clustered, exported
 from vidsim.search.videos import from_embedded, similarities
 
+from .helpers.milvus_targets import empty_place
 from .helpers.printed import printed
-from .milvus_targets import empty_place
 
 QUIET = Silent()
 

@@ -21,8 +21,8 @@ from vidsim.search.bench.scale_step import Order
 from vidsim.search.bench.synthetic import LIBRARY, make_videos
 from vidsim.search.bench.tables import scale_advice, scale_table
 
+from .helpers.milvus_targets import empty_place
 from .helpers.printed import printed
-from .milvus_targets import empty_place
 
 QUIET = Silent()
 ASKED = tuple(choose_backbones((Modality.COLOR, Modality.FRAME)).values())

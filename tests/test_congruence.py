@@ -24,10 +24,10 @@ from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import QueryResult
 from vidsim.search.query import QueryOptions, query
 
-from .conftest import embedded
-from .milvus_targets import TARGETS, empty_place
-from .test_pipeline import in_step, pretend, write_files
-from .test_pipeline import ingest as ingest_files
+from .helpers.embedded_videos import embedded
+from .helpers.ingests import in_step, pretend, write_files
+from .helpers.ingests import ingest as ingest_files
+from .helpers.milvus_targets import TARGETS, empty_place
 
 pytestmark = pytest.mark.server
 NAMES = ("labhist", "efficientnet_lite0", "yamnet", "i3d")

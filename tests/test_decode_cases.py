@@ -33,8 +33,8 @@ from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality
 from vidsim.search.query import QueryOptions, query
 
-from . import media_cases
-from .media_cases import HEIGHT, RATE, Piece, number_of, picture, write
+from .helpers import media_cases
+from .helpers.media_cases import HEIGHT, RATE, Piece, number_of, picture, write
 
 EIGHT = FrameSampling(8, 96, "stretch")
 Decoded = tuple[Opened, list[SegmentMedia], Lost]

@@ -37,8 +37,8 @@ from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DeploymentStatus, ServiceStatus
 from vidsim.schemas.settings import SETTINGS_FILE, settings
 
+from .helpers.command_line import vidsim
 from .helpers.printed import printed
-from .test_cli import vidsim
 
 SECRETS = placeholders()
 URI = "http://127.0.0.1:19530"

@@ -31,7 +31,7 @@ from vidsim.search.duplicates.frame_hashes import (
     without_bars,
 )
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 QUIET = Silent()
 OPTIONS = DuplicateOptions()

@@ -26,7 +26,7 @@ from vidsim.schemas.collections import METRIC, Index, collection_name
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.errors import StoreError
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 LITE0 = BACKBONES["efficientnet_lite0"]
 NAME = collection_name(LITE0)

@@ -13,24 +13,16 @@ from vidsim.ingest.exchange.export import export
 from vidsim.ingest.exchange.export_capstone import export_capstone
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.ingest.models.weights import digests
-from vidsim.ingest.shards.catalog import Shards
-from vidsim.ingest.shards.home import Place, open_shards
+from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError
 
-from .conftest import audioset_clip, embedded
+from .helpers.embedded_videos import audioset_clip, embedded, store
 
 QUIET = Silent()
 CLASSIC = ("vid2img", "resnet50", "vggish", "resnet34_3d")
-
-
-def store(place: Place, *videos: EmbeddedVideo) -> Shards:
-    shards = open_shards(place.home)
-    for library in sorted({v.video.library for v in videos}):
-        shards.write(library, [v for v in videos if v.video.library == library])
-    return shards
 
 
 def rows_of(video: EmbeddedVideo, backbone: str) -> np.ndarray:

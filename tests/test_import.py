@@ -33,11 +33,8 @@ from vidsim.search.answers import import_text
 from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
-from .conftest import audioset_clip, embedded
-from .test_export import store
-from .test_pipeline import in_step, ingest, networks, write_files
-
-__all__ = ["networks"]  # a fixture
+from .helpers.embedded_videos import audioset_clip, embedded, store
+from .helpers.ingests import in_step, ingest, write_files
 
 QUIET = Silent()
 ALL = ("labhist", "vid2img", "efficientnet_lite0", "resnet50", "vggish", "resnet34_3d")

@@ -27,7 +27,7 @@ from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.search.answers import tuning_table
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 from .helpers.printed import printed
 
 LAB = BACKBONES["labhist"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -15,7 +14,9 @@ from vidsim.schemas.backbones import BACKBONES, PRESETS, Backbone, timm_name
 from vidsim.schemas.modality import SIGNED_UNIT, FrameSampling, PixelScale
 from vidsim.schemas.weights import PinnedArchive
 
-TEXT = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+from .helpers.repository import ROOT
+
+TEXT = (ROOT / "docs" / "models.md").read_text()
 OWN = {name: b for name, b in BACKBONES.items() if timm_name(b) is None}
 SCALES = {
     "ImageNet mean and deviation": ResNet50_Weights.IMAGENET1K_V1.transforms(),

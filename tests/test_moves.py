@@ -23,10 +23,8 @@ from vidsim.ingest.sync.moves import match
 from vidsim.schemas.errors import StoreError
 from vidsim.schemas.video import Video
 
-from . import test_pipeline as base
-from .test_pipeline import in_step, ingest, pretend, write_files
-
-folder, networks, small_shards = base.folder, base.networks, base.small_shards
+from .helpers.ingests import in_step, ingest, note_weights, pretend, write_files
+from .helpers.repository import ROOT
 
 
 def vectors(place: Place, video_id: str) -> dict[str, np.ndarray]:
@@ -148,7 +146,7 @@ def test_a_moved_file_that_is_given_alone_keeps_its_embeddings(place, folder, ne
 def test_rows_that_move_keep_the_hash_of_their_own_weights(place, folder, networks):
     ingest(folder, place)
     (shard,) = open_shards(place.home).files("lib")
-    base.note_weights(shard, "labhist", "a" * 64)
+    note_weights(shard, "labhist", "a" * 64)
     (folder / "a.mp4").rename(folder / "z.mp4")
     ingest(folder, place)
     assert open_shards(place.home).weights("lib", "labhist") == "a" * 64
@@ -213,7 +211,7 @@ def test_a_move_that_is_killed_is_gone_on_with(place, folder, networks, moment):
     (folder / "snow").rename(folder / "ice")
     code = f"from tests.test_moves import killed_move as k; k({str(folder)!r}, "
     code += f"{str(place.home)!r}, {moment!r})"
-    assert subprocess.run([sys.executable, "-c", code], cwd=base.ROOT).returncode == 9
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
     report = ingest(folder, place, "color", "motion")
     assert (networks, report.missing, report.videos) == ([], [], 3)
     assert ids(place) == ["lib/a.mp4", "lib/ice/b.mp4", "lib/ice/c.mp4"]
@@ -237,7 +235,7 @@ def kill_a_move(place: Place, folder: Path) -> None:
     (folder / "snow").rename(folder / "ice")
     code = f"from tests.test_moves import killed_move as k; k({str(folder)!r}, "
     code += f"{str(place.home)!r}, 'before the old ids go')"
-    assert subprocess.run([sys.executable, "-c", code], cwd=base.ROOT).returncode == 9
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
 
 
 def test_a_killed_move_is_ended_by_an_ingest_of_any_file(place, folder, networks):

@@ -11,14 +11,10 @@ import shutil
 import subprocess
 import sys
 import threading
-import zlib
-from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import reduce
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
@@ -27,132 +23,28 @@ from hypothesis import strategies as st
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.extract import embed
-from vidsim.ingest.extract.batching import FailedVideo
-from vidsim.ingest.extract.embed import EmbedOptions
-from vidsim.ingest.milvus.filters import equals
-from vidsim.ingest.milvus.store import Store, open_store
+from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import LibraryNote, Place, open_shards, read_notes, writing
 from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
-from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import BACKBONES, choose_backbones, sound_backbones
-from vidsim.schemas.collections import Level, levels
-from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, merge, unit
+from vidsim.schemas.backbones import BACKBONES, sound_backbones
+from vidsim.schemas.embedding import Damage, Rows
 from vidsim.schemas.errors import LibraryError, StoreError, WeightsError, WorkerError
 from vidsim.schemas.modality import Modality
-from vidsim.schemas.results import IngestReport
-from vidsim.schemas.video import Video, row_id
 
-from .conftest import embedded
-
-ROOT = Path(__file__).resolve().parents[1]
-QUIET = Silent()
-
-
-def ingest(folder: Path, place: Place, *modalities: str, **more) -> IngestReport:
-    """Ingests by colour, unless other modalities are named."""
-    wanted = [Modality(m) for m in modalities or ("color",)]
-    how = {name: more.pop(name) for name in ("segment_seconds", "audio_track") if name in more}
-    options = EmbedOptions(choose_backbones(wanted), device="cpu", workers=1, **how)
-    return pipeline.ingest(folder, place, options, QUIET, **more)
-
-
-def pretended(video: Video, backbones: Collection[str], segment_seconds: float) -> EmbeddedVideo:
-    """What the stand-in for the networks gives: it follows from content and backbone alone."""
-    parts = [
-        embedded(
-            video.video_id,
-            backbones=(name,),
-            segments=round(20 / segment_seconds),
-            seed=zlib.crc32(f"{video.fingerprint} {name}".encode()),
-            silent="silent" in video.path,
-        )
-        for name in sorted(backbones)
-    ]
-    return replace(reduce(merge, parts), video=video, segment_seconds=segment_seconds)
-
-
-def pretend(
-    videos: Sequence[Video], options: EmbedOptions, progress: object, meter: object = None
-) -> Iterator[EmbeddedVideo | FailedVideo]:
-    """Stands in for `embed_all`; files hold text instead of media."""
-    for video in videos:
-        if Path(video.path).read_text() == "damaged":
-            yield FailedVideo(video, "It is damaged.")
-        else:
-            names = [b.name for b in options.backbones.values()]
-            found = pretended(video, names, options.segment_seconds)
-            yield replace(found, audio_track=options.audio_track)
-
-
-@pytest.fixture
-def networks(monkeypatch) -> list[str]:
-    """Stands in for decoders and networks, and tells which videos they were given."""
-    given: list[str] = []
-
-    def embed_all(videos, options, progress, meter=None):
-        for video in videos:
-            given.append(video.video_id)
-            yield from pretend([video], options, progress)
-
-    monkeypatch.setattr(pipeline, "embed_all", embed_all)
-    return given
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return write_files(tmp_path / "lib", {"a.mp4": "a", "snow/b.mp4": "b", "snow/c.mp4": "c"})
-
-
-def write_files(folder: Path, texts: dict[str, str]) -> Path:
-    for name, text in texts.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
-def shard_rows(place: Place, library: str) -> dict[str, dict[Level, dict[str, tuple]]]:
-    """Everything the shards hold: by backbone, level and row id, what Milvus should hold."""
-    shards = open_shards(place.home)
-    found: dict[str, dict[Level, dict[str, tuple]]] = {}
-    for video in shards.read(library, list(shards.catalog(library).values())):
-        for name in video.backbones:
-            held = found.setdefault(name, {level: {} for level in levels(BACKBONES[name])})
-            for segment, embedding in zip(video.segments, video.embeddings, strict=True):
-                if name not in embedding.rows or not len(embedding.rows[name].vectors):
-                    continue
-                vectors = unit(embedding.rows[name].vectors)
-                of_level = {"rows": vectors, "segments": unit(vectors.mean(axis=0))[None]}
-                for level, rows in held.items():
-                    for i, vector in enumerate(of_level[level]):
-                        key = row_id(video.video.video_id, segment.index, i)
-                        assert key not in rows
-                        rows[key] = (video.video.fingerprint, video.video.path, vector)
-    return found
-
-
-def in_step(place: Place, library: str = "lib") -> dict[str, int]:
-    """Asserts that Milvus holds what the shards hold; gives the number of rows by backbone."""
-    wanted = shard_rows(place, library)
-    with open_store(place, writing=True) as store:
-        assert {b.name for b in store.backbones()} >= set(wanted)
-        for backbone in store.backbones():
-            for level in levels(backbone):
-                rows, vectors = store.fetch(backbone, equals("library", library), level)
-                expected = wanted.get(backbone.name, {}).get(level, {})
-                assert sorted(r.id for r in rows) == sorted(expected)
-                for row, vector in zip(rows, vectors, strict=True):
-                    fingerprint, path, expected_vector = expected[row.id]
-                    assert (row.fingerprint, row.path) == (fingerprint, path)
-                    assert np.allclose(vector, expected_vector, atol=1e-6), row.id
-    counts = {n: {level: len(rows) for level, rows in held.items()} for n, held in wanted.items()}
-    noted = read_notes(place.home).get(library)
-    assert (noted.counts if noted else {}) == counts
-    return {name: held["rows"] for name, held in counts.items()}
-
+from .helpers.ingests import (
+    QUIET,
+    in_step,
+    ingest,
+    note_weights,
+    pretend,
+    pretended,
+    shard_rows,
+    write_files,
+)
+from .helpers.repository import ROOT
 
 # --- with the real decoders and networks ---
 
@@ -288,12 +180,6 @@ def test_a_moved_folder_keeps_its_embeddings(place, folder, networks, tmp_path):
     entry = open_shards(place.home).catalog("lib")["lib/snow/b.mp4"]
     assert entry.video.path == str(tmp_path / "elsewhere/lib/snow/b.mp4")
     assert in_step(place) == {"labhist": 6, "efficientnet_lite0": 48}
-
-
-def note_weights(shard: Path, backbone: str, digest: str) -> None:
-    """Has a shard say that its rows of `backbone` were computed with other weights."""
-    with h5py.File(shard, "r+") as file:
-        file[f"rows/{backbone}"].attrs["weights_sha256"] = digest
 
 
 def test_rows_that_moved_keep_the_hash_of_their_own_weights(place, folder, networks, tmp_path):
@@ -515,12 +401,6 @@ def test_a_link_to_the_folder_is_the_same_folder(place, folder, networks, tmp_pa
 
 
 # --- what breaks on the way ---
-
-
-@pytest.fixture
-def small_shards(monkeypatch):
-    """A shard is written after every video (of two segments)."""
-    monkeypatch.setattr(writer, "_FLUSH_SEGMENTS", 2)
 
 
 @pytest.mark.parametrize("operation", ["upsert", "delete", "flush"])

@@ -1,6 +1,6 @@
 """The deployment for real: 'vidsim up' to 'vidsim down' on podman's Docker API.
 
-Run by 'make podman-test', as root. tests/podman_engine.py says what the images are.
+Run by 'make podman-test', as root. tests/helpers/podman_engine.py says what the images are.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pymilvus.exceptions import MilvusException
 from vidsim.deploy.compose import read_project
 from vidsim.deploy.connection import MILVUS_PASSWORD, placeholders, read_secrets
 
-from .podman_engine import milvus_image, podman_engine, stand_in_image
-from .test_cli import clips, shared, vidsim  # noqa: F401, fixtures
+from .helpers.clips import write_shades
+from .helpers.command_line import vidsim
+from .helpers.podman_engine import milvus_image, podman_engine, stand_in_image
 
 pytestmark = pytest.mark.podman
 
@@ -34,6 +35,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    shades = {"snow/1.mkv": 240, "snow/2.mkv": 220, "3.mkv": 30}
+    return write_shades(tmp_path_factory.mktemp("shared") / "clips", shades)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +92,7 @@ def adopt_password(run) -> None:
     client.close()
 
 
-def test_data_is_still_there_after_down_and_up(run, engine, clips):  # noqa: F811
+def test_data_is_still_there_after_down_and_up(run, engine, clips):
     started = run("up")
     assert started.stdout.splitlines() == [
         f"milvus  http://127.0.0.1:{run.ports['VIDSIM_MILVUS_PORT']}",

@@ -24,7 +24,7 @@ from vidsim.search.neighbours import propose
 from vidsim.search.query import QueryOptions, query
 from vidsim.search.videos import from_embedded, similarity
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 LAB, LITE0, YAMNET = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "yamnet"))
 ALL = ("labhist", "efficientnet_lite0", "yamnet", "i3d")

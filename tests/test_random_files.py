@@ -12,8 +12,8 @@ from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMe
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling
 from vidsim.schemas.video import Segment
 
-from . import media_cases, random_files
-from .random_files import Truth
+from .helpers import media_cases, random_files
+from .helpers.random_files import Truth
 
 SAMPLING = FrameSampling(20, 96, "stretch")
 

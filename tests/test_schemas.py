@@ -17,7 +17,7 @@ from vidsim.schemas.modality import Modality, parse_modalities
 from vidsim.schemas.video import Segment, cut_segments, row_id
 from vidsim.schemas.weights import PinnedArchive
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 
 @given(st.floats(0, 5_000), st.floats(1, 60))

@@ -20,9 +20,9 @@ from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import GPU_SERVER, SERVER, Index, collection_name
 from vidsim.schemas.errors import StoreError
 
-from .conftest import embedded
-from .milvus_targets import MilvusServer, empty_place
-from .test_pipeline import in_step, ingest, pretend, write_files
+from .helpers.embedded_videos import embedded
+from .helpers.ingests import in_step, ingest, pretend, write_files
+from .helpers.milvus_targets import MilvusServer, empty_place
 
 pytestmark = pytest.mark.server
 LAB = BACKBONES["labhist"]

@@ -1,14 +1,12 @@
 """Settings: what the environment says, and that every one is written down."""
 
-from pathlib import Path
-
 import pytest
 
 from vidsim.schemas.errors import SettingsError
 from vidsim.schemas.settings import SETTINGS_FILE, Settings, settings
 from vidsim.schemas.video import SEGMENT_SECONDS
 
-ROOT = Path(__file__).resolve().parents[1]
+from .helpers.repository import ROOT
 
 
 @pytest.fixture(autouse=True)

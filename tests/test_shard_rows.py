@@ -15,7 +15,7 @@ from vidsim.ingest.shards.rows import ShardRows, in_order
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import unit
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 LAB, LITE0, YAMNET = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "yamnet"))
 ALL = (LAB.name, LITE0.name, YAMNET.name)

@@ -10,7 +10,7 @@ from vidsim.ingest.shards.catalog import Shards
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import StoreError
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 
 def read_one(shards: Shards, video_id: str) -> EmbeddedVideo:

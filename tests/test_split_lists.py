@@ -20,7 +20,7 @@ from vidsim.search.evaluation.evaluate import EvaluateOptions, evaluate
 from vidsim.search.evaluation.protocols import group, official
 from vidsim.search.evaluation.split_lists import Names, read_split
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 IDS = [
     *(f"ucf/YoYo/v_YoYo_g{g:02}_c01.avi" for g in range(1, 4)),

@@ -24,8 +24,8 @@ from vidsim.schemas.collections import Index, collection_name, levels
 from vidsim.schemas.embedding import to_index, to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
 
-from .conftest import embedded
-from .milvus_targets import TARGETS, drop_collections
+from .helpers.embedded_videos import embedded
+from .helpers.milvus_targets import TARGETS, drop_collections
 
 LAB, LITE0, VID2IMG = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "vid2img"))
 HARD_NAMES = ['lib/a "quoted".mp4', "lib/it's.mp4", "lib/back\\slash.mp4", "lib/名前 é.mp4"]

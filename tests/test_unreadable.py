@@ -42,8 +42,8 @@ from vidsim.search.background import refresh
 from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
-from .conftest import embedded
-from .read_only import read_only, vidsim
+from .helpers.embedded_videos import embedded
+from .helpers.read_only import read_only, vidsim
 
 QUIET = Silent()
 NAMES = ("labhist", "efficientnet_lite0")
@@ -489,7 +489,7 @@ from pathlib import Path
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.milvus.store import open_store
 from vidsim.schemas.backbones import BACKBONES
-from vidsim.tests.conftest import embedded
+from vidsim.tests.helpers.embedded_videos import embedded
 with open_store(Place(Path(sys.argv[1])), writing=True) as store:
     store.upsert(BACKBONES["labhist"], [embedded("lib/3.mp4", backbones=("labhist",), seed=3)])
     os._exit(0)

@@ -36,9 +36,9 @@ from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.results import LevelComparison, VerifyReport
 from vidsim.search.answers import how_to_use, reindex_notes, verify_table
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
+from .helpers.milvus_targets import drop_collections, empty_place
 from .helpers.printed import printed
-from .milvus_targets import drop_collections, empty_place
 
 QUIET = Silent()
 LAB, LITE0, YAMNET = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "yamnet"))

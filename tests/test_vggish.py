@@ -20,7 +20,7 @@ from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.video import Segment
 
-from .sounds import mel_magnitudes, run_tensorflow
+from .helpers.sounds import mel_magnitudes, run_tensorflow
 
 pytestmark = pytest.mark.acceptance  # its checkpoint of 288 MB is made and read many times
 

@@ -12,7 +12,7 @@ from vidsim.schemas.embedding import unit
 from vidsim.schemas.rows import StoredRow
 from vidsim.search.videos import align, from_embedded, from_stored, similarity, summarize
 
-from .conftest import embedded
+from .helpers.embedded_videos import embedded
 
 LAB, LITE0, VID2IMG = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "vid2img"))
 

@@ -29,7 +29,7 @@ from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import WeightsError
 from vidsim.schemas.weights import PinnedArchive, PinnedFile
 
-from .conftest import pulling
+from .helpers.package_index import pulling
 
 A, B = b"first weights" * 40_000, b"second weights" * 9_000
 

@@ -20,7 +20,7 @@ from vidsim.ingest.models.weights import ensure
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.modality import SAMPLE_RATE
 
-from .sounds import mel_magnitudes, run_tensorflow
+from .helpers.sounds import mel_magnitudes, run_tensorflow
 
 PATCH_SAMPLES = 15_600
 HOP_SAMPLES = 15_360
