@@ -10,14 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from vidsim.ingest import pipeline
 from vidsim.ingest.models.weights import ensure
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.sync import writer
 from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 
 from .helpers.clips import MakeClip, write_clip
-from .helpers.ingests import pretend, write_files
 from .helpers.milvus_targets import lite_server, milvus_server, target_place
 from .helpers.package_index import pulling
 from .helpers.repository import ROOT
@@ -80,28 +77,3 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("VIDSIM_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("VIDSIM_URI", raising=False)
     return Place(tmp_path / "home")
-
-
-@pytest.fixture
-def networks(monkeypatch) -> list[str]:
-    """Stands in for decoders and networks, and tells which videos they were given."""
-    given: list[str] = []
-
-    def embed_all(videos, options, progress, meter=None):
-        for video in videos:
-            given.append(video.video_id)
-            yield from pretend([video], options, progress)
-
-    monkeypatch.setattr(pipeline, "embed_all", embed_all)
-    return given
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return write_files(tmp_path / "lib", {"a.mp4": "a", "snow/b.mp4": "b", "snow/c.mp4": "c"})
-
-
-@pytest.fixture
-def small_shards(monkeypatch):
-    """A shard is written after every video (of two segments)."""
-    monkeypatch.setattr(writer, "_FLUSH_SEGMENTS", 2)
