@@ -10,7 +10,7 @@
 #   what a person does first.
 # make smoke: the same with the locked versions, in .venv.
 # make acceptance: the long suites, on real footage (VIDSIM_TEST_DATA, or ../shared/data);
-#   SUITES=tests/test_vggish.py names some of them.
+#   SUITES=tests/ingest/models/test_vggish.py names some of them.
 # make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
 #   it would listen on every interface, and ends with them whatever happens.
 # make server-acceptance: that server is killed while real footage is ingested.
@@ -106,7 +106,7 @@ podman-test: $(VENV)/installed-test
 	VIDSIM_TEST_MILVUS=$(VENV)/milvus unshare --net --mount --pid --fork --kill-child --mount-proc \
 		sh -c 'ip link set lo up && mount -t tmpfs run /run && \
 			mount -t tmpfs containers /var/lib/containers && \
-			exec $(BIN)/pytest -m podman tests/test_podman.py'
+			exec $(BIN)/pytest -m podman tests/deploy/test_podman.py'
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)

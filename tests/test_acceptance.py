@@ -9,7 +9,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -34,28 +33,20 @@ from vidsim.schemas.video import row_id
 from vidsim.search.demo import disguise
 from vidsim.search.query import QueryOptions, query
 
+from .helpers.command_line import command, environment_of
+
 pytestmark = pytest.mark.acceptance
 
 QUIET = Silent()
 ALL = tuple(Modality)
 
 
-def command_line(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from vidsim.cli import main; main()", *words]
-
-
-def environment(place: Place) -> dict[str, str]:
-    """What has a command use `place`."""
-    chosen = {"VIDSIM_URI": place.uri or "", "VIDSIM_INDEX": place.index}
-    return os.environ | {"VIDSIM_HOME": str(place.home)} | chosen
-
-
 def run(home: Path, *words: str) -> tuple[str, str, float]:
     """Runs the command line; gives stdout, stderr and seconds."""
     began = time.monotonic()
     done = subprocess.run(
-        command_line(*words),
-        env=environment(Place(home)),
+        command(*words),
+        env=environment_of(Place(home)),
         capture_output=True,
         text=True,
     )
@@ -289,10 +280,10 @@ def shard_row_ids(home: Path, library: str) -> Counter[str]:
 def test_an_ingest_killed_five_times_is_as_good_as_an_undisturbed_one(home, tmp_path, shared_data):
     killed = tmp_path / "home"
     dice = random.Random()
-    command = ["ingest", str(shared_data / "capstone70"), "--json"]
+    words = ["ingest", str(shared_data / "capstone70"), "--json"]
     for _ in range(5):
         process = subprocess.Popen(
-            command_line(*command),
+            command(*words),
             env=os.environ | {"VIDSIM_HOME": str(killed)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -304,8 +295,8 @@ def test_an_ingest_killed_five_times_is_as_good_as_an_undisturbed_one(home, tmp_
         process.wait()
         done = len(open_shards(killed).catalog("capstone70")) if killed.exists() else 0
         print(f"\nkilled with {done} videos in shards")
-    out, _, _ = run(killed, *command)
-    undisturbed, _, _ = run(home, *command)
+    out, _, _ = run(killed, *words)
+    undisturbed, _, _ = run(home, *words)
     rows = json.loads(out)["rows"]
     print(f"\n{rows}")
     assert rows == json.loads(undisturbed)["rows"]

@@ -33,49 +33,20 @@ from vidsim.schemas.results import (
     VerifyReport,
 )
 
-from .milvus_targets import empty_place
+from .helpers.clips import write_shades
+from .helpers.command_line import command, environment, vidsim
+from .helpers.milvus_targets import empty_place
 
 LONG = "a-name-that-is-longer-than-any-terminal-is-wide-" + 12 * "0123456789"
 LIBRARIES = ("torch", "tensorflow", "pymilvus", "pandas", "av", "cv2", "h5py")
 
 
-def environment(home: Path, **changes: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k == "VIDSIM_CACHE" or k[:7] != "VIDSIM_"}
-    return kept | {"VIDSIM_HOME": str(home), "COLUMNS": "80", "PYTHONUNBUFFERED": ""} | changes
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from vidsim.cli import main; main()", *words]
-
-
-def vidsim(home: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own, away from any terminal."""
-    return subprocess.run(
-        command(*words),
-        env=environment(home, **changes),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A folder of three clips, a home that holds them, and what ingest said."""
-    import av
-    import numpy as np
-
     folder = tmp_path_factory.mktemp("shared")
-    (folder / "clips" / "snow").mkdir(parents=True)
-    for name, shade in {"snow/1.mkv": 240, "snow/2.mkv": 220, f"{LONG}.mkv": 30}.items():
-        with av.open(str(folder / "clips" / name), "w") as container:
-            video = container.add_stream("ffv1", rate=25)
-            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-            for _ in range(25):
-                picture = np.full((48, 64, 3), (shade, shade, 40), np.uint8)
-                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-            container.mux(video.encode(None))
+    shades = {"snow/1.mkv": 240, "snow/2.mkv": 220, f"{LONG}.mkv": 30}
+    write_shades(folder / "clips", shades)
     done = vidsim(folder / "home", "ingest", str(folder / "clips"), "-m", "color", "--json")
     return folder / "clips", folder / "home", done
 

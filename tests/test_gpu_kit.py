@@ -21,8 +21,9 @@ from .gpu.kitlib.run import run
 from .gpu.kitlib.step import main as step_main
 from .gpu.kitlib.steps import STEPS, Step, run_step, run_steps
 from .gpu.kitlib.wheels import LEFT_OUT, THERE, read_lock, read_requirements
+from .helpers.repository import ROOT
 
-KIT = Path(__file__).parent / "gpu" / "kit"
+KIT = ROOT / "tests" / "gpu" / "kit"
 SLEEP = "import time; time.sleep(60)"
 
 
@@ -115,7 +116,7 @@ def test_a_lock_is_read_for_the_machine_and_not_for_this_one(tmp_path):
 
 
 def test_what_is_left_out_is_still_required():
-    required = read_requirements(KIT.parents[2] / "pyproject.toml")
+    required = read_requirements(ROOT / "pyproject.toml")
     assert set(required) >= LEFT_OUT.keys()
     assert {"av", "pydantic", "milvus-lite"} <= set(required) - set(THERE)
 

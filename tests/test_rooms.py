@@ -1,4 +1,4 @@
-"""The house: imports point one way, and there is no circle."""
+"""The house: imports point one way, there is no circle, and the tests stand in the same rooms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from .helpers.repository import ROOT
 
 ROOMS = (
     "schemas",
@@ -67,8 +67,21 @@ def imported(module: Path) -> Iterator[Path]:
             yield beside if (ROOT / beside).exists() else _file(named)
 
 
+def whole_names(module: Path) -> Iterator[str]:
+    """What a module imports by its whole name, of vidsim or not."""
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+
+
 def _file(named: Path) -> Path:
     return named / "__init__.py" if (ROOT / named).is_dir() else named.with_suffix(".py")
+
+
+def modules_of_tests() -> list[Path]:
+    return sorted(p.relative_to(ROOT) for p in (ROOT / "tests").rglob("*.py"))
 
 
 def room(module: Path) -> str:
@@ -93,13 +106,9 @@ def test_no_circle() -> None:
 
 
 def test_imports_of_vidsim_are_relative_within_it() -> None:
-    wrong = []
-    for module in modules():
-        for node in ast.walk(ast.parse((ROOT / module).read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
-            wrong += [f"{module}: {n}" for n in names if n.partition(".")[0] == "vidsim"]
+    wrong = [
+        f"{m}: {n}" for m in modules() for n in whole_names(m) if n.partition(".")[0] == "vidsim"
+    ]
     assert not wrong
 
 
@@ -122,3 +131,22 @@ def test_the_command_line_calls_a_library_and_little_else() -> None:
     called = {str(m) for m in imported(Path("cli.py"))} - {"__init__.py"}
     others = {m for m in called if not m.startswith(("schemas/", "deploy/"))}
     assert others == allowed.keys()
+
+
+def test_no_test_imports_another() -> None:
+    """What several share is in tests/helpers, or a fixture, which pytest finds."""
+    wrong = [
+        f"{module} imports {other}"
+        for module in modules_of_tests()
+        for other in imported(module)
+        if other.name == "conftest.py" or other.name.startswith("test_")
+    ]
+    absolute = [f"{m}: {n}" for m in modules_of_tests() for n in whole_names(m)]
+    wrong += [a for a in absolute if a.partition(": ")[2].startswith(("vidsim.tests", "tests"))]
+    assert not wrong
+
+
+def test_the_folders_of_tests_are_the_rooms() -> None:
+    folders = {str(module.parent.relative_to("tests")) for module in modules_of_tests()}
+    rooms = {name for name in ROOMS if (ROOT / name).is_dir()}
+    assert folders == rooms | {".", "helpers", "gpu", "gpu/kitlib"}

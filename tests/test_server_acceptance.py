@@ -13,16 +13,16 @@ from vidsim.ingest.sync.libraries import verify_all
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.results import IngestReport
 
-from .milvus_targets import MilvusServer
-from .test_acceptance import command_line, environment
+from .helpers.command_line import command, environment_of
+from .helpers.milvus_targets import MilvusServer
 
 pytestmark = [pytest.mark.server, pytest.mark.acceptance]
 
 
 def start_ingest(place: Place, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command_line("ingest", str(folder), "--json"),
-        env=environment(place),
+        command("ingest", str(folder), "--json"),
+        env=environment_of(place),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import MakeClip
-
-ROOT = Path(__file__).resolve().parents[1]
+from .helpers.clips import MakeClip
+from .helpers.repository import ROOT
 
 NO_PART = {"tests", "docs"}
 """Folders of the repository that no wheel holds."""

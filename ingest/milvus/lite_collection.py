@@ -7,7 +7,7 @@ seals and merges as Arrow, in small files. The files are Lite's own in every res
 grows are keys where rows were deleted, some 200 MB a million for a moment.
 
 It overrides what Lite keeps to itself, so pyproject holds Lite to the version this was written
-for; what must stay the same is in tests/test_embedded.py.
+for; what must stay the same is in tests/ingest/milvus/test_lite.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Where vidsim runs at scale."""

@@ -1,0 +1,1 @@
+"""Milvus, embedded or a server."""

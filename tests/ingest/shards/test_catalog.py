@@ -1,0 +1,108 @@
+"""Shards: what is written is what is read; later entries count; dropping is for good."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from vidsim.ingest.shards.catalog import Shards
+from vidsim.schemas.embedding import EmbeddedVideo
+from vidsim.schemas.errors import StoreError
+
+from ...helpers.embedded_videos import embedded
+
+
+def read_one(shards: Shards, video_id: str) -> EmbeddedVideo:
+    library = video_id.split("/")[0]
+    (video,) = shards.read(library, [shards.catalog(library)[video_id]])
+    return video
+
+
+def same(a: EmbeddedVideo, b: EmbeddedVideo) -> bool:
+    return (a.video, a.segments, a.backbones, a.duration_s) == (
+        b.video,
+        b.segments,
+        b.backbones,
+        b.duration_s,
+    ) and all(
+        np.array_equal(x.rows[name].vectors, y.rows[name].vectors)
+        and np.array_equal(x.rows[name].start_s, y.rows[name].start_s)
+        and np.array_equal(x.vid2img, y.vid2img)
+        for x, y in zip(a.embeddings, b.embeddings, strict=True)
+        for name in x.rows
+    )
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return Shards(tmp_path / "shards")
+
+
+def test_what_is_written_is_read(shards):
+    videos = [
+        embedded("lib/a.mp4", segments=3, seed=1),
+        embedded("lib/b/é 名.mp4", backbones=("labhist", "yamnet"), silent=True, seed=2),
+        embedded("lib/c.wav", backbones=("yamnet",), seed=3),
+    ]
+    shards.write("lib", videos)
+    catalog = shards.catalog("lib")
+    assert list(catalog) == [v.video.video_id for v in videos]
+    assert catalog["lib/b/é 名.mp4"].rows == {"labhist": 1, "yamnet": 0}
+    assert catalog["lib/a.mp4"].segments == 3
+    for video in videos:
+        assert same(video, read_one(shards, video.video.video_id))
+
+
+def test_later_modalities_join_earlier_ones(shards):
+    shards.write("lib", [embedded("lib/a.mp4", backbones=("labhist",))])
+    shards.write("lib", [embedded("lib/a.mp4", backbones=("i3d",))])
+    entry = shards.catalog("lib")["lib/a.mp4"]
+    assert entry.rows == {"labhist": 1, "i3d": 1}
+    assert {n for v in shards.read("lib", [entry]) for n in v.backbones} == {"labhist", "i3d"}
+
+
+def test_an_edited_file_replaces_what_was_there(shards):
+    shards.write("lib", [embedded("lib/a.mp4", seed=1), embedded("lib/b.mp4", seed=2)])
+    new = embedded("lib/a.mp4", fingerprint="f1", backbones=("i3d",), seed=3)
+    shards.write("lib", [new])
+    assert shards.catalog("lib")["lib/a.mp4"].rows == {"i3d": 1}
+    shards.drop("lib", {"lib/a.mp4": shards.catalog("lib")["lib/a.mp4"].version})
+    assert shards.catalog("lib")["lib/a.mp4"].rows == {"i3d": 1}
+    with h5py.File(shards.files("lib")[0]) as first:
+        assert list(first["videos/video_id"].asstr()) == ["lib/b.mp4"]
+
+
+def test_dropping_everything_leaves_nothing(shards):
+    shards.write("lib", [embedded("lib/a.mp4"), embedded("lib/b.mp4")])
+    shards.drop("lib", {"lib/a.mp4": None})
+    assert list(shards.catalog("lib")) == ["lib/b.mp4"]
+    shards.drop("lib", {"lib/b.mp4": None})
+    assert shards.libraries() == []
+
+
+def test_a_half_written_shard_is_not_seen(shards):
+    path = shards.write("lib", [embedded("lib/a.mp4")])
+    (path.parent / "000002.partial").write_bytes(b"half")
+    assert list(shards.catalog("lib")) == ["lib/a.mp4"]
+    shards.write("lib", [embedded("lib/b.mp4")])
+    assert not list(path.parent.glob("*.partial"))
+
+
+def test_a_damaged_shard_says_what_to_do(shards):
+    path = shards.write("lib", [embedded("lib/a.mp4")])
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StoreError, match="damaged.*delete it and run ingest again"):
+        shards.catalog("lib")
+
+
+def test_a_full_disk_leaves_the_old_shards(shards, monkeypatch):
+    shards.write("lib", [embedded("lib/a.mp4")])
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StoreError, match="No space left.*free some space"):
+        shards.write("lib", [embedded("lib/b.mp4")])
+    assert list(shards.catalog("lib")) == ["lib/a.mp4"]

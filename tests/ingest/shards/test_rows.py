@@ -1,0 +1,144 @@
+"""Rows of a few videos: the same from the shards as from Milvus, and always the newest."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from vidsim.ingest.milvus.store import open_store
+from vidsim.ingest.shards import rows as shard_rows
+from vidsim.ingest.shards.catalog import Shards
+from vidsim.ingest.shards.home import Place, open_shards
+from vidsim.ingest.shards.rows import ShardRows, in_order
+from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.embedding import unit
+
+from ...helpers.embedded_videos import embedded
+
+LAB, LITE0, YAMNET = (BACKBONES[n] for n in ("labhist", "efficientnet_lite0", "yamnet"))
+ALL = (LAB.name, LITE0.name, YAMNET.name)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return Shards(tmp_path / "shards")
+
+
+@pytest.fixture
+def rows(shards):
+    found = ShardRows(shards.directory)
+    yield found
+    found.close()
+
+
+def of(seed, video_id="lib/a.mp4", **options):
+    return embedded(video_id, seed=seed, **({"backbones": ALL} | options))
+
+
+@pytest.mark.parametrize("backbone", [LAB, LITE0, YAMNET, BACKBONES["vid2img"]])
+def test_they_are_those_that_milvus_gives(tmp_path, backbone):
+    names = (*ALL, "vid2img")
+    videos = [of(i, f"lib/{i}.mp4", segments=3, backbones=names) for i in range(4)]
+    videos.append(of(9, "lib/silent.mp4", segments=2, silent=True, backbones=names))
+    open_shards(tmp_path).write("lib", videos[:2])
+    open_shards(tmp_path).write("lib", videos[2:])
+    ids = [v.video.video_id for v in videos]
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(backbone, videos)
+        expected, vectors = store.fetch(backbone, 'library == "lib"')
+    rows = ShardRows(tmp_path / "shards")
+    found = rows.find(backbone, ids)
+    assert sorted(found) == ids  # those without sound, too: they have no rows
+    assert in_order(backbone, found)[0] == expected
+    assert np.allclose(in_order(backbone, found)[1], vectors, atol=1e-6)
+    rows.close()
+
+
+def test_those_that_no_shard_knows_are_left_out(shards, rows):
+    assert rows.find(LITE0, ["lib/a.mp4", "clip.mp4", ""]) == {}
+    shards.write("lib", [of(0), of(1, "lib/b.mp4", backbones=(LAB.name,))])
+    assert rows.find(LITE0, ["lib/a.mp4", "lib/b.mp4", "lib/c.mp4"]).keys() == {"lib/a.mp4"}
+
+
+def test_what_was_written_later_counts(shards, rows):
+    shards.write("lib", [of(0, backbones=(LAB.name, LITE0.name))])
+    shards.write("lib", [of(1, backbones=(YAMNET.name,))])  # another modality of the same file
+    assert len(rows.find(LITE0, ["lib/a.mp4"])["lib/a.mp4"][0]) == 8
+    assert len(rows.find(YAMNET, ["lib/a.mp4"])["lib/a.mp4"][0]) == 10
+    shards.write("lib", [of(2, fingerprint="edited", backbones=(LITE0.name,))])
+    (row, *_), _ = rows.find(LITE0, ["lib/a.mp4"])["lib/a.mp4"]
+    assert row.fingerprint == "edited"
+    assert rows.find(YAMNET, ["lib/a.mp4"]) == {}
+    shards.drop("lib", {"lib/a.mp4": None})
+    assert rows.find(LITE0, ["lib/a.mp4"]) == {}
+
+
+def test_a_shard_in_another_s_place_is_seen(shards, rows):
+    """`drop` writes a shard anew under its name."""
+    shards.write("lib", [of(0), of(1, "lib/b.mp4")])
+    before = rows.find(LITE0, ["lib/b.mp4"])["lib/b.mp4"]
+    shards.drop("lib", {"lib/a.mp4": None})
+    assert rows.find(LITE0, ["lib/a.mp4"]) == {}
+    after = rows.find(LITE0, ["lib/b.mp4"])["lib/b.mp4"]
+    assert after[0] == before[0]
+    assert np.array_equal(after[1], before[1])
+    held = [os.path.realpath(fd.path) for fd in os.scandir("/proc/self/fd")]
+    assert not [name for name in held if str(shards.directory) in name and "deleted" in name]
+
+
+def test_more_shards_than_stay_open(shards, rows, monkeypatch):
+    monkeypatch.setattr(shard_rows, "_OPEN_SHARDS", 2)
+    ids = [f"lib/{i}.mp4" for i in range(5)]
+    for i, video_id in enumerate(ids):
+        shards.write("lib", [of(i, video_id)])
+    for _ in range(2):
+        assert {k: r[0].video_id for k, (r, _) in rows.find(LAB, ids).items()} == {
+            video_id: video_id for video_id in ids
+        }
+
+
+def test_more_shards_than_are_looked_into(shards, rows, monkeypatch):
+    for i in range(3):
+        shards.write("lib", [of(i, f"lib/{i}.mp4")])
+    monkeypatch.setattr(shard_rows, "_MOST_SHARDS", 2)
+    assert rows.find(LAB, ["lib/0.mp4"]) == {}
+    shards.drop("lib", {"lib/1.mp4": None})
+    assert rows.find(LAB, ["lib/0.mp4"]).keys() == {"lib/0.mp4"}
+
+
+@pytest.mark.parametrize("damage", ["no shard", "tables", "cut short"])
+def test_where_a_shard_is_damaged_milvus_answers(tmp_path, damage):
+    video = of(0)
+    path = open_shards(tmp_path).write("lib", [video])
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(LITE0, [video])
+        whole = path.read_bytes()
+        path.write_bytes(
+            {
+                "no shard": b"no shard",
+                "tables": whole.replace(b"video_id", b"video_no").replace(b"OHDR", b"OHDX"),
+                "cut short": whole[: len(whole) // 2],
+            }[damage]
+        )
+        ((found, vectors),) = store.fetch_videos(LITE0, ["lib/a.mp4", "lib/b.mp4"])
+    assert len(found) == len(vectors) == 8
+
+
+def test_what_milvus_holds_decides_where_it_is_older(tmp_path):
+    """Written with another Milvus in use, or while this one failed."""
+    old = [of(i, f"lib/{i}.mp4") for i in range(3)]
+    with open_store(Place(tmp_path), writing=True) as store:
+        store.upsert(YAMNET, old)
+        open_shards(tmp_path).write("lib", old[:1])
+        edited = of(11, "lib/1.mp4", fingerprint="edited")
+        silent = of(12, "lib/2.mp4", fingerprint="edited", silent=True)
+        open_shards(tmp_path).write("lib", [edited, silent, of(13, "lib/3.mp4")])
+        found = store.fetch_videos(YAMNET, [f"lib/{i}.mp4" for i in range(4)])
+    rows = [row for page, _ in found for row in page]
+    vectors = np.concatenate([vectors for _, vectors in found])
+    assert {row.fingerprint for row in rows} == {"f0"}
+    assert [row.video_id for row in rows] == [f"lib/{i}.mp4" for i in range(3) for _ in range(10)]
+    expected = [v.embeddings[0].rows[YAMNET.name].vectors for v in old]
+    assert np.allclose(vectors, unit(np.concatenate(expected)), atol=1e-6)

@@ -1,0 +1,1 @@
+"""Milvus follows the shards."""

@@ -1,0 +1,108 @@
+"""Settings: what the environment says, and that every one is written down."""
+
+import pytest
+
+from vidsim.schemas.errors import SettingsError
+from vidsim.schemas.settings import SETTINGS_FILE, Settings, settings
+from vidsim.schemas.video import SEGMENT_SECONDS
+
+from ..helpers.repository import ROOT
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # the default home may have a settings file
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"VIDSIM_{name.upper()}", raising=False)
+
+
+def test_defaults_need_no_environment():
+    found = settings()
+    assert found.home.is_absolute()
+    assert found.cache.is_absolute()
+    assert found.home != found.cache
+    assert (found.uri, found.token, found.workers) == (None, None, None)
+    assert found.device == "auto"
+    assert found.segment_seconds == SEGMENT_SECONDS
+
+
+def test_the_environment_goes_before_defaults_and_is_read_at_each_call(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    values = {
+        "HOME": "~/videos",
+        "CACHE": "~/weights",
+        "URI": "http://127.0.0.1:19530",
+        "TOKEN": "root:secret",
+        "DEVICE": "cpu",
+        "WORKERS": "3",
+        "SEGMENT_SECONDS": "2.5",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"VIDSIM_{name}", value)
+    found = settings()
+    assert (found.home, found.cache) == (tmp_path / "videos", tmp_path / "weights")
+    assert (found.uri, found.device) == ("http://127.0.0.1:19530", "cpu")
+    assert (found.workers, found.segment_seconds) == (3, 2.5)
+    assert found.token is not None
+    assert found.token.get_secret_value() == "root:secret"
+    assert "secret" not in repr(found)
+
+    monkeypatch.setenv("VIDSIM_WORKERS", "5")
+    assert settings().workers == 5
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"VIDSIM_{name.upper()}", "")
+    assert settings().uri is None
+    assert settings().device == "auto"
+
+
+def test_a_relative_folder_is_made_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIDSIM_CACHE", "here")
+    assert settings().cache == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VIDSIM_DEVICE", "tpu"),
+        ("VIDSIM_WORKERS", "many"),
+        ("VIDSIM_WORKERS", "0"),
+        ("VIDSIM_SEGMENT_SECONDS", "0.5"),
+        ("VIDSIM_SEGMENT_SECONDS", "nan"),
+        ("VIDSIM_SEGMENT_SECONDS", "inf"),
+        ("VIDSIM_HOME", "~nobody-of-that-name/videos"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_it(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        settings()
+    said = str(caught.value)
+    assert said.startswith(f"{variable}={value} cannot be used (")
+    assert said.endswith("; correct it or unset it.")
+    assert "\n" not in said
+
+
+def test_the_settings_file_is_read_after_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIDSIM_HOME", str(tmp_path))
+    text = "VIDSIM_DEVICE=cpu\nVIDSIM_WORKERS=3\nVIDSIM_HOME=/elsewhere\nVIDSIM_OTHER=1\n"
+    (tmp_path / SETTINGS_FILE).write_text(text)
+    monkeypatch.setenv("VIDSIM_WORKERS", "2")
+    found = settings()
+    assert (found.device, found.workers, found.home) == ("cpu", 2, tmp_path)
+
+
+def test_a_bad_value_in_the_settings_file_names_the_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("VIDSIM_HOME", str(tmp_path))
+    (tmp_path / SETTINGS_FILE).write_text("VIDSIM_DEVICE=tpu\n")
+    with pytest.raises(SettingsError, match=f"VIDSIM_DEVICE=tpu in {tmp_path}/{SETTINGS_FILE} can"):
+        settings()
+
+
+def test_every_setting_is_written_down():
+    written = "".join((ROOT / name).read_text() for name in ("README.md", "docs/settings.md"))
+    for name in Settings.model_fields:
+        assert f"`VIDSIM_{name.upper()}`" in written, f"{name} is in no document"
