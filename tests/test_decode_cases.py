@@ -18,7 +18,7 @@ import pytest
 from av.stream import Disposition
 
 from vidsim.cli import main
-from vidsim.ingest.decode import video as decode_video
+from vidsim.ingest.decode import container as decode_container
 from vidsim.ingest.decode.audio import Mixer
 from vidsim.ingest.decode.pool import DecodeLimits, Failed, Finished, decode_all
 from vidsim.ingest.decode.sampling import sample_times
@@ -249,10 +249,10 @@ def test_a_disk_that_fails_in_the_middle_fails_the_file(tmp_path: Path, number: 
                 raise OSError(number, os.strerror(number))
             yield packet
 
-    with decode_video.open_local(str(path)) as container:
+    with decode_container.open_local(str(path)) as container:
         failing = types.SimpleNamespace(streams=container.streams, demux=demux)
         with pytest.raises(MediaError, match="could not be read to its end"):
-            list(decode_video.packets(failing, None, decode_video.Skipped()))
+            list(decode_container.packets(failing, None, decode_container.Skipped()))
 
 
 def test_a_good_tail_after_damage_is_kept(tmp_path: Path) -> None:

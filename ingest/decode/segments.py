@@ -20,11 +20,13 @@ from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .audio import AudioReader
+from .container import Skipped
 from .flat import flat_frames
 from .picture import Picture
 from .sampling import ShownReader, lit_part, sample_times
+from .scan import scan
 from .timeline import Track
-from .video import Skipped, scan, video_frames
+from .video import video_frames
 
 MAX_PIXELS = 8192 * 4320
 MAX_DURATION_S = 12 * 3600.0
