@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
-from .stamps import BACK_S, OFTEN, Floats, Line, Stamps, is_smooth
+from .stamps import BACK_S, JUMP_S, OFTEN, SOON, Floats, Line, Stamps, is_smooth
 
 _AHEAD = 8
 """Packets looked ahead to tell a few wrong stamps from a clock that has jumped."""
+
+_ENOUGH = 4
+"""Packets that tell what a clock does, whatever a single one of them says."""
+
+_LEAP = 10
+"""A step of so many usual ones is none of a stream that runs on."""
 
 _REORDERED = 17
 """A picture is decoded at most so many pictures before it is shown: H.264 and HEVC keep 16."""
 
 
-def mended(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> Line:
-    """A stream whose single wrong stamps stand where their neighbours say."""
+def mended(
+    streams: Sequence[Stamps], limit_s: float, on_progress: Callable[[], None]
+) -> list[Line]:
+    """Streams whose wrong stamps stand where their neighbours and the other streams say."""
+    lines = [_line(stream, limit_s, on_progress) for stream in streams]
+    jumps = [_lasting(line, limit_s) for line in lines]  # before anything is moved
+    for line in lines:
+        others = [(o, at) for o, at in zip(lines, jumps, strict=True) if o is not line]
+        _mend_start(line, others, limit_s)
+        _mend_single(line, limit_s, on_progress)
+    for line in lines:
+        others = [o for o in lines if o is not line]
+        _mend_runs(line, others)
+        _mend_end(line, others)
+    return lines
+
+
+def _line(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> Line:
+    """A stream whose presentation times fit its decoding times."""
     decoded, shown = _first_filled(stamps.decoded_s), stamps.shown_s.copy()
     clock = np.where(np.isnan(decoded), shown, decoded)
-    known = np.flatnonzero(~np.isnan(clock))
-    steps = np.diff(clock[known])
-    usual = float(np.median(np.abs(steps))) if len(steps) else 0.0
-    reordered_s = max(BACK_S, _REORDERED * usual)
+    usual_s = _usual(clock)
+    reordered_s = max(BACK_S, _REORDERED * usual_s)
     # Both stamps of a packet are one clock's: a presentation time far from its decoding time is
     # the one that is wrong, since decoding times are held against each other below.
     ahead = shown - decoded
@@ -36,29 +59,163 @@ def mended(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> L
             far[i] = not _is_reached(float(shown[i]), float(decoded[i]), around, limit_s)
         near = ahead[~far & ~np.isnan(ahead)]
         shown[far] = decoded[far] + (float(np.median(near)) if len(near) else 0.0)
-    line = Line(
+    return Line(
         stamps,
         clock,
         np.where(np.isnan(shown), clock, shown),
         np.zeros(len(clock), np.int64),
         # Presentation times, where they stand in, go back by as many as are reordered.
         reordered_s if np.isnan(decoded).any() else BACK_S,
+        usual_s,
+        usually_ahead,
     )
-    if not is_smooth(steps, limit_s, line.back_s):
-        last: int | None = None
-        for at, i in enumerate(known):
-            if at % OFTEN == 0:
-                on_progress()
-            after = clock[known[at + 1 : at + 1 + _AHEAD]]
-            before = None if last is None else float(clock[last])
-            if _is_wrong(float(clock[i]), before, after, limit_s, line.back_s):
-                right = float(after[0]) - usual if before is None else before + usual
-                if abs(shown[i] - right - usually_ahead) < abs(shown[i] - clock[i] - usually_ahead):
-                    clock[i] = right  # its presentation time is right: libav has guessed the other
-                else:
-                    line.move(slice(i, i + 1), right - float(clock[i]))
-            last = int(i)
-    return line
+
+
+def _usual(clock_s: Floats) -> float:
+    steps = np.diff(clock_s[~np.isnan(clock_s)])
+    return float(np.median(np.abs(steps))) if len(steps) else 0.0
+
+
+def _jumps(clock_s: Floats, limit_s: float, back_s: float) -> npt.NDArray[np.int64]:
+    """Numbers of the packets with which a clock goes back, or ahead by more than `limit_s`."""
+    steps = np.diff(clock_s)
+    return np.flatnonzero((steps < -back_s) | (steps > limit_s)) + 1
+
+
+def _lasting(line: Line, limit_s: float) -> npt.NDArray[np.int64]:
+    """Places in the file at which the clock of a stream jumps and stays where it is then."""
+    known = line.known
+    clock = line.clock_s[known]
+    jumps = _jumps(clock, limit_s, line.back_s)
+    stays = []
+    for at in jumps:
+        before_s = float(np.median(clock[max(at - _ENOUGH, 0) : at]))
+        after_s = float(np.median(clock[at : at + _ENOUGH]))
+        stays.append(after_s < before_s or after_s > before_s + limit_s)
+    return line.stamps.place[known[jumps[np.array(stays, bool)]]]
+
+
+def _mend_start(
+    line: Line, others: Sequence[tuple[Line, npt.NDArray[np.int64]]], limit_s: float
+) -> None:
+    """Puts the first packets before those after them, where the clock jumps and no other does.
+
+    A clock that starts again does so for all streams. Where the others run on, the packets before
+    are the wrong ones: up to `_AHEAD` of them unless another stream jumps as well, more of them
+    only where another stream keeps to what comes after.
+
+    Args:
+        line: The stream.
+        others: The others, and where in the file their clocks jump.
+        limit_s: The largest gap that is none of the clock.
+    """
+    known = line.known
+    clock = line.clock_s[known]
+    jumps = _jumps(clock, limit_s, line.back_s)
+    if not len(jumps):
+        return
+    first = int(jumps[0])
+    behind = int(jumps[1]) if len(jumps) > 1 else len(clock)
+    even_s = max(line.back_s, _LEAP * line.usual_s)
+    enough = clock[first : min(behind, first + max(first, _AHEAD))]
+    if len(enough) < 2 or any(
+        not is_smooth(np.diff(part), even_s, line.back_s) for part in (clock[:first], enough)
+    ):
+        return
+    place = line.stamps.place[known]
+    soon = 2 * first + SOON
+    if any((at <= place[soon]).any() if soon < len(place) else len(at) for _, at in others):
+        return
+    if first > _AHEAD and not any(
+        _keeps_to(other, place[first:behind], clock[first:behind]) for other, _ in others
+    ):
+        return
+    line.move(known[:first], float(clock[first]) - line.usual_s - float(clock[first - 1]))
+
+
+def _keeps_to(other: Line, place: npt.NDArray[np.int64], clock_s: Floats) -> bool:
+    """Whether another stream runs on beside these packets, its clock near theirs."""
+    known = other.known
+    theirs = other.stamps.place[known]
+    chosen = (theirs > place[0]) & (theirs < place[-1])
+    between = np.searchsorted(place, theirs[chosen]) - 1
+    # The last sound of a piece may come after the first picture of the next, in one go.
+    if len(np.unique(between)) < _ENOUGH - 1:
+        return False
+    return bool((np.abs(other.clock_s[known[chosen]] - clock_s[between]) <= JUMP_S).all())
+
+
+def _mend_single(line: Line, limit_s: float, on_progress: Callable[[], None]) -> None:
+    """Puts single wrong stamps where their neighbours say."""
+    known = line.known
+    clock = line.clock_s
+    if is_smooth(np.diff(clock[known]), limit_s, line.back_s):
+        return
+    last: int | None = None
+    for at, i in enumerate(known):
+        if at % OFTEN == 0:
+            on_progress()
+        after = clock[known[at + 1 : at + 1 + _AHEAD]]
+        before = None if last is None else float(clock[last])
+        if _is_wrong(float(clock[i]), before, after, limit_s, line.back_s):
+            right = float(after[0]) - line.usual_s if before is None else before + line.usual_s
+            ahead, apart = line.ahead_s, line.shown_s[i]
+            if abs(apart - right - ahead) < abs(apart - clock[i] - ahead):
+                clock[i] = right  # its presentation time is right: libav has guessed the other
+            else:
+                line.move(slice(i, i + 1), right - float(clock[i]))
+        last = int(i)
+
+
+def _mend_runs(line: Line, others: Sequence[Line]) -> None:
+    """Puts runs of packets back that leap away from their clock, and which it does without.
+
+    That the clock comes back to just where it would be without them tells it: a clock that
+    starts again may be anywhere.
+    """
+    known = line.known
+    clock = line.clock_s[known]
+    step_s = np.diff(clock)
+    leaps = np.flatnonzero(np.abs(step_s) > max(line.back_s, _LEAP * line.usual_s)) + 1
+    done = 0
+    for first, behind in pairwise(leaps):
+        if first <= done or step_s[first - 1] * step_s[behind - 1] > 0:
+            continue
+        room_s = float(clock[behind] - clock[first - 1])
+        span_s = float(clock[behind - 1] - clock[first]) + 2 * line.usual_s
+        place = line.stamps.place[known[[first - 1, behind]]]
+        if abs(room_s - span_s) <= max(BACK_S, 2 * line.usual_s) and _run_on(others, place):
+            by_s = float(clock[first - 1]) + line.usual_s - float(clock[first])
+            line.move(known[first:behind], by_s)
+            done = behind
+
+
+def _run_on(others: Sequence[Line], place: npt.NDArray[np.int64]) -> bool:
+    """Whether the clocks of other streams run on from one place in the file to another."""
+    for other in others:
+        known = other.known
+        within = slice(*np.searchsorted(other.stamps.place[known], [place[0], place[1]]))
+        steps = np.diff(other.clock_s[known[within]])
+        if not is_smooth(steps, max(BACK_S, _LEAP * other.usual_s), other.back_s):
+            return False
+    return True
+
+
+def _mend_end(line: Line, others: Sequence[Line]) -> None:
+    """Puts the last packets where those before end, if they leap ahead when all else is over."""
+    known = line.known
+    clock = line.clock_s[known]
+    leap_s = max(JUMP_S, _LEAP * line.usual_s)
+    leaps = np.flatnonzero(np.diff(clock) > leap_s) + 1
+    if not len(leaps) or len(clock) - leaps[-1] > _AHEAD or leaps[-1] < 2 * _AHEAD:
+        return
+    first = int(leaps[-1])
+    before_s, leap_s = float(clock[first - 1]), float(clock[first] - clock[first - 1])
+    ends = [float(np.nanmax(other.clock_s)) for other in others if len(other.known)]
+    over = bool(ends) and all(abs(end - before_s) <= JUMP_S for end in ends)
+    # A picture that says that it stays for so long does.
+    if over and line.stamps.duration_s[known[first - 1]] < leap_s / 2:
+        line.move(known[first:], line.usual_s - leap_s)
 
 
 def _first_filled(decoded_s: Floats) -> Floats:

@@ -38,6 +38,9 @@ _PERIOD_S = 0.04
 SAME_S = 1e-6
 """Times this close are one: what rounding leaves."""
 
+SOON = 64
+"""Another stream goes back at most so many packets later where the clock of all starts again."""
+
 OFTEN = 4096
 """Packets after which a caller is told that work goes on."""
 
@@ -74,8 +77,15 @@ class Line:
     shown_s: Floats
     stretch: npt.NDArray[np.int64]
     back_s: float
+    usual_s: float
+    ahead_s: float
 
-    def move(self, chosen: npt.NDArray[np.bool_] | slice, by_s: float | Floats) -> None:
+    @property
+    def known(self) -> npt.NDArray[np.int64]:
+        """Numbers of the packets whose time is known."""
+        return np.flatnonzero(~np.isnan(self.clock_s))
+
+    def move(self, chosen: npt.NDArray[np.int64] | slice, by_s: float | Floats) -> None:
         """Moves both times of these packets."""
         self.clock_s[chosen] += by_s
         self.shown_s[chosen] += by_s

@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .stamps import JUMP_S, OFTEN, PAUSE_S, Line, is_smooth
+from .stamps import JUMP_S, OFTEN, PAUSE_S, SOON, Line, is_smooth
 
 _IN_STEP_S = 1.0
 """Streams of a new stretch that would overlap the old by more are moved on, whichever leads."""
+
+
+_NOT_BEGUN = -1
+"""The stretch of a stream of which no packet with a time has come."""
 
 
 def find_stretches(lines: Sequence[Line], limit_s: float, on_progress: Callable[[], None]) -> None:
@@ -25,16 +29,44 @@ def find_stretches(lines: Sequence[Line], limit_s: float, on_progress: Callable[
     within = np.concatenate([np.arange(len(line.clock_s)) for line in lines])
     # Of each stretch the last clock of every stream in it.
     stretches: list[dict[int, float]] = [{}]
-    now = [0] * len(lines)
+    now = [_NOT_BEGUN] * len(lines)
+    latest = [-1] * len(lines)
     for count, i in enumerate(np.argsort(places, kind="stable")):
         if count % OFTEN == 0:
             on_progress()
         stream, at = int(owners[i]), int(within[i])
         line = lines[stream]
         time_s = float(line.clock_s[at])
-        if not np.isnan(time_s):
+        latest[stream] = at
+        if np.isnan(time_s):
+            pass
+        elif now[stream] == _NOT_BEGUN and _restarts(lines, latest, stretches[-1], time_s):
+            stretches.append({stream: time_s})
+            now[stream] = len(stretches) - 1
+        else:
             now[stream] = _choose(stretches, now[stream], stream, time_s, limit_s, line.back_s)
-        line.stretch[at] = now[stream]
+        line.stretch[at] = max(now[stream], 0)
+
+
+def _restarts(
+    lines: Sequence[Line], latest: Sequence[int], lasts: dict[int, float], time_s: float
+) -> bool:
+    """Whether a stream begins, at `time_s`, just before the clock of the others goes back to it.
+
+    Args:
+        lines: The streams.
+        latest: The number of the latest packet of each.
+        lasts: The last clock of each stream in the newest stretch.
+        time_s: The clock of the first packet of the one that begins.
+    """
+    for stream, last_s in lasts.items():
+        line = lines[stream]
+        if time_s >= last_s - line.back_s:
+            continue
+        soon = line.clock_s[latest[stream] + 1 : latest[stream] + 1 + SOON]
+        if bool(((soon < last_s - line.back_s) & (np.abs(soon - time_s) < last_s - time_s)).any()):
+            return True
+    return False
 
 
 def _choose(
@@ -46,15 +78,21 @@ def _choose(
     back_s: float,
 ) -> int:
     """The stretch to which the next packet of a stream belongs, perhaps a new one."""
-    for number in range(now, len(stretches)):
+    # A stream that begins in the middle of a file most likely belongs to what is there now.
+    begins = now == _NOT_BEGUN
+    numbers = range(len(stretches) - 1, -1, -1) if begins else range(now, len(stretches))
+    for number in numbers:
         lasts = stretches[number]
-        apart = abs(time_s - max(lasts.values(), default=time_s))
+        newest = max(lasts.values(), default=time_s)
+        apart = abs(time_s - newest)
         if stream in lasts:
             # A picture may stay on the screen for as long as the sound goes on.
             runs_on = time_s <= lasts[stream] + limit_s or apart <= JUMP_S
             fits = time_s >= lasts[stream] - back_s and runs_on
+        elif number:
+            fits = apart <= JUMP_S
         else:  # streams may start far apart, but only at the start of the file
-            fits = apart <= (JUMP_S if number else PAUSE_S)
+            fits = -limit_s <= time_s - newest <= PAUSE_S
         if fits:
             lasts[stream] = max(time_s, lasts.get(stream, time_s))
             return number

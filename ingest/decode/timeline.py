@@ -92,7 +92,7 @@ def straighten(
         A track for each; one without any stamp has no moments and ends at 0.
     """
     limit_s = JUMP_S if clock_jumps else PAUSE_S
-    lines = [mended(stream, limit_s, on_progress) for stream in streams]
+    lines = mended(streams, limit_s, on_progress)
     find_stretches(lines, limit_s, on_progress)
     append_stretches(lines)
     everything = slice(None)
