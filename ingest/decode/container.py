@@ -21,6 +21,10 @@ _CONTAINERS = (
     "yuv4mpegpipe"
 )
 
+_RESYNC_BYTES = 1 << 28
+"""How much of a transport stream may be no packets before it is given up, where libav takes
+64 KiB: less than a second of a hole in a large one. Some two seconds are read meanwhile."""
+
 _OF_THE_DISK = frozenset(
     {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
 )
@@ -50,7 +54,11 @@ def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
     Raises:
         MediaError: It cannot be read, or is in none of them.
     """
-    options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": _CONTAINERS,
+        "resync_size": str(_RESYNC_BYTES),  # of MPEG-TS; others take no notice
+    }
     try:
         return av.open(f"file:{path}", options=options, hwaccel=on)
     except FileNotFoundError:

@@ -18,11 +18,21 @@ from av.video.codeccontext import VideoCodecContext
 
 from ...schemas.errors import MediaError
 from .container import Skipped, open_local, packets, too_large
+from .programmes import programmes
 from .stamps import Stamps
 from .timeline import Track, count_frames, straighten
 
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 """Covers, previews and stills that a file shows beside its video."""
+
+
+_BESIDE = (
+    Disposition.comment
+    | Disposition.descriptions
+    | Disposition.hearing_impaired
+    | Disposition.visual_impaired
+)
+"""Tracks that are heard beside the sound that goes with the picture, or in its place."""
 
 
 @dataclass(frozen=True)
@@ -195,13 +205,30 @@ def _heard(
 ) -> Stream | None:
     """The track of sound that was asked for, or the one of the picture's programme.
 
-    A track that there is not is no reason to hear none.
+    A track that there is not is no reason to hear none. A track of another programme is.
     """
     if track is not None:
         tracks = sorted(sounds, key=lambda stream: stream.index)
         if track <= len(tracks):
             return tracks[track - 1]
     best = container.streams.best("audio", related=video)
-    first = [stream for stream in sounds if stream is best or stream == best]
-    having = [stream for stream in (*first, *sounds) if read[stream.index].pts]
-    return next(iter([*having, *sounds]), None)
+    own = _of_programme(container, sounds, video)
+    # What libav passes over where nothing is the default: who comments on the picture.
+    beside = [s for s in own if s.disposition & _BESIDE and not s.disposition & Disposition.default]
+    having = sorted(
+        (stream for stream in own if read[stream.index].pts),
+        key=lambda stream: (stream in beside, stream is not best and stream != best),
+    )
+    return next(iter([*having, *own]), None)
+
+
+def _of_programme(
+    container: InputContainer, sounds: Sequence[Stream], video: Stream | None
+) -> Sequence[Stream]:
+    """The tracks of sound without those that another programme has, and not the picture's."""
+    if container.format.name != "mpegts" or video is None:
+        return sounds
+    found = programmes(container.name.removeprefix("file:"))
+    own = {pid for pids in found if video.id in pids for pid in pids}
+    others = {pid for pids in found for pid in pids} - own
+    return [stream for stream in sounds if stream.id not in others] if own else sounds
