@@ -88,6 +88,7 @@ def check(path: Path, pieces: Sequence[Piece], frames_off: int = 1) -> Decoded:
         fps = max(piece.fps for piece in pieces)
         assert abs(found - wanted) <= frames_off + late * fps, (time_s, found, wanted)
     assert not lost.picture_s
+    assert not lost.missing
     return opened, media, lost
 
 

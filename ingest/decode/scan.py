@@ -18,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from ...schemas.errors import MediaError
 from .container import Skipped, open_local, packets, too_large
+from .missing import Bytes, missing
 from .programmes import programmes
 from .stamps import Stamps
 from .timeline import Track, count_frames, straighten
@@ -47,6 +48,7 @@ class Scan:
         by_dts: Whether presentation times of the picture were missing, and decoding times stand in.
         packets: Packets of both streams.
         breaks_off: Whether the file ends in something unreadable.
+        missing: What is known to be missing of the file, in words.
     """
 
     video: int | None
@@ -56,6 +58,7 @@ class Scan:
     by_dts: bool
     packets: int
     breaks_off: bool
+    missing: str
 
     @property
     def video_s(self) -> npt.NDArray[np.float64]:
@@ -86,11 +89,15 @@ def scan(
     with open_local(path) as container:
         pictures, sounds = _usable(container, "video"), _usable(container, "audio")
         read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
+        beside = Bytes()  # what is neither picture nor sound
         unread = Skipped()
         for place, packet in enumerate(packets(container, None, unread)):
             on_progress()
-            if packet is not None and packet.size and packet.stream_index in read:
-                read[packet.stream_index].add(place, packet)
+            if packet is not None and packet.size:
+                if packet.stream_index in read:
+                    read[packet.stream_index].add(place, packet)
+                else:
+                    _note(beside, packet)
         video = _moving(pictures, read)
         audio = _heard(container, sounds, video, read, audio_track)
         if video is not None and container.format.name == "avi":
@@ -111,6 +118,16 @@ def scan(
                 (s.index for s in chosen), straighten(stamps, clock_jumps, on_progress), strict=True
             )
         )
+        for stream in chosen:
+            read[stream.index].bytes.indexed = len(stream.index_entries)
+        gone = missing(
+            path,
+            container.size,
+            container.format.name,
+            (container.duration or 0) / av.time_base,
+            [(tracks[stream.index], read[stream.index].bytes) for stream in chosen],
+            [beside, *(of.bytes for index, of in read.items() if index not in tracks)],
+        )
         picture = tracks[video.index] if video is not None else None
         by_dts = video is not None and None in read[video.index].pts
         if (
@@ -129,6 +146,7 @@ def scan(
             by_dts,
             count,
             bool(unread.packets),
+            gone,
         )
 
 
@@ -143,11 +161,13 @@ class _Packets:
         self.counts: list[bool] = []
         self.locked = 0
         self.padding = 0
+        self.bytes = Bytes()
 
     def add(self, place: int, packet: av.Packet[Stream]) -> None:
         if not self.pts and packet.has_sidedata("skip_samples"):
             data = bytes(cast(Buffer, packet.get_sidedata("skip_samples")))
             self.padding = int.from_bytes(data[:4], "little")
+        _note(self.bytes, packet)
         self.place.append(place)
         self.pts.append(packet.pts)
         self.dts.append(packet.dts)
@@ -170,6 +190,17 @@ class _Packets:
             is_picture=stream.type == "video",
             padding_s=max(0.0, self.padding / rate - dropped_s) if rate else 0.0,
         )
+
+
+def _note(of: Bytes, packet: av.Packet[Stream]) -> None:
+    """Notes where a packet lies, and when it says that it ends."""
+    of.pos.append(-1 if packet.pos is None else packet.pos)
+    of.size.append(packet.size)
+    stamp_s = np.nan
+    if packet.pts is not None and packet.time_base:
+        stamp_s = float(packet.pts * packet.time_base)
+        of.end_s = max(of.end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    of.stamp_s.append(stamp_s)
 
 
 def _to_seconds(ticks: Sequence[int | None], base: Fraction) -> npt.NDArray[np.float64]:
