@@ -87,12 +87,15 @@ def _lasting(line: Line, limit_s: float) -> npt.NDArray[np.int64]:
     known = line.known
     clock = line.clock_s[known]
     jumps = _jumps(clock, limit_s, line.back_s)
-    stays = []
-    for at in jumps:
-        before_s = float(np.median(clock[max(at - _ENOUGH, 0) : at]))
-        after_s = float(np.median(clock[at : at + _ENOUGH]))
-        stays.append(after_s < before_s or after_s > before_s + limit_s)
+    stays = [_stays(clock, int(at), limit_s) for at in jumps]
     return line.stamps.place[known[jumps[np.array(stays, bool)]]]
+
+
+def _stays(clock_s: Floats, at: int, limit_s: float) -> bool:
+    """Whether a clock that jumps with a packet stays there, and it is not that one's stamp."""
+    before_s = float(np.median(clock_s[max(at - _ENOUGH, 0) : at]))
+    after_s = float(np.median(clock_s[at : at + _ENOUGH]))
+    return after_s < before_s or after_s > before_s + limit_s
 
 
 def _mend_start(
@@ -115,6 +118,8 @@ def _mend_start(
     if not len(jumps):
         return
     first = int(jumps[0])
+    if not _stays(clock, first, limit_s):
+        return
     behind = int(jumps[1]) if len(jumps) > 1 else len(clock)
     even_s = max(line.back_s, _LEAP * line.usual_s)
     enough = clock[first : min(behind, first + max(first, _AHEAD))]
@@ -194,7 +199,9 @@ def _run_on(others: Sequence[Line], place: npt.NDArray[np.int64]) -> bool:
     """Whether the clocks of other streams run on from one place in the file to another."""
     for other in others:
         known = other.known
-        within = slice(*np.searchsorted(other.stamps.place[known], [place[0], place[1]]))
+        first, behind = np.searchsorted(other.stamps.place[known], place)
+        # The last packets of a piece may come after the first of another stream in the next.
+        within = slice(max(first - _AHEAD, 0), behind + _AHEAD)
         steps = np.diff(other.clock_s[known[within]])
         if not is_smooth(steps, max(BACK_S, _LEAP * other.usual_s), other.back_s):
             return False
