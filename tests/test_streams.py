@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,9 +86,9 @@ def _crc(data: bytes) -> int:
     return crc
 
 
-def elementary(path: Path, piece: Piece, pids: dict[int, int]) -> list[bytes]:
-    """The packets of picture and sound of a piece, without tables, under other PIDs."""
-    content = media_cases.write(path, [piece]).read_bytes()
+def elementary(path: Path, pids: dict[int, int]) -> list[bytes]:
+    """The packets of picture and sound of a file, without tables, under other PIDs."""
+    content = path.read_bytes()
     found = []
     for at in range(0, len(content), 188):
         packet = bytearray(content[at : at + 188])
@@ -114,8 +115,8 @@ def multiplexed(path: Path, parts: Sequence[tuple[bytes, list[bytes]]]) -> Path:
 
 def test_of_two_programmes_picture_and_sound_are_of_one(tmp_path: Path) -> None:
     """The first is shown; its sound comes behind that of the other."""
-    shown = elementary(tmp_path / "a.ts", Piece(6.0), {256: 256, 257: 517})
-    other = elementary(tmp_path / "b.ts", Piece(6.0, 10), {256: 300, 257: 301})
+    shown = elementary(media_cases.write(tmp_path / "a.ts", [Piece(6.0)]), {256: 256, 257: 517})
+    other = elementary(media_cases.write(tmp_path / "b.ts", [Piece(6.0, 10)]), {256: 300, 257: 301})
     path = multiplexed(
         tmp_path / "x.ts",
         [programme(1, [256, 517], 0x1000, shown), programme(2, [300, 301], 0x1001, other)],
@@ -128,8 +129,10 @@ def test_of_two_programmes_picture_and_sound_are_of_one(tmp_path: Path) -> None:
 
 
 def test_a_silent_programme_is_not_given_the_sound_of_another(tmp_path: Path) -> None:
-    silent = elementary(tmp_path / "a.ts", Piece(4.0, has_sound=False), {256: 256})
-    radio = elementary(tmp_path / "b.ts", Piece(4.0), {257: 301})
+    silent = elementary(
+        media_cases.write(tmp_path / "a.ts", [Piece(4.0, has_sound=False)]), {256: 256}
+    )
+    radio = elementary(media_cases.write(tmp_path / "b.ts", [Piece(4.0)]), {257: 301})
     path = multiplexed(
         tmp_path / "x.ts",
         [programme(1, [256], 0x1000, silent), programme(2, [301], 0x1001, radio)],
@@ -152,3 +155,26 @@ def test_what_comes_after_a_large_hole_in_a_transport_stream_is_kept(tmp_path: P
 
     _, media, _ = check(media_cases.patch(path, change), pieces)
     assert heard(media)[:8] == list(range(8))
+
+
+def renumbered(folder: Path, pieces: Sequence[Piece], number: int) -> Path:
+    """Two pieces, the second of which has other PIDs and perhaps is another programme."""
+    whole = media_cases.write(folder / "whole.ts", pieces).read_bytes()
+    first = len(media_cases.write(folder / "first.ts", pieces[:1]).read_bytes())
+    (folder / "second.ts").write_bytes(whole[first:])
+    second = elementary(folder / "second.ts", {256: 512, 257: 513})
+    path = multiplexed(folder / "x.ts", [programme(number, [512, 513], 0x1002, second)])
+    path.write_bytes(whole[:first] + path.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("number", [1, 7])
+def test_streams_that_begin_late_are_told_where_they_are_not_read(
+    tmp_path: Path, number: int
+) -> None:
+    """libav looks for streams only until it has those that the first tables name."""
+    opened, media, lost = run(renumbered(tmp_path, [Piece(6.0), Piece(6.0)], number))
+    assert opened.duration_s == pytest.approx(6.0, abs=0.1)
+    assert heard(media)[:6] == list(range(6))
+    wanted = r"the last [3-5]\d% of it hold other streams, which are not read"
+    assert re.fullmatch(wanted, lost.missing)

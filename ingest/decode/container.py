@@ -90,6 +90,8 @@ def packets(
         yield from container.demux(chosen)
     except MemoryError:
         raise
+    except IndexError:
+        pass  # PyAV, at the end of a file in which streams began that it does not know
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise MediaError(f"it could not be read to its end ({error.strerror})") from None

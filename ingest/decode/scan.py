@@ -89,6 +89,9 @@ def scan(
     with open_local(path) as container:
         pictures, sounds = _usable(container, "video"), _usable(container, "audio")
         read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
+        # Asked before packets are read: streams that begin later are unknown to PyAV, and it fails.
+        best = {stream.index: _best_sound(container, stream) for stream in pictures}
+        best[-1] = _best_sound(container, None)
         beside = Bytes()  # what is neither picture nor sound
         unread = Skipped()
         for place, packet in enumerate(packets(container, None, unread)):
@@ -99,7 +102,10 @@ def scan(
                 else:
                     _note(beside, packet)
         video = _moving(pictures, read)
-        audio = _heard(container, sounds, video, read, audio_track)
+        preferred = best[-1 if video is None else video.index]
+        audio = _heard(_of_programme(container, sounds, video), preferred, read)
+        if audio_track is not None and audio_track <= len(sounds):  # else it is no reason for none
+            audio = sorted(sounds, key=lambda stream: stream.index)[audio_track - 1]
         if video is not None and container.format.name == "avi":
             # AVI has no presentation times: what libav gives for some codecs are decoding times.
             read[video.index].pts = [None] * len(read[video.index].pts)
@@ -227,30 +233,27 @@ def _moving(pictures: Sequence[Stream], read: Mapping[int, _Packets]) -> Stream 
     return next(iter([*moving, *shown, *pictures]), None)
 
 
-def _heard(
-    container: InputContainer,
-    sounds: Sequence[Stream],
-    video: Stream | None,
-    read: Mapping[int, _Packets],
-    track: int | None,
-) -> Stream | None:
-    """The track of sound that was asked for, or the one of the picture's programme.
-
-    A track that there is not is no reason to hear none. A track of another programme is.
-    """
-    if track is not None:
-        tracks = sorted(sounds, key=lambda stream: stream.index)
-        if track <= len(tracks):
-            return tracks[track - 1]
+def _best_sound(container: InputContainer, video: Stream | None) -> int | None:
+    """The number of the sound that libav takes for a picture, if there is any."""
     best = container.streams.best("audio", related=video)
-    own = _of_programme(container, sounds, video)
+    return None if best is None else best.index
+
+
+def _heard(
+    sounds: Sequence[Stream], preferred: int | None, read: Mapping[int, _Packets]
+) -> Stream | None:
+    """The track of sound that is heard: libav's choice, if it holds anything and no comments."""
     # What libav passes over where nothing is the default: who comments on the picture.
-    beside = [s for s in own if s.disposition & _BESIDE and not s.disposition & Disposition.default]
+    beside = [
+        stream
+        for stream in sounds
+        if stream.disposition & _BESIDE and not stream.disposition & Disposition.default
+    ]
     having = sorted(
-        (stream for stream in own if read[stream.index].pts),
-        key=lambda stream: (stream in beside, stream is not best and stream != best),
+        (stream for stream in sounds if read[stream.index].pts),
+        key=lambda stream: (stream in beside, stream.index != preferred),
     )
-    return next(iter([*having, *own]), None)
+    return next(iter([*having, *sounds]), None)
 
 
 def _of_programme(
