@@ -34,9 +34,9 @@ def mended(
         _mend_start(line, others, limit_s)
         _mend_single(line, limit_s, on_progress)
     for line in lines:
-        others = [o for o in lines if o is not line]
-        _mend_runs(line, others)
-        _mend_end(line, others)
+        beside = [other for other in lines if other is not line]
+        _mend_runs(line, beside)
+        _mend_end(line, beside)
     return lines
 
 
@@ -88,7 +88,8 @@ def _lasting(line: Line, limit_s: float) -> npt.NDArray[np.int64]:
     clock = line.clock_s[known]
     jumps = _jumps(clock, limit_s, line.back_s)
     stays = [_stays(clock, int(at), limit_s) for at in jumps]
-    return line.stamps.place[known[jumps[np.array(stays, bool)]]]
+    lasting = known[jumps[np.array(stays, bool)]]
+    return np.asarray(line.stamps.place[lasting], np.int64)
 
 
 def _stays(clock_s: Floats, at: int, limit_s: float) -> bool:
@@ -183,7 +184,7 @@ def _mend_runs(line: Line, others: Sequence[Line]) -> None:
     step_s = np.diff(clock)
     leaps = np.flatnonzero(np.abs(step_s) > max(line.back_s, _LEAP * line.usual_s)) + 1
     done = 0
-    for first, behind in pairwise(leaps):
+    for first, behind in pairwise(leaps.tolist()):
         if first <= done or step_s[first - 1] * step_s[behind - 1] > 0:
             continue
         room_s = float(clock[behind] - clock[first - 1])
