@@ -24,9 +24,8 @@ Graph = Mapping[str, set[str]]
 
 
 def rooms() -> Graph:
-    """Reads every module's imports; the rooms are those of tests/test_rooms.py, in its order."""
-    (path,) = (ROOT / "tests").rglob("test_rooms.py")
-    house = runpy.run_path(str(path))
+    """Reads every module's imports; the rooms are those of tests/helpers/rooms.py, in its order."""
+    house = runpy.run_path(str(ROOT / "tests" / "helpers" / "rooms.py"))
     found: dict[str, set[str]] = {room: set() for room in house["ROOMS"]}
     for module in house["modules"]():
         here = house["room"](module)

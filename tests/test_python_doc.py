@@ -14,7 +14,7 @@ import pytest
 import vidsim
 from vidsim import Library
 
-from .conftest import MakeClip
+from .helpers.clips import MakeClip
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
 TEXT = PAGE.read_text()

@@ -8,63 +8,19 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from .helpers.repository import ROOT
-
-ROOMS = (
-    "schemas",
-    "ingest/system",
-    "ingest/discover",
-    "ingest/decode",
-    "ingest/models",
-    "ingest/extract",
-    "ingest/shards",
-    "ingest/milvus",
-    "ingest/sync",
-    "ingest/exchange",
-    "ingest",
-    "search",
-    "search/duplicates",
-    "search/evaluation",
-    "search/library.py",
-    "search/answers.py",
-    "search/demo.py",
-    "search/bench",
-    "deploy",
-    "cli.py",
-)
-"""In the order of the data's way: a room, or a module that stands for itself, imports from itself
-and from those before it."""
+from .helpers.rooms import ROOMS, imported, modules, room
 
 MOST_LINES = 400
 """A module fits on a few screens; one that is longer stands in `LONGER`, with the reason."""
 
 LONGER = {
     "cli.py": "every command with its options",
-    "ingest/decode/timeline.py": "the rules of one clock, which have to be seen together",
     "ingest/milvus/lite_client.py": "what pymilvus' client does, for the embedded Milvus",
     "ingest/milvus/store.py": "one class for both kinds of Milvus",
     "ingest/shards/catalog.py": "reading and writing of one file format",
     "search/library.py": "a method for each thing that can be done, with its documentation",
     "search/query.py": "the whole way of a query",
 }
-
-
-def modules() -> list[Path]:
-    """Every module of vidsim, from the repository's root."""
-    rooms = ("schemas", "ingest", "search", "deploy")
-    found = [p for room in rooms for p in (ROOT / room).rglob("*.py")] + [ROOT / "cli.py"]
-    return sorted(p.relative_to(ROOT) for p in found)
-
-
-def imported(module: Path) -> Iterator[Path]:
-    """What a module imports of vidsim, wherever in it, for types alone too."""
-    for node in ast.walk(ast.parse((ROOT / module).read_text())):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        folder = module.parents[node.level - 1]
-        named = folder.joinpath(*(node.module or "").split(".")) if node.module else folder
-        for alias in node.names:
-            beside = named / f"{alias.name}.py"
-            yield beside if (ROOT / beside).exists() else _file(named)
 
 
 def whole_names(module: Path) -> Iterator[str]:
@@ -76,18 +32,8 @@ def whole_names(module: Path) -> Iterator[str]:
             yield node.module or ""
 
 
-def _file(named: Path) -> Path:
-    return named / "__init__.py" if (ROOT / named).is_dir() else named.with_suffix(".py")
-
-
 def modules_of_tests() -> list[Path]:
     return sorted(p.relative_to(ROOT) for p in (ROOT / "tests").rglob("*.py"))
-
-
-def room(module: Path) -> str:
-    """The room that a module stands in; the folder nearest to it."""
-    names = [str(p) for p in (module, *module.parents)]
-    return next(name for name in names if name in ROOMS)
 
 
 def test_imports_point_to_the_rooms_before() -> None:

@@ -13,8 +13,8 @@ from av.audio.resampler import AudioResampler
 
 from ...schemas.embedding import FloatArray
 from ...schemas.modality import SAMPLE_RATE
+from .container import Skipped, open_local, packets
 from .timeline import Track
-from .video import Skipped, open_local, packets
 
 _JUMP_S = 0.1
 """Timestamps this far from where the samples before them end are a gap, not jitter."""

@@ -20,11 +20,13 @@ from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .audio import AudioReader
+from .container import Skipped
 from .flat import flat_frames
 from .picture import Picture
 from .sampling import ShownReader, lit_part, sample_times
+from .scan import scan
 from .timeline import Track
-from .video import Skipped, scan, video_frames
+from .video import video_frames
 
 MAX_PIXELS = 8192 * 4320
 MAX_DURATION_S = 12 * 3600.0
@@ -120,11 +122,13 @@ class Lost:
         picture_s: (start, end) stretches without a picture, in seconds.
         sound_s: Seconds of sound, wherever they were.
         breaks_off: Whether the file ends in something unreadable.
+        missing: What is not in the file any more, in words.
     """
 
     picture_s: tuple[tuple[float, float], ...] = ()
     sound_s: float = 0.0
     breaks_off: bool = False
+    missing: str = ""
 
     def damage(self, duration_s: float) -> Damage:
         """Says it of a file of `duration_s` seconds, as far as it is worth telling."""
@@ -139,7 +143,8 @@ class Lost:
         if self.sound_s >= _WORTH_TELLING_S:
             sound = f"of {duration_s:.1f} s, {self.sound_s:.1f} s of the sound did not decode"
         broken = "it breaks off in something unreadable" if self.breaks_off else ""
-        return Damage(*("; ".join(filter(None, (text, broken))) for text in (picture, sound)))
+        both = (self.missing, broken)
+        return Damage(*("; ".join(filter(None, (text, *both))) for text in (picture, sound)))
 
 
 def decode(
@@ -249,7 +254,7 @@ def decode(
         sound_s = max(sound_s, found.sound.end_s - found.sound.start_s)
     if late:
         yield from _looked_at_again(open_frames(array("d")), request.frames, late)
-    yield Lost(tuple(lost), sound_s, found.breaks_off)
+    yield Lost(tuple(lost), sound_s, found.breaks_off, found.missing)
 
 
 def _any_within(decoded: array[float], segment: Segment, period_s: float) -> bool:

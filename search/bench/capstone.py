@@ -35,9 +35,11 @@ import h5py
 import numpy as np
 
 from ...ingest.decode.audio import AudioReader
+from ...ingest.decode.container import Skipped
 from ...ingest.decode.sampling import ShownReader, sample_times
+from ...ingest.decode.scan import Scan, scan
 from ...ingest.decode.segments import MAX_PIXELS, SegmentMedia, visible_part
-from ...ingest.decode.video import Scan, Skipped, scan, video_frames
+from ...ingest.decode.video import video_frames
 from ...ingest.extract.strips import COLORS, embed_strip, lay_out
 from ...ingest.models.weights import ensure
 from ...schemas.backbones import BACKBONES, Backbone

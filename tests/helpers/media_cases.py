@@ -7,7 +7,7 @@ sound is a sine whose pitch tells the second: 400 + 100 n Hz in second n.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 96, 32
 RATE = 16_000
 TICKS = 90_000  # a second on MPEG's clock
 FIRST_HERTZ, STEP_HERTZ = 400, 100
-MUXERS = {"ts": "mpegts", "mkv": "matroska", "mpg": "vob", "mp4": "mp4", "avi": "avi"}
+MUXERS = {"ts": "mpegts", "mkv": "matroska", "mpg": "vob", "mp4": "mp4", "avi": "avi", "flv": "flv"}
 
 
 @dataclass(frozen=True)
@@ -201,3 +201,48 @@ def patch(path: Path, change: Callable[[bytearray], None]) -> Path:
     change(content)
     path.write_bytes(content)
     return path
+
+
+def restamp(path: Path, of_picture: bool, numbers: Collection[int], by_s: float) -> Path:
+    """Moves stamps in MPEG-TS, MPEG-PS or FLV, by their numbers among those of their kind."""
+    change = _restamp_flv if path.suffix == ".flv" else _restamp_mpeg
+    return patch(path, lambda content: change(content, of_picture, numbers, by_s))
+
+
+def _restamp_mpeg(
+    content: bytearray, of_picture: bool, numbers: Collection[int], by_s: float
+) -> None:
+    start = b"\0\0\1" + bytes([0xE0 if of_picture else 0xC0])
+    at, number = content.find(start), 0
+    while at >= 0:
+        if content[at + 6] & 0xC0 == 0x80 and content[at + 7] & 0x80:
+            places = [at + 9, at + 14] if content[at + 7] & 0x40 else [at + 9]
+            for place in places if number in numbers else []:
+                a, b, c, d, e = content[place : place + 5]
+                ticks = (a >> 1 & 7) << 30 | b << 22 | c >> 1 << 15 | d << 7 | e >> 1
+                ticks = (ticks + round(by_s * TICKS)) % 2**33
+                content[place : place + 5] = bytes(
+                    [
+                        a & 0xF0 | ticks >> 29 & 0xE | 1,
+                        ticks >> 22 & 0xFF,
+                        ticks >> 14 & 0xFF | 1,
+                        ticks >> 7 & 0xFF,
+                        ticks << 1 & 0xFF | 1,
+                    ]
+                )
+            number += 1
+        at = content.find(start, at + 4)
+
+
+def _restamp_flv(
+    content: bytearray, of_picture: bool, numbers: Collection[int], by_s: float
+) -> None:
+    at, number = 13, 0
+    while at + 11 < len(content):
+        if content[at] == (9 if of_picture else 8) and content[at + 12]:  # 0 there: a header
+            if number in numbers:
+                ms = int.from_bytes(content[at + 4 : at + 7], "big") | content[at + 7] << 24
+                ms += round(by_s * 1000)
+                content[at + 4 : at + 8] = (ms & 0xFFFFFF).to_bytes(3, "big") + bytes([ms >> 24])
+            number += 1
+        at += 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from av.codec.hwaccel import HWAccel
 
+from vidsim.ingest.decode.container import open_local
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
-from vidsim.ingest.decode.video import open_local
 
 from .common import Bench, attempt
 from .ingesting import many_decoders, measure_ingest

@@ -7,8 +7,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,11 +17,10 @@ import pytest
 from av.stream import Disposition
 
 from vidsim.cli import main
-from vidsim.ingest.decode import video as decode_video
+from vidsim.ingest.decode import container as decode_container
 from vidsim.ingest.decode.audio import Mixer
 from vidsim.ingest.decode.pool import DecodeLimits, Failed, Finished, decode_all
-from vidsim.ingest.decode.sampling import sample_times
-from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
+from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
@@ -34,61 +32,8 @@ from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality
 from vidsim.search.query import QueryOptions, query
 
 from ...helpers import media_cases
+from ...helpers.decoded import EIGHT, check, heard, moments, run
 from ...helpers.media_cases import HEIGHT, RATE, Piece, number_of, picture, write
-
-EIGHT = FrameSampling(8, 96, "stretch")
-Decoded = tuple[Opened, list[SegmentMedia], Lost]
-
-
-def run(path: Path, **wanted: object) -> Decoded:
-    fields = {"frames": {"x": EIGHT}, "audio": True, **wanted}
-    opened, *media, lost = decode(DecodeRequest(str(path), **fields))  # type: ignore[arg-type]
-    assert isinstance(opened, Opened)
-    assert isinstance(lost, Lost)
-    return opened, [m for m in media if isinstance(m, SegmentMedia)], lost
-
-
-def moments(
-    media: Sequence[SegmentMedia], end_s: float, start_s: float = 0.0
-) -> list[tuple[float, int]]:
-    """When each picture was wanted, and the number that it carries; the first is at `start_s`."""
-    found = []
-    for m in media:
-        if "x" in m.frames:
-            visible = replace(m.segment, start_s=max(start_s, m.segment.start_s))
-            times = sample_times(EIGHT, visible)
-            found += [(t, number_of(f)) for t, f in zip(times, m.frames["x"]) if t < end_s]
-    return found
-
-
-def heard(media: Sequence[SegmentMedia]) -> list[int | None]:
-    """The second that the middle of every whole second of sound comes from."""
-    sound = np.concatenate([m.audio for m in media if m.audio is not None])
-    quarter = SAMPLE_RATE // 4
-    return [
-        media_cases.second_of(sound[at + quarter : at + 3 * quarter])
-        for at in range(0, len(sound) - SAMPLE_RATE + 1, SAMPLE_RATE)
-    ]
-
-
-def check(path: Path, pieces: Sequence[Piece], frames_off: int = 1) -> Decoded:
-    """Holds what is decoded against what was written."""
-    opened, media, lost = run(path)
-    lead = max(0.0, -pieces[0].sound_after)  # sound before the first picture
-    total = lead + sum(piece.seconds for piece in pieces)
-    assert opened.duration_s == pytest.approx(total, abs=0.12 * len(pieces))
-    starts = lead + np.concatenate([[0.0], np.cumsum([piece.seconds for piece in pieces])])
-    begins, number = [], 0
-    for start, piece in zip(starts, pieces):
-        begins += [start + i / piece.fps for i in range(piece.frames)]
-        number += piece.frames
-    for time_s, found in moments(media, total, lead):
-        wanted = max(0, np.searchsorted(begins, time_s, side="right") - 1)
-        late = 0.12 * len(pieces)  # pieces end with the longer of their streams
-        fps = max(piece.fps for piece in pieces)
-        assert abs(found - wanted) <= frames_off + late * fps, (time_s, found, wanted)
-    assert not lost.picture_s
-    return opened, media, lost
 
 
 @pytest.mark.parametrize("container", ["ts", "mpg"])
@@ -249,10 +194,10 @@ def test_a_disk_that_fails_in_the_middle_fails_the_file(tmp_path: Path, number: 
                 raise OSError(number, os.strerror(number))
             yield packet
 
-    with decode_video.open_local(str(path)) as container:
+    with decode_container.open_local(str(path)) as container:
         failing = types.SimpleNamespace(streams=container.streams, demux=demux)
         with pytest.raises(MediaError, match="could not be read to its end"):
-            list(decode_video.packets(failing, None, decode_video.Skipped()))
+            list(decode_container.packets(failing, None, decode_container.Skipped()))
 
 
 def test_a_good_tail_after_damage_is_kept(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def check_lost(lost: Lost, truth: Truth) -> None:
     """All that is lost is told, and at most what is unsure."""
     assert not lost.sound_s
     assert not lost.breaks_off
+    assert not lost.missing
     told_s = sum(end - start for start, end in lost.picture_s)
     first, behind = truth.lost
     least_s = truth.begins_s(behind) - truth.begins_s(first)

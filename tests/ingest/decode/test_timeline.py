@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsim.ingest.decode.timeline import JUMP_S, Stamps, Track, straighten
+from vidsim.ingest.decode.stamps import JUMP_S, Stamps
+from vidsim.ingest.decode.timeline import Track, straighten
 
 FRAME, SOUND = 0.04, 0.024
 

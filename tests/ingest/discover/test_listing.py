@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import pytest
 
-from vidsim.ingest.decode.video import open_local
+from vidsim.ingest.decode.container import open_local
 from vidsim.ingest.discover import listing
 from vidsim.ingest.discover.listing import describe_passed_over, list_folder
 from vidsim.ingest.discover.media_types import SNIFFED_BYTES, is_media, is_text

@@ -1,0 +1,268 @@
+"""The first pass over a file: which streams are used, and when their packets are presented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.buffer import Buffer
+from av.container import InputContainer
+from av.format import Flags
+from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
+
+from ...schemas.errors import MediaError
+from .container import Skipped, open_local, packets, too_large
+from .missing import Bytes, missing
+from .programmes import programmes
+from .stamps import Stamps
+from .timeline import Track, count_frames, straighten
+
+_NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+"""Covers, previews and stills that a file shows beside its video."""
+
+
+_BESIDE = (
+    Disposition.comment
+    | Disposition.descriptions
+    | Disposition.hearing_impaired
+    | Disposition.visual_impaired
+)
+"""Tracks that are heard beside the sound that goes with the picture, or in its place."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the packets of a file say about it, on the file's own clock (`timeline`).
+
+    Attributes:
+        video: Index of the video stream, None without one.
+        audio: Index of the audio stream, None without one.
+        picture: When its packets are presented; None without a video stream.
+        sound: The same of the audio stream.
+        by_dts: Whether presentation times of the picture were missing, and decoding times stand in.
+        packets: Packets of both streams.
+        breaks_off: Whether the file ends in something unreadable.
+        missing: What is known to be missing of the file, in words.
+    """
+
+    video: int | None
+    audio: int | None
+    picture: Track | None
+    sound: Track | None
+    by_dts: bool
+    packets: int
+    breaks_off: bool
+    missing: str
+
+    @property
+    def video_s(self) -> npt.NDArray[np.float64]:
+        """(n,) float64 ascending presentation times of the picture."""
+        return self.picture.shown_s if self.picture is not None else np.zeros(0)
+
+    @property
+    def duration_s(self) -> float:
+        """When the last of picture and sound ends."""
+        tracks = [track for track in (self.picture, self.sound) if track is not None]
+        return max((track.end_s for track in tracks), default=0.0)
+
+
+def scan(
+    path: str, max_pixels: int, on_progress: Callable[[], None], audio_track: int | None = None
+) -> Scan:
+    """Reads every packet's timestamps without decoding anything, and puts them onto one clock.
+
+    Args:
+        path: The file.
+        max_pixels: Larger pictures are refused.
+        on_progress: Called for every packet.
+        audio_track: Which track of sound, from 1; None for the one that goes with the picture.
+
+    Raises:
+        MediaError: Not a video, encrypted, or larger than `max_pixels` a frame.
+    """
+    with open_local(path) as container:
+        pictures, sounds = _usable(container, "video"), _usable(container, "audio")
+        read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
+        # Asked before packets are read: streams that begin later are unknown to PyAV, and it fails.
+        best = {stream.index: _best_sound(container, stream) for stream in pictures}
+        best[-1] = _best_sound(container, None)
+        beside = Bytes()  # what is neither picture nor sound
+        unread = Skipped()
+        for place, packet in enumerate(packets(container, None, unread)):
+            on_progress()
+            if packet is not None and packet.size:
+                if packet.stream_index in read:
+                    read[packet.stream_index].add(place, packet)
+                else:
+                    _note(beside, packet)
+        video = _moving(pictures, read)
+        preferred = best[-1 if video is None else video.index]
+        audio = _heard(_of_programme(container, sounds, video), preferred, read)
+        if audio_track is not None and audio_track <= len(sounds):  # else it is no reason for none
+            audio = sorted(sounds, key=lambda stream: stream.index)[audio_track - 1]
+        if video is not None and container.format.name == "avi":
+            # AVI has no presentation times: what libav gives for some codecs are decoding times.
+            read[video.index].pts = [None] * len(read[video.index].pts)
+        chosen = [stream for stream in (video, audio) if stream is not None]
+        count = sum(len(read[stream.index].pts) for stream in chosen)
+        if sum(read[stream.index].locked for stream in chosen) * 2 > count:
+            raise MediaError("encrypted: its key is not in the file")
+        if video is not None:
+            context = cast(VideoCodecContext, video.codec_context)
+            if context.width * context.height > max_pixels:
+                raise MediaError(too_large(context.width, context.height))
+        stamps = [read[stream.index].stamps(stream) for stream in chosen]
+        clock_jumps = bool(Flags(container.format.flags) & Flags.ts_discont)
+        tracks = dict(
+            zip(
+                (s.index for s in chosen), straighten(stamps, clock_jumps, on_progress), strict=True
+            )
+        )
+        for stream in chosen:
+            read[stream.index].bytes.indexed = len(stream.index_entries)
+        gone = missing(
+            path,
+            container.size,
+            container.format.name,
+            (container.duration or 0) / av.time_base,
+            [(tracks[stream.index], read[stream.index].bytes) for stream in chosen],
+            [beside, *(of.bytes for index, of in read.items() if index not in tracks)],
+        )
+        picture = tracks[video.index] if video is not None else None
+        by_dts = video is not None and None in read[video.index].pts
+        if (
+            video is not None
+            and picture is not None
+            and by_dts
+            and len(picture.shown_s) < len(picture.packets_s) // 2
+        ):
+            # A raw stream without any timestamp: frames are counted, at the rate it names.
+            picture = count_frames(len(picture.packets_s), float(video.average_rate or 25))
+        return Scan(
+            None if video is None else video.index,
+            None if audio is None else audio.index,
+            picture,
+            None if audio is None else tracks[audio.index],
+            by_dts,
+            count,
+            bool(unread.packets),
+            gone,
+        )
+
+
+class _Packets:
+    """What the packets of one stream say, in the file's order; ticks of its clock."""
+
+    def __init__(self) -> None:
+        self.place: list[int] = []
+        self.pts: list[int | None] = []
+        self.dts: list[int | None] = []
+        self.duration: list[int] = []
+        self.counts: list[bool] = []
+        self.locked = 0
+        self.padding = 0
+        self.bytes = Bytes()
+
+    def add(self, place: int, packet: av.Packet[Stream]) -> None:
+        if not self.pts and packet.has_sidedata("skip_samples"):
+            data = bytes(cast(Buffer, packet.get_sidedata("skip_samples")))
+            self.padding = int.from_bytes(data[:4], "little")
+        _note(self.bytes, packet)
+        self.place.append(place)
+        self.pts.append(packet.pts)
+        self.dts.append(packet.dts)
+        self.duration.append(packet.duration or 0)
+        self.counts.append(not packet.is_discard)
+        self.locked += packet.has_sidedata("encryption_info")
+
+    def stamps(self, stream: Stream) -> Stamps:
+        base = stream.time_base or Fraction(1)
+        rate = getattr(stream.codec_context, "sample_rate", 0)
+        # What is dropped of packets that are not presented at all is none of those that are.
+        left_out = self.counts.index(True) if True in self.counts else 0
+        dropped_s = float(sum(self.duration[:left_out]) * base)
+        return Stamps(
+            place=np.array(self.place, np.int64),
+            decoded_s=_to_seconds(self.dts, base),
+            shown_s=_to_seconds(self.pts, base),
+            duration_s=_to_seconds(self.duration, base),
+            counts=np.array(self.counts, bool),
+            is_picture=stream.type == "video",
+            padding_s=max(0.0, self.padding / rate - dropped_s) if rate else 0.0,
+        )
+
+
+def _note(of: Bytes, packet: av.Packet[Stream]) -> None:
+    """Notes where a packet lies, and when it says that it ends."""
+    of.pos.append(-1 if packet.pos is None else packet.pos)
+    of.size.append(packet.size)
+    stamp_s = np.nan
+    if packet.pts is not None and packet.time_base:
+        stamp_s = float(packet.pts * packet.time_base)
+        of.end_s = max(of.end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    of.stamp_s.append(stamp_s)
+
+
+def _to_seconds(ticks: Sequence[int | None], base: Fraction) -> npt.NDArray[np.float64]:
+    """Ticks of a clock as seconds, rounded once; NaN for None."""
+    return np.array(ticks, np.float64) * base.numerator / base.denominator
+
+
+def _usable(container: InputContainer, kind: Literal["video", "audio"]) -> list[Stream]:
+    """Streams that may be used, libav's choice first; covers and previews are no video."""
+    best = container.streams.best(kind)
+    found = [
+        stream
+        for stream in container.streams
+        if stream.type == kind and stream.codec_context is not None
+    ]
+    real = [stream for stream in found if not stream.disposition & _NO_VIDEO]
+    return sorted(real, key=lambda stream: stream is not best)
+
+
+def _moving(pictures: Sequence[Stream], read: Mapping[int, _Packets]) -> Stream | None:
+    """The first video stream of more than one picture, else the first of one."""
+    shown = [stream for stream in pictures if read[stream.index].pts]
+    moving = [stream for stream in shown if len(read[stream.index].pts) > 1]
+    return next(iter([*moving, *shown, *pictures]), None)
+
+
+def _best_sound(container: InputContainer, video: Stream | None) -> int | None:
+    """The number of the sound that libav takes for a picture, if there is any."""
+    best = container.streams.best("audio", related=video)
+    return None if best is None else best.index
+
+
+def _heard(
+    sounds: Sequence[Stream], preferred: int | None, read: Mapping[int, _Packets]
+) -> Stream | None:
+    """The track of sound that is heard: libav's choice, if it holds anything and no comments."""
+    # What libav passes over where nothing is the default: who comments on the picture.
+    beside = [
+        stream
+        for stream in sounds
+        if stream.disposition & _BESIDE and not stream.disposition & Disposition.default
+    ]
+    having = sorted(
+        (stream for stream in sounds if read[stream.index].pts),
+        key=lambda stream: (stream in beside, stream.index != preferred),
+    )
+    return next(iter([*having, *sounds]), None)
+
+
+def _of_programme(
+    container: InputContainer, sounds: Sequence[Stream], video: Stream | None
+) -> Sequence[Stream]:
+    """The tracks of sound without those that another programme has, and not the picture's."""
+    if container.format.name != "mpegts" or video is None:
+        return sounds
+    found = programmes(container.name.removeprefix("file:"))
+    own = {pid for pids in found if video.id in pids for pid in pids}
+    others = {pid for pids in found for pid in pids} - own
+    return [stream for stream in sounds if stream.id not in others] if own else sounds
