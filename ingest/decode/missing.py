@@ -7,6 +7,7 @@ or changes a duration.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -196,7 +197,27 @@ def _said_s(
             before = file.read(min(first, 2048))
         # The frame before the first counts them; without it libav reckons from the rate.
         return header_s if b"Xing" in before or b"Info" in before else 0.0
+    if name == "matroska,webm":
+        # It counts what a packet says that it lasts, however wrong: bytes must be missing as well.
+        there_s = max(track.end_s for track, _ in chosen if len(track.shown_s))
+        size = os.path.getsize(path)
+        rest = max(size, _segment_end(path)) - max(int(_spans(of)[1].max()) for _, of in chosen)
+        usual = sum(sum(of.size) for _, of in chosen) / there_s
+        return header_s if rest > _FILLED * usual * (header_s - there_s) else 0.0
     return header_s if name in _SAID else 0.0
+
+
+def _segment_end(path: str) -> int:
+    """Where a Matroska file says that it ends, 0 where it does not know."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    at = head.find(b"\x18\x53\x80\x67") + 4
+    if at < 4 or at >= len(head) or not head[at]:
+        return 0
+    length = 9 - head[at].bit_length()
+    digits = 7 * length
+    said = int.from_bytes(head[at : at + length], "big") & (1 << digits) - 1
+    return 0 if said == (1 << digits) - 1 else at + length + said
 
 
 def _riff(path: str) -> int:
