@@ -153,7 +153,8 @@ class Library:
             progress: Receives the progress.
 
         Raises:
-            LibraryError: The folder is missing or has no media, or the name belongs to another folder.
+            LibraryError: The folder is missing or has no media, or the name belongs to
+                another folder.
             ModelError: A modality, backbone, preset or device is unknown.
             StoreError: The home cannot be written, or another process holds it.
             WeightsError: Weights are missing and cannot be fetched, or stored rows had others.
