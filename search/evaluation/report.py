@@ -54,7 +54,7 @@ def text_lines(report: EvaluationReport) -> list[Line]:
 
 
 def write_files(evaluation: Evaluation, folder: Path, progress: Progress) -> list[Path]:
-    """Writes report.md, predictions.csv and a confusion matrix of every configuration.
+    """Write report.md, predictions.csv and a confusion matrix of every configuration.
 
     Each file is there whole or as it was before; the report is written first, so that figures
     outlast a picture that fails. `progress` is told about each file: a matrix of 101 classes

@@ -103,7 +103,7 @@ class Names:
 
 
 def read_split(path: Path, names: Names, ids: Sequence[str]) -> Matched:
-    """Reads a list: one video a line, ``Class/name.avi``, with or without more about it.
+    """Read a list: one video a line, ``Class/name.avi``, with or without more about it.
 
     Blank lines, comments and a line of column names are passed over; byte order marks, any end
     of line, backslashes, quotes, columns parted by commas, semicolons, tabs or spaces, and
