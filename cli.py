@@ -1,8 +1,7 @@
-"""The command line: parses, calls a `Library`, prints.
+"""The command line: parse arguments, call a `Library`, print.
 
-A command gives back what it has to say; `main` alone prints it, data on stdout and the rest on
-stderr. Nothing heavy is imported before a command needs it, so that ``vidsim --help`` answers at
-once.
+A command returns its output; only `main` prints it, data on stdout and the rest on stderr. Heavy
+imports wait until a command needs them, so that ``vidsim --help`` answers immediately.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from .schemas.results import IngestReport
 
 _INTERRUPTED = 130
-"""Exit code after Ctrl-C, which typer gives too."""
+"""Exit code after Ctrl-C, the same as typer's."""
 
 app = typer.Typer(
     name="vidsim",
@@ -61,7 +60,7 @@ app = typer.Typer(
 
 
 def _help_alone(context: typer.Context) -> None:
-    """Shows the help of what was called without any command.
+    """Show the help of what was called without any command.
 
     typer's own ``no_args_is_help`` raises the help as an error or prints it on stderr, as the
     release has it.
@@ -76,9 +75,9 @@ for _name, _group in (("models", models.app), ("bench", bench.app)):
 
 
 def main() -> None:
-    """Runs the command line; turns what is raised into one sentence and an exit code."""
-    # Imports make a million objects that stay: at the default of 700, looking for garbage
-    # among them takes a tenth of the time of a query.
+    """Run the command line; turn exceptions into one sentence and an exit code."""
+    # Imports create a million lasting objects: at the default of 700, scanning them for garbage
+    # takes a tenth of the time of a query.
     gc.set_threshold(100_000)
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
@@ -103,12 +102,12 @@ def main() -> None:
         code = _INTERRUPTED
     if code == _INTERRUPTED:
         _say("Interrupted; the same command goes on from what was finished.")
-    gc.freeze()  # else the interpreter looks through all of them once more before it ends
+    gc.freeze()  # else the interpreter scans all of them once more before it exits
     sys.exit(code)
 
 
 def _explain(error: Exception) -> int:
-    """Says in one sentence what went wrong; gives the exit code."""
+    """Print in one sentence what went wrong; return the exit code."""
     if isinstance(error, VidsimError):
         _say(f"Error: {error}")
         return 1
@@ -698,7 +697,7 @@ def demo(json: Json = False) -> Answer:
 
 
 def _log_to(verbose: int, file: str) -> None:
-    """Sends the log to stderr, as far as it was asked for, and all of it to a file."""
+    """Send the log to stderr, at the requested level, and all of it to a file."""
     import logging
 
     logger = logging.getLogger("vidsim")
@@ -725,7 +724,7 @@ def _log_to(verbose: int, file: str) -> None:
 
 
 def _print(answer: Answer) -> int:
-    """Prints all that a command has to say; gives the exit code."""
+    """Print a command's output; return the exit code."""
     if answer.as_json:
         print(_to_json(answer.data))
     else:
@@ -749,7 +748,7 @@ def _to_json(data: object) -> str:
 
 
 def _say(text: str) -> None:
-    """Prints a note on stderr; a terminal gets it wrapped between words."""
+    """Print a note on stderr, wrapped between words on a terminal."""
     text = _printable(text)
     if os.isatty(2):
         indent = " " * (len(text) - len(text.lstrip()))
@@ -764,7 +763,7 @@ def _say(text: str) -> None:
 
 
 def _show(line: Line) -> None:
-    """Prints data on stdout; a line of text is as long as it is."""
+    """Print data on stdout, without wrapping lines of text."""
     if isinstance(line, Table):
         columns = shutil.get_terminal_size().columns if os.isatty(1) else None
         print("\n".join(table_lines(line, columns)))
@@ -776,12 +775,12 @@ def _show(line: Line) -> None:
 
 
 def _styled() -> bool:
-    """Whether a terminal is to be sent more than text (https://no-color.org)."""
+    """Return whether to send a terminal more than text (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def table_lines(table: Table, columns: int | None) -> list[str]:
-    """The lines of a table; cells are folded where `columns` do not hold them beside each other."""
+    """Return the lines of a table; cells fold if they do not fit side by side in `columns`."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as Drawn
@@ -805,9 +804,9 @@ def table_lines(table: Table, columns: int | None) -> list[str]:
 
 
 _ANY_WIDTH = 100_000
-"""Columns of a file or a pipe."""
+"""Column count for a file or a pipe."""
 
 
 def _printable(text: str) -> str:
-    """Names of files may hold anything, such as a newline or what drives a terminal."""
+    """Escape unprintable characters, such as newlines and terminal controls in file names."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

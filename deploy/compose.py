@@ -1,7 +1,7 @@
-"""Reads the compose files beside this module: the part of the format that they use.
+"""Read the compose files beside this module, in the subset of the format that they use.
 
-The format is the compose specification (https://github.com/compose-spec/compose-spec); a key
-that is not supported here is refused, so that no line of a file goes unheeded.
+The format is the compose specification (https://github.com/compose-spec/compose-spec); an
+unsupported key is rejected, so that no line of a file is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ..schemas.errors import DeployError
 
 FOLDER = Path(__file__).parent
-"""Where the compose files are."""
+"""Folder of the compose files."""
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\}")
 
@@ -64,7 +64,7 @@ class _Part(BaseModel):
 
 
 class Healthcheck(_Part):
-    """A command that succeeds in a container that is ready, and how long to try it."""
+    """A command that succeeds in a ready container, and its timing."""
 
     test: list[str] = Field(min_length=2)
     interval: Seconds
@@ -73,12 +73,12 @@ class Healthcheck(_Part):
 
     @property
     def interval_s(self) -> int:
-        """Seconds between two tries."""
+        """Seconds between two attempts."""
         return int(self.interval[:-1])
 
     @property
     def start_period_s(self) -> int:
-        """Seconds in which failed tries do not count."""
+        """Seconds in which failed attempts do not count."""
         return int(self.start_period[:-1])
 
     @property
@@ -102,13 +102,13 @@ class Device(_Part):
 
 
 class Reservations(_Part):
-    """What a container needs for itself."""
+    """Resources reserved for a container."""
 
     devices: list[Device]
 
 
 class Resources(_Part):
-    """What a container may use and needs."""
+    """Limits and reservations of a container."""
 
     limits: Limits
     reservations: Reservations | None = None
@@ -121,14 +121,14 @@ class Deploy(_Part):
 
 
 class Logging(_Part):
-    """Where a container's log goes and how large it grows."""
+    """Driver and size limit of a container's log."""
 
     driver: str
     options: dict[str, str]
 
 
 class Dependency(_Part):
-    """How far another service must be."""
+    """The required state of another service."""
 
     condition: Literal["service_healthy"]
 
@@ -156,7 +156,7 @@ class Service(_Part):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that is said here: another one means another container."""
+        """Return the SHA-256 of this description: a different one means a different container."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
@@ -169,16 +169,16 @@ class Project(_Part):
 
 
 def read_project(variables: Mapping[str, str], *, gpu: bool = False, attu: bool = True) -> Project:
-    """The services to run.
+    """Read the services to run.
 
     Args:
         variables: Values of the ``${...}`` in the files.
-        gpu: Take the override for a GPU.
-        attu: Take Attu too.
+        gpu: Whether to apply the override for a GPU.
+        attu: Whether to include Attu.
 
     Raises:
-        DeployError: A variable is missing or has a value that cannot be, or a file says what is
-            not supported.
+        DeployError: A variable is missing or has an invalid value, or a file has an unsupported
+            key.
     """
     names = ["compose.yaml", "compose.gpu.yaml"] if gpu else ["compose.yaml"]
     merged: dict[str, Any] = {}
@@ -190,7 +190,7 @@ def read_project(variables: Mapping[str, str], *, gpu: bool = False, attu: bool 
 
 
 def parse_project(document: Mapping[str, Any], variables: Mapping[str, str]) -> Project:
-    """A compose document as a project.
+    """Parse a compose document as a project.
 
     Raises:
         DeployError: As `read_project`.
@@ -211,7 +211,7 @@ def parse_project(document: Mapping[str, Any], variables: Mapping[str, str]) -> 
 
 
 def _merge(base: Any, override: Any) -> Any:
-    """`override` laid over `base`: mappings key by key, anything else in its place."""
+    """Merge `override` into `base`: mappings key by key; anything else is replaced."""
     if isinstance(base, dict) and isinstance(override, dict):
         return base | {key: _merge(base.get(key), value) for key, value in override.items()}
     if isinstance(base, list):
@@ -232,7 +232,7 @@ def _interpolate(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def _variables_at(document: Any, where: Iterable[int | str]) -> list[str]:
-    """Names of the variables in the text at a place of a document; none where there is no text."""
+    """Return names of the variables in the text at a place of a document; none without text."""
     with suppress(LookupError, TypeError):
         for key in where:
             document = document[key]

@@ -1,4 +1,4 @@
-"""The two files under vidsim's home that a deployment writes: its secrets, and its address.
+"""The two files that a deployment writes under vidsim's home: its secrets, and its address.
 
 Both hold ``NAME=value`` lines and are readable by their owner alone.
 """
@@ -29,7 +29,7 @@ _BYTES = 24
 
 
 def ensure_secrets(home: Path) -> dict[str, str]:
-    """The passwords of the services, made at the first call.
+    """Return the passwords of the services, creating them at the first call.
 
     Raises:
         DeployError: The file lacks one, or cannot be read or written.
@@ -41,15 +41,15 @@ def ensure_secrets(home: Path) -> dict[str, str]:
 
 
 def forget_secrets(home: Path) -> None:
-    """Removes the passwords, once the volumes made with them are gone."""
+    """Remove the passwords, once the volumes created with them are gone."""
     (home / SECRETS_FILE).unlink(missing_ok=True)
 
 
 def read_secrets(home: Path) -> dict[str, str]:
-    """The passwords of the services.
+    """Read the passwords of the services.
 
     Raises:
-        DeployError: The file is not there, lacks one, or cannot be read.
+        DeployError: The file is missing, lacks one, or cannot be read.
     """
     path = home / SECRETS_FILE
     found = _values(path)
@@ -62,17 +62,17 @@ def read_secrets(home: Path) -> dict[str, str]:
 
 
 def secrets_digest(found: dict[str, str]) -> str:
-    """A SHA-256 by which secrets are compared and cannot be guessed."""
+    """Return a SHA-256 that compares secrets without revealing them."""
     return hashlib.sha256("\n".join(found[name] for name in _SECRETS).encode()).hexdigest()
 
 
 def placeholders() -> dict[str, str]:
-    """Stand in for the secrets where nothing is started."""
+    """Return placeholders for the secrets where nothing is started."""
     return dict.fromkeys(_SECRETS, "unknown")
 
 
 def write_connection(home: Path, uri: str, password: str) -> None:
-    """Makes `uri` the Milvus of every later command, unless the environment names another.
+    """Make later commands use the Milvus at `uri`, unless the environment names another.
 
     Raises:
         DeployError: The settings file cannot be read or written.
@@ -83,7 +83,7 @@ def write_connection(home: Path, uri: str, password: str) -> None:
 
 
 def forget_connection(home: Path) -> None:
-    """Takes back `write_connection`; a connection that someone else wrote stays.
+    """Undo `write_connection`; a connection written by anything else stays.
 
     Raises:
         DeployError: The settings file cannot be read or written.
@@ -98,7 +98,7 @@ def forget_connection(home: Path) -> None:
 
 
 def _other_lines(path: Path) -> list[str]:
-    """The lines of a settings file that are not about the connection, comments too."""
+    """Return the lines of a settings file that are not about the connection, with comments."""
     return [
         line
         for line in _read(path).splitlines()
@@ -112,7 +112,7 @@ def _values(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file; nothing where there is no file."""
+    """Read the text of a file; "" where there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def _read(path: Path) -> str:
 
 
 def _write_private(path: Path, lines: list[str]) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
+    """Write a file that only its owner may read, atomically."""
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The container of a service: made as the compose files say, started, and watched until ready.
+"""Containers of services: create them from the compose files, start them, await readiness.
 
-Readiness is asked for by running the service's own health check inside its container: not every
-engine runs them on a timer.
+Readiness is tested by running the service's own health check inside its container: not every
+engine runs health checks on a timer.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from .compose import FOLDER, Project, Service
 from .engine import translated
 
 Tell = Callable[[str], None]
-"""Says on stderr what is being done."""
+"""Prints a progress message on stderr."""
 
 PROJECT_LABEL = "vidsim.project"
 _SERVICE_LABEL = "vidsim.service"
 _DIGEST_LABEL = "vidsim.digest"
 
 _STOP_S = 30
-"""Seconds for Milvus to write what it holds in memory before it is killed."""
+"""Seconds for Milvus to flush its memory before it is killed."""
 
 _NANOSECONDS = 1_000_000_000
-"""In a second; the unit of a health check in Docker's API."""
+"""Nanoseconds per second; the unit of a health check in Docker's API."""
 
 _PAUSE_S = 1
-"""Seconds between two health checks on a wait."""
+"""Seconds between two health checks during a wait."""
 
 _RESTART_S = 5
-"""Seconds for a service that the engine started again to stop again."""
+"""Seconds in which a service that the engine restarted may stop again."""
 
 _GLANCE_S = 0.02
-"""Seconds between two looks for a stop that lasts only until the engine starts it again."""
+"""Seconds between two checks for a stop, which lasts only until the engine restarts it."""
 
 _NEWS_S = 10
-"""Seconds between two lines on a long wait."""
+"""Seconds between two messages during a long wait."""
 
 _LAST_WORDS = 200
-"""Characters told of the last line of a log."""
+"""Characters shown of the last line of a log."""
 
 
 def label(project: Project) -> str:
-    """What all containers and networks of a project are marked with, as a filter."""
+    """Return the label of all containers and networks of a project, as a filter."""
     return f"{PROJECT_LABEL}={project.name}"
 
 
 def find_containers(client: Any, project: Project) -> list[Any]:
-    """The project's containers, each after those it depends on."""
+    """Find the project's containers, each after those it depends on."""
     with translated("list containers"):
         found = client.containers.list(all=True, filters={"label": label(project)})
     order = {name: place for place, name in enumerate(project.services)}
@@ -59,17 +59,17 @@ def find_containers(client: Any, project: Project) -> list[Any]:
 
 
 def find_container(client: Any, project: Project, name: str) -> Any | None:
-    """The container of a service, whatever its state."""
+    """Find the container of a service, in any state."""
     return next((c for c in find_containers(client, project) if _service_of(c) == name), None)
 
 
 def _service_of(container: Any) -> str:
-    """The service that a container runs."""
+    """Return the service that a container runs."""
     return str(container.labels[_SERVICE_LABEL])
 
 
 def published_port(container: Any) -> int | None:
-    """The port of this machine at which a container is reached; None where there is none."""
+    """Return the port of this machine that a container is reached at; None without one."""
     for bindings in (container.attrs["HostConfig"].get("PortBindings") or {}).values():
         for binding in bindings:
             return int(binding["HostPort"])
@@ -77,9 +77,9 @@ def published_port(container: Any) -> int | None:
 
 
 def ensure_container(client: Any, project: Project, name: str, service: Service, tell: Tell) -> Any:
-    """The running container of a service, made anew where its description has changed.
+    """Return the running container of a service, recreated if its configuration changed.
 
-    One that runs is only stopped for another that can take its place.
+    A running one is stopped only once its replacement can start.
     """
     container = find_container(client, project, name)
     if container is not None:
@@ -108,7 +108,7 @@ def ensure_container(client: Any, project: Project, name: str, service: Service,
 
 
 def remove(container: Any) -> None:
-    """Stops and removes a container; its volumes stay."""
+    """Stop and remove a container; its volumes stay."""
     _unpause(container)
     with translated(f"stop {container.name}"):
         container.stop(timeout=_STOP_S)
@@ -116,7 +116,7 @@ def remove(container: Any) -> None:
 
 
 def _unpause(container: Any) -> None:
-    """Lets a paused container go on: not every engine stops or starts one that is paused."""
+    """Resume a paused container: not every engine stops or starts a paused one."""
     if container.status == "paused":
         with translated(f"unpause {container.name}"):
             container.unpause()
@@ -185,7 +185,7 @@ def _ensure_image(client: Any, image: str, tell: Tell) -> None:
 
 
 def _follow_pull(events: Iterator[Mapping[str, Any]], image: str, tell: Tell) -> None:
-    """Reads a pull to its end; tells of it from time to time."""
+    """Follow a pull to its end, with a message from time to time."""
     layers: dict[str, tuple[int, int]] = {}
     told = time.monotonic()
     for event in events:
@@ -220,10 +220,10 @@ def _refuse_taken_port(name: str, port: int) -> None:
 
 
 def wait_until_ready(container: Any, name: str, service: Service, tell: Tell) -> None:
-    """Waits for a service's health check to succeed.
+    """Wait until a service's health check succeeds.
 
     Raises:
-        DeployError: It stopped, or the time that its health check allows is over.
+        DeployError: It stopped, or exceeded the time that its health check allows.
     """
     began = told = time.monotonic()
     restarts = container.attrs.get("RestartCount", 0)
@@ -247,7 +247,7 @@ def wait_until_ready(container: Any, name: str, service: Service, tell: Tell) ->
 
 
 def _stopped(container: Any, name: str) -> DeployError:
-    """The error of a container that stopped by itself; it is not started over and over."""
+    """Return the error of a container that stopped by itself, and end its restarts."""
     with translated(f"stop {name}"):
         _await_exit(container)
         how = "stopped"
@@ -262,7 +262,7 @@ def _stopped(container: Any, name: str) -> DeployError:
 
 
 def _await_exit(container: Any) -> None:
-    """Looks until it is not running: what the engine started again has no exit code but 0."""
+    """Poll until it is not running: a container that the engine restarted has only exit code 0."""
     until = time.monotonic() + _RESTART_S
     while container.status == "running" and time.monotonic() < until:
         time.sleep(_GLANCE_S)
@@ -270,10 +270,10 @@ def _await_exit(container: Any) -> None:
 
 
 def is_ready(container: Any, service: Service) -> bool:
-    """Whether the service's health check succeeds in its container now."""
+    """Return whether the service's health check now succeeds in its container."""
     from docker.errors import APIError
 
-    test = service.healthcheck.test[1:]  # the first word, CMD, says that no shell is wanted
+    test = service.healthcheck.test[1:]  # the first word, CMD, means without a shell
     with translated("run a health check"):
         try:
             return bool(container.exec_run(test).exit_code == 0)

@@ -1,4 +1,4 @@
-"""A deployment as a whole: its services, its secrets, and vidsim's settings that name it."""
+"""A whole deployment: its services, its secrets, and vidsim's settings that refer to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .containers import Tell
 
 
 def start(home: Path, *, gpu: bool, attu: bool, tell: Tell) -> DeploymentStatus:
-    """Starts Milvus and makes it the Milvus of every later command.
+    """Start Milvus, and make later commands use it.
 
     Raises:
         DeployError: It cannot be started, or the settings cannot be written.
@@ -40,7 +40,7 @@ def start(home: Path, *, gpu: bool, attu: bool, tell: Tell) -> DeploymentStatus:
 
 
 def stop(home: Path, *, volumes: bool, tell: Tell) -> bool:
-    """Stops Milvus and takes it out of the settings; `volumes` removes what it stored.
+    """Stop Milvus and remove it from the settings; `volumes` also removes its data.
 
     Returns:
         Whether there was something to stop.
@@ -56,7 +56,7 @@ def stop(home: Path, *, volumes: bool, tell: Tell) -> bool:
 
 
 def look() -> DeploymentStatus:
-    """How the services are, and whether vidsim uses them.
+    """Return the state of the services, and whether vidsim uses them.
 
     Raises:
         DeployError: The engine cannot be reached.
@@ -67,7 +67,7 @@ def look() -> DeploymentStatus:
 
 
 def read_log(name: str, *, tail: int, follow: bool) -> Iterator[str]:
-    """The lines of a service's log.
+    """Yield the lines of a service's log.
 
     Raises:
         DeployError: There is no such service, or no log of it.
@@ -76,7 +76,7 @@ def read_log(name: str, *, tail: int, follow: bool) -> Iterator[str]:
 
 
 def status_table(found: DeploymentStatus) -> Table:
-    """A row per service."""
+    """Tabulate a row per service."""
     rows = [
         (s.service, s.state, "yes" if s.ready else "no", s.address or "", s.image)
         for s in found.services
@@ -85,7 +85,7 @@ def status_table(found: DeploymentStatus) -> Table:
 
 
 def _known_project() -> Project:
-    """The project with no secrets, for what starts nothing."""
+    """Return the project without secrets, for commands that start nothing."""
     return read_project(os.environ | placeholders())
 
 

@@ -1,4 +1,4 @@
-"""The Docker engine: how it is reached, and what its errors mean.
+"""The Docker engine: the connection to it, and the meaning of its errors.
 
 Any engine that serves Docker's API will do; podman's is what the tests use.
 """
@@ -14,15 +14,15 @@ from typing import Any
 from ..schemas.errors import DeployError
 
 _HERE = r"http\+docker://local|https?://(localhost|127\.|\[::1\])"
-"""What the docker package calls a socket, or a port, of this machine."""
+"""The docker package's URL of a socket, or a port, of this machine."""
 
 _TIMEOUT_S = 120
-"""Seconds for one answer of the engine; copying a large image into a container is the slowest."""
+"""Time limit of one answer of the engine, seconds; copying a large image is the slowest."""
 
 
 @contextmanager
 def open_engine() -> Iterator[Any]:
-    """The engine that DOCKER_HOST names, or the one of this machine, closed afterwards.
+    """Connect to the engine that DOCKER_HOST names, or to this machine's, and close it afterwards.
 
     Yields:
         A ``docker.DockerClient``.
@@ -49,7 +49,7 @@ def open_engine() -> Iterator[Any]:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turns the engine's errors while it is asked to do `what` into one sentence.
+    """Turn the engine's errors during `what` into one sentence.
 
     Raises:
         DeployError: The engine refused, or did not answer.
@@ -81,7 +81,7 @@ def _next_step(said: str) -> str:
 
 
 def _unreachable(error: BaseException) -> str:
-    """What to do where the engine cannot be reached; the reason is deep in the chain of causes."""
+    """Advise on an unreachable engine; the reason is deep in the chain of causes."""
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None:

@@ -1,7 +1,7 @@
-"""Starts, stops and watches the services of a compose project on a Docker engine.
+"""Start, stop and watch the services of a compose project on a Docker engine.
 
-What `docker compose` would do with the same files, as far as vidsim needs it, so that a Docker
-engine is enough.
+This does what `docker compose` would do with the same files, as far as vidsim needs it, so that a
+Docker engine suffices.
 """
 
 from __future__ import annotations
@@ -34,25 +34,24 @@ _SECRETS_LABEL = "vidsim.secrets"
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose volumes they are: a home, and a digest of the secrets in it."""
+    """The owner of volumes: a home, and a digest of its secrets."""
 
     home: Path
     secrets_digest: str
 
 
 def up(project: Project, owner: Owner, tell: Tell) -> None:
-    """Starts what is not yet running, each service once those before it are ready.
+    """Start the services that are not running, each once its dependencies are ready.
 
-    Running it again changes nothing, or what has changed in the compose files; after an
-    interruption it goes on.
+    A repeated call applies only changes of the compose files; an interrupted call resumes.
 
     Args:
-        project: What to run.
-        owner: Whose volumes they are.
-        tell: Says what is being done.
+        project: The project to run.
+        owner: The owner of its volumes.
+        tell: Receives progress messages.
 
     Raises:
-        DeployError: The engine, an image, a port or a service is not there or fails.
+        DeployError: The engine, an image, a port or a service is unavailable or fails.
     """
     with open_engine() as client:
         _ensure_volumes(client, project, owner)
@@ -63,12 +62,12 @@ def up(project: Project, owner: Owner, tell: Tell) -> None:
 
 
 def down(project: Project, *, volumes: bool, tell: Tell) -> bool:
-    """Stops and removes containers and network, and the volumes too if told so.
+    """Stop and remove containers and network, and optionally the volumes.
 
     Args:
-        project: What may be running.
-        volumes: Whether what Milvus stored goes too.
-        tell: Says what is being done.
+        project: The project that may be running.
+        volumes: Whether to remove Milvus' data too.
+        tell: Receives progress messages.
 
     Returns:
         Whether there was a container.
@@ -93,7 +92,7 @@ def down(project: Project, *, volumes: bool, tell: Tell) -> bool:
 
 
 def status(project: Project) -> list[ServiceStatus]:
-    """How the services are.
+    """Return the state of the services.
 
     Raises:
         DeployError: The engine cannot be reached.
@@ -117,10 +116,10 @@ def status(project: Project) -> list[ServiceStatus]:
 
 
 def logs(project: Project, name: str, *, tail: int, follow: bool) -> Iterator[str]:
-    """The last lines of a service's log, and the coming ones if told so.
+    """Yield the last lines of a service's log, and optionally new ones as they come.
 
     Raises:
-        DeployError: There is no such service or no container of it, or the engine is away.
+        DeployError: The service or its container does not exist, or the engine is unreachable.
     """
     if name not in project.services:
         known = ", ".join(project.services)

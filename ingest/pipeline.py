@@ -1,4 +1,4 @@
-"""Ingest: a folder becomes shards and Milvus rows, and again only what has changed."""
+"""Ingest: embed a folder into shards and Milvus rows; a later run embeds only changes."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def ingest(
     library: str | None = None,
     prune: bool = False,
 ) -> IngestReport:
-    """Embeds every video and sound file under `folder` that is new or has changed.
+    """Embed every video and sound file under `folder` that is new or has changed.
 
-    Finished videos are safe in a shard before the next ones are; whatever stops the run,
-    the next one goes on from there. A file that was renamed or moved within the folder keeps
-    its embeddings. What lies in a folder that cannot be listed does not count as gone.
+    Finished videos are written to shards batch by batch, so an interrupted run resumes. A file
+    that was renamed or moved within the folder keeps its embeddings. Files in a folder that
+    cannot be listed do not count as gone.
 
     Args:
         folder: A folder of videos, or one file.
-        place: Where to keep the result.
+        place: Home and Milvus to write to.
         options: Backbones, segment length, device, workers.
-        progress: Told about the stages.
+        progress: Receives the progress of the stages.
         library: The library's name; None for the folder's own.
         prune: Whether to remove stored videos whose file is gone.
 
     Raises:
-        LibraryError: No such folder, nothing in it, or the name belongs to another folder.
+        LibraryError: The folder is missing or has no media, or the name belongs to another folder.
         StoreError: The home cannot be written or another process holds it.
         WeightsError, ModelError, WorkerError: As `embed_all`.
     """
@@ -101,7 +101,7 @@ def ingest(
 
 
 def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> None:
-    """Raises LibraryError where `library` was made from another folder that still exists."""
+    """Raise LibraryError where `library` was made from another folder that still exists."""
     for entry in catalog.values():
         stored = stored_root(entry.video)
         if stored is None:
@@ -124,7 +124,7 @@ def _embed(
     progress: Progress,
     meter: Meter,
 ) -> list[FailedFile]:
-    """Embeds and writes `videos`, side by side; what is complete is written whatever happens."""
+    """Embed and write `videos` in parallel; complete videos are written whatever happens."""
     failed: list[FailedFile] = []
     if not videos:
         return failed
@@ -144,7 +144,7 @@ def _embed(
                         continue
                     _log.debug("%s: %s", result.video.video_id, result.row_counts())
                     with meter.waiting(Stage.WRITE):
-                        writing.result()  # one at a time: what waits to be written stays bounded
+                        writing.result()  # one at a time, which bounds the queue of writes
                     writing = beside.submit(write, result)
         finally:
             with meter.waiting(Stage.WRITE):

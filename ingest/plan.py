@@ -1,4 +1,4 @@
-"""What an ingest has to do: files as they are, compared with what is stored."""
+"""The plan of an ingest: the current files, compared with the stored videos."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ from .system.progress import Progress
 
 @dataclass
 class Plan:
-    """What an ingest has to do.
+    """The work of an ingest.
 
     Attributes:
         todo: Videos to embed.
-        moves: Stored videos whose file lies elsewhere now. What of them is to be embedded anew
-            is in `todo`, too.
-        left: Ids that a move left behind when it was stopped.
-        unfinished: New ids by old ones, of moves that cannot be ended yet.
-        unchanged: Videos that are stored as they are.
+        moves: Stored videos whose file has moved. Those to re-embed are in `todo`, too.
+        left: Ids left behind by an interrupted move.
+        unfinished: New ids by old ids, of moves that cannot be completed yet.
+        unchanged: Videos stored in their current state.
         failed: Files that cannot be read.
         missing: Ids of stored videos whose file is gone.
-        notes: What a person should know of the folder.
+        notes: Messages for the user about the folder.
     """
 
     todo: list[Video] = field(default_factory=list)
@@ -47,7 +46,7 @@ class Plan:
 
     @property
     def moved(self) -> int:
-        """Videos that have another id now."""
+        """Number of videos whose id has changed."""
         return sum(move.renamed for move in self.moves) + len(self.left)
 
 
@@ -61,17 +60,17 @@ def make_plan(
     progress: Progress,
     whole: bool,
 ) -> Plan:
-    """Compares the files of a folder with what is stored of its library.
+    """Compare the files of a folder with the stored videos of its library.
 
     Args:
-        listing: What is under `root`, or one file of it.
+        listing: The files under `root`, or one of them.
         root: The library's folder.
         library: Its name.
-        catalog: What is stored of it.
-        unfinished: New ids by old ones, of moves that were begun.
-        options: What is wanted of each video.
-        progress: Told about the files.
-        whole: Whether `listing` is of all that the library has.
+        catalog: Its stored videos.
+        unfinished: New ids by old ids, of moves that were begun.
+        options: Embedding options of each video.
+        progress: Receives the progress of the files.
+        whole: Whether `listing` covers the whole library.
     """
     plan = Plan()
     videos = _described(listing.files, root, library, catalog, plan.failed, progress)
@@ -84,7 +83,7 @@ def make_plan(
         if video_id not in found
         and (whole or entry.video.fingerprint in contents or video_id in unfinished)
     ]
-    # What lies in a known folder was listed: under another path, to which it has moved.
+    # The content of a known folder was listed, under the other path that it has moved to.
     passed_over = {
         path
         for kind, paths in listing.passed_over.items()
@@ -133,7 +132,7 @@ def _described(
     failed: list[FailedFile],
     progress: Progress,
 ) -> list[Video]:
-    """The videos that files are; those that cannot be read are added to `failed`."""
+    """Describe files as videos; add those that cannot be read to `failed`."""
     videos = []
     progress.start("checking", len(files), "files")
     for path in files:
@@ -156,7 +155,7 @@ def _same_content(entry: CatalogEntry | None, video: Video) -> bool:
 
 
 def _is_stored(stored: CatalogEntry, options: EmbedOptions) -> bool:
-    """Whether all that is wanted of a video is stored, in the segments that are wanted."""
+    """Return whether all requested rows of a video are stored, in the requested segments."""
     wanted = {b.name for b in options.backbones.values()}
     same_track = stored.audio_track == options.audio_track or not sound_backbones(wanted)
     same_cut = stored.segment_seconds == options.segment_seconds
@@ -164,7 +163,7 @@ def _is_stored(stored: CatalogEntry, options: EmbedOptions) -> bool:
 
 
 def _replaces(new: CatalogEntry | None, old: CatalogEntry) -> bool:
-    """Whether all that is stored of a file that was moved is stored under its new id."""
+    """Return whether all stored rows of a moved file are also stored under its new id."""
     return (
         new is not None
         and new.video.fingerprint == old.video.fingerprint
@@ -178,9 +177,9 @@ _Whereabouts = Literal["gone", "passed over", "unknown"]
 def _whereabouts(
     root: Path, video: Video, listing: Listing, passed_over: Collection[Path], whole: bool
 ) -> _Whereabouts:
-    """Where the file of a stored video is, which was not listed.
+    """Return what became of the file of a stored video that was not listed.
 
-    The listing is believed before the file itself is asked for: a file system that ignores case
+    The listing takes precedence over a look at the file itself: a case-insensitive file system
     finds a renamed file under its old name.
     """
     path = root / video.video_id.partition("/")[2]
@@ -198,7 +197,7 @@ def _whereabouts(
 
 
 def _notes(listing: Listing, root: Path, whereabouts: Mapping[str, _Whereabouts]) -> list[str]:
-    """What a person should know of what was not listed."""
+    """Return messages for the user about files that were not listed."""
     notes = []
     if note := unlisted_note(listing, root):
         notes.append(note)

@@ -1,4 +1,4 @@
-"""What a command has to say: data for machines, text for people. The command line prints it."""
+"""The output of a command: data for machines, text for people. The command line prints it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import VidsimError
 
 @dataclass(frozen=True)
 class Heading:
-    """A line that stands out."""
+    """An emphasised line."""
 
     text: str
 
@@ -22,9 +22,9 @@ class Table:
     Attributes:
         header: A name for each column.
         rows: A cell for each column.
-        numbers: Columns that are aligned at the right.
+        numbers: Right-aligned columns.
         indent: Spaces before each line.
-        markdown: Whether it is to be put into a document: every cell is aligned at the right.
+        markdown: Whether it is meant for a document: then every cell is right-aligned.
     """
 
     header: Sequence[str]
@@ -39,15 +39,15 @@ Line = str | Heading | Table
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command gives back instead of printing it.
+    """The output that a command returns instead of printing it.
 
     Attributes:
-        data: What ``--json`` prints: a result, or a list of them.
-        text: What a person reads on stdout; read as it is printed.
-        notes: What a person should know about it, on stderr.
+        data: Output of ``--json``: a result, or a list of them.
+        text: Text on stdout, consumed lazily as it is printed.
+        notes: Messages for the user, on stderr.
         as_json: Whether ``--json`` was given: then `text` is not printed, nor are `notes`, which
-            the data has.
-        error: What is wrong all the same: said last, and the exit code is 1.
+            the data include.
+        error: A remaining fault, printed last; the exit code is then 1.
         always: Whether `notes` are printed with ``--json``, too.
     """
 
@@ -60,5 +60,5 @@ class Answer:
 
 
 def count(number: int, noun: str) -> str:
-    """A number and what it counts: ``1 video``, ``2,000 videos``."""
+    """Return a number with its noun: ``1 video``, ``2,000 videos``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,7 +1,7 @@
-"""The table of backbones: the only place that knows a dimension.
+"""The table of backbones: the only place that states a dimension.
 
-A backbone is what computes an embedding. Everything that depends on it (dimension, frames to
-sample, weights, similarity) is read from `BACKBONES`; nothing else in vidsim repeats it.
+A backbone computes an embedding. Everything that depends on it (dimension, frames to sample,
+weights, similarity) is read from `BACKBONES`; nothing else in vidsim repeats it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .weights import TIMM_SCHEME, PinnedArchive, PinnedFile, PublishedFile, Publ
 
 @dataclass(frozen=True)
 class Backbone:
-    """What computes an embedding.
+    """A method that computes an embedding.
 
     Attributes:
         name: Short name, part of the Milvus collection's name.
@@ -27,10 +27,10 @@ class Backbone:
         dim: Length of the embedding as extracted and kept in shards (float32).
         similarity: ``cosine`` (embeddings are L2-normalised in Milvus) or ``l2`` (a true
             L2 ranking, indexed with one more component; see `schemas.embedding`).
-        rows: What one row is, in words a person can read.
+        rows: Description of one row, for people.
         frames: Frames it needs, None where it needs audio.
-        pixels: What its network is fed of them, None where it has no picture network.
-        weights: Where its weights are published, None where it has none.
+        pixels: Scaling of their pixels, None where it has no image network.
+        weights: Source of its weights, None where it has none.
         about: One line for ``vidsim models list``.
     """
 
@@ -54,7 +54,7 @@ VID2IMG_SHAPE = (20, 100, 3)
 
 
 LAB_BINS = 8
-"""Bins a Lab axis in `labhist`: 8x8x8 = 512, measured best against finer and coarser."""
+"""Bins per Lab axis in `labhist`: 8x8x8 = 512, measured better than finer and coarser ones."""
 
 
 _VGGISH = PublishedFiles(
@@ -285,8 +285,8 @@ BACKBONES: Backbones = MappingProxyType(
         )
     }
 )
-"""vidsim's own backbones by name. Networks of timm that were used in a home stand beside them in
-that opened home (`ingest.models.registry`)."""
+"""vidsim's own backbones by name. An opened home adds the timm networks that were used in it
+(`ingest.models.registry`)."""
 
 
 PRESETS: Mapping[str, Mapping[Modality, str]] = {
@@ -303,7 +303,7 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = {
         Modality.MOTION: "resnet34_3d",
     },
 }
-"""One backbone a modality; the weights of `compact` come through the package index, those of
+"""One backbone per modality; the weights of `compact` come through the package index, those of
 `classic`, the capstone's networks, from their publishers."""
 
 
@@ -311,22 +311,22 @@ DEFAULT_PRESET = "compact"
 
 
 def sound_backbones(names: Iterable[str]) -> set[str]:
-    """Those of `names` that are backbones of sound."""
+    """Return those of `names` that are audio backbones."""
     return {n for n in names if n in BACKBONES and BACKBONES[n].modality is Modality.AUDIO}
 
 
 def timm_backbone_name(name: str) -> str:
-    """What the backbone of a timm network is called; Milvus takes letters, digits and _."""
+    """Return the backbone name of a timm network; Milvus allows letters, digits and _."""
     return "timm_" + re.sub(r"[^0-9a-z]", "_", name.lower())
 
 
 def timm_files(name: str) -> tuple[PublishedFile, ...]:
-    """The files of weights of a timm network; which they are on its hub, timm knows."""
+    """Return the weight files of a timm network; timm resolves them on its hub."""
     return (PublishedFile("model.safetensors", f"{TIMM_SCHEME}{name}", ""),)
 
 
 def timm_name(backbone: Backbone) -> str | None:
-    """What timm calls the network; None for a backbone of vidsim's own."""
+    """Return timm's name of the network; None for vidsim's own backbones."""
     files = backbone.weights.files if isinstance(backbone.weights, PublishedFiles) else ()
     for file in files:
         if file.url and file.url.startswith(TIMM_SCHEME):
@@ -335,7 +335,7 @@ def timm_name(backbone: Backbone) -> str | None:
 
 
 def backbone_name(named: str) -> str:
-    """The name in `BACKBONES` of what ``--model MODALITY=NAME`` names, such as ``timm:NAME``."""
+    """Return the name in `BACKBONES` for a ``--model MODALITY=NAME``, such as ``timm:NAME``."""
     if named.startswith(TIMM_SCHEME):
         return timm_backbone_name(named.removeprefix(TIMM_SCHEME))
     return named
@@ -347,17 +347,17 @@ def choose_backbones(
     preset: str = DEFAULT_PRESET,
     known: Backbones = BACKBONES,
 ) -> dict[Modality, Backbone]:
-    """The backbone of each modality: the preset's, or the one an override names.
+    """Choose the backbone of each modality: the preset's, or the one an override names.
 
     Args:
-        modalities: The modalities asked for.
+        modalities: The requested modalities.
         overrides: Items such as ``color=vid2img`` or ``frame=timm:NAME``.
         preset: A name in `PRESETS`.
         known: Those that overrides may name.
 
     Raises:
-        ModelError: No such preset, or an override that is malformed, names no backbone, or
-            one of another modality.
+        ModelError: The preset does not exist, or an override is malformed, or names no backbone
+            or one of another modality.
     """
     if preset not in PRESETS:
         raise ModelError(f"No preset is called {preset!r}; choose from {', '.join(PRESETS)}.")

@@ -11,16 +11,16 @@ from .modality import Modality
 COLLECTION_PREFIX = "vidsim_"
 
 MAX_ID_LENGTH = 2048
-"""Longest id, path or label in bytes; Milvus itself stops at 65,535."""
+"""Longest id, path or label in bytes; Milvus' own limit is 65,535."""
 
 METRIC = "IP"
-"""Inner product, which every target and index does well; vectors are made to fit it."""
+"""Inner product, which every target and index supports well; vectors are converted to fit it."""
 
 BATCH_BYTES = 16 * 2**20
-"""Vectors and texts sent in one upsert; a server refuses messages over 64 MiB."""
+"""Bytes of vectors and texts per upsert; a server refuses messages over 64 MiB."""
 
 FETCH_BYTES = 48 * 2**20
-"""Vectors asked for in one fetch; a server refuses to send over 100 MiB
+"""Bytes of vectors per fetch; a server refuses to send over 100 MiB
 (``quotaAndLimits.limits.maxOutputSize``)."""
 
 MAX_TOP_K = 16_384
@@ -30,7 +30,7 @@ so vidsim keeps to the server's everywhere."""
 
 @dataclass(frozen=True)
 class Field:
-    """A scalar field of every collection, with the words Attu shows for it."""
+    """A scalar field of every collection, with the description that Attu shows."""
 
     name: str
     kind: Literal["string", "integer", "number"]
@@ -51,7 +51,7 @@ FIELDS: tuple[Field, ...] = (
 """Scalar fields in order; `id` is the primary key, and ``vector`` follows them."""
 
 IndexPolicy = Literal["auto", "cpu", "gpu"]
-"""Which indexes a person wants: on a GPU, not there, or there if the server can."""
+"""The user's choice of indexes: on a GPU, on the CPU, or on a GPU if the server can."""
 
 EXACT_COMPONENTS = 50_000_000
 """Vector components (rows x dimension) up to which an exact search is quick enough. Milvus 2.3.5
@@ -63,20 +63,20 @@ _SEGMENT_BYTES = 512 * 2**20
 that is smallest, and builds an index in each."""
 
 LITE_SEGMENT_BYTES = 32 * 2**20
-"""The same for the embedded Milvus, which vidsim has seal a file when this much has gathered, and
-merge files up to this size: either takes a few times as much memory for a moment."""
+"""The same for the embedded Milvus: it seals a file at this size, and merges files up to it; either
+takes a few times as much memory for a moment."""
 
 _ROWS_A_LIST = 39
 """Fewest rows for which faiss trains a centroid without a warning."""
 
 GPU_MAX_TOP_K = 1024
-"""Most neighbours that a search of a GPU index gives (Milvus' documentation of GPU_IVF_FLAT and
+"""Most neighbours that a search of a GPU index returns (Milvus' documentation of GPU_IVF_FLAT and
 GPU_CAGRA)."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """How a collection's vectors are indexed; the metric is inner product everywhere.
+    """The index of a collection's vectors; the metric is inner product everywhere.
 
     Attributes:
         index_type: Milvus' name for it.
@@ -88,7 +88,7 @@ class Index:
 
     @property
     def exact(self) -> bool:
-        """Whether a search compares with every vector."""
+        """Whether a search compares every vector."""
         return not self.lists
 
     @property
@@ -98,24 +98,24 @@ class Index:
 
     @property
     def max_top_k(self) -> int:
-        """Most neighbours that one search may ask for."""
+        """Most neighbours that one search may request."""
         return GPU_MAX_TOP_K if self.on_gpu else MAX_TOP_K
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a kind of Milvus can do.
+    """The capabilities of a kind of Milvus.
 
     Attributes:
-        name: What people call it.
+        name: Its common name.
         exact: The index that compares with every vector.
         inverted: The index that compares with the nearest lists only.
-        index_types: What it really builds. Milvus Lite accepts any other name too, searches by
-            brute force and then fails at the next load; a server without a GPU accepts
+        index_types: Types that it really builds. Milvus Lite accepts any other name too, searches
+            by brute force and then fails at the next load; a server without a GPU accepts
             GPU_IVF_FLAT and never finishes. So a name is checked before it is sent.
         nested_parameters: Whether it reads nlist one level deeper than a server, and ignores it
             elsewhere.
-        segment_bytes: Vectors in one index.
+        segment_bytes: Bytes of vectors per index.
     """
 
     name: Literal["lite", "server", "server with GPU indexes"]
@@ -126,10 +126,10 @@ class Target:
     segment_bytes: int = _SEGMENT_BYTES
 
     def build_parameters(self, index: Index) -> dict[str, object]:
-        """The ``params`` of Milvus' ``create_index``.
+        """Return the ``params`` of Milvus' ``create_index``.
 
         Raises:
-            ValueError: An index that this target would only pretend to build.
+            ValueError: This target would only pretend to build the index.
         """
         if index.index_type not in self.index_types:
             raise ValueError(f"{index.index_type} is not one of {sorted(self.index_types)}")
@@ -157,15 +157,15 @@ GPU_SERVER = Target(
 
 
 def choose_index(rows: int, dim: int, target: Target) -> Index:
-    """The index for a collection: exact while that is quick, then inverted lists.
+    """Choose the index of a collection: exact while that is fast, then inverted lists.
 
-    The number of lists is 4 sqrt(n) for n rows in a segment, as Milvus' performance FAQ
+    The number of lists is 4 sqrt(n) for n rows per segment, as Milvus' performance FAQ
     advises, but no more than can be trained on n rows.
 
     Args:
-        rows: Rows that the collection holds.
+        rows: Number of rows in the collection.
         dim: Their dimension.
-        target: Where.
+        target: The kind of Milvus.
     """
     if rows * dim <= EXACT_COMPONENTS:
         return Index(target.exact)
@@ -175,28 +175,28 @@ def choose_index(rows: int, dim: int, target: Target) -> Index:
 
 
 Level = Literal["rows", "segments"]
-"""What an entity of a collection is: a row as the network gave it, or the mean of a segment's."""
+"""The entities of a collection: rows as the network output them, or their means per segment."""
 
 
 def levels(backbone: Backbone) -> tuple[Level, ...]:
-    """Levels at which `backbone` has a collection, the one that is searched last.
+    """Return the levels at which `backbone` has a collection, the searched one last.
 
-    Whole segments are what videos are compared by. Where a segment has one row, that is it;
-    where it has many, searching and fetching their means costs a fraction of doing so with
-    all rows, which are read for the few videos that an answer names.
+    Videos are compared by whole segments. Where a segment has one row, that row stands for it;
+    where it has many, searching and fetching their mean costs a fraction of doing so with all
+    rows, which are read only for the few videos in an answer.
     """
     many = backbone.modality in {Modality.FRAME, Modality.AUDIO}
     return ("rows", "segments") if many else ("rows",)
 
 
 def collection_name(backbone: Backbone, level: Level = "rows") -> str:
-    """The collection of a backbone: ``vidsim_frame_efficientnet_lite0``, ``..._segments``."""
+    """Return a backbone's collection: ``vidsim_frame_efficientnet_lite0``, ``..._segments``."""
     name = f"{COLLECTION_PREFIX}{backbone.modality}_{backbone.name}"
     return name if level == "rows" else f"{name}_{level}"
 
 
 def collection_description(backbone: Backbone, level: Level = "rows") -> str:
-    """One line that tells a person in Attu what the collection holds, and what for."""
+    """Describe in one line, for Attu, what the collection holds, and its purpose."""
     what = f"{backbone.modality} ({backbone.about}), {level}"
     searched = "'vidsim query' searches these"
     if level == "segments":
@@ -206,7 +206,7 @@ def collection_description(backbone: Backbone, level: Level = "rows") -> str:
 
 
 def vector_description(backbone: Backbone) -> str:
-    """One line that tells a person in Attu how vectors are compared."""
+    """Describe in one line, for Attu, how vectors are compared."""
     if backbone.similarity == "cosine":
         return f"{backbone.name} embedding of length 1; the inner product of two is their cosine"
     return (
@@ -216,7 +216,7 @@ def vector_description(backbone: Backbone) -> str:
 
 
 def backbone_of(collection: str, known: Backbones = BACKBONES) -> Backbone | None:
-    """The backbone of `known` whose rows a collection holds, None for any other collection."""
+    """Return the backbone of `known` whose rows a collection holds; None for any other."""
     for backbone in known.values():
         if collection_name(backbone) == collection:
             return backbone

@@ -1,4 +1,4 @@
-"""What counts as a near-duplicate."""
+"""Thresholds of near-duplicates."""
 
 from __future__ import annotations
 

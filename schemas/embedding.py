@@ -21,10 +21,10 @@ Version = tuple[str, float, str]
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows one backbone computed for one segment.
+    """The rows that one backbone computed for one segment.
 
     Attributes:
-        vectors: (n, dim) float32, as the network gave them; n is 0 for silence.
+        vectors: (n, dim) float32, as the network output them; n is 0 for silence.
         start_s: (n,) float32, start of the stretch each row describes, seconds.
         end_s: (n,) float32, its end.
     """
@@ -34,7 +34,7 @@ class Rows:
     end_s: FloatArray
 
     def __post_init__(self) -> None:
-        """Raises ValueError where shapes differ or a number is not finite."""
+        """Raise ValueError where shapes differ or a number is not finite."""
         n = len(self.vectors)
         if self.vectors.ndim != 2 or self.start_s.shape != (n,) or self.end_s.shape != (n,):
             raise ValueError(
@@ -46,13 +46,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class SegmentEmbedding:
-    """What extraction computed for one segment.
+    """All embeddings of one segment.
 
     Attributes:
         rows: Rows by backbone name.
-        vid2img: (20, 100, 3) uint8 colour strip, None where color was not asked for.
-        flat: Backbones whose rows here are those of flat frames, of which none shows anything;
-            it is not stored.
+        vid2img: (20, 100, 3) uint8 colour strip, None where color was not requested.
+        flat: Backbones whose rows here come from flat frames only; not stored.
     """
 
     rows: dict[str, Rows]
@@ -61,7 +60,7 @@ class SegmentEmbedding:
 
 
 def unit(vectors: FloatArray) -> FloatArray:
-    """L2-normalises rows (..., dim); a zero row stays zero."""
+    """L2-normalise rows (..., dim); a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
@@ -69,7 +68,7 @@ def unit(vectors: FloatArray) -> FloatArray:
 def segment_means(
     backbone: Backbone, vectors: FloatArray, first: npt.NDArray[np.int64]
 ) -> FloatArray:
-    """The mean of each segment's rows, what videos are compared by.
+    """Return the mean of each segment's rows, by which videos are compared.
 
     Args:
         backbone: Its rows are normalised before and after, where cosines compare them.
@@ -87,12 +86,12 @@ def segment_means(
 
 
 def index_dim(backbone: Backbone) -> int:
-    """Dimension of the vectors that Milvus holds for `backbone`."""
+    """Return the dimension of the vectors that Milvus holds for `backbone`."""
     return backbone.dim + (backbone.similarity == "l2")
 
 
 def to_index(backbone: Backbone, vectors: FloatArray) -> FloatArray:
-    """Rows (n, dim) as Milvus holds them, to be searched by inner product.
+    """Convert rows (n, dim) to Milvus' form, to be searched by inner product.
 
     Cosine backbones are L2-normalised. For a true L2 ranking x becomes [x, |x|^2 / 2]:
     with the query [q, -1] the inner product is (|q|^2 - |q - x|^2) / 2.
@@ -104,36 +103,36 @@ def to_index(backbone: Backbone, vectors: FloatArray) -> FloatArray:
 
 
 def to_query(backbone: Backbone, vectors: FloatArray) -> FloatArray:
-    """Vectors (n, dim) in the form that is searched for among `to_index` rows."""
+    """Convert vectors (n, dim) to queries for `to_index` rows."""
     if backbone.similarity == "cosine":
         return unit(vectors)
     return np.hstack([vectors, np.full((len(vectors), 1), -1, np.float32)]).astype(np.float32)
 
 
 def from_index(backbone: Backbone, stored: FloatArray) -> FloatArray:
-    """Rows (n, dim) back from Milvus: normalised for cosine backbones, as extracted for L2."""
+    """Convert Milvus' rows to (n, dim): normalised for cosine backbones, as extracted for L2."""
     return stored[:, : backbone.dim]
 
 
 @dataclass(frozen=True)
 class Damage:
-    """What of a file did not decode, in words; "" where nothing is known to be lost.
+    """What of a file did not decode, in words; "" where no loss is known.
 
     Attributes:
-        picture: What of the picture.
-        sound: What of the sound, or why it was left out.
+        picture: Losses of the picture.
+        sound: Losses of the sound, or why it was left out.
     """
 
     picture: str = ""
     sound: str = ""
 
     def describe(self) -> str:
-        """Both in one line, each fact once."""
+        """Return both in one line, each fact once."""
         facts = [fact for text in (self.picture, self.sound) for fact in text.split("; ")]
         return "; ".join(dict.fromkeys(filter(None, facts)))
 
     def then(self, later: Damage, computed: Collection[str]) -> Damage:
-        """What is known after another run, which computed the backbones named."""
+        """Return the damage known after a later run that computed the named backbones."""
         sound = sound_backbones(computed)
         picture = set(computed) - sound
         return Damage(
@@ -147,17 +146,17 @@ NO_DAMAGE = Damage()
 
 @dataclass(frozen=True)
 class EmbeddedVideo:
-    """A video with everything extracted from it: what a shard keeps.
+    """A video with everything extracted from it, as a shard stores it.
 
     Attributes:
         video: The file.
         duration_s: Seconds from its first frame or sample to the end of its last.
         segment_seconds: The segment length it was cut with.
-        backbones: What was computed, also where it gave no rows (silence).
+        backbones: Computed backbones, including those that gave no rows (silence).
         segments: The stretches it was cut into.
-        embeddings: One a segment.
+        embeddings: One per segment.
         damage: What of it did not decode.
-        audio_track: Which track its sound is, from 1; None for the picture's own.
+        audio_track: Number of its audio track, from 1; None for the picture's own.
     """
 
     video: Video
@@ -171,11 +170,11 @@ class EmbeddedVideo:
 
     @property
     def version(self) -> Version:
-        """What must agree for two entries to describe the same cut of the same file."""
+        """The values that are equal for two entries of the same file, cut the same way."""
         return self.video.fingerprint, self.segment_seconds, self.video.path
 
     def row_counts(self) -> dict[str, int]:
-        """Rows by backbone, 0 for one that was computed and gave none."""
+        """Return the number of rows by backbone, 0 for one that was computed and gave none."""
         return {
             name: sum(len(e.rows[name].vectors) for e in self.embeddings if name in e.rows)
             for name in sorted(self.backbones)
@@ -183,9 +182,9 @@ class EmbeddedVideo:
 
 
 def merge(first: EmbeddedVideo, second: EmbeddedVideo) -> EmbeddedVideo:
-    """One video from two that hold different backbones of the same segments.
+    """Merge two videos that hold different backbones of the same segments.
 
-    Segments are the same by their number: their ends may differ by what decoding has learned.
+    Segments match by their number: their ends may differ after a later decode.
     """
     parts = {s.index: (s, e) for s, e in zip(first.segments, first.embeddings, strict=True)}
     for segment, new in zip(second.segments, second.embeddings, strict=True):

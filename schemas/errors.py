@@ -1,39 +1,39 @@
-"""The errors a person can meet; each message is one sentence that names the next step."""
+"""Errors for the user; each message is one sentence that names the next step."""
 
 from __future__ import annotations
 
 
 class VidsimError(Exception):
-    """Base of every error vidsim raises on purpose; the CLI prints it and exits with 1."""
+    """Base of every error that vidsim raises deliberately; the CLI prints it and exits with 1."""
 
 
 class MediaError(VidsimError):
-    """A file that cannot be turned into segments (not a video, damaged, over a limit)."""
+    """A file cannot be cut into segments (not a video, damaged, over a limit)."""
 
 
 class WeightsError(VidsimError):
-    """Weights that are missing, cannot be fetched, or fail their SHA-256."""
+    """Weights are missing, cannot be fetched, or fail their SHA-256."""
 
 
 class StoreError(VidsimError):
-    """Milvus or a shard that cannot be opened, read or written."""
+    """Milvus or a shard cannot be opened, read or written."""
 
 
 class WorkerError(VidsimError):
-    """A worker process that crashed, hung or ran over a limit."""
+    """A worker process crashed, hung or exceeded a limit."""
 
 
 class LibraryError(VidsimError):
-    """A library, video or folder that is not there."""
+    """A library, video or folder does not exist."""
 
 
 class ModelError(VidsimError):
-    """A modality, backbone or filter that does not fit what was asked of it."""
+    """A modality, backbone or filter does not fit the request."""
 
 
 class SettingsError(VidsimError):
-    """An environment variable with a value that it cannot have."""
+    """An environment variable has an invalid value."""
 
 
 class DeployError(VidsimError):
-    """A Docker engine or one of the services in it that cannot do what was asked."""
+    """A Docker engine, or a service in it, cannot do what was requested."""

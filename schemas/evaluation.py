@@ -1,4 +1,4 @@
-"""What an evaluation found: the models of its report."""
+"""Models of the report of an evaluation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Estimate(Result):
 class Figures(Result):
     """The figures of one configuration under one protocol.
 
-    Under leaky protocols rows ask and vote, but are not ranked: ``recall`` is empty there and
-    ``mean_average_precision`` None.
+    Under leaky protocols rows are queries and votes, but are not ranked: ``recall`` is then empty
+    and ``mean_average_precision`` None.
     """
 
     protocol: str
@@ -35,7 +35,7 @@ class Figures(Result):
 
 
 class PairedTest(Result):
-    """How two configurations differ on the queries that both have."""
+    """A test of the difference of two configurations on the queries that both have."""
 
     protocol: str
     first: str
@@ -48,7 +48,7 @@ class PairedTest(Result):
 
 
 class Confusion(Result):
-    """How many queries of one class were taken for another."""
+    """Number of queries of one class that were predicted as another."""
 
     protocol: str
     configuration: str
@@ -59,7 +59,7 @@ class Confusion(Result):
 
 
 class TunedWeights(Result):
-    """Fusion weights found on a training part, and where query reads them."""
+    """Fusion weights tuned on a training part, and the file that queries read."""
 
     weights: dict[str, float]
     backbones: dict[str, str]
@@ -78,7 +78,7 @@ class AgainstExport(Result):
 
 
 class EvaluationReport(Result):
-    """What ``vidsim evaluate`` measured."""
+    """Report of ``vidsim evaluate``."""
 
     videos: int = Field(description="measured; with a second export those in common")
     libraries: list[str]

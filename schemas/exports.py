@@ -3,9 +3,9 @@
 A shard holds a batch of videos of one library::
 
     /                   format, version, library, created, vidsim
-    /videos/...         one entry a video: id, path, label, fingerprint, ...; in newer shards
+    /videos/...         one entry per video: id, path, label, fingerprint, ...; in newer shards
                         damage and sound_damage (what did not decode), audio_track (0: default)
-    /segments/...       one entry a segment: video (index), index, start_s, end_s
+    /segments/...       one entry per segment: video (index), index, start_s, end_s
     /vid2img            strips (n, 20, 100, 3) uint8, segment (n,) index into /segments
     /rows/BACKBONE      vectors (n, dim) float32 as extracted, segment, start_s, end_s,
                         videos: which videos it was computed for, with rows or without
@@ -21,10 +21,10 @@ In both, `INDEX` holds what an import needs to restore the videos::
 
     /.vidsim            format, version, layout, modality, backbone, weights_sha256, vidsim;
                         description of a network of timm (JSON, see `ingest.models.registry`)
-    /.vidsim/videos     one entry a video the backbone was computed for, as in a shard, and
+    /.vidsim/videos     one entry per video the backbone was computed for, as in a shard, and
                         library, computed (0: a strip is there, vid2img rows are not)
     /.vidsim/segments   as in a shard
-    /.vidsim/rows       one entry a row: segment, start_s, end_s
+    /.vidsim/rows       one entry per row: segment, start_s, end_s
 """
 
 SHARD_FORMAT = "vidsim-shard"
@@ -40,4 +40,4 @@ VIDEO_NUMBERS = ("size", "mtime_ns", "duration_s", "segment_seconds")
 AUDIOSET_FEATURES = "audioset_balanced_features_vggish.h5"
 AUDIOSET_LABELS = "audioset_balanced_labels.npy"
 AUDIOSET_SECONDS = 10
-"""Rows a clip in `AUDIOSET_FEATURES`; the capstone left shorter clips out."""
+"""Rows per clip in `AUDIOSET_FEATURES`; the capstone left shorter clips out."""

@@ -1,7 +1,7 @@
-"""The four modalities, and what their networks are fed: frames, pixels, samples of sound.
+"""The four modalities, and the input of their networks: frames, pixels, audio samples.
 
-A *modality* is a way to describe a video. What computes a description is a *backbone*
-(`schemas.backbones`).
+A *modality* is a way to describe a video; a *backbone* (`schemas.backbones`) computes the
+description.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .errors import ModelError
 
 
 class Modality(StrEnum):
-    """What a video is compared by."""
+    """An aspect by which videos are compared."""
 
     COLOR = "color"
     FRAME = "frame"
@@ -23,22 +23,22 @@ class Modality(StrEnum):
 
 
 SHORT_SIDE = 256
-"""Short side in pixels of a sampled frame before the centre crop, where a backbone does not
-say otherwise (the 256/224 evaluation protocol of both EfficientNet-Lite and I3D)."""
+"""Short side in pixels of a sampled frame before the centre crop, unless a backbone states
+another (the 256/224 evaluation protocol of both EfficientNet-Lite and I3D)."""
 
 
 @dataclass(frozen=True)
 class FrameSampling:
-    """Which frames of a segment a backbone sees, and in which size.
+    """The frames of a segment that a backbone sees, and their size.
 
     Attributes:
-        count: Frames a segment.
+        count: Frames per segment.
         size: Side of the square frame handed over, in pixels.
         fit: ``stretch`` resizes to the square whatever the aspect ratio; ``crop`` takes
             the centre square of the frame after it was resized to `resize`.
-        fps: Frames a second around the segment's middle; None spreads them evenly over it.
+        fps: Frames per second around the segment's middle; None spreads them evenly over it.
         resize: Before a crop: the short side in pixels, or the (height, width) to which the
-            frame is stretched. Without meaning where `fit` is ``stretch``.
+            frame is stretched. Ignored where `fit` is ``stretch``.
     """
 
     count: int
@@ -54,7 +54,7 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class PixelScale:
-    """What a picture network is fed: ``(pixel - mean) / std`` of pixels in 0..255."""
+    """Input scaling of an image network: ``(pixel - mean) / std`` of pixels in 0..255."""
 
     mean: RGB
     std: RGB
@@ -64,17 +64,17 @@ SIGNED_UNIT = PixelScale(mean=(127.5,) * 3, std=(127.5,) * 3)
 """Pixels in [-1, 1], as EfficientNet-Lite and I3D were trained with."""
 
 SAMPLE_RATE = 16_000
-"""Audio samples a second, mono; what YAMNet and VGGish were trained on."""
+"""Audio samples per second, mono, on which YAMNet and VGGish were trained."""
 
 SILENCE_RMS = 1e-4
 """Root mean square (full scale 1.0) under which a stretch of audio is silence, -80 dBFS."""
 
 
 def parse_modalities(text: str | None) -> tuple[Modality, ...]:
-    """Reads ``color,audio``; None means all four, in their fixed order.
+    """Read ``color,audio``; None means all four, in their fixed order.
 
     Raises:
-        ModelError: A name that is no modality, or none at all.
+        ModelError: A name is not a modality, or there is none at all.
     """
     if text is None:
         return tuple(Modality)

@@ -1,4 +1,4 @@
-"""Options that several commands have, as typer reads them."""
+"""typer options shared by several commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``--json`` prints: the pydantic models are the schema."""
+"""Results that ``--json`` prints: the pydantic models are the schema."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Result(BaseModel):
-    """The base of all that is printed: no other fields, and none that changes."""
+    """Base of all results: extra fields are forbidden, and all are frozen."""
 
-    # A command uses one or two of these; the rest need not be built.
+    # A command uses one or two of these models; the rest need not be built.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
@@ -20,7 +20,7 @@ class FailedFile(Result):
 
 
 class StageTime(Result):
-    """What one stage of an ingest took, in seconds, over all files."""
+    """Times of one stage of an ingest, in seconds, over all files."""
 
     cpu_s: float = Field(description="processor time, all threads of the stage's process")
     busy_s: float = Field(description="time in which it worked, all its processes together")
@@ -29,7 +29,7 @@ class StageTime(Result):
 
 
 class IngestTiming(Result):
-    """Where the time of an ingest went; the stages' ``held_s`` add up to it after the start."""
+    """Times of an ingest; the stages' ``held_s`` add up to the duration after the start."""
 
     seconds: float = Field(description="in all")
     startup_s: float = Field(description="of those, until networks were loaded")
@@ -37,11 +37,11 @@ class IngestTiming(Result):
 
 
 class IngestReport(Result):
-    """What ``vidsim ingest`` or ``ingest-audioset`` did, and what the library holds afterwards.
+    """Report of ``vidsim ingest`` or ``ingest-audioset``, and the library's contents afterwards.
 
     ``videos``, ``segments`` and ``rows`` count the whole library; ``embedded`` and
     ``unchanged`` count this run's files, or the clips in them. ``moved`` are neither, unless they
-    lacked something that was wanted: then they are ``embedded``, too.
+    lacked requested rows: then they are ``embedded``, too.
     """
 
     library: str
@@ -66,7 +66,7 @@ class IngestReport(Result):
 
 
 class ImportedLibrary(Result):
-    """What ``vidsim import`` did with one library, and what it holds afterwards."""
+    """Report of ``vidsim import`` on one library, and its contents afterwards."""
 
     library: str
     imported: int = Field(description="videos that had something new")
@@ -77,17 +77,17 @@ class ImportedLibrary(Result):
 
 
 class ImportReport(Result):
-    """What ``vidsim import`` did."""
+    """Report of ``vidsim import``."""
 
     libraries: list[ImportedLibrary]
     notes: list[str] = Field(default=[], description="what was repaired or went wrong")
 
 
 class ModalityMatch(Result):
-    """How one modality compares the query with one result.
+    """One modality's comparison of the query with one result.
 
-    ``rank`` is among all candidates; the four times say which stretch of the query is
-    most alike to which stretch of the result, in seconds.
+    ``rank`` is among all candidates; the four times give the most similar stretches of the query
+    and of the result, in seconds.
     """
 
     rank: int = Field(ge=1)
@@ -100,7 +100,7 @@ class ModalityMatch(Result):
 
 
 class QueryMatch(Result):
-    """One video of the ranking, with the reason for its place."""
+    """One video of the ranking, with the evidence for its rank."""
 
     rank: int = Field(ge=1)
     video_id: str
@@ -111,7 +111,7 @@ class QueryMatch(Result):
 
 
 class QueryResult(Result):
-    """What ``vidsim query`` answers."""
+    """Result of ``vidsim query``."""
 
     query: str
     modalities: list[str] = Field(description="compared, in order")
@@ -140,7 +140,7 @@ class StoredVideo(Result):
 
 
 class LevelComparison(Result):
-    """How one library's rows, or segments, of one backbone in Milvus compare with its shards."""
+    """Comparison of a library's rows, or segments, of one backbone in Milvus with its shards."""
 
     library: str
     backbone: str
@@ -156,12 +156,12 @@ class LevelComparison(Result):
 
     @property
     def wrong(self) -> int:
-        """Rows that were missing, extra or differing."""
+        """Number of missing, extra or differing rows."""
         return self.missing + self.extra + self.differing
 
 
 class VerifyReport(Result):
-    """What ``vidsim verify`` found, and mended with ``--repair``."""
+    """Report of ``vidsim verify``, and of its repairs with ``--repair``."""
 
     milvus: str = Field(description="its host and port, or embedded")
     comparisons: list[LevelComparison]
@@ -185,7 +185,7 @@ class TunedIndex(Result):
 
 
 class IndexTuning(Result):
-    """What ``vidsim tune-index`` did."""
+    """Report of ``vidsim tune-index``."""
 
     target: str = Field(description="lite, server, or server with GPU indexes")
     recall: float = Field(description="asked for")
@@ -204,7 +204,7 @@ class ServiceStatus(Result):
 
 
 class DeploymentStatus(Result):
-    """What ``vidsim status`` found."""
+    """Report of ``vidsim status``."""
 
     services: list[ServiceStatus]
     uri: str | None = Field(description="where Milvus is reached; none where it was not started")
@@ -221,7 +221,7 @@ class Stretch(Result):
 
 
 class DuplicatePair(Result):
-    """Two videos that show the same, and where."""
+    """Two videos that share footage, and where."""
 
     first: Stretch
     second: Stretch
@@ -234,7 +234,7 @@ class DuplicatePair(Result):
 
 
 class DuplicatesReport(Result):
-    """What ``vidsim duplicates`` found, surest first."""
+    """Report of ``vidsim duplicates``, most certain pairs first."""
 
     libraries: list[str]
     videos: int = Field(description="compared with each other")

@@ -1,4 +1,4 @@
-"""Rows and segments as Milvus holds them and gives them back."""
+"""Rows and segments as Milvus stores and returns them."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class StoredRow:
 
 
 def stored_row(entity: Mapping[str, Any]) -> StoredRow:
-    """An entity or `Record` without its vector."""
+    """Convert an entity or `Record` to a row without its vector."""
     return StoredRow(**{name: entity[name] for name in SCALARS})

@@ -1,4 +1,4 @@
-"""Settings: what VIDSIM_* environment variables say, and the settings file under the home."""
+"""Settings from VIDSIM_* environment variables and the settings file under the home."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .video import SEGMENT_SECONDS
 _PREFIX = "VIDSIM_"
 
 SETTINGS_FILE = "settings.env"
-"""Name under the home of a file with the same names as the environment, which goes before it."""
+"""Name of a file under the home with the environment's names; the environment takes precedence."""
 
 
 def _expand(path: Path) -> Path:
@@ -28,7 +28,7 @@ def _expand(path: Path) -> Path:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_expand)]
-"""Of a folder or a file; a relative one is made absolute."""
+"""Path of a folder or a file; a relative one is made absolute."""
 
 
 class Settings(BaseSettings):
@@ -71,13 +71,13 @@ class Settings(BaseSettings):
 
 
 def settings(home: Path | None = None) -> Settings:
-    """The settings as the environment says now, then the settings file, then the defaults.
+    """Read the settings from the current environment, then the settings file, then the defaults.
 
     Args:
-        home: vidsim's home, whatever the environment says; None for what it says.
+        home: vidsim's home, overriding the environment; None for the environment's.
 
     Raises:
-        SettingsError: A setting has a value that it cannot have, or the file cannot be read.
+        SettingsError: A setting has an invalid value, or the file cannot be read.
     """
     file: Path | None = None
     try:

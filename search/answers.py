@@ -1,4 +1,4 @@
-"""Results as a person reads them."""
+"""Results as text: tables, lines and notes for a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..ingest.shards.home import Place, without_user
 from ..schemas.answer import Heading, Line, Table, count
 
-if TYPE_CHECKING:  # pydantic's models, which are loaded with what makes them
+if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
     from ..schemas.results import (
         DuplicatesReport,
         FailedFile,
@@ -31,12 +31,12 @@ _FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")
 
 
 def worked(report: IngestReport) -> bool:
-    """Whether anything of the folder is stored."""
+    """Return whether anything of the folder is stored."""
     return bool(report.embedded or report.unchanged or report.moved)
 
 
 def ingest_text(report: IngestReport) -> Iterator[Line]:
-    """What is stored of a library after an ingest."""
+    """Format what a library holds after an ingest."""
     if not worked(report):
         return
     segments = count(report.segments, "segment")
@@ -48,7 +48,7 @@ def ingest_text(report: IngestReport) -> Iterator[Line]:
 
 
 def ingest_notes(report: IngestReport, verbose: bool = False) -> list[str]:
-    """What an ingest did, and what a person should know about it."""
+    """Summarise an ingest, with the notes and warnings that it left."""
     done = f"{report.embedded:,} embedded, {report.unchanged:,} unchanged"
     moved = f", {report.moved:,} moved" if report.moved else ""
     removed = f", {report.removed:,} removed" if report.removed else ""
@@ -69,12 +69,12 @@ def ingest_notes(report: IngestReport, verbose: bool = False) -> list[str]:
 
 
 def failed_notes(failed: Sequence[FailedFile]) -> list[str]:
-    """Files that gave nothing, and why."""
+    """List the files that gave nothing, and why."""
     return _first([f"failed: {f.path}: {f.reason}" for f in failed])
 
 
 def noted(notes: Sequence[str]) -> list[str]:
-    """A result's notes, marked as such."""
+    """Mark a result's notes as such."""
     return [f"note: {note}" for note in notes]
 
 
@@ -98,7 +98,7 @@ def _passed_over(passed_over: Mapping[str, Sequence[str]], verbose: bool) -> lis
 
 
 def query_text(result: QueryResult) -> Iterator[Line]:
-    """A line per video and a line per modality."""
+    """Format a line per video and a line per modality."""
     width = len(str(len(result.results)))
     for found in result.results:
         yield Heading(f"{found.rank:>{width}}  {found.score:.3f}  {found.video_id}")
@@ -109,7 +109,7 @@ def query_text(result: QueryResult) -> Iterator[Line]:
 
 
 def query_notes(result: QueryResult) -> list[str]:
-    """How to read a ranking, and what did not count."""
+    """Explain how to read a ranking, and what it left out."""
     notes = []
     if result.results:
         notes.append("Each modality: similarity, rank, share of the score, query ~ video seconds.")
@@ -127,7 +127,7 @@ def _evidence(match: ModalityMatch) -> str:
 
 
 def libraries_text(libraries: Sequence[LibrarySummary]) -> Iterator[Line]:
-    """What each library holds, and where it is from."""
+    """Format what each library holds, and where it is from."""
     for item in libraries:
         yield Heading(item.library)
         yield (
@@ -139,12 +139,12 @@ def libraries_text(libraries: Sequence[LibrarySummary]) -> Iterator[Line]:
 
 
 def videos_text(videos: Sequence[StoredVideo]) -> list[Line]:
-    """A line per video, with what of it did not decode."""
+    """Format a line per video, with what of it did not decode."""
     return [v.video_id + (f"  ({v.damage})" if v.damage else "") for v in videos]
 
 
 def reindex_notes(report: VerifyReport) -> list[str]:
-    """What a reindex did, in a line, after its notes."""
+    """Return a reindex's notes, then one line that sums it up."""
     written: Counter[str] = Counter()
     for c in report.comparisons:
         written[f"{c.level} of {c.backbone}"] += c.missing + c.differing
@@ -158,7 +158,7 @@ def reindex_notes(report: VerifyReport) -> list[str]:
 
 
 def how_to_use(target: Place, usual: Place) -> str | None:
-    """What to set so that commands use `target`, None where they do: it is the `usual` one."""
+    """Return what to set so that commands use `target`; None where it is the `usual` one."""
     if target.uri == usual.uri:
         return None
     where = "the embedded Milvus" if usual.uri is None else "the Milvus of VIDSIM_URI"
@@ -167,7 +167,7 @@ def how_to_use(target: Place, usual: Place) -> str | None:
 
 
 def verify_table(report: VerifyReport) -> Table:
-    """A row per library, backbone and level."""
+    """Tabulate a row per library, backbone and level."""
     rows = [
         (c.library, c.backbone, c.level, *(f"{getattr(c, name):,}" for name in _FIGURES))
         for c in report.comparisons
@@ -177,7 +177,7 @@ def verify_table(report: VerifyReport) -> Table:
 
 
 def verify_notes(report: VerifyReport) -> list[str]:
-    """Examples of what differs, and what was left alone."""
+    """List examples of what differs, and what was left alone."""
     lines = report.notes + [
         f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
         for c in report.comparisons
@@ -190,7 +190,7 @@ def verify_notes(report: VerifyReport) -> list[str]:
 
 
 def tuning_table(report: IndexTuning) -> Table:
-    """A row per collection."""
+    """Tabulate a row per collection."""
     header = ("collection", "rows", "index", "nlist", "nprobe", "recall", "ms before", "after")
     rows = [
         (
@@ -209,7 +209,7 @@ def tuning_table(report: IndexTuning) -> Table:
 
 
 def import_text(report: ImportReport) -> Iterator[Line]:
-    """A line per library and one per backbone."""
+    """Format a line per library and one per backbone."""
     for found in report.libraries:
         yield (
             f"{found.library}: {found.imported:,} imported, {found.unchanged:,} unchanged; "
@@ -220,7 +220,7 @@ def import_text(report: ImportReport) -> Iterator[Line]:
 
 
 def duplicates_text(report: DuplicatesReport) -> Iterator[Line]:
-    """Three lines per pair."""
+    """Format three lines per pair."""
     for p in report.pairs:
         how = f"{p.similarity:.3f} cosine, {p.hash_distance:.1f} bits, {p.coverage:.0%} covered"
         yield "identical files" if p.identical else how
@@ -229,6 +229,6 @@ def duplicates_text(report: DuplicatesReport) -> Iterator[Line]:
 
 
 def duplicates_notes(report: DuplicatesReport) -> list[str]:
-    """How many pairs there are, and what could not be compared."""
+    """Count the pairs, and list what could not be compared."""
     pairs, videos = count(len(report.pairs), "pair"), count(report.videos, "video")
     return [f"{pairs} among {videos}.", *failed_notes(report.failed), *noted(report.notes)]

@@ -1,4 +1,4 @@
-"""How alike two random videos of a library are: the zero point of calibrated fusion."""
+"""Background: the similarity of random pairs of videos, the zero point of calibrated fusion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _SAMPLE = 128
-"""Videos sampled of a library: 8,128 pairs, measured in well under a second a backbone."""
+"""Videos sampled per library: 8,128 pairs, measured in well under a second per backbone."""
 
 _PRIOR: Mapping[str, Background] = {
     "labhist": Background(0.56, 0.21),
@@ -38,16 +38,16 @@ one set with sound, 1,770 pairs): capstone70, av_segments, drone_visible and ucf
 vggish over 8,128 pairs of AudioSet's clips, as `_measure` finds them."""
 
 _PRIOR_PAIRS = 20
-"""How many pairs the prior counts for: a library of seven videos (21 pairs) already leans
-as much on its own."""
+"""Pairs that the prior counts for: a library of seven videos (21 pairs) already gives as much
+weight to its own."""
 
 
 def background(
     home: Path, libraries: Collection[str], backbones: Sequence[Backbone]
 ) -> dict[str, Background]:
-    """Background of each backbone over `libraries`, measured or as last measured.
+    """Return the background of each backbone over `libraries`, measuring only what has changed.
 
-    Libraries without shards here (they were ingested elsewhere) count with the prior alone.
+    Libraries without shards here (ingested elsewhere) count with the prior alone.
 
     Returns:
         By backbone name.
@@ -57,7 +57,7 @@ def background(
 
 
 def refresh(home: Path, library: str) -> None:
-    """Measures a library again if it has changed, so that the next query need not."""
+    """Measure a library again if it has changed, so that the next query need not."""
     _measured(home, library)
 
 
@@ -66,13 +66,13 @@ Moments = tuple[float, float, float]
 
 
 def _prior_moments(backbone: Backbone) -> Moments:
-    # For a backbone that was not measured, the default one of its modality stands in.
+    # The default backbone of the modality stands in for one that has no measured prior.
     prior = _PRIOR.get(backbone.name) or _PRIOR[PRESETS[DEFAULT_PRESET][backbone.modality]]
     return _PRIOR_PAIRS, prior.mean, prior.deviation**2 + prior.mean**2
 
 
 def pool(backbone: Backbone, measured: Sequence[Moments]) -> Background:
-    """The background of several libraries together, leaning on the prior where they are small."""
+    """Pool the backgrounds of several libraries with the prior, which counts if they are small."""
     moments = [_prior_moments(backbone), *measured]
     count = sum(n for n, _, _ in moments)
     mean = sum(n * m for n, m, _ in moments) / count
@@ -81,7 +81,7 @@ def pool(backbone: Backbone, measured: Sequence[Moments]) -> Background:
 
 
 def _measured(home: Path, library: str) -> dict[str, Moments]:
-    """Moments by backbone, from the note under `home` unless the library has changed."""
+    """Return moments by backbone, from the note under `home` unless the library has changed."""
     opened = Home(Place(home))
     shards = opened.shards
     with told(f"A shard of {library}"):
@@ -115,25 +115,25 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
 def _measure(
     shards: Shards, library: str, catalog: Mapping[str, CatalogEntry], backbone: Backbone
 ) -> Moments | None:
-    """Moments of a stored library; None where it has no pair of videos with such rows."""
+    """Measure a stored library; None where no two videos have rows of `backbone`."""
     entries = [catalog[i] for i in sorted(catalog) if catalog[i].rows.get(backbone.name)]
     found = {}
     for video in shards.read(library, spread(entries), [backbone.name]):
         vectors = from_embedded(backbone, video)
         if vectors is not None:
             found[video.video.video_id] = vectors
-    # Similarity has a direction, so the order of ids, not of shards, says who asks whom.
+    # Similarity is not symmetric: the order of ids, not of shards, decides which one is the query.
     return measure(backbone, [found[i] for i in sorted(found)])
 
 
 def spread(videos: Sequence[T]) -> list[T]:
-    """Up to `_SAMPLE` videos, spread evenly over those given (in the order of their ids)."""
+    """Take up to `_SAMPLE` videos, evenly spaced among those given (in the order of their ids)."""
     count = min(len(videos), _SAMPLE)
     return [videos[i * len(videos) // count] for i in range(count)]
 
 
 def measure(backbone: Backbone, videos: Sequence[VideoVectors]) -> Moments | None:
-    """Moments of the similarities of all pairs of a `spread`; None where there is no pair."""
+    """Return the moments of the similarities of all pairs in a `spread`; None without a pair."""
     values = np.array(
         [similarity(backbone, a, b) for i, a in enumerate(videos) for b in videos[:i]]
     )

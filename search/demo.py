@@ -32,7 +32,7 @@ Picture = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo did, for the CLI to show."""
+    """Results of the demo, for the CLI to show."""
 
     report: IngestReport
     result: QueryResult
@@ -43,7 +43,7 @@ class Demo:
 
 
 def run(library: Library, progress: Progress) -> Demo:
-    """Makes the clips, ingests them as the library ``demo`` and queries with a copy.
+    """Make the clips, ingest them as the library ``demo`` and query it with a copy.
 
     Raises:
         WeightsError: Clips or weights cannot be fetched.
@@ -80,7 +80,7 @@ def run(library: Library, progress: Progress) -> Demo:
 
 
 def write_generated(folder: Path) -> None:
-    """Writes the generated clips of 320x240 pixels and five seconds that are not there yet."""
+    """Write the generated clips (320x240, five seconds) that do not exist yet."""
     for name, (picture, sound) in _GENERATED.items():
         if not (folder / name).exists():
             _write_clip(folder / name, picture, sound)
@@ -89,14 +89,14 @@ def write_generated(folder: Path) -> None:
 def disguise(
     source: Path, target: Path, crop: float = 0.1, trim: float = 0.2, bit_rate: int = 150_000
 ) -> str:
-    """Writes a re-encoded, cropped and trimmed copy of a clip; says in words what it did.
+    """Write a re-encoded, cropped and trimmed copy of a clip; return in words what it did.
 
     Args:
         source: A video file.
         target: The copy, an mp4.
         crop: Part of width and height cut away, half on each side.
         trim: Part of the length cut away, half at each end.
-        bit_rate: Bits a second of the copy's picture.
+        bit_rate: Bits per second of the copy's picture.
     """
     with av.open(str(source)) as container:
         frames = [
@@ -118,7 +118,7 @@ def disguise(
 
 
 def _read_sound(source: Path) -> npt.NDArray[np.float32]:
-    """The first sound track as mono float32 at `_RATE`; empty where there is none."""
+    """Read the first sound track as mono float32 at `_RATE`; empty where there is none."""
     with av.open(str(source)) as container:
         if not container.streams.audio:
             return np.zeros(0, np.float32)

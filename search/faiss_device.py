@@ -1,7 +1,7 @@
 """faiss on the CPU, or on a GPU where it sees one: the same answers, sooner.
 
-faiss-cpu and faiss-gpu are one module, ``faiss``, of which an environment holds either
-(docs/install.md). Whichever it is, it is loaded here when it is needed.
+faiss-cpu and faiss-gpu provide the same module, ``faiss``; an environment holds one of them
+(docs/install.md). This module imports it on first use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_ON_GPU = 2048
 """Most neighbours of one query that faiss finds on a GPU (its wiki, "Faiss on the GPU")."""
 
 _MATCHES = 256
-"""Neighbours of a binary code that a GPU is asked for; the CPU answers codes with more matches."""
+"""Neighbours per binary code that a GPU returns; the CPU answers codes with more matches."""
 
 _log = logging.getLogger(__name__)
 
@@ -30,18 +30,18 @@ Matches = tuple[IntArray, IntArray, IntArray]
 """limits (n + 1,), distances and numbers (limits[-1],): those of code i at limits[i:i + 2]."""
 
 SearchCodes = Callable[[ByteArray, int], Matches]
-"""(n, bytes) codes and a distance in bits -> what is nearer than it, by number."""
+"""(n, bytes) codes and a distance in bits -> the codes nearer than it, by number."""
 
 
 def gpus() -> int:
-    """GPUs that faiss can use; 0 where it was built for the CPU."""
+    """Count the GPUs that faiss can use; 0 where it was built for the CPU."""
     import faiss
 
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
 def describe() -> str:
-    """Which faiss is loaded and on what it runs, such as ``faiss-cpu 1.15.1 on the CPU``."""
+    """Name the loaded faiss and its device, such as ``faiss-cpu 1.15.1 on the CPU``."""
     import faiss
 
     for_gpus = hasattr(faiss, "StandardGpuResources")
@@ -65,10 +65,10 @@ def _is_installed(distribution: str) -> bool:
 
 
 def to_gpu(index: Any) -> Any:
-    """A copy of an index on the first GPU.
+    """Copy an index to the first GPU.
 
     Raises:
-        RuntimeError: faiss cannot, for want of memory for example.
+        RuntimeError: faiss cannot, for example for lack of memory.
     """
     import faiss
 
@@ -79,7 +79,7 @@ def to_gpu(index: Any) -> Any:
 
 
 def search_rows(among: FloatArray) -> SearchRows:
-    """Exact search by L2 among rows (rows, dim)."""
+    """Return an exact L2 search over rows (rows, dim)."""
     import faiss
 
     def on_cpu(asked: FloatArray, k: int) -> IntArray:
@@ -107,7 +107,7 @@ def search_rows(among: FloatArray) -> SearchRows:
 
 
 def search_codes(among: ByteArray) -> SearchCodes:
-    """Search by Hamming distance among codes (codes, bytes)."""
+    """Return a Hamming range search over codes (codes, bytes)."""
     import faiss
 
     index = faiss.IndexBinaryFlat(8 * among.shape[1])
@@ -136,7 +136,7 @@ def search_codes(among: ByteArray) -> SearchCodes:
 
 
 def _by_neighbours(index: Any, on_cpu: SearchCodes, asked: ByteArray, radius: int) -> Matches:
-    """What `on_cpu` answers, of the nearest codes in `index`: a GPU cannot search by distance."""
+    """Answer as `on_cpu` does from the nearest codes in `index`: a GPU has no range search."""
     count = min(_MATCHES, index.ntotal)
     distances, found = index.search(asked, count)
     inside = distances < radius

@@ -1,7 +1,7 @@
 """Fusion: one ranking from the similarities of several modalities.
 
-Two ways. ``calibrated`` (the default) turns each modality's similarities into a share of
-attention: how far above chance a video is, compared with the best others. ``rrf`` adds
+There are two methods. ``calibrated`` (the default) turns each modality's similarities into a share
+of attention: how far above chance a video is, relative to the best others. ``rrf`` adds
 reciprocal ranks (Cormack, Clarke and Buettcher, 2009). In both, a modality that the query
 or the video lacks neither helps nor hurts.
 """
@@ -37,19 +37,19 @@ WEIGHTS: Mapping[FusionName, Mapping[Modality, float]] = {
 learned on one set were no better on another; that of frames again on four (docs/fusion.md)."""
 
 TOP = 50
-"""Hits a modality over which its softmax runs, and candidates each modality proposes."""
+"""Hits per modality that its softmax runs over, and candidates that each modality proposes."""
 
 _Z_CAP = 10.0
-"""Standard deviations above chance beyond which nothing more is learned: exp(10) against 49
+"""Standard deviations above chance at which z is clipped: exp(10) against 49
 others leaves them 0.2 %."""
 
 _RRF_K = 60
-"""The constant of reciprocal rank fusion, as its authors chose it."""
+"""The constant k of reciprocal rank fusion, as its authors chose it."""
 
 
 @dataclass(frozen=True)
 class Background:
-    """Similarities of random pairs of videos of a library: their mean and deviation."""
+    """Mean and standard deviation of the similarities of random pairs of videos."""
 
     mean: float
     deviation: float
@@ -57,19 +57,19 @@ class Background:
 
 @dataclass(frozen=True)
 class Fused:
-    """A video's fused score and what each modality contributed to it (adding up to 1)."""
+    """A video's fused score, and each modality's contribution to it (they sum to 1)."""
 
     score: float
     shares: dict[Modality, float]
 
 
 def parse_weights(text: str | None, fusion: FusionName) -> dict[Modality, float]:
-    """Reads ``frame=2,color=0.5``; modalities not named keep their default, as all do for None.
+    """Read ``frame=2,color=0.5``; unnamed modalities keep their default; None keeps all.
 
     ``default`` means the same as None.
 
     Raises:
-        ModelError: An unknown modality or a weight that is no number above zero.
+        ModelError: A modality is unknown, or a weight is not a positive number.
     """
     weights = dict(WEIGHTS[fusion])
     for part in filter(None, "" if text in (None, "default") else text.split(",")):
@@ -92,7 +92,7 @@ def fuse(
     background: Mapping[Modality, Background],
     weights: Mapping[Modality, float],
 ) -> dict[str, Fused]:
-    """Fused scores of all candidates, best first, ties by video id.
+    """Fuse the scores of all candidates, best first, ties by video id.
 
     Args:
         fusion: ``calibrated`` or ``rrf``.
@@ -127,16 +127,16 @@ def fuse(
 def attention(
     similarities: Scores, background: Background, candidates: npt.NDArray[np.int64]
 ) -> Scores:
-    """exp(z) over the sum of exp(z) of the best hits, z being deviations above chance.
+    """Return exp(z) over the sum of exp(z) of the best hits; z is in deviations above chance.
 
-    The sum always runs over as many videos as there are candidates (`TOP` at most): those
-    without the modality count as random ones (z = 0). Otherwise the only other video with
+    The sum always has as many terms as there are candidates (at most `TOP`): those
+    without the modality count as random videos (z = 0). Otherwise the only other video with
     sound would take all of a query's attention to sound, whatever it sounds like.
 
     Args:
         similarities: (queries, videos) of one modality; NaN for a video that lacks it or is
-            no candidate.
-        background: What random pairs of videos have.
+            not a candidate.
+        background: Of the similarities of random pairs.
         candidates: (queries,) how many videos have any of the query's modalities.
 
     Returns:
@@ -156,11 +156,11 @@ def attention(
 def attend(
     similarities: Mapping[Modality, Scores], background: Mapping[Modality, Background]
 ) -> dict[Modality, Scores]:
-    """`attention` of every modality, over the candidates of all of them together.
+    """Compute the `attention` of every modality, over the candidates of all modalities.
 
     Args:
         similarities: (queries, videos) of each modality; NaN where the query or the video
-            lacks it, or the video is no candidate.
+            lacks it, or the video is not a candidate.
         background: For each of those modalities.
     """
     there = np.logical_or.reduce([~np.isnan(found) for found in similarities.values()])
@@ -169,18 +169,18 @@ def attend(
 
 
 def combine(parts: Mapping[Modality, Scores], weights: Mapping[Modality, float]) -> Scores:
-    """The scores of `fuse` (calibrated) of many queries over the same videos.
+    """Compute the scores of `fuse` (calibrated) for many queries over the same videos.
 
     Args:
-        parts: What `attend` gives.
+        parts: From `attend`.
         weights: For each of those modalities, above 0.
 
     Returns:
-        (queries, videos), NaN for videos that are no candidate.
+        (queries, videos), NaN for videos that are not candidates.
     """
     total = sum(weights[m] * np.nan_to_num(part) for m, part in parts.items())
     weight = sum(weights[m] * ~np.isnan(part) for m, part in parts.items())
-    with np.errstate(invalid="ignore"):  # 0 / 0 where a video is no candidate
+    with np.errstate(invalid="ignore"):  # 0 / 0 where a video is not a candidate
         return np.asarray(total / weight)
 
 
@@ -193,11 +193,11 @@ def _attention_to(
 
 
 def _reciprocal_ranks(found: Mapping[str, float]) -> dict[str, float]:
-    """(k + 1) / (k + rank): 1 for the best, so that scores lie in (0, 1]."""
+    """Return (k + 1) / (k + rank): 1 for the best, so that scores lie in (0, 1]."""
     return {video_id: (_RRF_K + 1) / (_RRF_K + rank) for video_id, rank in ranks(found).items()}
 
 
 def ranks(found: Mapping[str, float]) -> dict[str, int]:
-    """Ranks from 1 by descending similarity, ties by video id."""
+    """Rank from 1 by descending similarity, ties by video id."""
     ordered = sorted(found, key=lambda video_id: (-found[video_id], video_id))
     return {video_id: i + 1 for i, video_id in enumerate(ordered)}

@@ -1,7 +1,7 @@
 """The front door: an opened home, and all that can be done with its libraries.
 
-The command line, a server and people's Python call this and nothing below it. What a call does
-not need is not loaded: neither torch nor TensorFlow for a stored video, no Milvus for a listing.
+The command line, servers and Python programs call this and nothing below it. Each call loads only
+what it needs: neither torch nor TensorFlow for a stored video, no Milvus for a listing.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from ..schemas.video import Video
 
 Watcher = Progress | Report | None
-"""Who is told how far work is: a display, a function that takes a `Step`, or nobody."""
+"""Receiver of progress reports: a display, a function that takes a `Step`, or None."""
 
 Models = Mapping[str, str] | Iterable[str]
-"""Backbones that stand in for a preset's: ``{"color": "vid2img"}`` or ``["color=vid2img"]``."""
+"""Backbones that replace a preset's: ``{"color": "vid2img"}`` or ``["color=vid2img"]``."""
 
 Modalities = str | Iterable[str] | None
 """``"color,audio"`` or ``["color", "audio"]``; None for all of them."""
@@ -62,14 +62,14 @@ class Library:
     embedded Milvus is open (from the first query on, until `close` or a call that writes), no
     other process can use it; a server has no such limit.
 
-    Use it as a context manager, or call `close`: it ends the processes that decode and hear.
+    Use it as a context manager, or call `close`, which ends the decoder and audio processes.
     """
 
     def __init__(self, place: Place, progress: Watcher = None) -> None:
-        """Opens nothing yet; `Library.open` fills in what the settings say.
+        """Prepare a library at `place`, opening nothing yet; `Library.open` reads the settings.
 
         Raises:
-            SettingsError: A setting has a value that it cannot have.
+            SettingsError: A setting has an invalid value.
         """
         self._place = place
         self._settings = settings(place.home)
@@ -88,16 +88,16 @@ class Library:
         index: IndexPolicy | None = None,
         progress: Watcher = None,
     ) -> Self:
-        """Opens a home as the command line does: settings, server, token and certificates.
+        """Open a home as the command line does, with its settings, server, token and certificates.
 
         Args:
             home: The folder; None for ``VIDSIM_HOME``, or the platform's own.
             uri: A Milvus server, or ``embedded``; None for what the settings say.
             index: Indexes of a server's new collections: ``auto``, ``cpu`` or ``gpu``.
-            progress: Told of every call that is not given another.
+            progress: Receives the progress of every call that has no other.
 
         Raises:
-            SettingsError: A setting has a value that it cannot have.
+            SettingsError: A setting has an invalid value.
         """
         chosen = settings(None if home is None else Path(home))
         wanted = uri or chosen.uri
@@ -114,12 +114,12 @@ class Library:
 
     @property
     def home(self) -> Path:
-        """The folder of shards, settings and the embedded Milvus."""
+        """Folder of the shards, the settings and the embedded Milvus."""
         return self._place.home
 
     @property
     def place(self) -> Place:
-        """Where it is, and which Milvus it uses."""
+        """Home and Milvus of this library."""
         return self._place
 
     def ingest(
@@ -137,27 +137,28 @@ class Library:
         prune: bool = False,
         progress: Watcher = None,
     ) -> IngestReport:
-        """Reads a folder of videos and stores what is new or has changed.
+        """Read a folder of videos and store what is new or has changed.
 
         Args:
             folder: A folder of videos and sounds, or one file.
             library: The library's name; None for the folder's.
             modalities: What to describe videos by.
-            models: Backbones that stand in for the preset's.
+            models: Backbones that replace the preset's.
             preset: ``compact`` or ``classic``; None for ``compact``.
-            segment_seconds: Length of the segments of a long video; None for the settings'.
-            audio_track: Which track of sound, from 1; None for the one that goes with the picture.
-            device: Where networks run; None for the settings'.
+            segment_seconds: Segment length in seconds; None for the settings'.
+            audio_track: Number of the audio track, from 1; None for the picture's own.
+            device: Device of the networks; None for the settings'.
             workers: Decoder processes; None for the settings', or half the cores.
             prune: Whether to remove stored videos whose file is gone.
-            progress: Told how far it is.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: No such folder, nothing in it, or the name belongs to another folder.
-            ModelError: No such modality, backbone, preset or device.
+            LibraryError: The folder is missing or has no media, or the name belongs to
+                another folder.
+            ModelError: A modality, backbone, preset or device is unknown.
             StoreError: The home cannot be written, or another process holds it.
             WeightsError: Weights are missing and cannot be fetched, or stored rows had others.
-            WorkerError: The process that hears failed.
+            WorkerError: The audio process failed.
         """
         from ..ingest.extract.embed import EmbedOptions
         from ..ingest.models.registry import register_overrides
@@ -189,16 +190,16 @@ class Library:
         class_labels: str | os.PathLike[str] | None = None,
         progress: Watcher = None,
     ) -> IngestReport:
-        """Reads AudioSet's published embeddings.
+        """Read AudioSet's published embeddings.
 
         Args:
             folder: The folder of its .tfrecord files.
             library: The library's name; None for the folder's.
             class_labels: AudioSet's class_labels_indices.csv, to name labels.
-            progress: Told how far it is.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: No such folder, no record file in it, or the library holds videos.
+            LibraryError: The folder is missing or has no record file, or the library holds videos.
             StoreError: The home cannot be written, or another process holds it.
         """
         from ..ingest.exchange.audioset import ingest_audioset, read_class_names
@@ -227,30 +228,30 @@ class Library:
         device: Device | None = None,
         progress: Watcher = None,
     ) -> QueryResult:
-        """Ranks stored videos by their likeness to a clip, and says why.
+        """Rank stored videos by similarity to a clip, with evidence per modality.
 
         Args:
             clip: A file, or the id of a stored video (then nothing is decoded).
-            k: Results wanted.
+            k: Number of results.
             modalities: What to compare by; None for all that the libraries have.
-            libraries: Those to search; none for all.
+            libraries: Libraries to search; none for all.
             filter: Milvus filter over the fields, such as ``label == "snow"``.
             fusion: How modalities are combined.
             weights: By modality, ``"default"`` for the measured ones; None for tuned ones where
                 there are some.
-            models: Backbones that stand in for the preset's.
-            preset: The preset whose backbones alone count; None for what is stored.
+            models: Backbones that replace the preset's.
+            preset: Restricts the search to this preset's backbones; None for what is stored.
             exclude_self: Whether to leave the query's own video out; None does so for stored ids.
-            segment_seconds: How a new clip is cut; None for the settings'.
-            audio_track: Which track of a new clip's sound, from 1; None for the picture's own.
-            device: Where a new clip is embedded; None for the settings'.
-            progress: Told how far it is.
+            segment_seconds: Segment length of a new clip; None for the settings'.
+            audio_track: Number of a new clip's audio track, from 1; None for the picture's own.
+            device: Device that embeds a new clip; None for the settings'.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: Nothing is stored, or no such clip or library.
-            ModelError: A modality, backbone, weight, filter or device that does not fit.
-            MediaError: The clip cannot be read, or has nothing to be compared by.
-            WeightsError: Weights are missing, or stored rows had others.
+            LibraryError: Nothing is stored, or the clip or a library does not exist.
+            ModelError: A modality, backbone, weight, filter or device is invalid.
+            MediaError: The clip cannot be read, or has nothing to compare.
+            WeightsError: Weights are missing, or stored rows were computed with others.
             StoreError: Milvus cannot be read.
         """
         from .query import QueryOptions, answer
@@ -277,7 +278,7 @@ class Library:
             return answer(os.fspath(clip), store, self._place, options, told, self._embed)
 
     def libraries(self) -> list[LibrarySummary]:
-        """What each library holds, by name.
+        """Summarise what each library holds, by name.
 
         Raises:
             StoreError: A shard cannot be read.
@@ -287,7 +288,7 @@ class Library:
         return summarize(self._place)
 
     def videos(self) -> list[StoredVideo]:
-        """All stored videos, by library and id.
+        """List all stored videos, by library and id.
 
         Raises:
             StoreError: A shard cannot be read.
@@ -297,10 +298,10 @@ class Library:
         return list_videos(self.home)
 
     def find(self, *names: str) -> dict[str, list[str]]:
-        """Ids of videos by library, for names of libraries and ids of videos.
+        """Find video ids by library, from names of libraries and ids of videos.
 
         Raises:
-            LibraryError: A name that is neither.
+            LibraryError: A name is neither.
             StoreError: A shard cannot be read.
         """
         from ..ingest.sync.libraries import find
@@ -308,10 +309,10 @@ class Library:
         return find(self.home, names)
 
     def remove(self, *names: str) -> dict[str, list[str]]:
-        """Removes libraries or videos, of which the files stay; gives the ids by library.
+        """Remove libraries or videos, whose files stay; return the ids by library.
 
         Raises:
-            LibraryError: A name that is neither.
+            LibraryError: A name is neither.
             StoreError: The home or Milvus cannot be written, or another process holds it.
         """
         from ..ingest.sync.libraries import remove_all
@@ -324,15 +325,15 @@ class Library:
     def reindex(
         self, *libraries: str, fresh: bool = False, progress: Watcher = None
     ) -> VerifyReport:
-        """Has Milvus hold what the shards do; no video is read.
+        """Bring Milvus in step with the shards; no video is read.
 
         Args:
-            *libraries: Which; none for all.
+            *libraries: Libraries to reindex; none for all.
             fresh: Whether to delete all rows first.
-            progress: Told how far it is.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: A library that is not there.
+            LibraryError: A library does not exist.
             StoreError: Milvus or a shard cannot be read or written, or another process holds it.
         """
         from ..ingest.sync.libraries import reindex_all
@@ -347,16 +348,16 @@ class Library:
         repair: bool = False,
         progress: Watcher = None,
     ) -> VerifyReport:
-        """Compares Milvus with the shards row by row.
+        """Compare Milvus with the shards row by row.
 
         Args:
-            *libraries: Which; none for all.
-            sample: Of how many videos a library and collection the vectors are compared too.
+            *libraries: Libraries to verify; none for all.
+            sample: Videos per library and collection whose vectors are compared too.
             repair: Whether to write what is missing or differs, and to delete what is extra.
-            progress: Told how far it is.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: A library that is not there.
+            LibraryError: A library does not exist.
             StoreError: Milvus or a shard cannot be read or written, or another process holds it.
         """
         from ..ingest.sync.libraries import verify_all
@@ -365,15 +366,15 @@ class Library:
             return verify_all(place, libraries, sample, self._told(progress), repair)
 
     def tune_index(self, *, recall: float = 0.99, progress: Watcher = None) -> IndexTuning:
-        """Gives each collection the index that its size needs.
+        """Give each collection the index that its size needs.
 
         Args:
-            recall: Part of the ten exact neighbours that a search is to find.
-            progress: Told how far it is.
+            recall: Fraction of the ten exact neighbours that a search must find.
+            progress: Receives the progress.
 
         Raises:
             LibraryError: Nothing is stored.
-            StoreError: Milvus cannot be read, or does not build an index.
+            StoreError: Milvus cannot be read, or cannot build an index.
         """
         from ..ingest.milvus.index_tuning import tune
 
@@ -388,16 +389,16 @@ class Library:
         layout: Literal["native", "capstone"] = "native",
         progress: Watcher = None,
     ) -> list[Path]:
-        """Writes vectors, ids, labels and times to HDF5 files; gives the files.
+        """Write vectors, ids, labels and times to HDF5 files; return the files.
 
         Args:
-            folder: Where to write; made if it is not there.
-            libraries: Which; none for all.
-            layout: vidsim's files, or those of the capstone.
-            progress: Told how far it is.
+            folder: Target folder, created if missing.
+            libraries: Libraries to export; none for all.
+            layout: vidsim's own files, or those of the capstone.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: A library that is not there, or none at all.
+            LibraryError: A library does not exist, or there is none at all.
             StoreError: A file cannot be read or written.
         """
         if layout == "capstone":
@@ -412,15 +413,16 @@ class Library:
         library: str | None = None,
         progress: Watcher = None,
     ) -> ImportReport:
-        """Stores what export files hold, the capstone's too.
+        """Import export files, including the capstone's.
 
         Args:
             *files: The HDF5 files.
-            library: The library's name, for files that do not say one.
-            progress: Told how far it is.
+            library: The library's name, for files that do not name one.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: No such file, no library named, or a video is stored in another version.
+            LibraryError: A file is missing, no library is named, or a video is stored in another
+                version.
             StoreError: A file is damaged or does not fit, or the home cannot be written.
         """
         from ..ingest.exchange.importer import import_files
@@ -450,28 +452,28 @@ class Library:
         out: str | os.PathLike[str] | None = None,
         progress: Watcher = None,
     ) -> EvaluationReport:
-        """Measures how well exported videos find others of their class; writes a report.
+        """Measure how well exported videos find others of their class; write a report.
 
         Args:
-            folder: What `export` wrote.
-            k: How many nearest videos vote.
+            folder: Written by `export`.
+            k: Nearest videos that vote.
             protocols: ``leave-one-out``, ``split``, ``group``, ``official``, or the leaky
                 ``capstone-all`` and ``capstone-split``; none for leave-one-out.
             train_list: UCF101's trainlistNN.txt (official).
             test_list: UCF101's testlistNN.txt (official).
-            allow_missing: Whether to leave out what the lists name and the export lacks.
-            color: Metrics of colour to compare, ``"l2,mse,ssim,labhist"``.
+            allow_missing: Whether to skip videos that the lists name and the export lacks.
+            color: Colour metrics to compare, ``"l2,mse,ssim,labhist"``.
             compare: Pairs of configurations to test, such as ``"frame,fused"``.
             against: Another export of the same videos to test each configuration against.
-            models: Backbones that stand in for the default ones.
+            models: Backbones that replace the default ones.
             tune_weights: Whether to find fusion weights on the training part, for `query` to use.
-            seed: Of splits and resamples.
+            seed: Seed of splits and resamples.
             out: Folder of the report; None for ``folder/evaluation``.
-            progress: Told how far it is.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: No export, or lists that do not fit.
-            ModelError: A protocol, metric, configuration or backbone that is not there.
+            LibraryError: There is no export, or the lists do not fit it.
+            ModelError: A protocol, metric, configuration or backbone does not exist.
             StoreError: A file is damaged, or the report cannot be written.
         """
         from ..ingest.models.registry import known_backbones
@@ -512,16 +514,17 @@ class Library:
         min_similarity: float = DuplicateOptions.min_similarity,
         progress: Watcher = None,
     ) -> DuplicatesReport:
-        """Lists the pairs of stored videos that show the same, and where.
+        """List the pairs of stored videos that share footage, and where.
 
         Args:
-            *libraries: Which to compare, within and between each other; none for all.
+            *libraries: Libraries to compare, within and across; none for all.
             max_distance: Most differing bits of two frames' 64-bit hashes.
             min_similarity: Least cosine of the mean frame embeddings.
-            progress: Told how far it is.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: Nothing is stored, no such library, or there is nothing to compare by.
+            LibraryError: Nothing is stored, a library does not exist, or there is nothing to
+                compare.
             StoreError: A shard cannot be read.
         """
         from ..ingest.extract.embed import default_workers
@@ -532,10 +535,10 @@ class Library:
         return find_duplicates(self.home, libraries, options, workers, self._told(progress))
 
     def wait_for_milvus(self, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Waits until a server that has just been started answers searches.
+        """Wait until a freshly started server answers searches.
 
         Args:
-            tell: Told in words what is waited for.
+            tell: Receives messages about what is waited for.
 
         Raises:
             StoreError: It does not answer, or not in time.
@@ -547,13 +550,13 @@ class Library:
             wait_until_searchable(milvus, tell=tell)
 
     def close(self) -> None:
-        """Closes Milvus, and ends the processes that embed. The library can be used again."""
+        """Close Milvus and end the embedding processes; the library can be used again."""
         with self._lock:
             self._unload()
             self._release()
 
     def __enter__(self) -> Self:
-        """Returns itself."""
+        """Return itself."""
         return self
 
     def __exit__(
@@ -562,7 +565,7 @@ class Library:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Closes."""
+        """Close."""
         self.close()
 
     def _told(self, progress: Watcher) -> Progress:
@@ -570,13 +573,13 @@ class Library:
 
     @contextmanager
     def _writing(self) -> Iterator[Place]:
-        """Keeps other threads from Milvus, which a writer opens for itself."""
+        """Lock other threads out of Milvus while a writer opens it for itself."""
         with self._lock:
             self._release()
             yield self._place
 
     def _searched(self) -> Store:
-        """The Milvus to search, opened by the first query."""
+        """Return the store to search, opening it at the first query."""
         from ..ingest.milvus.store import open_store
 
         if self._store is None:
@@ -598,7 +601,7 @@ class Library:
             raise
 
     def _loaded(self, options: EmbedOptions, progress: Progress) -> Embedder:
-        """An embedder that has the backbones, and those that were asked for before."""
+        """Return an embedder that has these backbones and all those requested before."""
         from ..ingest.extract.embed import Embedder
 
         before = {}
@@ -620,10 +623,10 @@ class Library:
 
 
 def _modalities(wanted: Modalities) -> tuple[Modality, ...]:
-    """Those named; all where none are.
+    """Return the named modalities; all where none are named.
 
     Raises:
-        ModelError: A name that is no modality.
+        ModelError: A name is not a modality.
     """
     if wanted is None or isinstance(wanted, str):
         return parse_modalities(wanted)

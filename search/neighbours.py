@@ -11,7 +11,7 @@ from ..schemas.rows import StoredRow
 from .videos import VideoVectors, from_products, from_stored
 
 _SEGMENTS_PER_VIDEO = 2
-"""Segments asked for per video wanted, so that one video's seldom crowd out the others."""
+"""Segments requested per video wanted, so that one video's segments seldom crowd out the others."""
 
 
 def propose(
@@ -23,26 +23,26 @@ def propose(
     expression: str = "",
     hidden: str = "",
 ) -> list[str]:
-    """Ids of the videos with the segments nearest to any of the query's, best first.
+    """Return ids of the videos whose segments are nearest to any of the query's, best first.
 
-    Milvus returns segments; more of them are asked for until they make up `count` videos or
-    there are no more.
+    Milvus returns segments; larger requests follow until they cover `count` videos or no segments
+    are left.
 
     Args:
-        store: Where to search.
-        backbone: Whose collection.
+        store: Store to search.
+        backbone: Backbone whose collection to search.
         query: The query's vectors.
-        count: Videos wanted.
-        held: Segments of the backbone that are stored, or about as many.
+        count: Number of videos.
+        held: Number of stored segments of the backbone, at least roughly.
         expression: Milvus filter.
-        hidden: Id of a video to leave out: the query's own, whose segments are asked for on top.
+        hidden: Id of a video to leave out: the query's own, whose segments are requested on top.
             A filter would do, but costs Lite and servers more than the search.
     """
     queries = to_query(backbone, query.means)
     most = store.max_top_k(backbone)
     limit = max(count, count * _SEGMENTS_PER_VIDEO // len(queries))
     limit += len(queries) if hidden else 0
-    if held <= 4 * limit:  # few enough to ask for all of them at once
+    if held <= 4 * limit:  # few enough to request all of them at once
         limit = held + 1
     limit = min(limit, most)
     while True:
@@ -61,7 +61,7 @@ def propose(
 def similarity_to_each(
     store: Store, backbone: Backbone, query: VideoVectors, video_ids: Collection[str]
 ) -> dict[str, float]:
-    """`videos.similarity` of a query to each of `video_ids` that has the modality."""
+    """Return the `videos.similarity` of a query to each of `video_ids` that has the modality."""
     queries = to_query(backbone, query.means)
     found, products = store.largest_products(backbone, queries, video_ids)
     likeness = from_products(backbone, products, query.means).mean(axis=0)
@@ -71,9 +71,9 @@ def similarity_to_each(
 def fetch_videos(
     store: Store, backbone: Backbone, video_ids: Collection[str]
 ) -> tuple[dict[str, VideoVectors], dict[str, StoredRow]]:
-    """Vectors of videos, and one row of each for its path and label.
+    """Fetch the vectors of videos, and one row of each for its path and label.
 
-    Videos without rows of this backbone are left out.
+    The result omits videos without rows of this backbone.
     """
     vectors: dict[str, VideoVectors] = {}
     samples: dict[str, StoredRow] = {}

@@ -1,4 +1,4 @@
-"""The whole way from a clip to a ranking that explains itself."""
+"""Queries: from a clip to a ranking with evidence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .neighbours import fetch_videos, propose, similarity_to_each
 from .tuned import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded
 
-if TYPE_CHECKING:  # torch and PyAV, which a stored clip does without
+if TYPE_CHECKING:  # torch and PyAV, which a stored clip does not need
     from ..ingest.extract.batching import FailedVideo
     from ..ingest.extract.embed import EmbedOptions
     from ..schemas.embedding import EmbeddedVideo
@@ -44,14 +44,14 @@ Embed = Callable[["Video", "EmbedOptions", Progress], "EmbeddedVideo | FailedVid
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """How to search.
+    """Search options.
 
     Attributes:
         modalities: What to compare by; None for all that the libraries have.
         overrides: Backbones such as ``color=vid2img``.
-        preset: The preset whose backbones alone count; None for those of the default one where
+        preset: Restricts the search to this preset's backbones; None for the default preset's where
             they are stored, else for what is.
-        k: Results wanted.
+        k: Number of results.
         libraries: Libraries to search; none for all.
         expression: Milvus filter over the scalar fields, "" for none.
         fusion: How to combine modalities.
@@ -59,9 +59,9 @@ class QueryOptions:
             where there are some.
         exclude_self: Whether to leave the query's own video out; None does so for stored
             videos only.
-        device: Where to embed a new clip.
-        segment_seconds: How a new clip is cut.
-        audio_track: Which track of a new clip's sound, from 1; None for the picture's own.
+        device: Device that embeds a new clip.
+        segment_seconds: Segment length of a new clip.
+        audio_track: Number of a new clip's audio track, from 1; None for the picture's own.
     """
 
     modalities: tuple[Modality, ...] | None = None
@@ -80,14 +80,14 @@ class QueryOptions:
 
 @dataclass(frozen=True)
 class _Clip:
-    """The query: its vectors by modality, and how its own video is left out.
+    """The query: its vectors by modality, and how to leave out its own video.
 
     Attributes:
-        name: What was asked for.
+        name: The clip as given.
         vectors: By modality.
         hidden: Id of the video to leave out, "" for none.
-        not_itself: Filter that leaves out the videos of the same content, "" for none.
-        damage: What of it did not decode, "" where nothing is known to be lost.
+        not_itself: Filter that leaves out videos of the same content, "" for none.
+        damage: What of it did not decode, "" where no loss is known.
     """
 
     name: str
@@ -98,7 +98,7 @@ class _Clip:
 
 
 def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
-    """Ranks stored videos by their likeness to `clip`: `answer` with a store of its own.
+    """Rank stored videos by similarity to `clip`, as `answer` does, with a store of its own.
 
     Raises:
         VidsimError: As `answer`, or the store cannot be opened.
@@ -115,20 +115,20 @@ def answer(
     progress: Progress,
     embed: Embed | None = None,
 ) -> QueryResult:
-    """Ranks stored videos by their likeness to `clip`; a store that stays open answers sooner.
+    """Rank stored videos by similarity to `clip`; an open store answers sooner.
 
     Args:
         clip: The id of a stored video (then nothing is decoded), or a file.
         store: The Milvus of `place`.
-        place: Where the libraries are.
-        options: How to search.
-        progress: Told about the embedding of a new clip.
-        embed: Embeds a new clip; None loads the networks for it and ends them again.
+        place: Home and Milvus of the libraries.
+        options: Search options.
+        progress: Receives the progress of embedding a new clip.
+        embed: Embeds a new clip; None loads the networks for this call only.
 
     Raises:
-        LibraryError: Nothing is stored, or no such clip or library.
-        ModelError: A modality, backbone, weight or filter that does not fit.
-        MediaError: The clip cannot be read, or has nothing to be compared by.
+        LibraryError: Nothing is stored, or the clip or a library does not exist.
+        ModelError: A modality, backbone, weight or filter is invalid.
+        MediaError: The clip cannot be read, or has nothing to compare.
         WeightsError: A new clip would be compared with rows of other weights than those here, or
             weights are missing.
         StoreError: Milvus cannot be read.
@@ -172,7 +172,7 @@ def answer(
         options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
     )
     best = dict(list(fused.items())[: options.k])
-    matches, samples = _fetch(store, asked, best)  # where they match is told to the row
+    matches, samples = _fetch(store, asked, best)  # where they match is reported to the row
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
@@ -186,7 +186,7 @@ def answer(
 def _tune(
     weights: dict[Modality, float], home: Path, asked: Mapping[Modality, Backbone]
 ) -> list[str]:
-    """Puts tuned weights, where there are some for what is compared, in the place of others."""
+    """Replace weights by tuned ones, where some exist for the compared backbones."""
     tuned = read_tuned(home, asked)
     if tuned is None:
         return []
@@ -208,7 +208,7 @@ def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> lis
 
 
 def _held(counts: Mapping[str, Counts], libraries: Sequence[str]) -> set[str]:
-    """Names of the backbones of which `libraries` have rows."""
+    """Return the names of the backbones that `libraries` have rows of."""
     return {
         name
         for library in libraries
@@ -220,10 +220,10 @@ def _held(counts: Mapping[str, Counts], libraries: Sequence[str]) -> set[str]:
 def _choose_backbones(
     store: Store, options: QueryOptions, held: Collection[str]
 ) -> dict[Modality, Backbone]:
-    """One stored backbone for each modality asked for.
+    """Choose one stored backbone per requested modality.
 
-    The one named by an override, else the preset's; where no preset was named and it is not
-    `held`, one that is: a library of AudioSet's clips is compared by VGGish.
+    An override wins, then the preset's; where no preset is named and its backbone is not `held`,
+    any that is: a library of AudioSet's clips is compared by VGGish.
     """
     stored = store.backbones()
     if not stored:
@@ -269,7 +269,7 @@ def _embed_or_fetch(
     progress: Progress,
     embed: Embed | None,
 ) -> _Clip:
-    """The query's vectors; `searched` are the weights of what they will be compared with."""
+    """Return the query; `searched` are the weights of the rows to compare it with."""
     fetched, _ = _fetch(store, backbones, [clip])
     vectors = {modality: found[clip] for modality, found in fetched.items() if found}
     itself = equals("video_id", clip)
@@ -281,12 +281,12 @@ def _embed_or_fetch(
 
 
 def _check_file(path: Path) -> None:
-    """Raises LibraryError where `path` leads to no regular file."""
+    """Raise LibraryError unless `path` leads to a regular file."""
     try:
         odd = odd_kind(path.stat().st_mode)
     except PermissionError as error:
         raise LibraryError(f"{path} may not be read; change its permissions.") from error
-    except (OSError, ValueError) as error:  # it is not there, or could be no path
+    except (OSError, ValueError) as error:  # it does not exist, or cannot be a path
         raise LibraryError(
             f"{path} is neither a file nor the id of a stored video; "
             "'vidsim libraries --videos' lists the ids."
@@ -334,9 +334,9 @@ def _embed(
 def _start_counts(
     store: Store, backbones: Mapping[Modality, Backbone]
 ) -> dict[tuple[str, Level], Future[int]]:
-    """Rows and segments that Milvus holds, by backbone and level.
+    """Start counting the rows and segments in Milvus, by backbone and level.
 
-    Without a filter: such a count costs next to nothing, and most searches are of all there is.
+    Without a filter: such a count is nearly free, and most searches cover everything.
     """
     return {
         (backbone.name, level): store.start(partial(store.count, backbone, "", level))
@@ -348,7 +348,7 @@ def _start_counts(
 def _fetch(
     store: Store, backbones: Mapping[Modality, Backbone], video_ids: Collection[str]
 ) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
-    """Vectors of videos by modality, and one row of each video."""
+    """Fetch the vectors of videos by modality, and one row of each video."""
     found = store.concurrently(
         partial(fetch_videos, store, b, video_ids) for b in backbones.values()
     )
@@ -364,9 +364,9 @@ def _similarities(
     proposals: int,
     expression: str,
 ) -> dict[Modality, dict[str, float]]:
-    """How like the query every video is that any modality proposes, in every modality.
+    """Compute, in every modality, the similarity of every video that any modality proposes.
 
-    A video that one modality's list lacks is not unlike the query in it: it is looked up.
+    A video missing from one modality's list may still be similar in it, so it is looked up.
     """
     queries = [(backbone, subject.vectors[modality]) for modality, backbone in backbones.items()]
     lists = store.concurrently(
@@ -396,7 +396,7 @@ def _missing_rows(
     backbones: Mapping[Modality, Backbone],
     held: Mapping[tuple[str, Level], Future[int]],
 ) -> list[str]:
-    """One line for each backbone of which Milvus has not as many rows as the shards say."""
+    """Return a line per backbone whose row counts differ between Milvus and the shards."""
     notes: list[str] = []
     if not libraries:
         return notes
@@ -406,7 +406,7 @@ def _missing_rows(
             expected = _noted(asked, backbone, level)
             found = held[backbone.name, level].result()
             if found != expected:
-                # A server's quick count may lack what was written a moment ago.
+                # A server's quick count may lack the latest writes.
                 found = store.count(backbone, is_in("library", libraries), level, strong=True)
             if found != expected:
                 notes.append(
@@ -418,7 +418,7 @@ def _missing_rows(
 
 
 def _outdated(home: Path, milvus: str, libraries: Iterable[str]) -> list[str]:
-    """One line for each library of which Milvus may hold rows that no count shows to be old."""
+    """Return a line per library that may have outdated rows in Milvus that no count reveals."""
     return [
         f"Milvus may hold outdated rows of {library}; 'vidsim reindex' repairs this."
         for library in libraries
@@ -427,14 +427,14 @@ def _outdated(home: Path, milvus: str, libraries: Iterable[str]) -> list[str]:
 
 
 def _noted(counts: Iterable[Counts], backbone: Backbone, level: Level) -> int:
-    """Rows or segments that libraries with these counts have of a backbone."""
+    """Sum the rows or segments of a backbone over libraries with these counts."""
     return sum(each.get(backbone.name, {}).get(level, 0) for each in counts)
 
 
 def _other_weights(
     searched: Mapping[str, Mapping[str, str]], backbones: Mapping[Modality, Backbone]
 ) -> list[str]:
-    """One line for each backbone whose rows different weights computed in different libraries."""
+    """Return a line per backbone whose weights differ between libraries."""
     notes = []
     for backbone in backbones.values():
         known = {name: found for name, of in searched.items() if (found := of.get(backbone.name))}
@@ -454,7 +454,7 @@ def _explain(
     similarities: Mapping[Modality, Mapping[str, float]],
     samples: Mapping[str, StoredRow],
 ) -> list[QueryMatch]:
-    """The results with what each modality says of them: how alike, and where."""
+    """Build the results with each modality's evidence: the similarity, and where they match."""
     places = {modality: ranks(found) for modality, found in similarities.items()}
     results = []
     for rank, (video_id, total) in enumerate(best.items(), start=1):

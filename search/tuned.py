@@ -1,4 +1,4 @@
-"""The note that keeps tuned fusion weights: evaluation writes it, queries read it."""
+"""The file of tuned fusion weights: evaluation writes it, queries read it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..schemas.modality import Modality
 
 
 def tuned_path(home: Path) -> Path:
-    """Where tuned weights are kept; without the file the measured ones count."""
+    """Return the path of the tuned weights; without this file the measured ones apply."""
     return home / "fusion-weights.json"
 
 
 def write_tuned(home: Path, tuned: TunedWeights) -> Path:
-    """Keeps weights for later queries, in the place of any before.
+    """Store weights for later queries, replacing any earlier ones.
 
     Raises:
         StoreError: The file cannot be written.
@@ -37,10 +37,10 @@ def write_tuned(home: Path, tuned: TunedWeights) -> Path:
 
 
 def read_tuned(home: Path, backbones: Mapping[Modality, Backbone]) -> dict[Modality, float] | None:
-    """Tuned weights, if they were found for the backbones that are compared.
+    """Read the tuned weights, if they were tuned for the compared backbones.
 
     Raises:
-        StoreError: The note cannot be read, or is damaged.
+        StoreError: The file cannot be read, or is damaged.
     """
     path = tuned_path(home)
     try:

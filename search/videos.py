@@ -1,4 +1,4 @@
-"""Rows become videos, and how alike two videos are."""
+"""Videos as groups of rows, and the similarity of two videos."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:  # evaluation compares exported videos without Milvus
 
 @dataclass(frozen=True)
 class VideoVectors:
-    """One modality of one video: its rows, and a mean a segment.
+    """One modality of one video: its rows, and their mean per segment.
 
     Attributes:
         rows: (n, dim) float32, L2-normalised for cosine backbones.
-        start_s: (n,) start of what each row describes, seconds.
+        start_s: (n,) start of the stretch that each row describes, seconds.
         end_s: (n,) its end.
         edges: (segments + 1,) int: rows ``edges[i]:edges[i + 1]`` are those of segment i.
         means: (segments, dim) float32: the mean of each segment's rows, L2-normalised for
@@ -39,7 +39,7 @@ class VideoVectors:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which stretch of a query is most alike to which stretch of a video, in seconds."""
+    """The most similar stretches of a query and a video, in seconds."""
 
     query_start_s: float
     query_end_s: float
@@ -54,10 +54,10 @@ def summarize(
     start_s: Sequence[float],
     end_s: Sequence[float],
 ) -> VideoVectors:
-    """Gathers the rows of one video.
+    """Group the rows of one video by segment.
 
     Args:
-        backbone: Decides how vectors are compared, so whether they are normalised.
+        backbone: Decides how vectors are compared, and so whether they are normalised.
         segments: Segment number of each row, ascending.
         vectors: (n, dim) float32 rows.
         start_s: Start of each row, seconds.
@@ -75,7 +75,7 @@ def _summarize_all(
     start_s: Sequence[float],
     end_s: Sequence[float],
 ) -> Iterator[tuple[str, VideoVectors]]:
-    """As `summarize`, of rows that lie video by video: each video's id and vectors."""
+    """Yield each video's id and vectors, as `summarize` does, from rows grouped by video."""
     first_of_video = np.flatnonzero([True, *(a != b for a, b in pairwise(video_ids))])
     changes = np.diff(np.asarray(segments), prepend=-1) != 0
     changes[first_of_video] = True
@@ -100,7 +100,7 @@ def _summarize_all(
 
 
 def from_embedded(backbone: Backbone, video: EmbeddedVideo) -> VideoVectors | None:
-    """Vectors of a freshly embedded video; None where it has no such rows."""
+    """Return the vectors of a freshly embedded video; None where it has no such rows."""
     numbers, rows = [], []
     for segment, embedding in zip(video.segments, video.embeddings, strict=True):
         found = embedding.rows.get(backbone.name)
@@ -121,7 +121,7 @@ def from_embedded(backbone: Backbone, video: EmbeddedVideo) -> VideoVectors | No
 def from_stored(
     backbone: Backbone, rows: Sequence[StoredRow], vectors: FloatArray
 ) -> dict[str, VideoVectors]:
-    """Vectors by video id, from rows ordered by video and segment."""
+    """Return vectors by video id, from rows ordered by video and segment."""
     if not rows:
         return {}
     return dict(
@@ -137,10 +137,10 @@ def from_stored(
 
 
 def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> float:
-    """The likeness of two videos in one modality.
+    """Return the similarity of two videos in one modality.
 
-    It is the mean, over the query's segments, of their similarity to the video's nearest
-    segment: a clip cut out of a long video is as much like it as the whole.
+    It is the mean, over the query's segments, of the similarity to the video's nearest
+    segment: a clip cut from a long video is as similar to it as the whole is.
     """
     return float(similarities(backbone, query.means, video.means).max(axis=1).mean())
 
@@ -148,7 +148,7 @@ def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> 
 def by_video(
     pairs: FloatArray, query_edges: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]
 ) -> FloatArray:
-    """`similarity` of many videos at once, from the similarities of their segments.
+    """Compute the `similarity` of many videos at once, from those of their segments.
 
     Args:
         pairs: (query segments, segments) similarities.
@@ -165,12 +165,11 @@ def by_video(
 
 
 def align(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> Alignment:
-    """Where two videos are most alike.
+    """Find where two videos are most similar.
 
-    The best pair of segments says roughly where. Then the query's segment is laid over the
-    video's, and the segments beside it, at every offset that brings two rows together; the
-    offset counts at which all rows together are most alike, so that one frame that looks
-    like many does not decide.
+    The best pair of segments gives the rough place. The query's segment then slides over the
+    video's and its neighbours, at every offset that brings two rows together; the offset with
+    the largest total similarity wins, so that one frame that looks like many does not decide.
     """
     pairs = similarities(backbone, query.means, video.means)
     i, j = (int(n) for n in np.unravel_index(int(pairs.argmax()), pairs.shape))
@@ -184,7 +183,7 @@ def align(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> Align
     moments = middle + offsets[:, None]
     under = np.clip(np.searchsorted(start, moments, side="right") - 1, 0, None)
     meets = (start[under] <= moments) & (moments <= end[under])
-    # Rows that meet nothing count as average, so that an overlap of one row wins no prize.
+    # Rows that meet nothing count as average, so that an overlap of one row has no advantage.
     gain = np.where(meets, rows[np.arange(len(middle)), under] - rows.mean(), 0).sum(axis=1)
     best = int(gain.argmax())
     met = np.flatnonzero(meets[best])
@@ -197,9 +196,9 @@ def align(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> Align
 
 
 def similarities(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray:
-    """All pairs of means or rows, (len(a), len(b)).
+    """Compare all pairs of means or rows: (len(a), len(b)).
 
-    They are cosines, or negative mean squared differences for L2 backbones.
+    The values are cosines, or negative mean squared differences for L2 backbones.
     """
     products: FloatArray = a @ b.T
     if backbone.similarity == "cosine":
@@ -208,7 +207,7 @@ def similarities(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray
 
 
 def from_products(backbone: Backbone, products: FloatArray, queries: FloatArray) -> FloatArray:
-    """Similarities from inner products as Milvus computes them.
+    """Convert the inner products that Milvus computes to similarities.
 
     Args:
         backbone: Decides how vectors are compared.

@@ -1,4 +1,4 @@
-"""Lists a folder as it is: its media files, what is passed over, and what cannot be listed."""
+"""Folder listing: media files, skipped entries, and folders that cannot be listed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Kind = Literal[
     "unreadable",
     "unlisted_folders",
 ]
-"""Why something is passed over."""
+"""Why an entry is skipped."""
 
 _TOLD: dict[str, tuple[str, str]] = {
     "system_folders": ("system folder", "system folders"),
@@ -56,22 +56,21 @@ _SYSTEM_FOLDER = re.compile(
     r"|\.Trash.*|\.recycle|lost\+found|\.zfs|\.snapshots?|~snapshot",  # Linux, Samba, ZFS, NetApp
     re.IGNORECASE,
 )
-"""Folders that systems keep for themselves: bins, snapshots, thumbnails. Each by the name that
-its maker documents."""
+"""Folders that systems reserve: bins, snapshots, thumbnails, each by its documented name."""
 
 _NOTED = 3
-"""Folders that a note names; the report has all."""
+"""Most folders that a note names; the report has them all."""
 
 
 @dataclass
 class Listing:
-    """What is under a folder.
+    """The contents of a folder.
 
     Attributes:
         files: Media files, sorted.
-        passed_over: What else is there, by kind, sorted; folders were not looked into.
-        unlisted: Why a folder could not be listed, or not to its end, or where a link to one
-            leads nowhere: what is below it is not known.
+        passed_over: Skipped entries by kind, sorted; skipped folders were not searched.
+        unlisted: Why a folder, or its rest, could not be listed, or a link to one is broken: its
+            contents are unknown.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -79,22 +78,22 @@ class Listing:
     unlisted: dict[Path, str] = field(default_factory=dict)
 
     def pass_over(self, kind: Kind, path: Path) -> None:
-        """Notes what is passed over."""
+        """Record a skipped entry."""
         self.passed_over.setdefault(kind, []).append(path)
 
     def cannot_list(self, folder: Path, error: OSError) -> None:
-        """Notes a folder of which not everything is known."""
+        """Record a folder whose contents are not fully known."""
         if folder not in self.unlisted:
             self.pass_over("unlisted_folders", folder)
             self.unlisted[folder] = error.strerror or str(error)
 
 
 def list_folder(root: Path) -> Listing:
-    """Lists the files under `root`, and under the folders that links in it lead to.
+    """List the files under `root`, following links to folders.
 
-    What links lead to comes last, under the link's path, and only what was not listed already:
-    so no link changes the name of what lies in a folder itself. A link to a folder that holds
-    the link is not followed. Nothing that is no regular file is opened.
+    Targets of links come last, under the link's path, and only if not listed already: so no link
+    changes the name of a file that lies in the folder itself. A link to a folder that contains
+    the link is not followed. Only regular files are opened.
     """
     listing = Listing()
     seen: set[tuple[int, int] | str] = set()
@@ -133,7 +132,7 @@ def list_folder(root: Path) -> Listing:
 
 
 def describe_passed_over(passed_over: Mapping[str, Sequence[object]]) -> str:
-    """What was passed over, in a line: "3 system folders, 1 socket"; "" for nothing."""
+    """Summarise skipped entries in a line: "3 system folders, 1 socket"; "" for none."""
     return ", ".join(
         f"{len(passed_over[kind]):,} {_TOLD[kind][len(passed_over[kind]) != 1]}"
         for kind in _TOLD
@@ -142,12 +141,12 @@ def describe_passed_over(passed_over: Mapping[str, Sequence[object]]) -> str:
 
 
 def describe_kind(kind: str) -> str:
-    """What one thing of a kind is: "socket"."""
+    """Return the singular name of a kind: "socket"."""
     return _TOLD[kind][0]
 
 
 def unlisted_note(listing: Listing, root: Path) -> str | None:
-    """A sentence on the folders that could not be listed; None where all could."""
+    """Return a sentence on the folders that could not be listed; None where all could."""
     folders = listing.passed_over.get("unlisted_folders", [])
     if not folders:
         return None
@@ -164,12 +163,12 @@ def unlisted_note(listing: Listing, root: Path) -> str | None:
 
 
 def printable(path: Path) -> str:
-    """A path as text that JSON takes: what is no UTF-8 is escaped."""
+    """Return a path as valid text for JSON, with non-UTF-8 bytes escaped."""
     return str(path).encode(errors="backslashreplace").decode()
 
 
 def _entries(folder: Path, listing: Listing) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name; where reading it breaks off, what had come until then."""
+    """Return a folder's entries by name; after a read error, those read until then."""
     entries: list[os.DirEntry[str]] = []
     with os.scandir(folder) as found:
         try:
@@ -181,15 +180,15 @@ def _entries(folder: Path, listing: Listing) -> list[os.DirEntry[str]]:
 
 
 def _identity(folder: Path) -> tuple[int, int] | str:
-    """What tells a folder from all others, however it is reached."""
+    """Return a folder's identity, whatever path leads to it."""
     found = folder.stat()
     if found.st_ino:
         return found.st_dev, found.st_ino
-    return os.path.realpath(folder)  # some network and user-space file systems number nothing
+    return os.path.realpath(folder)  # some network and user-space file systems lack inode numbers
 
 
 def _kind_of_path(folder: Path, known: bool) -> Kind | None:
-    """Why a folder that a link leads to is passed over, if it is."""
+    """Return why the target folder of a link is skipped, if it is."""
     if known:
         return "known_folders"
     if not folder.is_symlink():
@@ -199,17 +198,17 @@ def _kind_of_path(folder: Path, known: bool) -> Kind | None:
 
 
 def _kind_of_folder(name: str) -> Kind | None:
-    """Why a folder of this name is passed over, if it is."""
+    """Return why a folder of this name is skipped, if it is."""
     if _SYSTEM_FOLDER.fullmatch(name):
         return "system_folders"
     return "hidden_folders" if name.startswith(".") else None
 
 
 def _take_file(entry: os.DirEntry[str], path: Path, listing: Listing) -> None:
-    """Adds to `listing` what is no folder.
+    """Add an entry that is not a folder to `listing`.
 
     Raises:
-        OSError: What it is cannot be found out.
+        OSError: Its type cannot be determined.
     """
     suffix = path.suffix.lower()
     if not entry.is_file():
@@ -227,10 +226,10 @@ def _take_file(entry: os.DirEntry[str], path: Path, listing: Listing) -> None:
 
 
 def _take_unknown(path: Path, error: OSError, listing: Listing) -> None:
-    """Adds to `listing` what the system cannot tell anything of: perhaps a folder."""
+    """Add an entry of unknown type, perhaps a folder, to `listing`."""
     broken = error.errno in (errno.ENOENT, errno.ELOOP)
     if broken and not path.is_symlink():
-        return  # it was removed meanwhile
+        return  # it was removed in the meantime
     if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
         listing.files.append(path)  # ingest tells why it cannot be read
         listing.unlisted[path] = error.strerror or str(error)
@@ -242,7 +241,7 @@ def _take_unknown(path: Path, error: OSError, listing: Listing) -> None:
 
 
 def _take_by_content(path: Path, suffix: str, listing: Listing) -> None:
-    """Adds a file whose ending does not tell whether it is media."""
+    """Add a file whose extension does not show whether it is media."""
     try:
         with open_regular(path) as (file, _):
             head = file.read(SNIFFED_BYTES)

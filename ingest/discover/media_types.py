@@ -1,4 +1,4 @@
-"""Which files are media: by their ending, and by their first bytes where it does not tell.
+"""Detection of media files by their extension, or by their first bytes where that is ambiguous.
 
 Only what the decoder's allow-list of containers can read is listed here.
 """
@@ -19,10 +19,10 @@ _SOUND = (
     "ra snd spx w64 wav weba wma wv"
 )
 SUFFIXES = frozenset(f".{name}" for name in f"{_MP4} {_MPEG} {_STREAMS} {_OTHER} {_SOUND}".split())
-"""Files with these endings are tried; what they are is decided by their content."""
+"""Extensions of candidate files; their content decides what they are."""
 
 TEXT_TOO = frozenset({".ts", ".mts"})
-"""Endings of `SUFFIXES` that TypeScript's sources have, too."""
+"""Extensions in `SUFFIXES` that TypeScript sources share."""
 
 _PICTURES = (
     "arw avif bmp cr2 cr3 dng heic heif ico jp2 jpeg jpg nef orf pbm pgm png ppm psd raw svg thm "
@@ -41,16 +41,16 @@ _DATA = (
 )
 _UNFINISHED = "!qb !ut aria2 crdownload download opdownload part partial ytdl"
 NEVER = frozenset(f".{name}" for name in f"{_PICTURES} {_TEXTS} {_DATA} {_UNFINISHED}".split())
-"""Endings that say there is nothing to find: such files are not even opened. Downloads that are
-not finished (browsers', torrent clients', yt-dlp's) will have another name once they are."""
+"""Extensions of files that are never opened. Unfinished downloads (of browsers, torrent clients,
+yt-dlp) get another name once they are complete."""
 
 SNIFFED_BYTES = 4096
 """Enough for five packets of a transport stream and a few frames of MPEG audio."""
 
 _PICTURE_BRANDS = re.compile(rb"avi[fs]|he[iv][cmsx]|jp2 |jpm |jpx |m[is]f1|crx ")
-"""Major brands of ISO files that hold pictures (mp4ra.org/registered-types/brands)."""
+"""Major brands of ISO files of still pictures (mp4ra.org/registered-types/brands)."""
 
-# Where FFmpeg's demuxers look, too: their probes name the same bytes.
+# The same bytes as in the probes of FFmpeg's demuxers.
 _STARTS = re.compile(
     rb"""
       .{4}ftyp | .{4}(moov|mdat|pnot)         # ISO base media, QuickTime
@@ -74,7 +74,7 @@ _STARTS = re.compile(
 
 _TS_PACKETS = 5
 _TS_SIZES = (188, 192, 204)
-"""Bytes of a transport stream's packet: plain, with a Blu-ray time code, with a checksum."""
+"""Bytes per packet of a transport stream: plain, with a Blu-ray time code, with a checksum."""
 
 _AUDIO_FRAMES = 3
 _MP3_KBITS = {
@@ -88,7 +88,7 @@ _MP3_HERTZ = (44_100, 48_000, 32_000)
 
 
 def is_media(head: bytes) -> bool:
-    """Whether a file that begins with `head` is of a container that the decoder reads.
+    """Return whether a file that begins with `head` has a container that the decoder reads.
 
     Args:
         head: The first `SNIFFED_BYTES` of a file, or all of a shorter one.
@@ -99,18 +99,18 @@ def is_media(head: bytes) -> bool:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether `head` is text: it is not empty, is UTF-8, and has no control characters."""
+    """Return whether `head` is text: not empty, UTF-8, and free of control characters."""
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # else a character that was cut in two
+        if error.start < len(head) - 3:  # else a truncated character
             return False
         text = head[: error.start].decode()
     return bool(text) and not re.search(r"[\x00-\x08\x0e-\x1f]", text)
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether sync bytes (0x47) recur at the distance of packets, wherever the first one is."""
+    """Return whether sync bytes (0x47) recur at packet intervals, wherever the first one is."""
     return any(
         all(head[first + n * size : first + n * size + 1] == b"\x47" for n in range(_TS_PACKETS))
         for size in _TS_SIZES
@@ -119,7 +119,7 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def _is_mpeg_audio(head: bytes) -> bool:
-    """Whether frames of MP3, MP2 or ADTS follow each other from the first byte on."""
+    """Return whether consecutive frames of MP3, MP2 or ADTS start at the first byte."""
     at = 0
     for _ in range(_AUDIO_FRAMES):
         if at and at == len(head):  # a file of one or two frames
@@ -132,7 +132,7 @@ def _is_mpeg_audio(head: bytes) -> bool:
 
 
 def _audio_frame_bytes(header: bytes) -> int | None:
-    """Bytes of the frame of MPEG audio that begins with `header`, None where it is none."""
+    """Return the bytes of the MPEG audio frame with this `header`; None if it is not one."""
     if len(header) < 6 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     if header[1] & 0xF6 == 0xF0:  # ADTS

@@ -1,4 +1,4 @@
-"""Opens regular files alone, and says what else a path may be."""
+"""Open regular files only, and name the type of anything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 Odd = Literal["socket", "pipe", "device", "folder"]
-"""What is no regular file. A pipe is one that has a name; a door or port of Solaris counts as a
+"""Types other than a regular file. A pipe is a named pipe; a Solaris door or port counts as a
 device."""
 
 ODD_NAMES: dict[Odd, str] = {
@@ -21,21 +21,21 @@ ODD_NAMES: dict[Odd, str] = {
     "folder": "a folder",
 }
 
-# A pipe, or some devices, would let `open` wait for somebody else. Windows has no such flag.
+# Opening a pipe, or some devices, would block until a peer opens it. Windows has no such flag.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
 
 class NotRegularError(OSError):
-    """What was to be read is no regular file."""
+    """The path is not a regular file."""
 
     def __init__(self, odd: Odd) -> None:
-        """Notes what it is."""
+        """Record its type."""
         super().__init__(f"It is {ODD_NAMES[odd]}, no file")
         self.odd = odd
 
 
 def odd_kind(mode: int) -> Odd | None:
-    """What `st_mode` says that something is; None for a regular file."""
+    """Return the type in `st_mode`; None for a regular file."""
     if stat.S_ISREG(mode):
         return None
     if stat.S_ISDIR(mode):
@@ -47,13 +47,13 @@ def odd_kind(mode: int) -> Odd | None:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[FileIO, os.stat_result]]:
-    """Opens a regular file, or the one that a link leads to, and never waits for anybody.
+    """Open a regular file, or the target of a link, without ever blocking.
 
-    It looks before it opens (to open a tape rewinds it) and again after: the path may lead
-    elsewhere by then.
+    It checks the type before it opens (opening a tape rewinds it) and again after: the path may
+    have changed by then.
 
     Yields:
-        The unbuffered file, and what the system says of it.
+        The unbuffered file, and its status.
 
     Raises:
         NotRegularError: It is something else.

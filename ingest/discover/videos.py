@@ -1,4 +1,4 @@
-"""Finds the media files of a folder and gives each its id, label and fingerprint."""
+"""Find the media files of a folder, and give each its id, label and fingerprint."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .listing import Listing, describe_passed_over, list_folder
 from .regular_file import ODD_NAMES, NotRegularError, odd_kind, open_regular
 
 _HASHED_BYTES = 1 << 18
-"""Read at once, as `hashlib.file_digest` does."""
+"""Bytes read at once, as in `hashlib.file_digest`."""
 
 
 def find_media(folder: Path) -> list[Path]:
-    """The files of `list_media`.
+    """Return the files of `list_media`.
 
     Raises:
         LibraryError: As `list_media`.
@@ -26,10 +26,10 @@ def find_media(folder: Path) -> list[Path]:
 
 
 def list_media(folder: Path) -> Listing:
-    """Media files under `folder` (or `folder` itself, if it is a file), as `list_folder` has it.
+    """List the media under `folder` (or `folder` itself, if it is a file), as `list_folder` does.
 
     Raises:
-        LibraryError: No such folder, it cannot be listed, or no media file is in it.
+        LibraryError: The folder is missing, cannot be listed, or has no media file.
     """
     try:
         odd = odd_kind(folder.stat().st_mode)
@@ -63,10 +63,10 @@ def list_media(folder: Path) -> Listing:
 
 
 def library_name(folder: Path, asked: str | None) -> str:
-    """The library's name: what was asked for, or the folder's own name.
+    """Return the library's name: the requested one, or the folder's.
 
     Raises:
-        LibraryError: A name that is empty or holds a slash, which ids could not carry.
+        LibraryError: The name is empty or has a slash, which ids cannot hold.
     """
     root = folder if folder.is_dir() else folder.parent
     name = root.resolve().name if asked is None else asked
@@ -78,10 +78,10 @@ def library_name(folder: Path, asked: str | None) -> str:
 
 
 def describe(path: Path, root: Path, library: str, known: Video | None = None) -> Video:
-    """The video at `path`; its content is hashed only if size or time differ from `known`.
+    """Describe the video at `path`, hashing it only if size or time differ from `known`.
 
     Raises:
-        MediaError: It is no regular file, cannot be read, is empty, or its name is no valid text.
+        MediaError: It is not a regular file, cannot be read, is empty, or its name is invalid text.
     """
     try:
         found = path.stat()
@@ -113,7 +113,7 @@ def describe(path: Path, root: Path, library: str, known: Video | None = None) -
 
 
 def _hash(file: FileIO, size: int) -> str:
-    """BLAKE2b, 32 hex digits, of a file's first `size` bytes: one that grows may never end."""
+    """Hash a file's first `size` bytes by BLAKE2b, 32 hex digits: a growing file may never end."""
     digest = hashlib.blake2b(digest_size=16)
     buffer = memoryview(bytearray(_HASHED_BYTES))
     while size > 0 and (read := file.readinto(buffer[:size])):
@@ -123,10 +123,10 @@ def _hash(file: FileIO, size: int) -> str:
 
 
 def check_id(video_id: str) -> None:
-    """Checks that an id can be stored.
+    """Check that an id can be stored.
 
     Raises:
-        MediaError: It is too long, or no valid text.
+        MediaError: It is too long, or invalid text.
     """
     try:
         if len(video_id.encode()) + len("#00000.000") > MAX_ID_LENGTH:

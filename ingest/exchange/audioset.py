@@ -1,6 +1,6 @@
 """AudioSet: its published embeddings become a library, without a video or a network.
 
-The files hold a clip a record: a SequenceExample with the YouTube id, start, end and labels
+The files hold one clip per record: a SequenceExample with the YouTube id, start, end and labels
 of the clip, and 128 bytes for every second of it, which are VGGish's embedding after PCA and
 quantisation (https://research.google.com/audioset/download.html).
 """
@@ -40,14 +40,14 @@ from .tfrecord import DamagedRecord, read_records
 _BACKBONE = BACKBONES["vggish"]
 
 _FLUSH_SEGMENTS = 4096
-"""Clips a shard, 20 MB of vectors: AudioSet has two million of them."""
+"""Clips per shard, 20 MB of vectors: AudioSet has two million clips."""
 
 _YOUTUBE_ID = re.compile(rb"[\w-]{11}")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What a record says of a clip.
+    """A clip, as its record describes it.
 
     Attributes:
         youtube_id: The 11 letters that name the video on YouTube.
@@ -65,7 +65,7 @@ class Clip:
 
     @property
     def address(self) -> str:
-        """Where a person can hear it."""
+        """The clip's address on YouTube."""
         return f"https://www.youtube.com/watch?v={self.youtube_id}&t={self.start_s:.0f}"
 
 
@@ -76,21 +76,21 @@ def ingest_audioset(
     library: str | None = None,
     class_names: Mapping[int, str] | None = None,
 ) -> IngestReport:
-    """Stores the clips of every ``.tfrecord`` file under `folder` that are new or changed.
+    """Store the clips of every ``.tfrecord`` file under `folder` that are new or changed.
 
     Ids are ``library/YOUTUBE_ID@START``, the start in seconds of that video: the same whichever
     folder is given. Clips whose file is gone stay: splits may be imported one by one.
 
     Args:
         folder: AudioSet's features, for example ``audioset_v1_embeddings``.
-        place: Where to keep the result.
-        progress: Told about the stages.
+        place: Home and Milvus to write to.
+        progress: Receives the progress of the stages.
         library: The library's name; None for the folder's own.
         class_names: Display names by label, from `read_class_names`; a label without one is
             called ``label 123``. None leaves the names of unchanged clips as they are stored.
 
     Raises:
-        LibraryError: No such folder, no record file in it, or the library holds videos.
+        LibraryError: The folder is missing or has no record file, or the library holds videos.
         StoreError: The home cannot be written or another process holds it.
     """
     if not folder.is_dir():
@@ -107,7 +107,7 @@ def ingest_audioset(
         _check_imported(catalog, name)
         with open_store(place, writing=True) as store:
             notes = bring_in_step(store, home, name, progress)
-            # Google's weights made these rows, not the files that may lie here.
+            # Google's weights computed these rows, not the files that may be here.
             weights = {_BACKBONE.name: ""}
             writer = Writer(store, home, name, catalog, _FLUSH_SEGMENTS, weights)
             progress.start("importing", len(files), "files")
@@ -143,9 +143,9 @@ def ingest_audioset(
 
 
 def read_class_names(path: Path) -> dict[int, str]:
-    """Display names by label, of AudioSet's ``class_labels_indices.csv``.
+    """Read display names by label from AudioSet's ``class_labels_indices.csv``.
 
-    The columns may be in any order and case, and parted by commas, semicolons or tabs.
+    The columns may be in any order and case, separated by commas, semicolons or tabs.
 
     Raises:
         LibraryError: It cannot be read, is another table, or leaves a label without a name.
@@ -173,10 +173,10 @@ def read_class_names(path: Path) -> dict[int, str]:
 
 
 def parse_clip(data: bytes) -> Clip:
-    """Reads one record.
+    """Read one record.
 
     Raises:
-        ValueError: It holds no clip; the message says in a few words why.
+        ValueError: It holds no clip; the message gives the reason in a few words.
     """
     example = parse_sequence_example(data)
     context = defaultdict(Feature, example.context)
@@ -199,7 +199,7 @@ def parse_clip(data: bytes) -> Clip:
 
 
 def _check_imported(catalog: Mapping[str, CatalogEntry], library: str) -> None:
-    """Raises LibraryError where `library` was made from files."""
+    """Raise LibraryError where `library` was made from files."""
     stored = next((stored_root(entry.video) for entry in catalog.values()), None)
     if stored is not None:
         raise LibraryError(
@@ -214,7 +214,7 @@ def _read_files(
     class_names: Mapping[int, str] | None,
     progress: Progress,
 ) -> Iterator[EmbeddedVideo | FailedFile]:
-    """The clips of all files, one at a time, and what was skipped."""
+    """Yield the clips of all files, one at a time, and what was skipped."""
     seen: set[str] = set()
     for path in files:
         shown = str(path).encode(errors="backslashreplace").decode()  # JSON takes UTF-8 only
@@ -253,14 +253,14 @@ def _label(clip: Clip, class_names: Mapping[int, str]) -> str:
 
 
 def _fingerprint(data: bytes, label: str) -> str:
-    """Hash of a record and of its labels' names: a class list given later changes the clip."""
+    """Hash a record and its labels' names: a class list given later changes the clip."""
     return hashlib.blake2b(data + label.encode(), digest_size=16).hexdigest()
 
 
 def _embedded(
     clip: Clip, video_id: str, library: str, label: str, data: bytes, modified_ns: int
 ) -> EmbeddedVideo:
-    """The clip as a video of one segment, with a row a second; times are YouTube's."""
+    """Convert a clip to a video of one segment, with a row per second; times are YouTube's."""
     seconds = clip.start_s + np.arange(len(clip.levels) + 1)
     edges = np.minimum(seconds, clip.end_s).astype(np.float32)
     rows = Rows(dequantize(clip.levels), edges[:-1], edges[1:])

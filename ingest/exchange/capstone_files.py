@@ -1,4 +1,4 @@
-"""Files that the capstone itself wrote: what they hold, as told from their datasets and labels."""
+"""Files that the capstone itself wrote, identified by their datasets and labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UCF_NAME = re.compile(r"v_([^_/]+)_g\d+_c\d+")
 
 
 def read_capstone(file: h5py.File, path: Path, library: str | None) -> Source:
-    """What an open file holds; its rows are yet to be checked.
+    """Read what an open file holds, without checking its rows yet.
 
     Args:
         file: A file without the index that vidsim adds.
@@ -38,7 +38,7 @@ def read_capstone(file: h5py.File, path: Path, library: str | None) -> Source:
 
     Raises:
         LibraryError: No library was given.
-        StoreError: It is no file as the capstone wrote them.
+        StoreError: It is not in a format that the capstone wrote.
     """
     if library is None:
         raise LibraryError(f"{path} does not say which library it is of; name one with --library.")
@@ -102,10 +102,10 @@ def _read_by_path(file: h5py.File, path: Path, library: str) -> Source:
 
 
 def _item(label: str, library: str, backbone: Backbone, rows: int) -> IndexedVideo:
-    """A video of which only the capstone's label is known: a path, a file's name or a stem.
+    """Create a video from the capstone's label alone: a path, a file's name or a stem.
 
-    The four modalities name one video in four ways; what they share is the stem, which is
-    unique in UCF101. Elsewhere the folder goes before it.
+    The four modalities name a video in four ways; they share the stem, which is unique in
+    UCF101. Elsewhere the folder precedes it.
     """
     path = PurePosixPath(label.lstrip("/"))
     ucf = _UCF_NAME.fullmatch(path.stem)
@@ -145,7 +145,7 @@ def _read_audioset(file: h5py.File, path: Path, library: str) -> Source:
     blocks = {}
     for n, label in enumerate(labels):
         name = f"{n:06d}"
-        # Another file has other clips under the same numbers; only what they hold tells them apart.
+        # Another file has other clips under the same numbers; only their contents distinguish them.
         content = data[n].astype("<f4").tobytes() + label.encode()
         fingerprint = hashlib.sha256(content).hexdigest()
         item = IndexedVideo(
@@ -163,7 +163,7 @@ def _read_audioset(file: h5py.File, path: Path, library: str) -> Source:
 
 
 def _read_labels(path: Path) -> list[str]:
-    """The labels of each clip, named as the AudioSet importer names them without a class list."""
+    """Read the labels of each clip, named as the AudioSet importer does without a class list."""
     try:
         with path.open("rb") as raw:
             version = np.lib.format.read_magic(raw)

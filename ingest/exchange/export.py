@@ -1,4 +1,4 @@
-"""Exports in vidsim's own layout: shards merged into one HDF5 file a backbone."""
+"""Exports in vidsim's own layout: shards merged into one HDF5 file per backbone."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from .layout import (
 
 
 def export(home: Path, folder: Path, libraries: Sequence[str], progress: Progress) -> list[Path]:
-    """Writes ``MODALITY_BACKBONE.h5`` for every stored backbone, and ``color_vid2img.h5``.
+    """Write ``MODALITY_BACKBONE.h5`` for every stored backbone, and ``color_vid2img.h5``.
 
     Vectors are as the network gave them (float32, not normalised); the colour strips are
     (n, 20, 100, 3) uint8. Attributes name the backbone and the SHA-256 of its weights.
 
     Args:
         home: vidsim's home.
-        folder: Where to write; made if it is not there.
-        libraries: Which to merge; none for all.
-        progress: Told about the stages.
+        folder: Target folder, created if missing.
+        libraries: Libraries to merge; none for all.
+        progress: Receives the progress of the stages.
 
     Returns:
         The files, each written whole or not at all.
 
     Raises:
-        LibraryError: A library that is not there, or none at all.
+        LibraryError: A library does not exist, or there is none at all.
         StoreError: A file cannot be read or written.
     """
     shards = open_shards(home)
@@ -99,13 +99,13 @@ def _export_one(
         file["segments"] = np.array(segments, np.int32)
         write_index(file, backbone, "native", weights, items)
         for name in ("start_s", "end_s"):
-            file[name] = file[INDEX]["rows"][name]  # a second name of the same dataset
+            file[name] = file[INDEX]["rows"][name]  # a hard link to the same dataset
     progress.finish(stage)
     return path
 
 
 def _row_ids(item: IndexedVideo) -> list[str]:
-    """Milvus' primary keys: rows are counted within their segment."""
+    """Return Milvus' primary keys, which count rows within their segment."""
     first = np.searchsorted(item.owners, item.owners)
     return [
         row_id(item.video.video_id, item.segments[n].index, row - start)

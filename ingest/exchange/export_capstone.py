@@ -1,7 +1,7 @@
 """Exports with the files, datasets, shapes and dtypes of the capstone (CoderHam/VideoSimilarity).
 
 Its notebooks and ``*_similarity_inference.py`` read these files as they are; docs/exports.md
-tells dataset by dataset what each holds.
+describes each dataset.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ Items = Iterable[tuple[IndexedVideo, npt.NDArray[Any]]]
 def export_capstone(
     home: Path, folder: Path, libraries: Sequence[str], progress: Progress
 ) -> list[Path]:
-    """Writes what is stored in the capstone's layout.
+    """Export stored libraries in the capstone's layout.
 
-    Another backbone than the capstone's has its name in the file's name.
+    File names of backbones other than the capstone's include the backbone's name.
 
     Args:
         home: vidsim's home.
-        folder: Where to write; made if it is not there.
-        libraries: Which to merge; none for all.
-        progress: Told about the stages.
+        folder: Target folder, created if missing.
+        libraries: Libraries to merge; none for all.
+        progress: Receives the progress of the stages.
 
     Returns:
         The files, each written whole or not at all.
 
     Raises:
-        LibraryError: A library that is not there, or none at all.
+        LibraryError: A library does not exist, or there is none at all.
         StoreError: A file cannot be read or written.
     """
     shards = open_shards(home)
@@ -77,7 +77,7 @@ def export_capstone(
 def _export_backbone(
     backbone: Backbone, folder: Path, weights: str, items: Callable[[], Items]
 ) -> list[Path]:
-    """The files of one backbone; `items` starts to read it from the beginning."""
+    """Write the files of one backbone; each call of `items` reads it from the beginning."""
     name = backbone.name
     if name == "vid2img":
         return [_export_merged(folder / "color_UCF_vid2img.h5", backbone, weights, items())]
@@ -105,14 +105,14 @@ def _export_backbone(
 
 
 def _unless_empty(items: Items) -> Items | None:
-    """The same items; None where there are none, and no file is to be begun."""
+    """Return the same items; None where there are none, so that no file is created."""
     left = iter(items)
     first = list(islice(left, 1))
     return chain(first, left) if first else None
 
 
 def is_audioset(item: IndexedVideo) -> bool:
-    """Whether it is a clip of AudioSet as the capstone kept them: ten seconds, an address."""
+    """Return whether it is an AudioSet clip as the capstone kept them: ten seconds, an address."""
     return (
         item.video.path.startswith("https://")
         and len(item.segments) == 1
@@ -121,7 +121,7 @@ def is_audioset(item: IndexedVideo) -> bool:
 
 
 def _export_merged(path: Path, backbone: Backbone, weights: str, items: Items) -> Path:
-    """All rows in one dataset, and what each belongs to in another."""
+    """Write all rows to one dataset, and their labels to another."""
     strips = backbone.name == "vid2img"
     of_videos = backbone.modality in (Modality.COLOR, Modality.MOTION)
     found: list[IndexedVideo] = []
@@ -142,7 +142,7 @@ def _export_merged(path: Path, backbone: Backbone, weights: str, items: Items) -
 
 
 def _export_by_path(path: Path, backbone: Backbone, weights: str, items: Items) -> Path:
-    """A dataset a video, named by its path."""
+    """Write one dataset per video, named by its path."""
     found = []
     with written_whole(path) as file:
         for item, block in items:
@@ -178,12 +178,12 @@ def _export_audioset(folder: Path, backbone: Backbone, weights: str, clips: Item
 
 
 def _as_published(backbone: Backbone, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Rows in the capstone's units: VGGish's 0..255, as its post-processor leaves them."""
+    """Convert rows to the capstone's units: VGGish's 0..255, as its post-processor outputs them."""
     return quantize(rows) if backbone.name == "vggish" else rows
 
 
 def _row_label(modality: Modality, video: Video) -> str:
-    """What the capstone called a row of this modality: a stem, a path or a file's name."""
+    """Return the capstone's label for a row of this modality: a stem, a path or a file's name."""
     name = PurePosixPath(video.video_id)
     if modality is Modality.COLOR:
         return name.stem
@@ -193,12 +193,12 @@ def _row_label(modality: Modality, video: Video) -> str:
 
 
 def _bytes(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:
-    """Fixed-length byte strings in UTF-8, as numpy's dtype ``S`` has them."""
+    """Encode texts as fixed-length UTF-8 byte strings, numpy's dtype ``S``."""
     return np.array([text.encode() for text in texts], dtype="S")
 
 
 def _class_labels(label: str) -> npt.NDArray[Any]:
-    """A clip's labels: AudioSet's numbers where they were kept, else their names."""
+    """Return a clip's labels: AudioSet's numbers where they were kept, else their names."""
     names = label.split(LABEL_SEPARATOR)
     numbers = [name.removeprefix("label ") for name in names]
     if all(n.isascii() and n.isdigit() and f"label {n}" == name for n, name in zip(numbers, names)):

@@ -1,4 +1,4 @@
-"""Imports: export files become shards and Milvus rows again, without a video or a network."""
+"""Imports: restore shards and Milvus rows from export files, without a video or a network."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ _COLORS = frozenset(b.name for b in BACKBONES.values() if b.modality is Modality
 def import_files(
     paths: Sequence[Path], place: Place, progress: Progress, library: str | None = None
 ) -> ImportReport:
-    """Stores what export files hold: those of either layout, and the capstone's own.
+    """Import export files: those of either layout, and the capstone's own.
 
-    The files' modalities of one video join. Everything is checked before anything is written;
-    what is stored already is left alone. The videos' files need not be there.
+    Modalities of the same video are joined. Everything is checked before anything is written;
+    rows that are already stored are left alone. The videos' files need not exist.
 
     Args:
         paths: The files, of one or several libraries.
-        place: Where to keep the result.
-        progress: Told about the stages.
-        library: The library's name, for files that do not say one.
+        place: Home and Milvus to write to.
+        progress: Receives the progress of the stages.
+        library: The library's name, for files that do not name one.
 
     Raises:
-        LibraryError: No such file, no library named, a video that is stored or given in
-            another version, or a library's rows of one backbone, those stored among them, had
+        LibraryError: A file is missing, no library is named, a video is stored or given in
+            another version, or a library's rows of one backbone, including stored ones, had
             different weights.
         StoreError: A file is damaged or does not fit, or the home cannot be written.
     """
@@ -98,7 +98,7 @@ def import_files(
 
 
 def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]:
-    """The videos of all sources by library and id.
+    """Join the videos of all sources by library and id.
 
     Raises:
         LibraryError: Two sources hold two versions of a video, or of its rows by one backbone,
@@ -126,7 +126,7 @@ def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]
 
 
 def _weights(library: str, sources: Sequence[Source]) -> dict[str, str]:
-    """SHA-256 of the weights by backbone, as the sources that have videos of `library` say.
+    """Return the SHA-256 of the weights by backbone, from the sources with videos of `library`.
 
     Raises:
         LibraryError: Two sources name different weights of one backbone.
@@ -147,7 +147,7 @@ def _weights(library: str, sources: Sequence[Source]) -> dict[str, str]:
 
 
 def _check_stored(library: str, given: Mapping[str, str], stored: Mapping[str, str]) -> None:
-    """Raises LibraryError where stored rows were computed with other weights than those given."""
+    """Raise LibraryError where stored rows were computed with other weights than those given."""
     for name, digest in given.items():
         theirs = stored.get(name, "")
         if digest and theirs and digest != theirs:
@@ -160,7 +160,7 @@ def _check_stored(library: str, given: Mapping[str, str], stored: Mapping[str, s
 def _check_versions(
     videos: Mapping[str, IndexedVideo], catalog: Mapping[str, CatalogEntry]
 ) -> None:
-    """Raises LibraryError where a stored video was made from another file, or cut otherwise."""
+    """Raise LibraryError where a stored video came from another file, or was cut differently."""
     for video_id, item in videos.items():
         entry = catalog.get(video_id)
         if entry is not None and (entry.video.fingerprint, entry.segment_seconds) != (
@@ -176,9 +176,9 @@ def _check_versions(
 def _check_contents(
     shards: Shards, library: str, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
 ) -> None:
-    """Compares rows where no fingerprint tells whether they are of the stored video.
+    """Compare rows where no fingerprint shows whether they belong to the stored video.
 
-    Files that the capstone wrote name videos, and say nothing about their content.
+    Files that the capstone wrote name videos without identifying their content.
 
     Raises:
         LibraryError: A video is stored with other rows of the backbone.
@@ -197,7 +197,7 @@ def _check_contents(
 
 
 def _stored_content(video: EmbeddedVideo, backbone: Backbone) -> str:
-    """The `content_hash` that an export of the stored rows has."""
+    """Return the `content_hash` that an export of the stored rows would have."""
     if backbone.name == "vid2img":
         return content_hash(
             np.array([e.vid2img for e in video.embeddings if e.vid2img is not None])
@@ -209,7 +209,7 @@ def _stored_content(video: EmbeddedVideo, backbone: Backbone) -> str:
 def _with_strips(
     shards: Shards, library: str, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
 ) -> set[str]:
-    """Stored videos whose colour strips are stored too, where `sources` bring any."""
+    """Return the stored videos that have colour strips, if `sources` bring any."""
     if all(source.form != "strips" for source in sources):
         return set()
     return {
@@ -226,7 +226,7 @@ def _write(
     striped: Collection[str],
     progress: Progress,
 ) -> int:
-    """Writes what is not stored yet; returns the number of videos that had something new."""
+    """Write what is not stored yet; return the number of videos with new rows."""
     stage, imported = f"importing {writer.library}", 0
     progress.start(stage, len(video_ids), "videos")
     try:
@@ -255,7 +255,7 @@ def _joined(sources: Sequence[Source], video_ids: Sequence[str]) -> Iterator[Emb
 def _missing(
     video: EmbeddedVideo, entry: CatalogEntry | None, striped: bool
 ) -> EmbeddedVideo | None:
-    """What of `video` is not stored, in the stored entry's name; None for nothing."""
+    """Return the part of `video` that is not stored, under the stored entry; None for nothing."""
     stored = entry.rows.keys() if entry else set()
     brings_strips = any(e.vid2img is not None for e in video.embeddings)
     if brings_strips and not striped and not (video.backbones - stored) & _COLORS:
@@ -271,5 +271,5 @@ def _missing(
         for e in video.embeddings
     )
     if entry is not None:
-        video = replace(video, video=entry.video)  # the file may lie elsewhere here
+        video = replace(video, video=entry.video)  # the file's path may differ here
     return replace(video, backbones=new, embeddings=embeddings)

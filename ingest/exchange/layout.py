@@ -1,4 +1,4 @@
-"""What an export says of its videos beside their vectors, so that an import restores them."""
+"""The index of an export: its videos' data beside the vectors, for an import to restore."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class IndexedVideo:
 
 
 def choose_libraries(shards: Shards, libraries: Sequence[str]) -> list[str]:
-    """The libraries to export: those named, or all.
+    """Return the libraries to export: those named, or all.
 
     Raises:
-        LibraryError: A library that is not there, or none at all.
+        LibraryError: A library does not exist, or there is none at all.
     """
     known = shards.libraries()
     for name in libraries:
@@ -72,7 +72,7 @@ def choose_libraries(shards: Shards, libraries: Sequence[str]) -> list[str]:
 
 
 def stored_backbones(shards: Shards, libraries: Sequence[str]) -> list[Backbone]:
-    """Backbones that an export of `libraries` holds.
+    """Return the backbones in an export of `libraries`.
 
     vid2img is among them wherever there is color: its strips are kept with every backbone.
     """
@@ -85,7 +85,7 @@ def stored_backbones(shards: Shards, libraries: Sequence[str]) -> list[Backbone]
 def read_indexed(
     shards: Shards, libraries: Sequence[str], backbone: Backbone
 ) -> Iterator[tuple[IndexedVideo, npt.NDArray[Any]]]:
-    """Every video of `libraries` that `backbone` was computed for, with its rows.
+    """Yield every video of `libraries` that `backbone` was computed for, with its rows.
 
     Rows are (n, dim) float32, for vid2img the strips (n, 20, 100, 3) uint8; n may be 0.
     """
@@ -114,12 +114,12 @@ def read_indexed(
 
 
 def _read_strips(shards: Shards, library: str) -> Iterator[tuple[IndexedVideo, npt.NDArray[Any]]]:
-    """Videos with colour strips, or for which vid2img found none (a sound file)."""
+    """Yield videos with colour strips, or for which vid2img found none (a sound file)."""
     catalog = shards.catalog(library)
     color = [b.name for b in shards.backbones.values() if b.modality is Modality.COLOR]
     without: dict[str, EmbeddedVideo] = {}
     done: set[str] = set()
-    # A video comes once a shard; those with several color backbones have their strip twice.
+    # A video comes once per shard; with several color backbones its strip comes twice.
     for item in shards.read(library, list(catalog.values()), color):
         video_id = item.video.video_id
         kept = [(i, e.vid2img) for i, e in enumerate(item.embeddings) if e.vid2img is not None]
@@ -164,7 +164,7 @@ def _index(
 
 @contextmanager
 def written_at_once(path: Path) -> Iterator[Path]:
-    """Where to write what shall be at `path` once it is complete, and not before.
+    """Provide a temporary path whose file moves to `path` once complete.
 
     Raises:
         StoreError: It cannot be written.
@@ -179,7 +179,7 @@ def written_at_once(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file, written at once.
+    """Create an HDF5 file that appears at `path` once complete.
 
     Raises:
         StoreError: It cannot be written.
@@ -189,14 +189,14 @@ def written_whole(path: Path) -> Iterator[h5py.File]:
 
 
 def append(dataset: h5py.Dataset, block: npt.NDArray[Any]) -> None:
-    """Adds rows to the end of a resizable dataset."""
+    """Append rows to a resizable dataset."""
     if len(block):
         dataset.resize(len(dataset) + len(block), axis=0)
         dataset[-len(block) :] = block
 
 
 def exported_weights(shards: Shards, libraries: Sequence[str], backbone: Backbone) -> str:
-    """SHA-256 of the weights of `backbone` as the shards note it, as `Shards.weights` joins it."""
+    """Return the SHA-256 of the weights of `backbone` in the shards, joined as `Shards.weights`."""
     noted = (shards.weights(library, backbone.name) for library in libraries)
     return ";".join(dict.fromkeys(filter(None, noted)))
 
@@ -208,7 +208,7 @@ def write_index(
     weights_sha256: str,
     items: Sequence[IndexedVideo],
 ) -> None:
-    """Writes what `read_index` reads; rows are those of `items`, in their order."""
+    """Write the index that `read_index` reads; rows are those of `items`, in their order."""
     group = file.create_group(INDEX)
     group.attrs.update(
         format=EXPORT_FORMAT,
@@ -247,7 +247,7 @@ def write_index(
 
 
 def read_index(file: h5py.File) -> list[IndexedVideo]:
-    """The videos of an export, in the order of their rows.
+    """Read the videos of an export, in the order of their rows.
 
     Raises:
         KeyError, ValueError, TypeError, IndexError: The index is damaged.
@@ -258,7 +258,7 @@ def read_index(file: h5py.File) -> list[IndexedVideo]:
     segments = {name: data[:] for name, data in group["segments"].items()}
     rows = {name: data[:] for name, data in group["rows"].items()}
     count = len(videos["size"])
-    # Segments lie in the order of their videos, and rows in that of their segments.
+    # Segments are in the order of their videos, and rows in that of their segments.
     edges = np.searchsorted(segments["video"], np.arange(count + 1))
     row_edges = np.searchsorted(rows["segment"], edges)
     if row_edges[-1] != len(rows["segment"]):

@@ -1,4 +1,4 @@
-"""Reads export files, vidsim's and the capstone's, and checks them before anything is kept."""
+"""Read and check export files, vidsim's and the capstone's, before anything is stored."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .source import Block, Form, Source, check_shape, checked, merged_dataset, r
 
 
 def open_export(path: Path, library: str | None, known: dict[str, Backbone]) -> Source:
-    """Reads what a file holds, and checks every row of it.
+    """Open an export file and check every row of it.
 
     Args:
         path: An export of either layout, or a file that the capstone wrote.
-        library: The library's name, for files that do not say one.
-        known: Backbones by name; one that the file describes joins them.
+        library: The library's name, for files that do not name one.
+        known: Backbones by name; one that the file describes is added.
 
     Raises:
-        LibraryError: No such file, or it says no library and none was given.
-        StoreError: It is damaged, no such file, or holds rows that do not fit.
+        LibraryError: The file is missing, or names no library and none was given.
+        StoreError: It is damaged, is not an export, or holds rows that do not fit.
     """
     if not path.is_file():
         raise LibraryError(f"There is no file {path}; give the files that an export wrote.")
@@ -57,7 +57,7 @@ def open_export(path: Path, library: str | None, known: dict[str, Backbone]) -> 
 
 
 def _indexed(file: h5py.File, path: Path, known: dict[str, Backbone]) -> Source:
-    """A file of vidsim's, in either layout."""
+    """Read a file of vidsim's, in either layout."""
     attributes = file[INDEX].attrs
     found = attributes.get("format"), attributes.get("version")
     if found != (EXPORT_FORMAT, LAYOUT_VERSION):

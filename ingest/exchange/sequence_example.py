@@ -1,9 +1,9 @@
 """TensorFlow's SequenceExample messages, parsed without TensorFlow.
 
 Names, numbers and types of the fields are those of ``tensorflow/core/example/feature.proto``
-and ``example.proto``. They are declared in a package and pool of their own, so that
-TensorFlow's may be loaded beside them. A map is on the wire a list of entries with a key and
-a value, and is declared as that.
+and ``example.proto``. They are declared in a separate package and pool, so that
+TensorFlow's can be loaded beside them. On the wire a map is a list of entries with a key and a
+value, and it is declared as such.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MESSAGES = {
         ("feature_lists", "FeatureLists", "optional"),
     ),
 }
-"""Fields of each message: name, type, and whether there are any number of it."""
+"""Fields of each message: name, type, and whether it is repeated."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ class Feature:
 
 @dataclass(frozen=True)
 class SequenceExample:
-    """Features by name, of the whole (`context`) and of each of its steps."""
+    """Features by name, of the whole sequence (`context`) and of each step."""
 
     context: dict[str, Feature]
     steps: dict[str, tuple[Feature, ...]]
 
 
 def parse_sequence_example(data: bytes) -> SequenceExample:
-    """Reads a serialised ``tensorflow.SequenceExample``.
+    """Read a serialised ``tensorflow.SequenceExample``.
 
     Raises:
-        ValueError: `data` hold none.
+        ValueError: `data` is not one.
     """
     try:
         message = _SEQUENCE_EXAMPLE.FromString(data)
@@ -85,7 +85,7 @@ def _feature(message: Any) -> Feature:
 
 
 def _declare() -> Any:
-    """The class of the message that `_MESSAGES` declares last."""
+    """Return the class of the message that `_MESSAGES` declares last."""
     file = FileDescriptorProto(name="vidsim/example.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)

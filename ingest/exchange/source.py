@@ -1,4 +1,4 @@
-"""A checked export file, and how its rows are read."""
+"""A checked export file, and access to its rows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ..system.unreadable import open_h5, told
 from .layout import IndexedVideo
 
 Form = Literal["vectors", "levels", "strips"]
-"""What rows are: as extracted, VGGish's 0..255, or colour strips."""
+"""Form of rows: as extracted, VGGish's 0..255, or colour strips."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A video of a file, and where its rows lie: items ``first:last`` of `dataset`.
+    """A video of a file, and the place of its rows: items ``first:last`` of `dataset`.
 
     Attributes:
         item: The video.
@@ -53,7 +53,7 @@ class Source:
         path: The file.
         backbone: What its rows were computed with.
         form: What its rows are.
-        weights_sha256: Of the weights they were computed with, "" where it does not say.
+        weights_sha256: SHA-256 of the weights they were computed with, "" where not stated.
         blocks: Its videos by id.
     """
 
@@ -67,10 +67,10 @@ class Source:
 def read_videos(
     sources: Sequence[Source], video_ids: Sequence[str]
 ) -> Iterator[tuple[str, EmbeddedVideo]]:
-    """The videos of all sources, each with the source's backbone and its colour strips.
+    """Read the videos of all sources, each with the source's backbone and its colour strips.
 
     Yields:
-        The id, and what one source has of it; ids come once a source.
+        The id and one source's part of the video; ids come once per source.
     """
     for source in sources:
         with told(str(source.path)), open_h5(source.path, str(source.path)) as file:
@@ -81,7 +81,7 @@ def read_videos(
 
 
 def strip_rows(video: EmbeddedVideo) -> EmbeddedVideo:
-    """`video` with the vid2img rows that follow from its strips."""
+    """Return `video` with the vid2img rows computed from its strips."""
     backbone = BACKBONES["vid2img"]
     embeddings = []
     for segment, part in zip(video.segments, video.embeddings):
@@ -104,13 +104,13 @@ def strip_rows(video: EmbeddedVideo) -> EmbeddedVideo:
 
 
 def merged_dataset(file: h5py.File) -> str | None:
-    """The dataset that holds all rows in the capstone's layout; None where each video has one."""
+    """Return the dataset of all rows in the capstone's layout; None where each video has one."""
     names = ("color_vid2imgs", "feature_vectors", "audio_embeddings")
     return next((n for n in names if isinstance(file.get(n), h5py.Dataset)), None)
 
 
 def check_shape(data: Any, path: Path, backbone: Backbone, rows: int) -> None:
-    """Raises StoreError unless `data` has `rows` items that fit the backbone."""
+    """Raise StoreError unless `data` has `rows` items that fit the backbone."""
     fitting: list[tuple[int, ...]] = [(rows, backbone.dim)]
     if backbone.name == "vid2img":
         fitting.append((rows, *VID2IMG_SHAPE))
@@ -124,12 +124,12 @@ def check_shape(data: Any, path: Path, backbone: Backbone, rows: int) -> None:
 
 
 def content_hash(rows: npt.NDArray[Any]) -> str:
-    """Tells rows (or strips) of one video and backbone from others."""
+    """Hash rows (or strips) of one video and backbone, to tell them from others."""
     return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
 
 
 def checked(file: h5py.File, source: Source, block: Block) -> Block:
-    """A block whose rows fit, with the hash of its content where it needs one.
+    """Check that a block's rows fit, and return it with its content's hash where it needs one.
 
     Raises:
         StoreError: They do not, or the video's id cannot be stored.
@@ -153,7 +153,7 @@ def checked(file: h5py.File, source: Source, block: Block) -> Block:
 
 
 def refuse(path: Path, reason: str) -> NoReturn:
-    """Raises StoreError: the file at `path` is not imported, for a reason in a few words."""
+    """Raise StoreError that the file at `path` is not imported, with a reason of a few words."""
     raise StoreError(f"{path} cannot be imported: {reason}; give a file that an export wrote.")
 
 
@@ -183,7 +183,7 @@ def _embedded(source: Source, block: Block, rows: npt.NDArray[Any]) -> EmbeddedV
 
 
 def _rows(file: h5py.File, source: Source, block: Block) -> npt.NDArray[Any]:
-    """A block's rows (n, dim) float32, or strips (n, 20, 100, 3) uint8."""
+    """Read a block's rows (n, dim) float32, or strips (n, 20, 100, 3) uint8."""
     if block.first == block.last:
         stored = np.zeros((0, source.backbone.dim), np.float32)
     else:

@@ -23,7 +23,7 @@ _MASK_DELTA = 0xA282EAD8
 
 @dataclass(frozen=True)
 class Record:
-    """The data of a record that is whole, and the byte of the file at which it begins."""
+    """The data of an intact record, and its offset in the file."""
 
     offset: int
     data: bytes
@@ -31,17 +31,17 @@ class Record:
 
 @dataclass(frozen=True)
 class DamagedRecord:
-    """What is wrong with the record at this byte of the file, in a few words."""
+    """A damaged record: its offset in the file, and the fault in a few words."""
 
     offset: int
     reason: str
 
 
 def read_records(path: Path) -> Iterator[Record | DamagedRecord]:
-    """Yields the records of a file one at a time, in order.
+    """Yield the records of a file one at a time, in order.
 
-    One whose data are damaged costs itself; where the length is, or the file is cut short,
-    nothing says where the next one begins, so the damage is the last that is yielded.
+    A record with damaged data is skipped alone. After a damaged length, or in a truncated file,
+    the start of the next one is unknown, so the damage is the last item.
 
     Raises:
         OSError: The file cannot be read.
@@ -57,7 +57,7 @@ def read_records(path: Path) -> Iterator[Record | DamagedRecord]:
             if masked_crc(head[:8]) != checksum:
                 yield DamagedRecord(offset, "its length is damaged, so what follows is lost")
                 return
-            if length > size - file.tell() - _CHECKSUM.size:  # before so much is read
+            if length > size - file.tell() - _CHECKSUM.size:  # before reading that much
                 yield DamagedRecord(offset, "the file is cut short")
                 return
             data = file.read(length)
@@ -69,6 +69,6 @@ def read_records(path: Path) -> Iterator[Record | DamagedRecord]:
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C of `data`, rotated right by 15 bits and shifted by a constant."""
+    """Return the CRC-32C of `data`, rotated right by 15 bits and shifted by a constant."""
     crc: int = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF

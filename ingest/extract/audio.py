@@ -1,4 +1,4 @@
-"""The audio modality: one embedding for each patch of 0.96 s that is not silent."""
+"""The audio modality: one embedding per non-silent patch of 0.96 s."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHORTEST_REST = HOP_SAMPLES // 2
 """A rest of at least half a hop at the end of a segment becomes a patch, padded with zeros."""
 
 _BATCH_SECONDS = 120.0
-"""How long the process may take for one batch."""
+"""Time limit of one batch in the process, seconds."""
 
 
 class AudioExtractor:
@@ -30,13 +30,13 @@ class AudioExtractor:
     def __init__(
         self, backbone: Backbone, device: str, threads: int, meter: Meter | None = None
     ) -> None:
-        """Starts the process; it loads while the caller goes on.
+        """Start the process, which loads in the background.
 
         Args:
             backbone: One that `audio_worker.NETWORKS` has.
             device: ``cpu`` or ``cuda``.
             threads: Most threads TensorFlow may use.
-            meter: Told what the process takes.
+            meter: Receives the process's times.
         """
         self.backbone = backbone
         self._meter = meter or Meter()
@@ -44,7 +44,7 @@ class AudioExtractor:
         self._child = start_audio(backbone, ensure(backbone), device, threads)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Rows of segments; none for a segment without sound or of silence."""
+        """Embed segments; one without sound, or a silent one, gets no rows."""
         patches, owners, offsets = [], [], []
         for i, m in enumerate(media):
             for offset, patch in _patches(m.audio):
@@ -65,7 +65,7 @@ class AudioExtractor:
         return embeddings
 
     def wait_ready(self) -> None:
-        """Waits until the process has loaded its network; `embed` does so by itself.
+        """Wait until the process has loaded its network; `embed` also does this.
 
         Raises:
             WorkerError: It failed.
@@ -91,12 +91,12 @@ class AudioExtractor:
         return message
 
     def close(self) -> None:
-        """Ends the process, at once: TensorFlow takes a second to leave by itself."""
+        """Kill the process: TensorFlow takes a second to exit by itself."""
         self._child.close(grace_s=0)
 
 
 def _patches(audio: FloatArray | None) -> list[tuple[int, FloatArray]]:
-    """Patches (PATCH_SAMPLES,) of a waveform that are not silent, with their first sample."""
+    """Return the non-silent patches (PATCH_SAMPLES,) of a waveform, each with its first sample."""
     if audio is None or not len(audio):
         return []
     found = []

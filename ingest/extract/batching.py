@@ -1,4 +1,4 @@
-"""Segments of many videos in, whole embedded videos out: what lies between decoders and a store."""
+"""Batching between decoders and a store: segments of many videos in, embedded videos out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..decode.segments import Opened, SegmentMedia
 from .scheduler import Extracting, Extraction
 
 _UNDER_WAY = 2
-"""Batches that are being embedded while the next one is gathered: with one the threads always
-have work, with two also while the audio process still loads."""
+"""Batches in progress while the next one fills: one keeps the threads busy, two do so even while
+the audio process still loads."""
 
 
 @dataclass(frozen=True)
 class FailedVideo:
-    """A video that gave no rows, with one sentence that says why."""
+    """A video that gave no rows, with the reason in one sentence."""
 
     video: Video
     reason: str
@@ -28,7 +28,7 @@ class FailedVideo:
 
 @dataclass
 class _Open:
-    """A video of which some segments may still be on their way."""
+    """A video that may still miss segments."""
 
     duration_s: float
     waiting: int = 0
@@ -39,7 +39,7 @@ class _Open:
 
 
 class Assembly:
-    """Gathers segments into batches, has them embedded, and puts the videos together again."""
+    """Collects segments into batches, has them embedded, and reassembles the videos."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class Assembly:
         extraction: Extraction,
         audio_track: int | None = None,
     ) -> None:
-        """Starts with no segment.
+        """Start empty.
 
         Args:
-            videos: Those that events will be about, by number.
-            backbones: What they are decoded for, one a modality.
+            videos: Videos that events refer to by number.
+            backbones: Backbones they are decoded for, one per modality.
             segment_seconds: Length of a segment in seconds.
             extraction: Has these backbones, and perhaps others.
-            audio_track: Which track of sound they are decoded for, as `EmbedOptions` has it.
+            audio_track: Number of the audio track they are decoded for, as in `EmbedOptions`.
         """
         self._videos = videos
         self._backbones = backbones
@@ -68,7 +68,7 @@ class Assembly:
         self._open: dict[int, _Open] = {}
 
     def take(self, number: int, event: Event) -> Iterator[EmbeddedVideo | FailedVideo]:
-        """Takes what a decoder says of a video; yields the videos that this decides.
+        """Process a decoder's event; yield the videos that it completes or fails.
 
         Raises:
             WorkerError: The audio process failed.
@@ -92,7 +92,7 @@ class Assembly:
             yield from self._complete([number])
 
     def flush(self) -> Iterator[EmbeddedVideo | FailedVideo]:
-        """Embeds the segments that wait for a full batch; yields the videos that this completes.
+        """Embed the segments of the incomplete batch; yield the videos that this completes.
 
         Raises:
             WorkerError: The audio process failed.
@@ -108,11 +108,11 @@ class Assembly:
         self._batch = []
 
     def _collect(self, under_way: int) -> Iterator[EmbeddedVideo | FailedVideo]:
-        """Waits until only so many batches are under way; yields the videos that are whole."""
+        """Wait until at most `under_way` batches are in progress; yield the completed videos."""
         while len(self._under_way) > under_way:
             owners, extracting = self._under_way.pop(0)
             for (number, segment), embedding in zip(owners, extracting.result(), strict=True):
-                if state := self._open.get(number):  # else given up meanwhile
+                if state := self._open.get(number):  # else given up in the meantime
                     state.waiting -= 1
                     state.parts[segment.index] = (segment, embedding)
             numbers = {number for number, _ in owners}
@@ -133,7 +133,7 @@ class Assembly:
                 lost = f" ({damage})" if damage else ""
                 yield FailedVideo(video, f"It has no picture, and {sound}{lost}.")
                 continue
-            # Sound that was left out was not computed: the next run tries again.
+            # Sound that was left out counts as not computed: the next run retries.
             unheard = {
                 b.name
                 for b in self._backbones
@@ -155,9 +155,9 @@ class Assembly:
             )
 
     def _without_flat(self, embeddings: Sequence[SegmentEmbedding]) -> list[SegmentEmbedding]:
-        """A video's segments without the rows of flat frames, unless all of them are flat.
+        """Drop the rows of flat frames from a video's segments, unless all of them are flat.
 
-        So nothing is compared by what black looks like, unless black is all there is to see.
+        Otherwise videos would match by their black frames.
         """
         seen = {b.name for b in self._backbones if b.modality is not Modality.AUDIO}
         color = {b.name for b in self._backbones if b.modality is Modality.COLOR}
@@ -173,10 +173,10 @@ class Assembly:
 
     @property
     def _only_sound(self) -> bool:
-        """Whether sound alone was asked for: then a video without it is no failure."""
+        """Return whether only sound was requested: then a video without it is not a failure."""
         return {b.modality for b in self._backbones} == {Modality.AUDIO}
 
 
 def _sentence(reason: str) -> str:
-    """A decoder's reason, which follows "path: " in a log, as a sentence of its own."""
+    """Turn a decoder's reason, which follows "path: " in a log, into a full sentence."""
     return f"{reason[:1].upper()}{reason[1:]}."

@@ -1,9 +1,9 @@
 """The color modality: dominant colours of 20 frames, as a strip and as a histogram.
 
-Each frame's pixels are gathered into a colour histogram; weighted k-means on its few thousand
-bins finds the ten dominant colours at a small part of the cost of k-means on 40,000 pixels, and
-within 2 % of its inertia. All frames of a batch are clustered together by one program on arrays:
-of numpy on a CPU, which does without torch and its seconds of loading, and of torch on a GPU.
+Each frame's pixels form a colour histogram; weighted k-means on its few thousand bins finds the
+ten dominant colours at a fraction of the cost of k-means on 40,000 pixels, and within 2 % of its
+inertia. The same array code clusters all frames of a batch together: with numpy on a CPU, which
+avoids torch and its seconds of loading, and with torch on a GPU.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .color_histogram import Gathered, color_histogram, padded
 from .strips import COLORS, embed_strip, lay_out
 
 _LEVELS = 32
-"""Levels a channel of the colour histogram that is clustered."""
+"""Levels per channel of the clustered colour histogram."""
 
 _COARSE_LEVELS = 12
-"""Levels a channel of the histogram on which the starts are tried out."""
+"""Levels per channel of the histogram on which the starts are evaluated."""
 
 _STARTS = 8
-"""Starts tried a frame. On 60 frames of 30 clips, these starts, levels and iterations lose 1.3 % of
+"""Starts per frame. On 60 frames of 30 clips, these starts, levels and iterations lose 1.3 % of
 inertia against scikit-learn's best of 10 on all pixels; 10 and 24 levels lose 2.5 %, and 16 coarse
 ones with 8 iterations still lose 1.0 % for 40 % more time."""
 
 _CANDIDATES = 3
-"""Colours drawn for each new center of a greedy start."""
+"""Candidate colours per new center of a greedy start."""
 
 _ITERATIONS = 5
 """Lloyd iterations, on the coarse histogram and again on the fine one."""
@@ -44,16 +44,16 @@ class ColorExtractor:
     """Computes the 20x100x3 strip of each segment and one row of the chosen backbone."""
 
     def __init__(self, backbone: Backbone, device: str) -> None:
-        """For `backbone` (labhist or vid2img), on ``cpu`` or ``cuda``."""
+        """Set up `backbone` (labhist or vid2img) on ``cpu`` or ``cuda``."""
         self.backbone = backbone
         self._names = frozenset([backbone.name])
         self._device = device
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Strips and rows of segments that carry (20, 200, 200, 3) uint8 color frames.
+        """Compute strips and rows of segments that carry (20, 200, 200, 3) uint8 color frames.
 
-        In the place of flat frames the others are spread over the strip, as if there were only
-        these; where all are flat, they stay.
+        The other frames replace flat ones, spread over the strip as if there were only these;
+        where all are flat, they stay.
         """
         pictures = [m.frames[self.backbone.modality] for m in media]
         flat = [flat_frames(of) for of in pictures]
@@ -76,29 +76,29 @@ class ColorExtractor:
 
 
 def _spread(shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Numbers (n,) of those of n frames that take all places: the shown ones, in order."""
+    """Spread the `shown` ones of n frames over all n places, in order; return numbers (n,)."""
     count = len(shown)
     kept = np.flatnonzero(shown) if shown.any() else np.arange(count)
     return kept[np.arange(count) * len(kept) // count]
 
 
 def make_strips(frames: ByteArray, device: str = "cpu") -> ByteArray:
-    """Dominant colours of frames (n, h, w, 3) as strips (n, 100, 3) uint8."""
+    """Render the dominant colours of frames (n, h, w, 3) as strips (n, 100, 3) uint8."""
     return lay_out(*dominant_colors(frames, device))
 
 
 def dominant_colors(
     frames: ByteArray, device: str = "cpu", count: int = COLORS
 ) -> tuple[FloatArray, FloatArray]:
-    """The dominant colours of each frame, largest share first; deterministic.
+    """Find the dominant colours of each frame, largest share first; deterministic.
 
     Args:
         frames: (n, h, w, 3) uint8 RGB.
-        device: Where to cluster, ``cpu`` or ``cuda``.
-        count: Colours wanted.
+        device: Device to cluster on, ``cpu`` or ``cuda``.
+        count: Number of colours.
 
     Returns:
-        Colours (n, count, 3) in 0..255 and shares (n, count), both float32. A frame of
+        Colours (n, count, 3) in 0..255 and shares (n, count), both float32. A frame with
         fewer colours has shares of 0 at the end.
     """
     if device == "cuda":
@@ -118,12 +118,12 @@ def dominant_colors(
 
 
 def cluster(fine: Gathered, coarse: Gathered, count: int) -> tuple[Any, Any]:
-    """The colours around which the pixels of n pictures lie, largest share first.
+    """Cluster the pixels of n pictures around `count` colours, largest share first.
 
     Args:
         fine: Their histograms, arrays of numpy or torch.
-        coarse: The same with fewer bins, on which starts are tried out.
-        count: Colours wanted.
+        coarse: The same with fewer bins, on which starts are evaluated.
+        count: Number of colours.
 
     Returns:
         Colours (n, count, 3) and shares (n, count), arrays of the same kind.
@@ -144,7 +144,7 @@ def cluster(fine: Gathered, coarse: Gathered, count: int) -> tuple[Any, Any]:
 
 
 class _Bins:
-    """The bins of n frames, in the layouts that products of matrices take.
+    """The bins of n frames, in the layouts of the matrix products.
 
     Attributes:
         points: (n, 4, bins) mean colours, and a 1.
@@ -153,7 +153,7 @@ class _Bins:
     """
 
     def __init__(self, colors: Any, weights: Any) -> None:
-        """From colours (n, bins, 3) and pixel counts (n, bins)."""
+        """Arrange colours (n, bins, 3) and pixel counts (n, bins)."""
         xp = array_namespace(colors)
         channels = xp.matrix_transpose(colors)
         self.points = xp.concat([channels, xp.ones_like(channels[:, :1])], axis=1)
@@ -162,22 +162,22 @@ class _Bins:
 
 
 def _distances(centers: Any, bins: _Bins) -> Any:
-    """Squared distances (n, centers, bins) less the bins' own squares: ``-2 c p + c c``."""
+    """Return squared distances (n, centers, bins) less the bins' own squares: ``-2 c p + c c``."""
     xp = array_namespace(centers)
     squares = xp.sum(centers**2, axis=-1, keepdims=True)
     return xp.concat([-2 * centers, squares], axis=2) @ bins.points
 
 
 def _lloyd(bins: _Bins, centers: Any) -> tuple[Any, Any]:
-    """Lloyd's iterations from several starts a frame.
+    """Run Lloyd's iterations from several starts per frame.
 
     Args:
-        bins: Of n frames.
+        bins: Bins of n frames.
         centers: (n, starts, count, 3).
 
     Returns:
-        Centers of the same shape, and the inertia (n, starts) they end with, less what no
-        center changes: the bins' own squares.
+        Centers of the same shape, and their final inertia (n, starts), less the bins' own
+        squares, which no center changes.
     """
     xp = array_namespace(centers)
     n, starts, count, _ = centers.shape
@@ -188,8 +188,8 @@ def _lloyd(bins: _Bins, centers: Any) -> tuple[Any, Any]:
 
     for _ in range(_ITERATIONS):
         found = distances()
-        # Ones where a center is the nearest, and a product of matrices: it sums faster than an
-        # addition for every bin. Centers at the same place share bins, and so stay there.
+        # A 0/1 matrix of nearest centers and a matrix product sum faster than an addition per
+        # bin. Centers at the same place share bins, and so stay together.
         nearest = xp.astype(found == xp.min(found, axis=2, keepdims=True), found.dtype)
         sums = xp.reshape(nearest, (n, starts * count, -1)) @ bins.moments
         sums = xp.reshape(sums, (n, starts, count, 4))
@@ -200,7 +200,7 @@ def _lloyd(bins: _Bins, centers: Any) -> tuple[Any, Any]:
 
 
 def _greedy_starts(bins: _Bins, count: int) -> Any:
-    """Starting centers (n, starts, count, 3) by greedy k-means++ (Arthur and Vassilvitskii, 2007).
+    """Choose starts (n, starts, count, 3) by greedy k-means++ (Arthur and Vassilvitskii, 2007).
 
     Each center is the best of `_CANDIDATES` points drawn with probability weight x squared
     distance. The draws are the same for every frame, run and device.
@@ -213,7 +213,7 @@ def _greedy_starts(bins: _Bins, count: int) -> Any:
     start = xp.arange(_STARTS, device=device(colors))
     dice = xp.asarray(_dice(count), device=device(colors))
     closest = xp.full((n, _STARTS, size), xp.inf, dtype=colors.dtype, device=device(colors))
-    # At first all are equally far.
+    # At first all distances are equal.
     reached = xp.broadcast_to(bins.weights[:, None], (n, _STARTS, size))
     centers = []
     for k in range(count):
@@ -228,16 +228,16 @@ def _greedy_starts(bins: _Bins, count: int) -> Any:
         costs = xp.reshape(after, (n, _STARTS * _CANDIDATES, size)) @ bins.weights[..., None]
         best = frame, start, xp.argmin(xp.reshape(costs, (n, _STARTS, _CANDIDATES)), axis=2)
         centers.append(xp.reshape(candidates, (n, _STARTS, _CANDIDATES, 3))[best])
-        closest = xp.clip(after[best], min=0)  # rounded, some are a little less
+        closest = xp.clip(after[best], min=0)  # rounding makes some slightly negative
         reached = bins.weights[:, None] * closest
     return xp.stack(centers, axis=2)
 
 
 def _dice(count: int) -> FloatArray:
-    """Draws (starts, count, candidates) from 0..1, float32.
+    """Draw (starts, count, candidates) numbers from 0..1, float32.
 
-    As torch makes them of seed 0, which found the colours of libraries made before: 24 bits each
-    of the Mersenne Twister.
+    They equal torch's with seed 0, which computed the colours of existing libraries: 24 bits each
+    from the Mersenne Twister.
     """
     shape = (_STARTS, count, _CANDIDATES)
     bits = np.random.RandomState(0).randint(0, 1 << 32, shape, np.int64) & 0xFFFFFF

@@ -1,4 +1,4 @@
-"""The colours of a picture, gathered into bins that lie densely where its colours do."""
+"""Colour histograms with adaptive bins, denser where a picture's colours are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Gathered = tuple[Any, Any]
 arrays of numpy or of torch."""
 
 _UPPER = float(1 << 26)
-"""Places the upper of two whole numbers in a float64 of 53 bits: 255 x 2**18 stays below it."""
+"""Factor that packs two integers into a float64 of 53 bits: 255 x 2**18 stays below it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ColorHistogram:
     """The filled bins of a picture.
 
     Attributes:
-        levels: Levels a channel.
+        levels: Levels per channel.
         bins: (n, 3) int64 level of each bin in each channel.
         sums: (n, 3) float64 sums of the RGB values of its pixels.
         pixels: (n,) float64 their number.
@@ -38,11 +38,11 @@ class ColorHistogram:
 
     @property
     def colors(self) -> npt.NDArray[np.float64]:
-        """(n, 3) mean colour of each bin."""
+        """Return the mean colour of each bin, (n, 3)."""
         return self.sums / self.pixels[:, None]
 
     def merged(self, levels: int) -> ColorHistogram:
-        """The same with fewer `levels` a channel."""
+        """Merge the bins to fewer `levels` per channel."""
         coarse = self.bins * levels // self.levels
         keys = np.ravel_multi_index(tuple(coarse.T), (levels,) * 3)
         summed = [np.bincount(keys, values) for values in (*self.sums.T, self.pixels)]
@@ -52,11 +52,11 @@ class ColorHistogram:
 
 
 def color_histogram(picture: ByteArray, levels: int) -> ColorHistogram:
-    """Gathers the pixels of `picture` (h, w, 3) uint8, 2**18 of them at most.
+    """Count the pixels of `picture` (h, w, 3) uint8, at most 2**18, in adaptive bins.
 
-    Levels lie as densely as the cube root of the channel's histogram, which loses the least
-    squared error for a number of levels (Panter and Dite, 1951): a picture of mostly sky
-    would fall into a handful of evenly spaced bins.
+    The density of levels is proportional to the cube root of the channel's histogram, which
+    minimises the squared error for a number of levels (Panter and Dite, 1951): a picture of
+    mostly sky would fall into a handful of evenly spaced bins.
     """
     keys = None
     planes = cv2.split(picture)
@@ -67,8 +67,8 @@ def color_histogram(picture: ByteArray, levels: int) -> ColorHistogram:
         part = cv2.LUT(plane, (level * levels ** (2 - channel)).astype(np.int32))
         keys = part if keys is None else cv2.add(keys, part)
     assert keys is not None
-    # Two sums in every float64, one in its upper 26 bits and one in its lower: counting is
-    # what takes longest, and is done twice, not four times.
+    # Each float64 packs two sums, in its upper and lower 26 bits: counting dominates the time,
+    # and so runs twice instead of four times.
     red, green, blue = planes
     values = np.arange(256) * _UPPER
     pairs = cv2.LUT(red, values + 1), cv2.LUT(green, values) + blue
@@ -82,7 +82,7 @@ def color_histogram(picture: ByteArray, levels: int) -> ColorHistogram:
 
 
 def padded(histograms: Sequence[ColorHistogram]) -> Gathered:
-    """Histograms of n pictures as arrays, those of fewer bins with empty ones at the end."""
+    """Stack the histograms of n pictures as arrays, padded with empty bins at the end."""
     bins = max(len(h.pixels) for h in histograms)
     points = np.zeros((len(histograms), bins, 3), np.float32)
     weights = np.zeros((len(histograms), bins), np.float32)
@@ -93,5 +93,5 @@ def padded(histograms: Sequence[ColorHistogram]) -> Gathered:
 
 
 def _bins(keys: npt.NDArray[np.integer], levels: int) -> npt.NDArray[np.int64]:
-    """Levels (n, 3) in each channel of the bins with these keys (n,)."""
+    """Return the levels (n, 3) per channel of the bins with these keys (n,)."""
     return np.stack(np.unravel_index(keys, (levels,) * 3), axis=1)

@@ -1,4 +1,4 @@
-"""Colour histograms of many pictures at once, as one program of torch: for a GPU."""
+"""Colour histograms of many pictures at once, in torch, for a GPU."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .color_histogram import Gathered
 def color_histograms(
     pictures: torch.Tensor, levels: int, coarse_levels: int
 ) -> tuple[Gathered, Gathered]:
-    """`color_histogram` of many pictures at once, and the same merged to `coarse_levels`.
+    """Compute `color_histogram` of many pictures at once, and the same merged to `coarse_levels`.
 
-    The counts and sums are whole numbers, which come out the same in whatever order they are
-    added. On a CPU it takes three times as long as one picture after another.
+    Counts and sums are integers, so the order of additions does not change them. On a CPU it takes
+    three times as long as one picture after another.
 
     Args:
         pictures: (n, h, w, 3) uint8.
-        levels: Levels a channel.
-        coarse_levels: Levels a channel of the second result.
+        levels: Levels per channel.
+        coarse_levels: Levels per channel of the second result.
 
     Returns:
-        Both, on the device of `pictures`.
+        Both histograms, on the device of `pictures`.
     """
     n, device = len(pictures), pictures.device
     pixels = pictures.reshape(n, -1, 3)
@@ -35,14 +35,14 @@ def color_histograms(
 
 
 def _gather_all(bins: torch.Tensor, pixels: torch.Tensor, levels: int) -> Gathered:
-    """Sums pixels (n, m, 3) by their bins (n, m, 3), int64."""
+    """Sum pixels (n, m, 3) by their bins (n, m, 3), int64."""
     n, size = len(bins), levels**3
     base = torch.tensor([levels**2, levels, 1], device=bins.device)
     keys = (bins * base).sum(2) + size * torch.arange(n, device=bins.device)[:, None]
     counts = torch.bincount(keys.flatten(), minlength=n * size).view(n, size)
     sums = counts.new_zeros(n * size, 3)
     sums.index_add_(0, keys.flatten(), pixels.reshape(-1, 3).long())
-    # The filled bins first, in their order, and only as many as the fullest picture has.
+    # The non-empty bins first, in order, and only as many as the fullest picture has.
     filled = int((counts > 0).sum(1).max())
     order = torch.argsort((counts == 0).byte(), dim=1, stable=True)[:, :filled]
     counts = counts.gather(1, order)

@@ -1,7 +1,7 @@
-"""Files to embeddings: decoders and networks side by side, for a folder or one clip at a time.
+"""Files to embeddings: decoders and networks in parallel, for a folder or one clip at a time.
 
-Decoding runs ahead in child processes; segments of different videos share a batch. What
-comes out is a whole video, or the reason why it failed.
+Decoding runs ahead in child processes; segments of different videos share a batch. The output is
+whole videos, or the reasons why they failed.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .scheduler import Extraction
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """How to embed.
+    """Embedding options.
 
     Attributes:
-        backbones: One for each modality wanted.
+        backbones: One per modality.
         segment_seconds: Length of a segment in seconds.
         device: ``auto``, ``cpu`` or ``cuda``.
         workers: Decoder processes; None chooses by the number of cores.
         nvdec: Whether an NVIDIA GPU may decode large pictures.
-        batch: Segments of a batch; None chooses by the device. A GPU with less memory takes fewer.
-        audio_track: Which track of sound, from 1; None for the one that goes with the picture.
-        stored: The weights of the rows that the new ones will be compared with, by library
+        batch: Segments per batch; None chooses by the device. A GPU with less memory takes fewer.
+        audio_track: Number of the audio track, from 1; None for the picture's own.
+        stored: Weights of the rows that the new ones will be compared with, by library
             and backbone (see `weights.check_stored`).
     """
 
@@ -62,20 +62,20 @@ def embed_all(
     limits: DecodeLimits | None = None,
     meter: Meter | None = None,
 ) -> Generator[EmbeddedVideo | FailedVideo]:
-    """Embeds `videos`, yielding each as soon as it is whole; the order may differ.
+    """Embed `videos`, yielding each as soon as it is complete; the order may differ.
 
-    Weights that are missing are pulled first. Closing the iterator ends every process it started.
+    Missing weights are pulled first. Closing the iterator ends every process it started.
 
     Args:
         videos: What to embed.
-        options: How.
-        progress: Told about the videos.
-        limits: What one file may cost.
-        meter: Told what each stage takes.
+        options: How to embed.
+        progress: Receives the progress of the videos.
+        limits: Limits per file.
+        meter: Receives each stage's times.
 
     Raises:
-        WeightsError: Weights are missing and cannot be fetched, or `options.stored` were others.
-        ModelError: The device is not there.
+        WeightsError: Weights are missing and cannot be fetched, or differ from `options.stored`.
+        ModelError: The device does not exist.
         WorkerError: The audio process failed.
     """
     if not videos:
@@ -118,21 +118,21 @@ def _run(
 class Embedder:
     """Embeds one video after another; the networks and a decoder stay loaded in between.
 
-    For one thread at a time. Closing it ends every process it started.
+    Only one thread at a time may use it. Closing it ends every process it started.
 
     Attributes:
-        backbones: What it has loaded.
+        backbones: Loaded backbones.
     """
 
     def __init__(
         self, options: EmbedOptions, progress: Progress, limits: DecodeLimits | None = None
     ) -> None:
-        """Pulls weights that are missing. The networks load while the first video is decoded.
+        """Pull missing weights; the networks load while the first video is decoded.
 
         Args:
-            options: Their backbones, and the device.
-            progress: Told about weights.
-            limits: What one file may cost.
+            options: Backbones and device.
+            progress: Receives the progress of downloads.
+            limits: Limits per file.
 
         Raises:
             WeightsError: Weights are missing and cannot be fetched.
@@ -148,11 +148,11 @@ class Embedder:
         self._events = decode_all(endless, 1, limits)
 
     def embed(self, video: Video, options: EmbedOptions) -> EmbeddedVideo | FailedVideo:
-        """Embeds `video`; `options` may ask for fewer modalities than are loaded.
+        """Embed `video`; `options` may request fewer modalities than are loaded.
 
         Raises:
-            WeightsError: `options.stored` were other weights.
-            ModelError: The device is not there.
+            WeightsError: The weights differ from `options.stored`.
+            ModelError: The device does not exist.
             WorkerError: The audio process failed, and this embedder with it.
         """
         check_stored(options.backbones.values(), options.stored)
@@ -168,7 +168,7 @@ class Embedder:
         assembly = _assemble([video], options, self._extraction)
         for owner, event in events:
             if owner != number:
-                continue  # of a video that was given up
+                continue  # of a failed video
             decided = [*assembly.take(0, event)]
             if isinstance(event, Finished):
                 decided += assembly.flush()
@@ -177,7 +177,7 @@ class Embedder:
         raise WorkerError("The embedder is closed.")
 
     def close(self) -> None:
-        """Ends the decoder and the audio process."""
+        """End the decoder and the audio process."""
         self._requests.put(None)
         self._events.close()
         if self._extraction:
@@ -187,7 +187,7 @@ class Embedder:
 def embed_one(
     video: Video, options: EmbedOptions, progress: Progress
 ) -> EmbeddedVideo | FailedVideo:
-    """Embeds `video` with networks that are loaded for it alone.
+    """Embed `video` with networks loaded for this call only.
 
     Raises:
         VidsimError: As `embed_all`.
@@ -214,5 +214,5 @@ def _assemble(videos: Sequence[Video], options: EmbedOptions, extraction: Extrac
 
 
 def default_workers() -> int:
-    """One decoder for every two cores, four at most: more would starve the networks."""
+    """Return one decoder per two cores, at most four: more would starve the networks."""
     return max(1, min(4, len(os.sched_getaffinity(0)) // 2))

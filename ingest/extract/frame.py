@@ -1,4 +1,4 @@
-"""The frame modality: one embedding for each of a segment's 8 frames that shows something."""
+"""The frame modality: one embedding per non-flat frame of a segment's 8."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .pixels import computes_bfloat16, inference, to_network_input
 
 
 class FrameExtractor:
-    """Embeds frames with a picture network."""
+    """Embeds frames with an image network."""
 
     def __init__(self, backbone: Backbone, device: torch.device) -> None:
-        """Loads the weights of `backbone` onto `device`."""
+        """Load the weights of `backbone` onto `device`."""
         self.backbone = backbone
         self._names = frozenset([backbone.name])
         self._device = device
@@ -34,9 +34,9 @@ class FrameExtractor:
         self._network = network.to(device).to(memory_format=torch.channels_last)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Rows of segments that carry (8, size, size, 3) uint8 frames, 8 rows each.
+        """Embed segments that carry (8, size, size, 3) uint8 frames, 8 rows each.
 
-        Flat frames have none where another of the segment shows something.
+        Flat frames get no rows if another frame of the segment is not flat.
         """
         frames = np.stack([m.frames[self.backbone.modality] for m in media])
         with inference(self._device):

@@ -1,4 +1,4 @@
-"""The motion modality: one embedding of the frames in the middle of a segment."""
+"""The motion modality: one embedding of a segment's middle frames."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..models.weights import ensure
 from .pixels import computes_bfloat16, inference, to_network_input
 
 _REDUCED = frozenset({"i3d"})
-"""Backbones whose embeddings were measured to stay the same in bfloat16 (see `inference`)."""
+"""Backbones whose embeddings hold in bfloat16, as measured (see `inference`)."""
 
 
 class MotionExtractor:
     """Embeds clips with a three-dimensional network."""
 
     def __init__(self, backbone: Backbone, device: torch.device) -> None:
-        """Loads the weights of `backbone` onto `device`."""
+        """Load the weights of `backbone` onto `device`."""
         self.backbone = backbone
         self._names = frozenset([backbone.name])
         self._device = device
@@ -41,7 +41,7 @@ class MotionExtractor:
         self._network = network.to(device).to(memory_format=torch.channels_last_3d)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Rows of segments that carry (count, size, size, 3) uint8 frames, one row each."""
+        """Embed segments that carry (count, size, size, 3) uint8 frames, one row each."""
         clips = np.stack([m.frames[self.backbone.modality] for m in media])
         with inference(self._device, reduced=self.backbone.name in _REDUCED):
             if isinstance(self._network, I3DInt8):

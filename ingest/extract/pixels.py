@@ -1,4 +1,4 @@
-"""What the picture networks share: their input, their device and their precision."""
+"""Shared by the image networks: their input, device and precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...schemas.modality import PixelScale
 
 
 def to_device(pixels: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """`pixels` on `device`; a GPU takes them from pinned memory while the caller goes on."""
+    """Copy `pixels` to `device`; to a GPU asynchronously from pinned memory."""
     tensor = torch.from_numpy(pixels)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
@@ -21,7 +21,7 @@ def to_device(pixels: npt.NDArray[np.uint8], device: torch.device) -> torch.Tens
 def to_network_input(
     pixels: npt.NDArray[np.uint8], scale: PixelScale, device: torch.device
 ) -> torch.Tensor:
-    """Pictures (n, h, w, 3) or clips (n, t, h, w, 3), uint8, as (n, 3, [t,] h, w) float32.
+    """Scale uint8 pictures (n, h, w, 3) or clips (n, t, h, w, 3) to (n, 3, [t,] h, w) float32.
 
     The result is in channels-last memory order, as the pixels already are.
     """
@@ -32,9 +32,9 @@ def to_network_input(
 
 @contextmanager
 def inference(device: torch.device, reduced: bool = False) -> Iterator[None]:
-    """Inference mode, in float32 unless `reduced` and the device computes bfloat16 natively.
+    """Enter inference mode, in float32 unless `reduced` and the device has native bfloat16.
 
-    For I3D, whose embeddings keep a cosine of 0.9999 to float32 then, on real clips.
+    `reduced` is for I3D, whose embeddings then keep a cosine of 0.9999 to float32 on real clips.
     """
     enabled = reduced and computes_bfloat16(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=enabled):
@@ -42,7 +42,7 @@ def inference(device: torch.device, reduced: bool = False) -> Iterator[None]:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether `device` has instructions for bfloat16, which are slow where they are emulated."""
+    """Return whether `device` has instructions for bfloat16, whose emulation is slow."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,4 +1,4 @@
-"""All extractors together: decoded segments in, their embeddings out."""
+"""Scheduler of all extractors: decoded segments in, embeddings out."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt (malloc.h)."""
 
 _KEPT_BYTES = 1 << 30
-"""Smaller blocks, and as much at the end of the heap, are not handed back."""
+"""Smaller blocks, and up to this much at the end of the heap, are not returned to the kernel."""
 
 
 class Extractor(Protocol):
-    """What every modality's extractor offers; one contract test runs over all of them."""
+    """Interface of every modality's extractor; one contract test covers them all."""
 
     backbone: Backbone
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """One embedding a segment, in order."""
+        """Return one embedding per segment, in order."""
         ...
 
 
 class Extraction:
-    """The extractors of the asked modalities, loaded once and used for many segments.
+    """The extractors of the requested modalities, loaded once and used for many segments.
 
-    On a CPU every segment and modality is a task of its own: with one thread a task, many tasks
-    side by side need no thread to wait for another, as those of one large batch do. A GPU takes
-    whole batches, one modality after the other.
+    On a CPU every segment and modality is a separate task: with one thread per task, no thread of
+    the parallel tasks waits for another, as those of one large batch do. A GPU takes whole
+    batches, one modality after the other.
     """
 
     def __init__(
@@ -54,18 +54,18 @@ class Extraction:
         meter: Meter | None = None,
         batch: int | None = None,
     ) -> None:
-        """Loads networks; the audio process loads in the background meanwhile.
+        """Load networks, while the audio process loads in the background.
 
         Args:
-            backbones: One backbone for each modality wanted.
+            backbones: One backbone per modality.
             device: ``auto``, ``cpu`` or ``cuda``.
-            threads: Threads a process computes with; None for as many as there are cores.
-            meter: Told what the modalities take.
-            batch: Segments of a batch; None for what `batch_size` says.
+            threads: Threads per process; None for as many as there are cores.
+            meter: Receives the modalities' times.
+            batch: Segments per batch; None for the default of `batch_size`.
 
         Raises:
             WeightsError: Weights are missing and cannot be fetched.
-            ModelError: ``cuda`` was asked for and there is none.
+            ModelError: ``cuda`` was requested and there is none.
         """
         # Idle OpenMP threads otherwise spin on cores that decoders and TensorFlow need:
         # contended inference was measured five times slower without it.
@@ -87,7 +87,7 @@ class Extraction:
             self._audio = AudioExtractor(
                 backbones[Modality.AUDIO], self.device, self._threads, self._meter
             )
-        # Colours are products of matrices by numpy, which would take all cores for each.
+        # The colour modality uses numpy's matrix products, each of which would take all cores.
         self._limits = threadpool_limits(1 if self.device == "cpu" else None, "blas")
         try:
             self._load(backbones)
@@ -96,7 +96,7 @@ class Extraction:
             raise
 
     def _load(self, backbones: Mapping[Modality, Backbone]) -> None:
-        """The longest tasks first: what a batch ends with is short then."""
+        """Load the extractors, longest tasks first, so that the tail of a batch is short."""
         if self._uses_torch:
             import torch
 
@@ -117,9 +117,9 @@ class Extraction:
 
     @property
     def batch_size(self) -> int:
-        """Segments for a call of `submit`: what was asked for, or what keeps the device busy.
+        """Segments per call of `submit`: as requested, or enough to keep the device busy.
 
-        On a CPU two tasks a modality and thread, and at least 4 so that audio patches come many
+        On a CPU two tasks per modality and thread, and at least 4 so that audio patches come many
         at a time; on a GPU 32, whose activations take less than 8 GB.
         """
         if self._batch is not None:
@@ -127,7 +127,7 @@ class Extraction:
         return max(4, 2 * self._threads) if self.device == "cpu" else 32
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
-        """Embeddings of `media`, in order, each with the rows of every modality it has.
+        """Embed `media`; return embeddings in order, each with the rows of every modality it has.
 
         Raises:
             WorkerError: The audio process failed.
@@ -135,7 +135,7 @@ class Extraction:
         return self.submit(media).result()
 
     def submit(self, media: Sequence[SegmentMedia]) -> Extracting:
-        """Starts to embed `media` and returns at once."""
+        """Start embedding `media` and return immediately."""
         groups = []
         for extractor in self._extractors:
             seen = [i for i, m in enumerate(media) if extractor.backbone.modality in m.frames]
@@ -167,7 +167,7 @@ class Extraction:
             return extractor.embed(media)
 
     def close(self) -> None:
-        """Ends threads and the audio process; what they have not begun is dropped."""
+        """End the threads and the audio process, dropping tasks that have not begun."""
         self._pool.shutdown(cancel_futures=True)
         self._background.shutdown(cancel_futures=True)
         if self._audio:
@@ -175,7 +175,7 @@ class Extraction:
         self._limits.restore_original_limits()
 
     def __enter__(self) -> Self:
-        """Returns itself."""
+        """Return itself."""
         return self
 
     def __exit__(
@@ -184,13 +184,13 @@ class Extraction:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Closes."""
+        """Close."""
         self.close()
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A modality of some segments of a batch, by their places in it."""
+    """One modality of some of a batch's segments, by their places in it."""
 
     stage: Stage
     owners: Sequence[int]
@@ -202,11 +202,11 @@ class Extracting:
     def __init__(
         self, count: int, tasks: Mapping[Future[list[SegmentEmbedding]], _Task], meter: Meter
     ) -> None:
-        """Takes the tasks of a batch of `count` segments."""
+        """Take the tasks of a batch of `count` segments."""
         self._count, self._tasks, self._meter = count, tasks, meter
 
     def result(self) -> list[SegmentEmbedding]:
-        """Waits for the embeddings, in the batch's order.
+        """Wait for the embeddings, in the batch's order.
 
         Raises:
             WorkerError: The audio process failed.
@@ -224,10 +224,10 @@ class Extracting:
 
 
 def _keep_freed_memory() -> None:
-    """Has the C library keep what networks free, for their next layer.
+    """Make the C library keep the memory that networks free, for their next layer.
 
-    By default glibc hands blocks of some megabytes back to the kernel, which clears every page
-    anew: of the time that EfficientNet-Lite0 takes alone, a quarter.
+    By default glibc returns blocks of some megabytes to the kernel, which clears every page
+    again: a quarter of the time of EfficientNet-Lite0 alone.
     """
     with suppress(AttributeError):  # another C library
         libc = ctypes.CDLL(None)

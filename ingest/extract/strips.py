@@ -1,4 +1,4 @@
-"""Strips of dominant colours, and the embeddings made of them; without torch."""
+"""Strips of dominant colours, and their embeddings, without torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ...schemas.backbones import LAB_BINS, VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import ByteArray, FloatArray
 
 COLORS = 10
-"""Dominant colours a frame (the capstone's k)."""
+"""Dominant colours per frame (the capstone's k)."""
 
 _GAMUT = ((0.0, 100.0), (-86.19, 98.24), (-107.86, 94.48))
 """Range of L, a and b over the sRGB gamut (D65), which the histogram's bins span."""
 
 
 def lay_out(centers: FloatArray, shares: FloatArray) -> ByteArray:
-    """Strips (n, 100, 3) uint8 of colours (n, COLORS, 3) in 0..255, by descending share.
+    """Lay out colours (n, COLORS, 3) in 0..255, by descending share, as strips (n, 100, 3) uint8.
 
     Each colour takes as many of the 100 pixels as its share (n, COLORS), the largest remainders
     rounded up so that the strip is exactly full.
@@ -35,17 +35,17 @@ def lay_out(centers: FloatArray, shares: FloatArray) -> ByteArray:
 
 
 def embed_strip(backbone: Backbone, strip: ByteArray) -> FloatArray:
-    """The embedding (dim,) float32 that `backbone` (labhist or vid2img) makes of a strip."""
+    """Compute the embedding (dim,) float32 of a strip by `backbone` (labhist or vid2img)."""
     return lab_histogram(strip) if backbone.name == "labhist" else _pixels(strip)
 
 
 def _pixels(strip: ByteArray) -> FloatArray:
-    """The vid2img embedding: the strip's 6,000 values, scaled to 0..1."""
+    """Return the vid2img embedding: the strip's 6,000 values, scaled to 0..1."""
     return np.asarray(strip.reshape(-1) / 255, dtype=np.float32)
 
 
 def lab_histogram(strip: ByteArray) -> FloatArray:
-    """Soft 8x8x8 Lab histogram (512,) float32 of a strip; square root, L2 norm 1.
+    """Compute the soft 8x8x8 Lab histogram (512,) float32 of a strip: square root, L2 norm 1.
 
     Each pixel is shared among the eight nearest bins (trilinear), so a small shift of
     colour moves the histogram a little. The square root makes the inner product of two

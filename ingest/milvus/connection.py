@@ -1,4 +1,4 @@
-"""Connections to Milvus, embedded or a server: retries, and errors that a person can act on."""
+"""Connections to Milvus, embedded or a server: retries, and actionable error messages."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from .lite_client import EmbeddedClient, EmbeddedError
 from .lite_home import open_embedded
 
 OLDEST_SERVER = (2, 3)
-"""The oldest Milvus that vidsim works with: 2.3.5 is the oldest that it is tested with, and
-2.2 lacks ``count(*)``."""
+"""The oldest supported Milvus: 2.3.5 is the oldest that is tested, and 2.2 lacks ``count(*)``."""
 
 OPEN_PATIENCE_S = 3.0
-"""How long a server that does not answer is tried at first: its address may be wrong."""
+"""Seconds of retries while opening an unresponsive server: its address may be wrong."""
 
 QUERY_PATIENCE_S = 4.0
 WRITE_PATIENCE_S = 30.0
-"""How long a call that fails is tried again where somebody waits, and where hours of work do."""
+"""Seconds of retries of a failing call: for an interactive query, and for hours of work."""
 
 _CONNECT_S = 10.0
 _CALL_S = 10.0
-"""How long one call may take, or its patience if that is more. Within this time pymilvus tries
-an unavailable server again by itself; without a limit it would do so for minutes."""
+"""Time limit of one call in seconds, or its patience if that is longer. Within it pymilvus itself
+retries an unavailable server; without a limit it would do so for minutes."""
 
 _LITE_CALL_S = 300.0
-"""The same for Lite, which goes nowhere and is slow with many rows."""
+"""The same for Lite, which cannot become unreachable and is slow with many rows."""
 
 _CHANNEL_OPTIONS = {
-    # Each connection tries anew; by default one that follows a dead one waits for up to two
-    # minutes with it, though the server is back.
+    # Each connection retries on its own; by default one that follows a dead one shares its backoff
+    # of up to two minutes, even once the server is back.
     "grpc.use_local_subchannel_pool": 1,
     "grpc.max_reconnect_backoff_ms": 2000,
 }
@@ -47,28 +46,28 @@ _UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 _REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
 
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
-"""What OpenSSL calls a certificate that it does not trust; the cause follows."""
+"""OpenSSL's name for an untrusted certificate; the cause follows it."""
 
 _CONNECT_FAILED = 2
-"""Milvus' "service unavailable", and pymilvus' own code for a connection that failed."""
+"""Milvus' "service unavailable", and pymilvus' own code for a failed connection."""
 
 _PASSING_CODES = frozenset({_CONNECT_FAILED, 4, 8, 103, 106, 503, 901, 902, 905})
-"""Milvus' codes of states that end by themselves (``pkg/util/merr``): too many requests, rate
-limit, collection not loaded yet or recovering, channel or node not there yet."""
+"""Milvus' codes of transient states (``pkg/util/merr``): too many requests, rate limit, collection
+not loaded yet or recovering, channel or node not available yet."""
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
 class Connection:
-    """An open Milvus; made by `open_client`.
+    """An open Milvus; created by `open_client`.
 
     Attributes:
         client: A pymilvus ``MilvusClient``, or for Lite in this process an `EmbeddedClient`.
         lite: Whether it is Milvus Lite, embedded or behind a port.
-        about: Where it is, without secrets.
-        version: What it says of itself.
-        patience_s: How long `call` goes on trying.
+        about: Its location, without secrets.
+        version: Version that it reports.
+        patience_s: Seconds for which `call` retries.
     """
 
     client: Any
@@ -79,7 +78,7 @@ class Connection:
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What methods of `client` raise."""
+        """The exceptions that methods of `client` raise."""
         if isinstance(self.client, EmbeddedClient):
             return (EmbeddedError,)
         from grpc import RpcError
@@ -94,16 +93,16 @@ class Connection:
         *args: object,
         **options: object,
     ) -> _Answer:
-        """Calls a method of the client, again where what failed may pass.
+        """Call a method of the client, and retry transient failures.
 
         Args:
-            action: What it does, for the error's sentence: ``write 3 rows to vidsim_...``.
+            action: What it does, for the error message: ``write 3 rows to vidsim_...``.
             function: A method of `client` that can be repeated.
             *args: Its arguments.
-            **options: Its options; ``timeout`` where the usual one is too short.
+            **options: Its keyword arguments; ``timeout`` where the default one is too short.
 
         Raises:
-            StoreError: It failed, and went on failing.
+            StoreError: It still failed after the retries.
         """
         if isinstance(self.client, EmbeddedClient):
             try:
@@ -150,7 +149,7 @@ class Connection:
         return self._failed(action, reason(error))
 
     def _hindered(self, action: str, error: EmbeddedError) -> str:
-        """What a file of Lite's says: one that is gone or damaged is made anew by a reindex."""
+        """Describe an error of Lite's files: a reindex recreates a missing or damaged one."""
         found = hindrance(error)
         if found is None or isinstance(error.__cause__, FileNotFoundError):
             return self._failed(action, str(error))
@@ -165,17 +164,17 @@ class Connection:
 def open_client(
     place: Place, patience_s: float = QUERY_PATIENCE_S, writing: bool = False
 ) -> Iterator[Connection]:
-    """Opens Milvus Lite under the home of `place`, or its server, and closes it afterwards.
+    """Open Milvus Lite under the home of `place`, or its server, and close it afterwards.
 
     Args:
-        place: Where Milvus is, and what it wants to see.
-        patience_s: How long calls that fail are tried again.
-        writing: Whether rows will be written. Where not, a home that may only be read will do:
-            what Lite writes by itself is thrown away.
+        place: Address and credentials of Milvus.
+        patience_s: Seconds for which failing calls are retried.
+        writing: Whether rows will be written. If not, a read-only home suffices: whatever Lite
+            writes by itself is discarded.
 
     Raises:
-        StoreError: Another process holds it, it may not be read or written, it is damaged or too
-            old, its address, token or certificate is wrong, or it does not answer.
+        StoreError: Another process holds it, permissions forbid reading or writing, it is damaged
+            or too old, its address, token or certificate is wrong, or it does not answer.
     """
     lite = not place.uri
     with _open_lite(place.home, writing) if lite else _open_server(place, patience_s) as connection:
@@ -219,7 +218,7 @@ def _open_server(place: Place, patience_s: float) -> Iterator[Connection]:
 
 
 def server_name(place: Place) -> str:
-    """Host and port of the server of `place`, or `EMBEDDED`: good for a file's name."""
+    """Return host and port of the server of `place`, or `EMBEDDED`; usable as a file name."""
     if not place.uri:
         return EMBEDDED
     parts = urlsplit(place.uri)
@@ -227,10 +226,10 @@ def server_name(place: Place) -> str:
 
 
 def _address(place: Place) -> tuple[str, str]:
-    """The URI without what is secret in it, and the token.
+    """Return the URI without its secrets, and the token.
 
     Raises:
-        StoreError: It is no URI of a server.
+        StoreError: It is not the URI of a server.
     """
     assert place.uri
     try:
@@ -239,7 +238,7 @@ def _address(place: Place) -> tuple[str, str]:
         port = parts.port
     except ValueError:
         usable = False
-    if not usable:  # what was written may hold a password: it is not repeated
+    if not usable:  # the URI may hold a password: do not repeat it
         raise StoreError(
             "VIDSIM_URI is no address of a Milvus server; write one such as "
             "http://127.0.0.1:19530, or unset it to use the embedded Milvus."
@@ -250,7 +249,7 @@ def _address(place: Place) -> tuple[str, str]:
 
 
 def _tls(place: Place) -> dict[str, str]:
-    """What pymilvus wants for an encrypted connection.
+    """Return pymilvus' options for an encrypted connection.
 
     Raises:
         StoreError: A certificate cannot be read, or would not be used.
@@ -322,9 +321,9 @@ def _explain_connecting(about: str, error: Exception) -> str:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether the same call may succeed a little later."""
+    """Return whether the failure is transient, so that a retry may succeed."""
     kind = _kind(error)
-    if kind in _REFUSED:  # pymilvus says of a wrong token that the connection failed
+    if kind in _REFUSED:  # pymilvus reports a wrong token as a failed connection
         return False
     if kind in _UNREACHABLE | {"ABORTED"}:
         return _UNTRUSTED not in reason(error)
@@ -334,7 +333,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _kind(error: BaseException) -> str:
-    """The name of the gRPC status behind `error`, "" where there is none."""
+    """Return the name of the gRPC status behind `error`, "" without one."""
     from grpc import RpcError, StatusCode
 
     for cause in _causes(error):
@@ -350,7 +349,7 @@ def _kind(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line: the innermost cause knows best."""
+    """Return what went wrong in one line, from the innermost cause."""
     if isinstance(error, EmbeddedError):
         return str(error)
     from grpc import RpcError
@@ -368,7 +367,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        # Pymilvus raises errors from themselves, which hides what they came from.
+        # pymilvus raises errors from themselves, which hides their origin.
         cause = cause.__cause__ if cause.__cause__ is not cause else cause.__context__
 
 
@@ -378,10 +377,10 @@ def _one_line(text: str) -> str:
 
 
 def _prepare_pymilvus() -> None:
-    """Has pymilvus not log what it also raises.
+    """Keep pymilvus from logging errors that it also raises, and from loading scipy.
 
-    And pymilvus not load scipy, which takes a tenth of a second, to see that no vector of ours is
-    sparse: it takes our word that it has looked.
+    It would load scipy, which takes a tenth of a second, to check for sparse vectors, which vidsim
+    never sends: it is told that the check is done.
     """
     with suppress(ImportError):
         from pymilvus.client.utils import SciPyHelper

@@ -1,4 +1,4 @@
-"""What was found out about the indexes of a Milvus, kept under home beside its shards."""
+"""Notes about the indexes of a Milvus, kept under home beside its shards."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..system.unreadable import unwritten
 
 
 class IndexNotes(BaseModel):
-    """What is known of one Milvus.
+    """Notes about one Milvus.
 
     Attributes:
-        gpu: Whether it builds GPU indexes; None where that was not tried.
+        gpu: Whether it builds GPU indexes; None where untested.
         probes: Lists to search (nprobe) by collection, as 'vidsim tune-index' measured.
     """
 
@@ -26,15 +26,15 @@ class IndexNotes(BaseModel):
 
 
 def read_notes(home: Path, server: str) -> IndexNotes:
-    """The notes on `server`, empty where there are none or they are damaged."""
+    """Read the notes on `server`; empty where they are missing or damaged."""
     try:
         return IndexNotes.model_validate_json(_path(home, server).read_bytes())
-    except (OSError, ValidationError):  # they can be found out again
+    except (OSError, ValidationError):  # they can be measured again
         return IndexNotes()
 
 
 def write_notes(home: Path, server: str, notes: IndexNotes) -> None:
-    """Keeps the notes on `server`.
+    """Write the notes on `server`.
 
     Raises:
         StoreError: `home` cannot be written.

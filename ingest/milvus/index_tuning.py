@@ -1,4 +1,4 @@
-"""Which index each collection needs, and into how many of its lists a search must look."""
+"""Index tuning: the index each collection needs, and how many lists a search must probe."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from .filters import is_in
 from .store import Hit, Store, open_store
 
 NEIGHBOURS = 10
-"""Recall is of the ten nearest: as many results as a query gives."""
+"""Neighbours that recall is measured over: as many as the results of a query."""
 
 _SAMPLE = 100
-"""Stored vectors that are searched for; the standard error of a recall of 0.99 is then under
-0.01 even if a vector finds all its neighbours or loses several."""
+"""Stored vectors used as queries; the standard error of a recall of 0.99 is then under 0.01, even
+if a vector finds all its neighbours or loses several."""
 
 _AT_ONCE = 10
-"""Of those, how many are searched for in one call, which must not take longer than it may."""
+"""Queries per call, so that a call stays within its time limit."""
 
 _TIMED = 20
-"""How many are timed one by one."""
+"""Queries that are timed one by one."""
 
 _TIE = 1e-6
-"""A neighbour this close to the last exact one is as good."""
+"""A neighbour this close to the last exact one counts as equal to it."""
 
 
 def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
-    """Gives every collection the index that fits its rows, and measures what searches need.
+    """Give every collection the index that fits its rows, and measure what searches need.
 
     Args:
-        place: Where the collections are.
-        recall: Part of the exact neighbours to find.
-        progress: Told about the collections.
+        place: Place of the collections.
+        recall: Fraction of the exact neighbours to find.
+        progress: Receives the progress of the collections.
 
     Raises:
         LibraryError: Nothing is stored.
-        StoreError: Milvus cannot be read, or does not build an index.
+        StoreError: Milvus cannot be read, or cannot build an index.
     """
     with writing(place.home), open_store(place, writing=True) as store:
         videos = _sample_videos(place)
@@ -63,7 +63,7 @@ def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
 
 
 def _sample_videos(place: Place) -> list[str]:
-    """Ids of stored videos, taken at random.
+    """Draw ids of stored videos at random.
 
     Raises:
         LibraryError: Nothing is stored.
@@ -79,7 +79,7 @@ def _sample_videos(place: Place) -> list[str]:
 def _tune_one(
     store: Store, backbone: Backbone, level: Level, rows: int, videos: list[str], recall: float
 ) -> TunedIndex:
-    store.flush(backbone)  # unflushed rows are searched by other means than the index
+    store.flush(backbone)  # unflushed rows are searched without the index
     _, vectors = store.fetch(backbone, is_in("video_id", videos), level)
     picked = np.random.default_rng(0).permutation(len(vectors))[:_SAMPLE]
     queries = to_query(backbone, vectors[picked])
@@ -112,9 +112,9 @@ def _fewest_probes(
     lists: int,
     recall: float,
 ) -> tuple[int, float]:
-    """The smallest power of two of lists that reaches `recall`, and what it reaches.
+    """Find the smallest power of two of lists that reaches `recall`, and the recall reached.
 
-    Looking into all lists is an exact search, which the others are held against.
+    Probing all lists is an exact search, which serves as the reference.
     """
 
     def search(probes: int) -> list[list[Hit]]:
@@ -138,7 +138,7 @@ def _fewest_probes(
 
 
 def recall_of(found: list[list[Hit]], exact: list[list[Hit]]) -> float:
-    """The part of the exact neighbours that a search found; one of equal score counts."""
+    """Return the fraction of the exact neighbours that a search found; equal scores count."""
     parts = []
     for some, all_ in zip(found, exact, strict=True):
         ids = {hit.id for hit in all_}
@@ -150,7 +150,7 @@ def recall_of(found: list[list[Hit]], exact: list[list[Hit]]) -> float:
 def _milliseconds(
     store: Store, backbone: Backbone, level: Level, queries: FloatArray, probes: int | None
 ) -> float:
-    """The median time of a search for one vector, milliseconds."""
+    """Return the median time of a search for one vector, in milliseconds."""
     times: list[float] = []
     for query in queries[:_TIMED]:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Vector indexes in Milvus: build one and see it finished, and find out what a server can build."""
+"""Vector indexes in Milvus: build them to completion, and detect what a server can build."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from .index_notes import read_notes, write_notes
 _log = logging.getLogger(__name__)
 
 BUILD_SECONDS = 1800.0
-"""How long an index may take; a million rows of 2048 take minutes on two cores."""
+"""Time limit of an index build, seconds; a million rows of 2048 take minutes on two cores."""
 
 LOAD_SECONDS = 300.0
-"""How long loading a collection may take; pymilvus itself would wait for ever."""
+"""Time limit of loading a collection, seconds; pymilvus itself would wait forever."""
 
 _FLUSH_SECONDS = 120.0
-"""How long a server may take to seal a collection; two or three seconds were usual."""
+"""Time limit of sealing a collection, seconds; a server usually took two or three."""
 
 _PAUSE_SECONDS = 5.0
-"""Between two tries whether a collection that is being loaded answers."""
+"""Seconds between two attempts to search a collection that is loading."""
 
 _PROBE_SECONDS = 20.0
 _PROBE_ROWS = 1500
 """Milvus builds no index in a segment of fewer than 1,024 rows
-(``rootCoord.minSegmentSizeToEnableIndex``), and says that it is finished."""
+(``rootCoord.minSegmentSizeToEnableIndex``), and reports it as finished."""
 
 
 class _IndexNotBuiltError(StoreError):
-    """An index that a server refused or did not finish."""
+    """A server refused an index or did not finish it."""
 
     def __init__(self, why: str, name: str, index: Index) -> None:
         super().__init__(
@@ -56,7 +56,7 @@ class _IndexNotBuiltError(StoreError):
 
 
 def load(milvus: Connection, name: str) -> None:
-    """Loads a collection, which a server needs before it is read.
+    """Load a collection, which a server needs before it is read.
 
     Raises:
         StoreError: It cannot be loaded.
@@ -65,13 +65,13 @@ def load(milvus: Connection, name: str) -> None:
 
 
 def wait_until_searchable(milvus: Connection, tell: Callable[[str], None]) -> None:
-    """Waits until what a server loads can be searched.
+    """Wait until the collections that a server loads can be searched.
 
-    After a start its health check succeeds up to half a minute sooner.
+    After a start its health check succeeds up to half a minute earlier.
 
     Args:
         milvus: A server; the embedded Milvus loads nothing by itself.
-        tell: Says from time to time what is waited for.
+        tell: Receives, from time to time, a message about the wait.
 
     Raises:
         StoreError: A collection did not answer in time.
@@ -92,7 +92,7 @@ def _wait_until_counted(milvus: Connection, name: str, tell: Callable[[str], Non
         try:
             milvus.call(f"count {name}", milvus.client.query, name, output_fields=["count(*)"])
             return
-        except StoreError:  # a server that starts fails in many ways
+        except StoreError:  # a starting server fails in many ways
             if time.monotonic() - began > LOAD_SECONDS:
                 raise
         time.sleep(_PAUSE_SECONDS)
@@ -100,7 +100,7 @@ def _wait_until_counted(milvus: Connection, name: str, tell: Callable[[str], Non
 
 
 def flush(milvus: Connection, name: str) -> None:
-    """Seals what was written to a collection; unsealed rows are searched without its index.
+    """Seal what was written to a collection; unsealed rows are searched without its index.
 
     Raises:
         StoreError: It cannot be written.
@@ -109,9 +109,9 @@ def flush(milvus: Connection, name: str) -> None:
 
 
 def described_index(milvus: Connection, name: str) -> Index | None:
-    """The index of a collection; None where it has none, as after a rebuild that was cut off.
+    """Return the index of a collection; None without one, as after an interrupted rebuild.
 
-    Lite echoes what was asked for, whatever it did.
+    Lite echoes the requested index, whatever it built.
     """
     found = milvus.call(f"describe {name}", milvus.client.describe_index, name, "vector")
     if not found:
@@ -123,11 +123,11 @@ def described_index(milvus: Connection, name: str) -> Index | None:
 def rebuild(
     milvus: Connection, name: str, index: Index, target: Target, limit_s: float = BUILD_SECONDS
 ) -> None:
-    """Puts another index in the place of a collection's, and loads it.
+    """Replace the index of a collection, and load it.
 
     Raises:
-        StoreError: It was not built in time; the collection has its target's exact CPU index
-            then, and is loaded.
+        StoreError: It was not built in time; the collection then has its target's exact CPU
+            index, and is loaded.
     """
     client = milvus.client
     flush(milvus, name)
@@ -150,10 +150,10 @@ def _drop(milvus: Connection, name: str) -> None:
 
 
 def _build(milvus: Connection, name: str, index: Index, target: Target, limit_s: float) -> None:
-    """Builds an index and waits until no row is without it.
+    """Build an index and wait until it covers every row.
 
-    A server that cannot build what it accepted says InProgress for ever, and loads the
-    collection all the same.
+    A server that cannot build an index that it accepted reports InProgress forever, and still
+    loads the collection.
 
     Raises:
         StoreError: It was refused, or was not finished within `limit_s`.
@@ -167,7 +167,7 @@ def _build(milvus: Connection, name: str, index: Index, target: Target, limit_s:
     )
     until = time.monotonic() + limit_s
     try:
-        # Not waited for by pymilvus, which has no time limit but a whole number of seconds.
+        # pymilvus does not wait: its time limits are whole seconds only.
         milvus.client.create_index(name, parameters, timeout=limit_s, sync=False)
         while time.monotonic() < until:
             state = milvus.client.describe_index(name, "vector")
@@ -181,12 +181,12 @@ def _build(milvus: Connection, name: str, index: Index, target: Target, limit_s:
 
 
 def choose_target(milvus: Connection, place: Place) -> tuple[Target, list[str]]:
-    """What indexes to use on this Milvus, and what a person should know about that.
+    """Choose the index types for this Milvus, with notes for the user.
 
-    Whether a server builds GPU indexes is tried once, and again for ``--index gpu``.
+    Whether a server builds GPU indexes is tested once, and again for ``--index gpu``.
 
     Raises:
-        StoreError: A GPU index was asked for, and this Milvus builds none.
+        StoreError: A GPU index was requested, and this Milvus builds none.
     """
     if milvus.lite:
         if place.index == "gpu":
@@ -204,7 +204,7 @@ def choose_target(milvus: Connection, place: Place) -> tuple[Target, list[str]]:
     refusal = gpu_refusal(milvus)
     try:
         write_notes(place.home, server, notes.model_copy(update={"gpu": not refusal}))
-    except StoreError as error:  # it is tried again next time
+    except StoreError as error:  # it is tested again next time
         _log.info("%s", error)
     if not refusal:
         return GPU_SERVER, []
@@ -222,10 +222,10 @@ def choose_target(milvus: Connection, place: Place) -> tuple[Target, list[str]]:
 def gpu_refusal(
     milvus: Connection, index_type: str = GPU_SERVER.exact, limit_s: float = _PROBE_SECONDS
 ) -> str:
-    """Why the server does not build GPU indexes; "" where it does.
+    """Return why the server does not build GPU indexes; "" where it does.
 
-    Tried on a small collection, which is dropped again: a server without a GPU may refuse the
-    index, or accept it and never finish.
+    The test uses a small temporary collection: a server without a GPU may refuse the index, or
+    accept it and never finish.
 
     Raises:
         StoreError: The server cannot be written to.
@@ -248,6 +248,6 @@ def gpu_refusal(
     except _IndexNotBuiltError as error:
         return f"{index_type}: {error.why}"
     finally:
-        with suppress(*milvus.errors):  # what was found out counts
+        with suppress(*milvus.errors):  # the finding counts
             client.drop_collection(name)
     return ""

@@ -1,9 +1,9 @@
-"""Milvus Lite in this process, by its own Python interface.
+"""Milvus Lite in this process, through its own Python interface.
 
 pymilvus would start Lite as a gRPC server in a thread of the same process and talk to it over
 loopback: loading both takes longer than a query, and every row passes through protobuf twice.
 
-An exact index is not made: Lite would keep every vector in it a second time, on disk and, once
+No exact index is built: Lite would store every vector in it a second time, on disk and, once
 read, in memory, and searches exactly without one.
 """
 
@@ -36,7 +36,7 @@ _Answer = TypeVar("_Answer")
 
 
 class EmbeddedError(Exception):
-    """What Lite has to say of a call that failed, in one line."""
+    """Lite's one-line message about a failed call."""
 
 
 class LockedError(EmbeddedError):
@@ -44,7 +44,7 @@ class LockedError(EmbeddedError):
 
 
 class _NoPandas:
-    """A finder of modules that lets some threads not find pandas.
+    """A module finder that hides pandas from some threads.
 
     Attributes:
         threads: Their identifiers.
@@ -54,7 +54,7 @@ class _NoPandas:
 
     @classmethod
     def find_spec(cls, name: str, *_: object) -> None:
-        """Leaves everything to the finders after it.
+        """Defer to the next finders.
 
         Raises:
             ModuleNotFoundError: One of `threads` looks for pandas.
@@ -65,12 +65,12 @@ class _NoPandas:
 
 @contextmanager
 def _without_pandas() -> Iterator[None]:
-    """Has pyarrow, in this thread, not find pandas, which takes as long to load as a query.
+    """Hide pandas from pyarrow in this thread, since it takes as long to load as a query.
 
-    It looks for it to see whether the arrays that it is given are of pandas, and none are.
+    pyarrow imports it to check whether its input arrays are pandas', and none are.
     """
     if _NoPandas not in sys.meta_path:
-        # Never taken out: an import of another thread, which goes through the list, would skip one.
+        # Never removed: a concurrent import that iterates over the list would skip an entry.
         sys.meta_path.insert(0, _NoPandas)
     _NoPandas.threads.add(get_ident())
     try:
@@ -80,11 +80,11 @@ def _without_pandas() -> Iterator[None]:
 
 
 def _in_its_thread(method: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
-    """Runs a method in its client's thread: Ctrl-C interrupts who waits, not a write half done.
+    """Run a method in its client's thread, so that Ctrl-C interrupts the caller, not a write.
 
-    Raises what fails as an `EmbeddedError`: Lite lets through whatever its parts raise.
+    Failures are raised as `EmbeddedError`: Lite passes on whatever its parts raise.
     """
-    without_pandas = _without_pandas()(method)  # pyarrow looks for it when it reads a file
+    without_pandas = _without_pandas()(method)  # pyarrow imports it when it reads a file
 
     @wraps(method)
     def run(*args: _Given.args, **options: _Given.kwargs) -> _Answer:
@@ -100,14 +100,14 @@ def _in_its_thread(method: Callable[_Given, _Answer]) -> Callable[_Given, _Answe
 class EmbeddedClient:
     """The methods of pymilvus' ``MilvusClient`` that vidsim calls, with the same arguments.
 
-    What only a server needs (time limits, consistency) is taken and does nothing.
+    Options that only a server needs (time limits, consistency) are accepted and ignored.
     """
 
     def __init__(self, path: str) -> None:
-        """Opens the directory `path`, or makes it.
+        """Open the directory `path`, creating it if needed.
 
         Raises:
-            LockedError: Somebody else has it open.
+            LockedError: Another client has it open.
             EmbeddedError: It cannot be opened.
         """
         from milvus_lite import DataDirLockedError, MilvusLite
@@ -125,12 +125,12 @@ class EmbeddedClient:
             raise kind(_one_line(error)) from error
 
     def close(self) -> None:
-        """Ends what is running, seals what is not, and gives the directory back.
+        """Finish running calls, seal unsealed rows, and release the directory.
 
         May be called again.
 
         Raises:
-            EmbeddedError: Something could not be sealed, and is when the directory is opened next.
+            EmbeddedError: Rows could not be sealed; the next open seals them.
         """
         self._thread.shutdown()
         try:
@@ -143,19 +143,19 @@ class EmbeddedClient:
             raise EmbeddedError(_one_line(error)) from error
 
     def get_server_version(self) -> str:
-        """Lite's version, in the form it has for a client over TCP."""
+        """Return Lite's version, in the form that a client over TCP gets."""
         from milvus_lite import __version__
 
         return f"milvus_lite-{__version__}"
 
     @_in_its_thread
     def list_collections(self, **_: object) -> list[str]:
-        """Names of the collections."""
+        """Return the names of the collections."""
         return list(self._db.list_collections())
 
     @_in_its_thread
     def has_collection(self, name: str, **_: object) -> bool:
-        """Whether there is a collection of this name."""
+        """Return whether a collection of this name exists."""
         return bool(self._db.has_collection(name))
 
     @staticmethod
@@ -174,7 +174,7 @@ class EmbeddedClient:
 
     @_in_its_thread
     def create_rows_collection(self, name: str, dim: int) -> None:
-        """Makes a collection of `FIELDS` and a vector; pymilvus, slow to load, describes others."""
+        """Create a collection of `FIELDS` and a vector, without pymilvus, which is slow to load."""
         from milvus_lite import CollectionSchema, DataType, FieldSchema
 
         kinds = {"string": DataType.VARCHAR, "integer": DataType.INT64, "number": DataType.DOUBLE}
@@ -192,7 +192,7 @@ class EmbeddedClient:
 
     @_in_its_thread
     def create_collection(self, name: str, schema: CollectionSchema, **_: object) -> None:
-        """Makes a collection; Lite keeps no descriptions."""
+        """Create a collection; Lite keeps no descriptions."""
         from milvus_lite import CollectionSchema, DataType, FieldSchema
 
         fields = [
@@ -209,7 +209,7 @@ class EmbeddedClient:
 
     @_in_its_thread
     def drop_collection(self, name: str, **_: object) -> None:
-        """Deletes a collection and its files."""
+        """Delete a collection and its files."""
         if name in self._open:
             self._open.pop(name).close()
         self._forget(name)
@@ -217,17 +217,17 @@ class EmbeddedClient:
 
     @_in_its_thread
     def load_collection(self, name: str, **_: object) -> None:
-        """Reads or builds its index."""
+        """Read or build its index."""
         self._loaded(name)
 
     @_in_its_thread
     def release_collection(self, name: str, **_: object) -> None:
-        """Lets go of its index."""
+        """Release its index."""
         self._collection(name).release()
 
     @_in_its_thread
     def create_index(self, name: str, parameters: IndexParams, **_: object) -> None:
-        """Notes an index, and builds it if the collection is loaded; an exact one is not made."""
+        """Record an index, and build it if the collection is loaded; skip an exact one."""
         for parameter in parameters:
             found = parameter.to_dict()
             chosen = {key: found.pop(key) for key in ("index_type", "metric_type")}
@@ -240,35 +240,35 @@ class EmbeddedClient:
 
     @_in_its_thread
     def list_indexes(self, name: str, field_name: str = "", **_: object) -> list[str]:
-        """Names of its indexes, which are those of the fields."""
+        """Return the names of its indexes, which are those of the fields."""
         return [n for n in self._collection(name).list_indexes() if field_name in {"", n}]
 
     @_in_its_thread
     def describe_index(self, name: str, index: str, **_: object) -> dict[str, Any]:
-        """The index as it was asked for, an exact one where none was made."""
+        """Return the index as requested, an exact one where none was built."""
         found = self._collection(name).get_index_info(index)
         return {
             "index_type": found["index_type"] if found else LITE.exact,
             "metric_type": found["metric_type"] if found else METRIC,
             "params": found["build_params"] if found else {},
-            "state": "Finished",  # it was built when it was made or loaded
+            "state": "Finished",  # it was built when created or loaded
             "pending_index_rows": 0,
         }
 
     @_in_its_thread
     def drop_index(self, name: str, index: str, **_: object) -> None:
-        """Deletes an index of a released collection."""
+        """Delete an index of a released collection."""
         self._collection(name).drop_index(index)
 
     @_in_its_thread
     def flush(self, name: str, **_: object) -> None:
-        """Seals what was written."""
+        """Seal unsealed rows."""
         self._forget(name)
         self._collection(name).flush()
 
     @_in_its_thread
     def upsert(self, name: str, records: Sequence[dict[str, Any]], **_: object) -> None:
-        """Writes records, in the place of those of the same key."""
+        """Write records, replacing those of the same key."""
         self._forget(name)
         fields = [field for field in records[0] if field != "vector"]
         columns = {field: [record[field] for record in records] for field in fields}
@@ -277,7 +277,7 @@ class EmbeddedClient:
 
     @_in_its_thread
     def delete(self, name: str, *, filter: str, **_: object) -> None:
-        """Deletes what a filter matches, of fields that the key of a row determines."""
+        """Delete the rows that match a filter over fields that a row's key determines."""
         self._forget(name)
         self._collection(name).remove(filter)
 
@@ -292,14 +292,14 @@ class EmbeddedClient:
         iterator: str | None = None,
         **_: object,
     ) -> list[dict[str, Any]]:
-        """Rows that a filter matches, or how many they are.
+        """Return the rows that match a filter, or their number.
 
         Args:
             name: The collection.
             output_fields: Their fields, or ``["count(*)"]``.
-            filter: Which rows; "" for all.
+            filter: Milvus filter; "" for all rows.
             limit: Most rows.
-            iterator: Anything but None has them come in order of their keys.
+            iterator: Anything but None orders them by key.
         """
         collection = self._collection(name)
         if list(output_fields) == ["count(*)"]:
@@ -332,7 +332,7 @@ class EmbeddedClient:
         filter: str = "",
         **_: object,
     ) -> list[list[dict[str, Any]]]:
-        """The rows nearest to each of the vectors in `data`, best first."""
+        """Return the rows nearest to each of the vectors in `data`, best first."""
         collection = self._loaded(name)
         sealed = None if filter or collection.has_index("vector") else self._sealed(name)
         if sealed is not None:
@@ -357,9 +357,9 @@ class EmbeddedClient:
         output_fields: Sequence[str],
         **_: object,
     ) -> tuple[list[list[Any]], FloatArray]:
-        """The rows of which `field` is one of `values`: columns, and vectors (n, dim).
+        """Return the rows whose `field` is one of `values`: columns, and vectors (n, dim).
 
-        pymilvus has no such method: there it is a filter.
+        pymilvus has no such method; there a filter does this.
         """
         sealed = self._sealed(name)
         if sealed is not None:
@@ -376,7 +376,7 @@ class EmbeddedClient:
 
             collection = self._open[name] = open_collection(self._db, name)
             index = collection.get_index_info("vector")
-            if index and index["index_type"] == LITE.exact:  # earlier versions made them
+            if index and index["index_type"] == LITE.exact:  # earlier versions built them
                 collection.drop_index("vector")
         return self._open[name]
 
@@ -386,13 +386,13 @@ class EmbeddedClient:
         return collection
 
     def _forget(self, name: str) -> None:
-        """Drops what is kept of rows that are about to change."""
+        """Drop the cached rows of a collection that is about to change."""
         self._rows.pop(name, None)
         self._listed.pop(name, None)
         self._counts.pop(name, None)
 
     def _sealed(self, name: str) -> SealedRows | None:
-        """The rows of a collection; nobody but this client can change them."""
+        """Return the rows of a collection, cached since only this client can change them."""
         if name not in self._rows:
             self._rows[name] = sealed_rows(self._collection(name))
         return self._rows[name]

@@ -1,13 +1,13 @@
-"""A collection of Milvus Lite that is written to in little memory, however large it is.
+"""A Milvus Lite collection whose writes take little memory, however large it is.
 
-Lite's own reads all of its files when it is opened, keeps 128 MiB unsealed, turns these into
-Python's numbers to seal them (some 2.5 GB for a moment), and merges files of up to 200,000 rows.
-This one reads vectors when they are first asked for, lets go of them when it is flushed, and
-seals and merges as Arrow, in small files. The files are Lite's own in every respect. What still
-grows are keys where rows were deleted, some 200 MB a million for a moment.
+Lite's own class reads all files on opening, keeps 128 MiB unsealed, converts these to Python
+numbers to seal them (some 2.5 GB at the peak), and merges files of up to 200,000 rows. This one
+reads vectors on first use, releases them on flush, and seals and merges as Arrow, in small
+files. The files are Lite's own in every respect. Only the keys still grow where rows were
+deleted, at the peak by some 200 MB per million.
 
-It overrides what Lite keeps to itself, so pyproject holds Lite to the version this was written
-for; what must stay the same is in tests/ingest/milvus/test_lite.py.
+It overrides internals of Lite, so pyproject pins Lite to the version that this was written
+for; the required behaviour is in tests/ingest/milvus/test_lite.py.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def open_collection(lite: MilvusLite, name: str) -> BoundedCollection:
-    """Opens a collection of an open Lite, which does not know of it: close it before `lite`.
+    """Open a collection of an open Lite, which does not track it: close it before `lite`.
 
     Raises:
         CollectionNotFoundError: There is none of this name.
@@ -59,9 +59,9 @@ def open_collection(lite: MilvusLite, name: str) -> BoundedCollection:
 
 
 class BoundedCollection(Collection):
-    """A collection of which the vectors are in memory only while they are read.
+    """A collection that holds vectors in memory only while they are read.
 
-    Not made for partitions, dynamic fields or functions, which vidsim's collections do not have.
+    It supports no partitions, dynamic fields or functions, which vidsim's collections do not have.
     """
 
     _opened = False
@@ -69,7 +69,7 @@ class BoundedCollection(Collection):
     _memtable: MemTable
 
     def __init__(self, name: str, folder: str, schema: CollectionSchema) -> None:
-        """Opens the collection in `folder`.
+        """Open the collection in `folder`.
 
         Raises:
             Exception: Whatever Lite's parts raise.
@@ -82,7 +82,7 @@ class BoundedCollection(Collection):
         self._opened = True
 
     def keep(self, columns: Mapping[str, Sequence[Any]], vectors: FloatArray) -> None:
-        """Writes whole rows, in the place of those of the same key.
+        """Write whole rows, replacing those of the same key.
 
         Args:
             columns: All fields but the vector, each with n values.
@@ -103,35 +103,35 @@ class BoundedCollection(Collection):
             self._trigger_flush()
 
     def remove(self, expression: str) -> None:
-        """Deletes the rows that a filter matches, of fields that the key of a row determines."""
+        """Delete the rows that match a filter over fields that a row's key determines."""
         keys = self.scalars([], expression).column(self.pk_field).to_pylist()
         self._deleted |= bool(keys)
         self.delete(keys)
 
     def flush(self) -> None:
-        """Seals what is not sealed, and lets go of the vectors that were read."""
+        """Seal unsealed rows, and release the vectors in memory."""
         super().flush()
         with self._maintenance_lock:
             self._segment_cache.clear()
             self._unread = True
 
     def load(self) -> None:
-        """Reads or builds the index, if there is one."""
+        """Read or build the index, if there is one."""
         if self._index_specs and self._load_state != "loaded":
             self._read()
         super().load()
 
     def create_index(self, field: str, parameters: dict[str, Any]) -> None:
-        """Notes an index, and builds it if the collection is loaded."""
+        """Record an index, and build it if the collection is loaded."""
         if self._load_state == "loaded":
             self._read()
         super().create_index(field, parameters)
 
     def scalars(self, names: Sequence[str], expression: str = "") -> pa.Table:
-        """Columns of the live rows that a filter matches, in any order; reads no vector.
+        """Return columns of the live rows that match a filter, in any order, reading no vector.
 
         Args:
-            names: Fields, the vector not among them.
+            names: Fields other than the vector.
             expression: Milvus filter; "" for all rows.
         """
         compiled = self._compile_filter(expression) if expression else None
@@ -150,18 +150,18 @@ class BoundedCollection(Collection):
         return self.matching(table.filter(self._live(table, tombstones)), expression)
 
     def matching(self, table: pa.Table, expression: str) -> pa.Table:
-        """The rows of `table` that a filter matches, all for ""."""
+        """Return the rows of `table` that match a filter, all for ""."""
         if not expression:
             return table
         return table.filter(evaluate(self._compile_filter(expression), table))
 
     @property
     def scalar_fields(self) -> list[str]:
-        """Names of the fields, the vector's not among them."""
+        """Return the names of the fields other than the vector."""
         return [field.name for field in self.schema.fields if field.name != self._vector_name]
 
     def _live(self, table: pa.Table, tombstones: DeltaIndex) -> pa.BooleanArray:
-        """Which rows are neither deleted nor written again later."""
+        """Return which rows are neither deleted nor overwritten later."""
         keys = table.column(self.pk_field)
         deleted = len(tombstones) or self._memtable.delete_index_snapshot()
         if not deleted and pc.count_distinct(keys).as_py() == table.num_rows:
@@ -171,7 +171,7 @@ class BoundedCollection(Collection):
         return pa.array(mask)
 
     def _read(self) -> None:
-        """Reads the files that are not in memory, and forgets those that are no more."""
+        """Read the files that are not in memory, and forget those that no longer exist."""
         with self._maintenance_lock:
             if not self._unread:
                 return
@@ -183,10 +183,10 @@ class BoundedCollection(Collection):
                 self._unread = True
                 raise
 
-    # What Lite calls, in the place of its own.
+    # Methods that Lite calls, overriding its own.
 
     def _refresh_segment_cache(self) -> None:
-        self._unread = True  # the files are others now
+        self._unread = True  # the files have changed
 
     def _segments_snapshot(self) -> tuple[Segment, ...]:
         with self._maintenance_lock:
@@ -194,7 +194,7 @@ class BoundedCollection(Collection):
             return tuple(super()._segments_snapshot())
 
     def _read_snapshot(self) -> tuple[tuple[Segment, ...], DeltaIndex]:
-        with self._maintenance_lock:  # both of one moment: a merge drops tombstones
+        with self._maintenance_lock:  # a consistent pair: a merge drops tombstones
             self._read()
             segments, tombstones = super()._read_snapshot()
             return segments, tombstones
@@ -203,9 +203,9 @@ class BoundedCollection(Collection):
         return 0 if self._unread else super()._ensure_loaded_segments_indexed()
 
     def _schedule_bg_maintenance(self) -> None:
-        if not self._opened:  # nothing is merged just because somebody looks
+        if not self._opened:  # opening alone merges nothing
             return
-        if self._deleted:  # what was deleted is sealed now
+        if self._deleted:  # the deletions are sealed now
             self._deleted, self._compaction_mgr.outdated = False, True
         super()._schedule_bg_maintenance()
 
@@ -221,10 +221,10 @@ class BoundedCollection(Collection):
 
 
 def _finish_sealing(folder: Path) -> None:
-    """Deletes logs of rows that are in a file already.
+    """Delete the logs of rows that are already in a file.
 
-    A process that dies between noting a file and deleting its log leaves both. The rows would be
-    sealed again, under the same name, and Lite would note that file twice.
+    A process that dies between recording a file and deleting its log leaves both. The rows would
+    be sealed again, under the same name, and Lite would record that file twice.
     """
     manifest = Manifest.load(str(folder))
     if manifest.active_wal_number is not None:
@@ -239,10 +239,10 @@ def _finish_sealing(folder: Path) -> None:
 
 
 class _ArrowMemTable(MemTable):
-    """Unsealed rows that are sealed as they are: Lite's own make a Python number of every value."""
+    """Unsealed rows, sealed as Arrow: Lite's own class converts each value to a Python number."""
 
     def _build_data_table(self, rows: Sequence[tuple[int, int]]) -> pa.Table:
-        """The rows of a partition, each named by its batch and its place there."""
+        """Build the table of rows given by batch and position within it."""
         table = pa.Table.from_batches(self._insert_batches).select(self._data_schema.names)
         starts = np.cumsum([0, *(batch.num_rows for batch in self._insert_batches)])
         batches, places = np.array(rows).T
@@ -251,20 +251,20 @@ class _ArrowMemTable(MemTable):
 
 
 class _SmallFiles(CompactionManager):
-    """Merges files only as long as they are small, so that it takes little memory.
+    """Merges only small files, so that merging takes little memory.
 
     Attributes:
-        outdated: Whether rows have died since the files were last looked through for them.
+        outdated: Whether rows have died since the files were last scanned for dead ones.
     """
 
     def __init__(self, folder: str, schema: CollectionSchema) -> None:
-        """For the collection in `folder`."""
+        """Manage the collection in `folder`."""
         super().__init__(folder, schema)
         self.outdated = False
         self._newest: dict[str, int] = {}
 
     def maybe_compact(self, partition: str, manifest: Manifest, delta_index: DeltaIndex) -> bool:
-        """Merges what is small, and writes files again of which most rows are dead."""
+        """Merge small files, and rewrite those whose rows are mostly dead."""
         merged = bool(super().maybe_compact(partition, manifest, delta_index))
         if not self.outdated:
             return merged
@@ -292,7 +292,7 @@ class _SmallFiles(CompactionManager):
         return merged or bool(mostly_dead)
 
     def _filter_deleted(self, table: pa.Table, delta_index: DeltaIndex) -> pa.Table:
-        """The rows that are neither deleted nor, as far as is known, in a newer file."""
+        """Keep the rows that are neither deleted nor, as far as known, in a newer file."""
         live = [
             version >= self._newest.get(key, version) and not delta_index.is_deleted(key, version)
             for key, version in self._versions(table)
@@ -300,13 +300,13 @@ class _SmallFiles(CompactionManager):
         return table if all(live) else table.filter(pa.array(live))
 
     def _versions(self, table: pa.Table) -> Iterator[tuple[str, int]]:
-        """Keys of rows, and when each was written: Lite counts its writes."""
+        """Return the key and sequence number of each row: Lite counts its writes."""
         columns = table.select([self._pk_name, "_seq"]).columns
         return zip(*(column.to_pylist() for column in columns))
 
     @staticmethod
     def _select_target(buckets: list[list[tuple[str, int]]], *_: object) -> list[str] | None:
-        """The smallest that make one of `LITE_SEGMENT_BYTES` at most, where they are a few."""
+        """Select the smallest files that merge into at most `LITE_SEGMENT_BYTES`, if several."""
         chosen: list[str] = []
         left = LITE_SEGMENT_BYTES
         for name, size in sorted(chain(*buckets), key=itemgetter(1)):

@@ -1,4 +1,4 @@
-"""The Milvus Lite of a home: opened, waited for, and told what keeps it from being opened."""
+"""The Milvus Lite of a home: open it, wait for it, and explain why it cannot be opened."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from ..system.unwritable import may_all_be_written, readable_copy
 from .lite_client import EmbeddedClient, EmbeddedError, LockedError
 
 _HELD = frozenset({errno.EAGAIN, errno.EACCES})
-"""What a lock that somebody else holds gives; ``flock(2)`` and ``fcntl(2)``. Lite says of
-whatever keeps it from locking that somebody holds the lock."""
+"""Errors of a lock held elsewhere; ``flock(2)`` and ``fcntl(2)``. Lite reports any failure to
+lock as a held lock."""
 
 
 @contextmanager
 def open_embedded(home: Path, writing: bool) -> Iterator[EmbeddedClient]:
-    """Opens Milvus Lite under `home`, and closes it afterwards.
+    """Open Milvus Lite under `home`, and close it afterwards.
 
     Args:
         home: vidsim's home.
-        writing: Whether rows will be written. Where not, a home that may only be read will do:
-            what Lite writes by itself is thrown away.
+        writing: Whether rows will be written. If not, a read-only home suffices: whatever Lite
+            writes by itself is discarded.
 
     Raises:
-        StoreError: Another process holds it, it may not be read or written, or it is damaged.
+        StoreError: Another process holds it, permissions forbid reading or writing, or it is
+            damaged.
     """
     path = home / "milvus.db"
     if not writing and home.exists() and not may_all_be_written(path):
@@ -44,7 +45,7 @@ def open_embedded(home: Path, writing: bool) -> Iterator[EmbeddedClient]:
 
 @contextmanager
 def _opened(directory: Path, path: Path) -> Iterator[EmbeddedClient]:
-    """Opens a directory of Milvus Lite, which is called `path` in sentences."""
+    """Open a directory of Milvus Lite, which error messages call `path`."""
     what = f"The store {path}"
     try:
         client = patiently(what, lambda: EmbeddedClient(str(directory)))
@@ -53,7 +54,7 @@ def _opened(directory: Path, path: Path) -> Iterator[EmbeddedClient]:
     try:
         yield client
     except BaseException:
-        with suppress(EmbeddedError):  # what failed first says more
+        with suppress(EmbeddedError):  # the first failure says more
             client.close()
         raise
     try:

@@ -1,7 +1,7 @@
-"""The rows of a Milvus Lite collection, as the arrays in which Lite holds them.
+"""The rows of a Milvus Lite collection, as the arrays that Lite holds.
 
-Lite's own search and query go over all rows in Python, twice, and turn each row that they return
-into Python numbers; numpy and Arrow do the same over the same arrays in a fraction of the time.
+Lite's own search and query loop over all rows in Python, twice, and convert each returned row to
+Python numbers; numpy and Arrow do the same on the same arrays in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Part:
     Attributes:
         table: Its columns.
         vectors: (n, dim) float32, Lite's own array.
-        live: (n,) bool: neither deleted nor written again later.
+        live: (n,) bool: neither deleted nor overwritten later.
     """
 
     table: pa.Table
@@ -35,24 +35,24 @@ class _Part:
 
 
 class SealedRows:
-    """The live rows of a collection that had nothing unsealed when this was made."""
+    """The live rows of a collection that had no unsealed rows when this was created."""
 
     def __init__(self, parts: Sequence[_Part]) -> None:
-        """Made by `sealed_rows`."""
+        """Wrap parts; `sealed_rows` calls this."""
         self._parts = parts
 
     def nearest(
         self, queries: FloatArray, limit: int, fields: Sequence[str]
     ) -> list[list[dict[str, Any]]]:
-        """The rows nearest to each query by inner product, best first.
+        """Return the rows nearest to each query by inner product, best first.
 
         Args:
             queries: (nq, dim) float32.
-            limit: Most rows a query.
-            fields: What to tell of them.
+            limit: Most rows per query.
+            fields: Fields to return.
 
         Returns:
-            For each query dictionaries as pymilvus has them: ``id``, ``distance``, ``entity``.
+            Per query, dictionaries in the form of pymilvus: ``id``, ``distance``, ``entity``.
         """
         found: list[list[dict[str, Any]]] = [[] for _ in queries]
         for part in self._parts:
@@ -72,7 +72,7 @@ class SealedRows:
     def having(
         self, field: str, values: Collection[str], fields: Sequence[str]
     ) -> tuple[list[list[Any]], FloatArray]:
-        """The rows of which `field` is one of `values`: their columns, and vectors (n, dim)."""
+        """Return the rows whose `field` is one of `values`: their columns, and vectors (n, dim)."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -89,7 +89,7 @@ class SealedRows:
 
 
 def sealed_rows(collection: Any) -> SealedRows | None:
-    """The rows of a ``milvus_lite.Collection``, None where some are not sealed yet."""
+    """Return the rows of a ``milvus_lite.Collection``; None where some are unsealed."""
     from milvus_lite.search.bitmap import build_valid_mask
 
     if collection._memtable.size():

@@ -1,4 +1,4 @@
-"""Embedded videos as the records that Milvus holds, and back."""
+"""Conversion of embedded videos to Milvus records, and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 
 def records_of(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[Record]:
-    """What Milvus holds of one video at one level, in order of segment and row."""
+    """Return the records of one video at one level, in order of segment and row."""
     video = item.video
     records: list[Record] = []
     for segment, embedding in zip(item.segments, item.embeddings):
@@ -48,7 +48,7 @@ def records_of(backbone: Backbone, item: EmbeddedVideo, level: Level) -> list[Re
 
 
 def _whole_segment(backbone: Backbone, rows: Rows) -> Rows:
-    """A segment as one row: the mean of its own, from the start of the first to the last end."""
+    """Average a segment's rows into one, from the start of the first to the end of the last."""
     return Rows(
         segment_means(backbone, rows.vectors, np.zeros(1, np.int64)),
         rows.start_s.min(keepdims=True),
@@ -57,27 +57,27 @@ def _whole_segment(backbone: Backbone, rows: Rows) -> Rows:
 
 
 class Batch:
-    """Records that wait to be sent together, and about how many bytes they are."""
+    """Records to be sent together, and their approximate size in bytes."""
 
     def __init__(self) -> None:
-        """An empty one."""
+        """Start empty."""
         self.records: list[Record] = []
         self.size = 0
 
     def add(self, record: Record) -> None:
-        """Puts a record with the others."""
+        """Add a record."""
         self.records.append(record)
         texts = sum(len(value.encode()) for value in record.values() if isinstance(value, str))
         self.size += texts + record["vector"].nbytes
 
     def take(self) -> list[Record]:
-        """All of them; none are left."""
+        """Return and clear all records."""
         records, self.records, self.size = self.records, [], 0
         return records
 
 
 def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Cuts `items` into lists of `size`, of which the last may be shorter."""
+    """Split `items` into lists of `size`; the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

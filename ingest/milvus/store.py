@@ -1,4 +1,4 @@
-"""Milvus: one collection a backbone, upserts, counts, search and fetch.
+"""Milvus: one collection per backbone, upserts, counts, search and fetch.
 
 Milvus Lite (a directory under vidsim's home) is the default; a server's URI works the same way.
 """
@@ -58,25 +58,25 @@ _IDS_PER_FILTER = 200
 
 _VIDEOS_PER_FETCH = 100
 _SEGMENTS_PER_FETCH = 512
-"""Videos read at once from a server, and segments of one that is very long."""
+"""Videos read at once from a server, and segments of a very long one."""
 
 _SEGMENTS_PER_VIDEO = 4
-"""Segments asked for a video when videos are compared; where they have more, of fewer videos."""
+"""Segments requested per video in a comparison; if videos have more, fewer go in one request."""
 
 _BOUNDED_S = 5.0
-"""How old an answer may be that need not be the latest: Milvus' own bound (gracefulTime)."""
+"""Maximum age of a bounded answer, seconds: Milvus' own bound (gracefulTime)."""
 
 _CALLS_AT_ONCE = 8
-"""Calls of a server at the same time: twice the modalities."""
+"""Concurrent calls to a server: twice the modalities."""
 
 _PAGE_ROWS = 4096
-"""Rows a page of `Store.scan`: a quarter of what a server gives at most (`MAX_TOP_K`)."""
+"""Rows per page of `Store.scan`: a quarter of a server's limit (`MAX_TOP_K`)."""
 
 _Answer = TypeVar("_Answer")
 
 
 class Hit(NamedTuple):
-    """What a search found: its id, its video's, and the inner product."""
+    """A search hit: its id, its video's id, and the inner product."""
 
     id: str
     video_id: str
@@ -85,17 +85,16 @@ class Hit(NamedTuple):
 
 @contextmanager
 def open_store(place: Place, writing: bool = False, latest: bool | None = None) -> Iterator[Store]:
-    """The collections of the Milvus of `place`.
+    """Open the collections of the Milvus of `place`.
 
     Args:
-        place: Where it is.
+        place: Home and Milvus to open.
         writing: Whether rows will be written, for which the home must be writable.
-        latest: Whether what is written must be read again at once: answers take a fifth of a
-            second more on a server, and one that went away is waited for longer. None where
-            rows are written.
+        latest: Whether reads must see all previous writes: answers of a server then take a fifth of
+            a second longer, and retries last longer. None: as `writing`.
 
     Raises:
-        StoreError: As `open_client`, or GPU indexes were asked for and there are none.
+        StoreError: As `open_client`, or GPU indexes were requested and are unavailable.
     """
     latest = writing if latest is None else latest
     with open_client(place, WRITE_PATIENCE_S if latest else QUERY_PATIENCE_S, writing) as milvus:
@@ -107,24 +106,24 @@ def open_store(place: Place, writing: bool = False, latest: bool | None = None) 
 
 
 class Store:
-    """The collections of one Milvus; made by `open_store`.
+    """The collections of one Milvus; created by `open_store`.
 
     Attributes:
-        name: What notes about it are filed under.
-        notes: What a person should know of what it did.
+        name: Name that notes about it are filed under.
+        notes: Messages for the user.
         known: The backbones of the home, by name.
     """
 
     def __init__(
         self, milvus: Connection, place: Place, consistency: Literal["Strong", "Bounded"]
     ) -> None:
-        """Wraps an open Milvus.
+        """Wrap an open Milvus.
 
         Args:
             milvus: From `open_client`.
-            place: Where it was opened.
-            consistency: Milvus' level for reading. A server's Bounded answer may lack what was
-                written within the last seconds; Strong waits for it, about 200 ms a call.
+            place: Its place.
+            consistency: Milvus' consistency level of reads. A server's Bounded answer may lack the
+                writes of the last seconds; Strong waits for them, about 200 ms per call.
         """
         self.name = server_name(place)
         self._milvus = milvus
@@ -139,19 +138,19 @@ class Store:
         self.notes: list[str] = []
 
     def __enter__(self) -> Self:
-        """Returns itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the threads of `start`, and closes the shards."""
+        """End the threads of `start`, and close the shards."""
         self._threads.shutdown(cancel_futures=True)
         self._shard_rows.close()
 
     def start(self, call: Callable[[], _Answer]) -> Future[_Answer]:
-        """Starts a call that reads from this store, and goes on.
+        """Start a call that reads from this store, without waiting for it.
 
-        A server answers one while it works on another. The embedded Milvus would only compute
-        in turns: there the answer is awaited.
+        A server answers calls concurrently. The embedded Milvus would only take turns: there this
+        waits for the answer.
         """
         if not isinstance(self._milvus.client, EmbeddedClient):
             return self._threads.submit(call)
@@ -163,16 +162,16 @@ class Store:
         return answer
 
     def concurrently(self, calls: Iterable[Callable[[], _Answer]]) -> list[_Answer]:
-        """What each of `calls` gives that are started together, in order.
+        """Run `calls` concurrently, and return their results in order.
 
         Raises:
-            VidsimError: What the first that failed raised.
+            VidsimError: The error of the first that failed.
         """
         return [answer.result() for answer in [self.start(call) for call in calls]]
 
     @cached_property
     def target(self) -> Target:
-        """What this Milvus can do; a server is asked once whether it builds GPU indexes.
+        """The index types of this Milvus; a server is tested once for GPU indexes.
 
         Raises:
             StoreError: As `choose_target`.
@@ -186,7 +185,7 @@ class Store:
         return read_notes(self._place.home, self.name).probes
 
     def _recent(self, what: str, ask: Callable[[], _Answer]) -> _Answer:
-        """What `ask` gives, or gave a moment ago where answers may be that old."""
+        """Return the result of `ask`, or a recent one where bounded answers suffice."""
         if self._consistency == "Strong" or self._milvus.lite:
             return ask()
         asked_s, answer = self._answers.get(what, (-math.inf, None))
@@ -195,7 +194,7 @@ class Store:
         return cast(_Answer, answer)
 
     def backbones(self) -> list[Backbone]:
-        """Backbones that have a collection here."""
+        """Return the backbones that have a collection here."""
         listed = partial(
             self._milvus.call, "list collections", self._milvus.client.list_collections
         )
@@ -204,7 +203,7 @@ class Store:
         return [b for b in found if b]
 
     def create(self, backbone: Backbone, level: Level = "rows") -> str:
-        """Makes a collection of `backbone` and loads it where it is not there; returns its name.
+        """Create and load a collection of `backbone` if it is missing; return its name.
 
         A new one is searched exactly; 'vidsim tune-index' changes that once it is large.
         """
@@ -216,7 +215,7 @@ class Store:
             self._make(name, backbone, level)
         elif self._consistency == "Strong":
             self._settle_index(name)
-        if not isinstance(milvus.client, EmbeddedClient):  # it reads what is read, when it is
+        if not isinstance(milvus.client, EmbeddedClient):  # which loads lazily on read
             load(milvus, name)
         self._loaded.add(name)
         return name
@@ -251,23 +250,23 @@ class Store:
         )
         parameters = client.prepare_index_params()
         parameters.add_index("vector", index_type=self.target.exact, metric_type=METRIC)
-        if not self._milvus.lite:  # else every look-up of a video goes over the ids of all rows
+        if not self._milvus.lite:  # else every look-up of a video scans the ids of all rows
             parameters.add_index("video_id", index_type="Trie")
         self._milvus.call(
             f"create {name}",
             client.create_collection,
             name,
             schema=schema,
-            # For `scan` alone: pymilvus lets no iterator choose, every other call does.
+            # For `scan` alone: pymilvus' iterators cannot choose a level, all other calls do.
             consistency_level="Strong",
         )
-        # Those of an empty collection are there at once; pymilvus would wait for half a second.
+        # Indexes of an empty collection are ready at once; pymilvus would wait for half a second.
         self._milvus.call(f"index {name}", client.create_index, name, parameters, sync=False)
 
     def _settle_index(self, name: str) -> None:
-        """Gives a collection an index if it has none, or one on the other kind of processor.
+        """Rebuild a collection's index if it is missing or for the other kind of processor.
 
-        A rebuild that was cut off leaves none; --index and VIDSIM_INDEX name the processor.
+        An interrupted rebuild leaves none; --index and VIDSIM_INDEX choose the processor.
         """
         found = described_index(self._milvus, name)
         on_gpu = self.target.exact.startswith("GPU_")
@@ -278,11 +277,11 @@ class Store:
             rebuild(self._milvus, name, Index(kind, found.lists), self.target)
 
     def index(self, backbone: Backbone, level: Level) -> Index:
-        """The index of a collection."""
+        """Return the index of a collection."""
         return described_index(self._milvus, self.create(backbone, level)) or Index()
 
     def rebuild(self, backbone: Backbone, level: Level, index: Index) -> None:
-        """Puts `index` in the place of a collection's.
+        """Replace a collection's index with `index`.
 
         Raises:
             StoreError: It was not built.
@@ -290,7 +289,7 @@ class Store:
         rebuild(self._milvus, self.create(backbone, level), index, self.target)
 
     def keep_probes(self, backbone: Backbone, level: Level, probes: int) -> None:
-        """Has every search of a collection look into `probes` lists from now on; 0 for all."""
+        """Set the number of lists that every later search of a collection probes; 0 for all."""
         server = self.name
         notes = read_notes(self._place.home, server)
         known = notes.probes | {collection_name(backbone, level): probes}
@@ -299,10 +298,10 @@ class Store:
         self.__dict__.pop("_probes", None)
 
     def upsert(self, backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> int:
-        """Writes all rows that `videos` have of `backbone`, and its segments; counts the rows.
+        """Write all rows and segments of `backbone` in `videos`; return the number of rows.
 
         Raises:
-            StoreError: Milvus refused them or went away; what was already sent stays.
+            StoreError: Milvus refused them or became unreachable; rows already sent stay.
         """
         waiting: dict[Level, Batch] = {level: Batch() for level in levels(backbone)}
         rows = 0
@@ -321,10 +320,10 @@ class Store:
         return rows
 
     def write(self, backbone: Backbone, records: Iterable[Record], level: Level) -> None:
-        """Writes single rows or segments, in the form of `records_of`.
+        """Write single rows or segments, in the form of `records_of`.
 
         Raises:
-            StoreError: Milvus refused them or went away; what was already sent stays.
+            StoreError: Milvus refused them or became unreachable; rows already sent stay.
         """
         name = self.create(backbone, level)
         batch = Batch()
@@ -340,12 +339,12 @@ class Store:
         self._milvus.call(action, self._milvus.client.upsert, name, records)
 
     def delete(self, backbone: Backbone, video_ids: Collection[str]) -> None:
-        """Deletes all that `video_ids` have of `backbone`."""
+        """Delete all rows and segments of `backbone` that `video_ids` have."""
         for ids in batches(sorted(video_ids), _IDS_PER_FILTER):
             self._delete(backbone, is_in("video_id", ids))
 
     def delete_rows(self, backbone: Backbone, ids: Iterable[str], level: Level) -> None:
-        """Deletes single rows or segments."""
+        """Delete single rows or segments."""
         for batch in batches(ids, _IDS_PER_FILTER):
             name = self.create(backbone, level)
             expression = is_in("id", batch)
@@ -354,7 +353,7 @@ class Store:
             )
 
     def delete_library(self, backbone: Backbone, library: str) -> None:
-        """Deletes all that `library` has of `backbone`."""
+        """Delete all rows and segments of `backbone` that `library` has."""
         self._delete(backbone, equals("library", library))
 
     def _delete(self, backbone: Backbone, expression: str) -> None:
@@ -364,7 +363,7 @@ class Store:
             self._milvus.call(action, self._milvus.client.delete, name, filter=expression)
 
     def flush(self, backbone: Backbone) -> None:
-        """Seals what was written; Lite searches unflushed rows many times slower."""
+        """Seal unsealed rows; Lite searches unflushed rows many times slower."""
         for level in levels(backbone):
             flush(self._milvus, self.create(backbone, level))
 
@@ -375,9 +374,9 @@ class Store:
         level: Level = "rows",
         strong: bool = False,
     ) -> int:
-        """Rows or segments of `backbone` for which `expression` holds.
+        """Count the rows or segments of `backbone` that match `expression`.
 
-        `strong` counts what was written in the last seconds too, whatever this store does else.
+        `strong` includes the writes of the last seconds, whatever this store's consistency.
         """
         name = self.create(backbone, level)
         count = partial(
@@ -393,16 +392,16 @@ class Store:
         return int(answer[0]["count(*)"])
 
     def queried_levels(self, backbone: Backbone) -> tuple[Level, ...]:
-        """The levels whose collections an answer rests on.
+        """Return the levels whose collections a query reads.
 
-        With the embedded Milvus only the one that is searched: rows come from the shards, and from
-        the other only where these do not hold the same.
+        With the embedded Milvus only the searched one: rows come from the shards, and from the
+        other collection only where the shards do not hold the same.
         """
         embedded = isinstance(self._milvus.client, EmbeddedClient)
         return levels(backbone)[-1:] if embedded else levels(backbone)
 
     def held(self, backbone: Backbone, level: Level) -> int:
-        """All rows or segments of `backbone`, 0 where it has no collection, which stays so."""
+        """Count all rows or segments of `backbone`; 0 without a collection (none is created)."""
         name = collection_name(backbone, level)
         there = self._milvus.call(f"look for {name}", self._milvus.client.has_collection, name)
         return self.count(backbone, "", level, strong=True) if there else 0
@@ -410,12 +409,12 @@ class Store:
     def scan(
         self, backbone: Backbone, expression: str = "", level: Level = "rows"
     ) -> Iterator[list[StoredRow]]:
-        """Pages of all rows or segments for which `expression` holds, in order of their ids.
+        """Yield pages of all rows or segments that match `expression`, in order of their ids.
 
-        What was written a moment ago is among them, though this store's consistency be Bounded.
+        They include the latest writes, even if this store's consistency is Bounded.
 
         Raises:
-            StoreError: It cannot be read, or Milvus gives pages that could miss rows.
+            StoreError: It cannot be read, or Milvus returns pages that could miss rows.
         """
         name = self.create(backbone, level)
         last = ""
@@ -428,11 +427,11 @@ class Store:
                 filter=f"{after} and ({expression})" if expression else after,
                 output_fields=list(SCALARS),
                 limit=_PAGE_ROWS,
-                # Has it give the first ids, in order. pymilvus' own query_iterator does not
-                # quote the id it goes on from, which may hold quotes and backslashes.
+                # Returns the first ids, in order. pymilvus' own query_iterator does not
+                # quote the id it continues from, which may hold quotes and backslashes.
                 iterator="True",
             )
-            if not page:  # a page that is not full may be followed by another
+            if not page:  # another page may follow one that is not full
                 return
             ids = [last, *(row["id"] for row in page)]
             if any(first >= second for first, second in pairwise(ids)):
@@ -444,10 +443,10 @@ class Store:
             last = ids[-1]
 
     def check_filter(self, backbone: Backbone, expression: str) -> None:
-        """Tries a filter that a person wrote.
+        """Check a user's filter.
 
         Raises:
-            ModelError: Milvus does not understand it.
+            ModelError: Milvus cannot parse it.
         """
         try:
             self.count(backbone, expression, levels(backbone)[-1])
@@ -459,7 +458,7 @@ class Store:
             ) from error
 
     def max_top_k(self, backbone: Backbone) -> int:
-        """Most segments that one search of `backbone` gives."""
+        """Return the most segments that one search of `backbone` returns."""
         return MAX_TOP_K if self._milvus.lite else self._searched_index(backbone).max_top_k
 
     def _searched_index(self, backbone: Backbone) -> Index:
@@ -477,15 +476,15 @@ class Store:
         level: Level | None = None,
         probes: int | None = None,
     ) -> list[list[Hit]]:
-        """The segments nearest to each query by inner product, best first.
+        """Return the segments nearest to each query by inner product, best first.
 
         Args:
             backbone: Whose segments to search.
             queries: (nq, dim) float32 in the form of `schemas.embedding.to_query`.
-            limit: Most segments a query, at most `max_top_k`.
+            limit: Most segments per query, at most `max_top_k`.
             expression: Milvus filter over the scalar fields.
-            level: Another level than that of segments.
-            probes: IVF lists to look into; None for as many as 'vidsim tune-index' found.
+            level: Level to search; None for that of segments.
+            probes: IVF lists to probe; None for the number that 'vidsim tune-index' found.
         """
         name = self.create(backbone, level or levels(backbone)[-1])
         probes = probes or self._probes.get(name)
@@ -496,7 +495,7 @@ class Store:
             data=queries,
             limit=min(limit, MAX_TOP_K),
             filter=expression,
-            output_fields=["video_id"],  # every field more costs Lite as much as the search
+            output_fields=["video_id"],  # each further field costs Lite as much as the search
             search_params={"metric_type": METRIC, "params": {"nprobe": probes} if probes else {}},
             consistency_level=self._consistency,
         )
@@ -508,10 +507,10 @@ class Store:
     def largest_products(
         self, backbone: Backbone, queries: FloatArray, video_ids: Collection[str]
     ) -> tuple[list[str], FloatArray]:
-        """The inner product of each query with the segment of each video where it is largest.
+        """Return, per query and video, the largest inner product over the video's segments.
 
         Args:
-            backbone: Whose segments to compare with.
+            backbone: Backbone whose segments to compare.
             queries: (nq, dim) float32 in the form of `schemas.embedding.to_query`.
             video_ids: The videos; those without such a segment are left out.
 
@@ -542,30 +541,30 @@ class Store:
     def _searched_products(
         self, backbone: Backbone, queries: FloatArray, ids: Sequence[str]
     ) -> dict[str, list[float]]:
-        """Has the server compute them, which is sooner than to have it send the vectors."""
+        """Have the server compute the products, which is faster than fetching the vectors."""
         limit = min(_SEGMENTS_PER_VIDEO * len(ids), self.max_top_k(backbone))
         answers = self.search(
             backbone,
             queries,
             limit,
             is_in("video_id", ids),
-            probes=self._searched_index(backbone).lists or None,  # all: none may be missed
+            probes=self._searched_index(backbone).lists or None,  # all lists: none may be missed
         )
         if len(ids) > 1 and any(len(hits) == limit for hits in answers):
             halves = ids[: len(ids) // 2], ids[len(ids) // 2 :]
             first, second = (self._searched_products(backbone, queries, half) for half in halves)
             return first | second
-        # Best first: the last that a dictionary is given of a video is the largest.
+        # Hits come best first; reversed, a video's largest is the last to enter the dictionary.
         best = [{hit.video_id: hit.score for hit in reversed(hits)} for hits in answers]
         return {video_id: [of[video_id] for of in best] for video_id in sorted(best[0])}
 
     def fetch_videos(
         self, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"
     ) -> list[tuple[list[StoredRow], FloatArray]]:
-        """All rows or segments of videos as `fetch` has them, in pages that hold whole videos.
+        """Fetch all rows or segments of videos in the form of `fetch`, in pages of whole videos.
 
-        With the embedded Milvus, rows that are not searched are read from the shards (see
-        `shard_rows`), and from Milvus where its segments are not of what the shards hold.
+        With the embedded Milvus, rows that are not searched come from the shards (see
+        `shard_rows`), and from Milvus where its segments differ from what the shards hold.
         """
         if isinstance(self._milvus.client, EmbeddedClient):
             return self._fetch_here(self._milvus.client, backbone, video_ids, level)
@@ -582,7 +581,7 @@ class Store:
         page = self._fetch_embedded(client, backbone, video_ids, searched)
         if level == searched:
             return [page]
-        # What Milvus holds decides: it may be older than the shards, or lack a video.
+        # Milvus decides: it may be older than the shards, or lack a video.
         segments = _contents(page[0])
         found = {
             video_id: rows
@@ -609,7 +608,7 @@ class Store:
     def _fetch_pages(
         self, backbone: Backbone, ids: Sequence[str], level: Level
     ) -> Iterator[tuple[list[StoredRow], FloatArray]]:
-        """A server caps what one call returns: fewer videos are asked for until they fit."""
+        """Fetch pages of fewer and fewer videos until they fit a server's limit per call."""
         rows, vectors = self.fetch(backbone, is_in("video_id", ids), level)
         if len(rows) < fetch_limit(backbone):
             yield rows, vectors
@@ -623,7 +622,7 @@ class Store:
     def _fetch_long(
         self, backbone: Backbone, video_id: str, level: Level
     ) -> tuple[list[StoredRow], FloatArray]:
-        """All rows of one video of many hours, some hundred segments at a time."""
+        """Fetch all rows of one video of many hours, some hundred segments at a time."""
         rows: list[StoredRow] = []
         parts: list[FloatArray] = []
         first = 0
@@ -642,9 +641,9 @@ class Store:
     def fetch(
         self, backbone: Backbone, expression: str, level: Level = "rows"
     ) -> tuple[list[StoredRow], FloatArray]:
-        """Rows or segments for which `expression` holds, with vectors (n, dim) of `from_index`.
+        """Fetch the rows or segments that match `expression`, with (n, dim) `from_index` vectors.
 
-        They come ordered by video, segment and row. At most `fetch_limit` of them.
+        They are ordered by video, segment and row; at most `fetch_limit` are returned.
         """
         name = self.create(backbone, level)
         answer = self._milvus.call(
@@ -654,7 +653,7 @@ class Store:
             filter=expression,
             output_fields=[*SCALARS, "vector"],
             limit=fetch_limit(backbone),
-            strict_float32=True,  # vectors as arrays, not as lists of Python's floats
+            strict_float32=True,  # vectors as arrays, not as lists of Python floats
             consistency_level=self._consistency,
         )
         found = sorted(((stored_row(r), r["vector"]) for r in answer), key=lambda r: _place(r[0]))
@@ -664,7 +663,7 @@ class Store:
 
 
 def _contents(rows: Iterable[StoredRow]) -> dict[str, set[tuple[int, str, str]]]:
-    """Of which segments of which file rows are, by video."""
+    """Return, by video, the segments and file versions that rows belong to."""
     contents: dict[str, set[tuple[int, str, str]]] = {}
     for row in rows:
         contents.setdefault(row.video_id, set()).add((row.segment, row.path, row.fingerprint))
@@ -672,7 +671,7 @@ def _contents(rows: Iterable[StoredRow]) -> dict[str, set[tuple[int, str, str]]]
 
 
 def fetch_limit(backbone: Backbone) -> int:
-    """Most rows that `Store.fetch` gives at once."""
+    """Return the most rows that `Store.fetch` returns at once."""
     return min(MAX_TOP_K, FETCH_BYTES // (4 * index_dim(backbone)))
 
 

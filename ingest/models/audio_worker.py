@@ -1,7 +1,7 @@
 """The TensorFlow process: receives patches of sound, answers with embeddings.
 
-TensorFlow has a process of its own: it would crash beside torch, and its threads and memory
-stay apart.
+TensorFlow runs in its own process: it would crash beside torch, and its threads and memory stay
+separate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...schemas.embedding import FloatArray
 from ..system.worker_process import Channel, Child
 
 START_SECONDS = 120.0
-"""How long the process may take to load TensorFlow and weights."""
+"""Time limit of loading TensorFlow and weights, seconds."""
 
 Embed = Callable[[FloatArray], FloatArray]
 """Patches (n, PATCH_SAMPLES) -> embeddings (n, dim)."""
@@ -46,7 +46,7 @@ NETWORKS: dict[str, Callable[[Path], Embed]] = {
 
 
 def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> Child:
-    """Starts the process; it loads a network while the caller goes on.
+    """Start the process, which loads a network in the background.
 
     Args:
         backbone: One that `NETWORKS` has.
@@ -60,12 +60,12 @@ def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> 
     environment = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",
-        # The networks need no Keras, which takes a third of the time to load TensorFlow; this
-        # names a release of it that is a package of its own, and not there.
+        # The networks need no Keras, which takes a third of TensorFlow's loading time; this selects
+        # a release of it that is a separate package, and not installed.
         "TF_USE_LEGACY_KERAS": "1",
     }
     if device == "cuda":
-        environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it takes what torch needs
+        environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it takes memory that torch needs
     else:
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
     child = Child(f"{__name__}:main", memory_limit_mb=None, env=environment, name="audio")
@@ -75,9 +75,9 @@ def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> 
 
 
 def main(channel: Channel) -> None:
-    """Loads the network named by the first message, then embeds until the channel closes."""
+    """Load the network named by the first message, then embed until the channel closes."""
     order = channel.receive()
-    gc.set_threshold(100_000)  # imports make that many objects that stay, again and again
+    gc.set_threshold(100_000)  # imports create that many lasting objects, repeatedly
     try:
         import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Whether files hold the weights of a network: it is loaded from them, every tensor checked."""
+"""Check that files hold the weights of a network, by loading it and checking every tensor."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...schemas.modality import Modality
 
 
 def check_fits(backbone: Backbone, folder: Path) -> None:
-    """Loads the network of `backbone` from the files in `folder`, and lets go of it.
+    """Load the network of `backbone` from the files in `folder`, and discard it.
 
     Raises:
         WeightsError: A file cannot be read, or a tensor is missing, left over or misshapen; the
-            sentence says which.
+            message says which.
     """
     if backbone.modality is not Modality.AUDIO:
         from .networks.loading import load_network

@@ -105,10 +105,10 @@ def path(name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone.")
 
 
 def _backbones(names: Iterable[str]) -> list[Backbone]:
-    """The backbones named; those of the default preset that have weights where none are.
+    """Return the named backbones; by default those of the default preset that have weights.
 
     Raises:
-        ModelError: A name that is no backbone.
+        ModelError: A name is not a backbone.
     """
     from ...schemas.backbones import DEFAULT_PRESET, PRESETS
     from ...schemas.errors import ModelError
@@ -131,7 +131,7 @@ def _backbones(names: Iterable[str]) -> list[Backbone]:
 
 
 def _register(names: Iterable[str]) -> None:
-    """Writes down the networks of timm among `names`, whose weights are here now."""
+    """Register the timm networks among `names`, whose weights are now in the cache."""
     from ...schemas.settings import settings
     from ...schemas.weights import TIMM_SCHEME
     from .registry import register_timm

@@ -1,4 +1,4 @@
-"""Which device to compute on; torch is loaded only where there may be a GPU."""
+"""Choice of the device to compute on; torch is loaded only where there may be a GPU."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ...schemas.errors import ModelError
 
 
 def choose_device(name: str) -> str:
-    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``; auto takes an NVIDIA GPU if it can.
+    """Resolve ``auto``, ``cpu`` or ``cuda`` to a device; ``auto`` prefers an NVIDIA GPU.
 
     Raises:
-        ModelError: ``cuda`` was asked for and there is none.
+        ModelError: ``cuda`` was requested and there is none.
     """
     usable = name != "cpu" and _has_driver()
     if usable:
@@ -25,7 +25,7 @@ def choose_device(name: str) -> str:
 
 
 def _has_driver() -> bool:
-    """Whether NVIDIA's driver is installed, without which CUDA does nothing; True if unsure."""
+    """Return whether NVIDIA's driver, which CUDA requires, is installed; True if unsure."""
     if not sys.platform.startswith("linux"):
         return True
     try:

@@ -1,8 +1,8 @@
-"""Files that lie at their publisher's own address: fetched, checked, their hashes noted.
+"""Downloads from publishers' own addresses: fetch files, check them, and note their hashes.
 
-What is published of a file is often less than its SHA-256: a few digits, an MD5 sum, or
-nothing. So the SHA-256 of what was taken is noted beside it, in the format of `sha256sum`:
-shards and exports name it, and later damage is noticed.
+Publishers often state less than a file's SHA-256: a few digits of it, an MD5 sum, or nothing. So
+the SHA-256 of the downloaded file is noted beside it, in the format of `sha256sum`: shards and
+exports name it, and later damage is detected.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _TIMEOUT_S = 60.0
 
 
 class UnreachableError(Exception):
-    """An address that gives no answer, or no whole file; says which and why."""
+    """An address gave no answer, or no whole file; the message says which and why."""
 
 
 def read_note(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name, as `write_note` put it down; empty where there is no note.
+    """Read SHA-256 by file name, as `write_note` wrote it; empty where there is no note.
 
     Raises:
         OSError: It cannot be read.
@@ -45,20 +45,20 @@ def read_note(folder: Path) -> dict[str, str]:
 
 
 def write_note(path: Path, digests: Mapping[str, str]) -> None:
-    """Writes SHA-256 by file name."""
+    """Write SHA-256 by file name."""
     path.write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()))
 
 
 def fetch(file: PublishedFile, target: Path, advance: Advance) -> None:
-    """Downloads a file from its address; proxies are those of the environment.
+    """Download a file from its address, through the environment's proxies.
 
     Args:
         file: One with an address.
         target: The file to write.
-        advance: Told about the progress.
+        advance: Receives the progress.
 
     Raises:
-        UnreachableError: The address, or timm's hub, does not give it.
+        UnreachableError: The address, or timm's hub, does not provide it.
         OSError: `target` cannot be written.
     """
     assert file.url is not None
@@ -82,12 +82,12 @@ def fetch(file: PublishedFile, target: Path, advance: Advance) -> None:
 
 
 def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
-    """The file in blocks, each with the bytes in all.
+    """Yield the file in blocks, each with the total number of bytes.
 
-    A generator, so that an error of whoever writes the blocks is not taken for the source's.
+    A generator keeps errors of writing the blocks apart from those of the source.
     """
     try:
-        # The addresses are constants of vidsim and timm, none of them a person's.
+        # The addresses are constants of vidsim and timm, never user input.
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310
             length = response.headers.get("Content-Length")
             total = int(length) if length else None
@@ -103,7 +103,7 @@ def _blocks(url: str) -> Iterator[tuple[bytes, int | None]]:
 
 
 def check(file: PublishedFile, path: Path) -> str:
-    """The SHA-256 of `path`, after it was held against the checksum known of `file`.
+    """Check `path` against the known checksum of `file`; return its SHA-256.
 
     Raises:
         WeightsError: It is not the file of that checksum.

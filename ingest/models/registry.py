@@ -1,9 +1,9 @@
-"""Networks of timm as backbones, known again later without timm.
+"""Registry of timm networks as backbones, readable later without timm.
 
-The first use of ``frame=timm:NAME`` asks timm what the network is like and writes that down
-under vidsim's home. From then on it stands among the backbones of that home whenever it is
-opened: a stored vector can be searched, indexed and exported without importing timm. An export
-holds the same description, so that another home knows the network too.
+The first use of ``frame=timm:NAME`` writes timm's description of the network under vidsim's home.
+From then on it is among the backbones of that home whenever it is opened: stored vectors can be
+searched, indexed and exported without importing timm. An export holds the same description, so
+that another home knows the network too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BACKBONE = TypeAdapter(Backbone)
 
 
 def known_backbones(home: Path) -> dict[str, Backbone]:
-    """Vidsim's own backbones and those that were used in `home`, by name.
+    """Return vidsim's own backbones and those used in `home`, by name.
 
     Raises:
         StoreError: A description cannot be read, or is damaged.
@@ -55,10 +55,10 @@ def known_backbones(home: Path) -> dict[str, Backbone]:
 
 
 def register_overrides(home: Path, overrides: Iterable[str]) -> dict[str, Backbone]:
-    """Writes down the networks that items such as ``frame=timm:NAME`` name in `home`.
+    """Register in `home` the networks that items such as ``frame=timm:NAME`` name.
 
     Returns:
-        All backbones that are known in `home` then.
+        All backbones then known in `home`.
 
     Raises:
         ModelError: timm has no such network.
@@ -72,7 +72,7 @@ def register_overrides(home: Path, overrides: Iterable[str]) -> dict[str, Backbo
 
 
 def describe_timm(home: Path, name: str) -> Backbone:
-    """The backbone of ``timm:NAME``, as it was written down in `home` or as timm describes it.
+    """Return the backbone of ``timm:NAME``, as registered in `home` or as timm describes it.
 
     Raises:
         ModelError: timm has no such network, or its name in Milvus is taken by another one.
@@ -90,7 +90,7 @@ def describe_timm(home: Path, name: str) -> Backbone:
 
 
 def register_timm(home: Path, name: str) -> Backbone:
-    """The backbone of ``timm:NAME``, written down in `home` if it is not yet.
+    """Return the backbone of ``timm:NAME``, registering it in `home` if it is new.
 
     Raises:
         ModelError: See `describe_timm`.
@@ -102,17 +102,17 @@ def register_timm(home: Path, name: str) -> Backbone:
 
 
 def description_of(backbone: Backbone) -> str | None:
-    """What an export says of a network of timm, for `adopt`; None for vidsim's own backbones."""
+    """Return a timm network's description for an export (see `adopt`); None for vidsim's own."""
     return _BACKBONE.dump_json(backbone).decode() if timm_name(backbone) else None
 
 
 def adopt(description: str, known: Backbones) -> Backbone:
-    """The network of timm that an export describes, which may be among `known` already.
+    """Return the timm network that an export describes, which may already be in `known`.
 
-    The description comes with a file that may be anybody's, and becomes names of files here.
+    The description comes from an untrusted file, and determines names of files here.
 
     Raises:
-        ValueError: It describes no network of timm, or another one than is known by its name.
+        ValueError: It describes no timm network, or differs from the known one of its name.
     """
     try:
         found = _BACKBONE.validate_json(description)
@@ -136,7 +136,7 @@ def adopt(description: str, known: Backbones) -> Backbone:
 
 
 def keep(home: Path, backbone: Backbone) -> None:
-    """Writes a network of timm down in `home`, if it is not yet; vidsim's own need it not.
+    """Register a timm network in `home` if it is new; skip vidsim's own backbones.
 
     Raises:
         StoreError: `home` cannot be written.

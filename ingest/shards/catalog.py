@@ -1,9 +1,9 @@
-"""Shards: HDF5 files that hold every embedding, and the catalog of what they hold.
+"""Shards: HDF5 files that hold every embedding, and the catalog of their contents.
 
-A shard is written to a temporary file, synced, and renamed into place, so it is there
-whole or not at all. Shards of a library are numbered; where two hold the same video the
-later one counts. `Shards.drop` takes videos out of the oldest shard first, so a run that is
-killed half-way never brings an outdated entry back.
+A shard is written to a temporary file, synced, and renamed into place, so it exists whole or not
+at all. The shards of a library are numbered; where two hold the same video, the later one counts.
+`Shards.drop` removes videos from the oldest shard first, so an interrupted run never brings an
+outdated entry back.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
 from .shard_file import is_shard, read_video_table, reading_shard
 
-if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
+if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
 
 
@@ -40,9 +40,9 @@ class CatalogEntry:
         described: Segments that have rows, by backbone.
         shards: By backbone, the file that holds its rows.
         weights: By backbone, the SHA-256 of the weights that its rows were computed with,
-            "" where it has none or they are not known.
+            "" where it has none or they are unknown.
         damage: What of it did not decode.
-        audio_track: Which track its sound is, from 1; None for the picture's own.
+        audio_track: Number of its audio track, from 1; None for the picture's own.
     """
 
     video: Video
@@ -58,21 +58,21 @@ class CatalogEntry:
 
     @property
     def version(self) -> Version:
-        """What must agree for two entries to describe the same cut of the same file."""
+        """The values that are equal for two entries of the same file, cut the same way."""
         return self.video.fingerprint, self.segment_seconds, self.video.path
 
 
 class Shards:
-    """All shards under one directory, a folder a library."""
+    """All shards under one directory, one folder per library."""
 
     def __init__(self, directory: Path, backbones: Backbones = BACKBONES) -> None:
-        """Opens (not yet creates) `directory`, whose rows are those of `backbones`."""
+        """Open `directory`, without creating it yet; its rows are those of `backbones`."""
         self.directory = directory
         self.backbones = backbones
         self._read: dict[str, tuple[list[tuple[Path, int, int, int]], dict[str, CatalogEntry]]] = {}
 
     def libraries(self) -> list[str]:
-        """Names of the libraries that have a shard.
+        """Return the names of the libraries that have a shard.
 
         Raises:
             StoreError: A folder of shards cannot be listed.
@@ -81,7 +81,7 @@ class Shards:
         return [folder.name for folder in folders if self.files(folder.name)]
 
     def files(self, library: str) -> list[Path]:
-        """Shards of `library`, oldest first.
+        """Return the shards of `library`, oldest first.
 
         Raises:
             StoreError: Their folder cannot be listed.
@@ -91,12 +91,12 @@ class Shards:
         return [path for path in found if is_shard(path.name)]
 
     def catalog(self, library: str) -> dict[str, CatalogEntry]:
-        """What is stored of `library`, by video id, in order of first appearance.
+        """Return the entries of `library` by video id, in order of first appearance.
 
-        Read again only where the shards have changed.
+        It is read again only if the shards have changed.
 
         Raises:
-            StoreError: A shard that cannot be read.
+            StoreError: A shard cannot be read.
         """
         files = self.files(library)
         with told(f"A shard of {library}"):
@@ -114,9 +114,9 @@ class Shards:
         videos: Sequence[EmbeddedVideo],
         weights: Mapping[str, str] | None = None,
     ) -> Path:
-        """Writes `videos` as one new shard and returns its path.
+        """Write `videos` as one new shard and return its path.
 
-        `weights` are the SHA-256 of the backbones' weights, None for those that are here.
+        `weights` are the SHA-256 of the backbones' weights, None for the installed ones.
 
         Raises:
             StoreError: The disk is full or cannot be written.
@@ -131,7 +131,7 @@ class Shards:
             path = directory / f"{number:06d}.h5"
             if weights is None:
                 from ..models.weights import (
-                    digests,  # archives and downloads, which reading needs not
+                    digests,  # archives and downloads, which reading does not need
                 )
 
                 names = set().union(*(v.backbones for v in videos))
@@ -147,9 +147,9 @@ class Shards:
         entries: Collection[CatalogEntry],
         backbones: Collection[str] | None = None,
     ) -> Iterator[EmbeddedVideo]:
-        """Yields the stored `entries` with their vectors, shard by shard.
+        """Yield the stored `entries` with their vectors, shard by shard.
 
-        A video whose backbones lie in several shards comes once for each of them.
+        A video whose backbones lie in several shards comes once per shard.
 
         Args:
             library: The library of all `entries`.
@@ -167,22 +167,22 @@ class Shards:
             yield from _read_videos(path, library, wanted[path])
 
     def weights(self, library: str, backbone: str) -> str:
-        """SHA-256 of the weights that a library's rows of `backbone` were computed with.
+        """Return the SHA-256 of the weights that a library's rows of `backbone` were computed with.
 
         See `stored_weights`; "" where there are no such rows.
         """
         return stored_weights(self.catalog(library)).get(backbone, "")
 
     def drop(self, library: str, keep: Mapping[str, Version | None]) -> None:
-        """Takes videos out of the shards, for good.
+        """Remove videos from the shards permanently.
 
         Raises:
             StoreError: A shard cannot be read or written.
 
         Args:
             library: The library to change.
-            keep: By video id, the version that stays: entries of the id with another
-                version go. None keeps none. Other ids are left alone.
+            keep: By video id, the version to keep: the id's entries of other versions are
+                removed. None keeps none. Other ids are left alone.
         """
         for path in self.files(library):
             entries = _read_entries(path)
@@ -204,7 +204,7 @@ class Shards:
             except OSError as error:
                 raise StoreError(unwritten(f"The shard {path}", error)) from error
         directory = self.directory / library
-        with suppress(OSError):  # it is not empty, or a file manager keeps it
+        with suppress(OSError):  # it is not empty, or a file manager holds it
             directory.rmdir()
 
     def _write_whole(
@@ -214,7 +214,7 @@ class Shards:
         videos: Sequence[EmbeddedVideo],
         weights: Mapping[str, str],
     ) -> None:
-        """Writes a shard; `weights` are the SHA-256 of its backbones' weights."""
+        """Write a shard; `weights` are the SHA-256 of its backbones' weights."""
         import h5py
 
         with (
@@ -226,7 +226,7 @@ class Shards:
 
 
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
-    """Adds the entries of the newest shard to a catalog.
+    """Add the entries of the newest shard to a catalog.
 
     Raises:
         StoreError: The shard cannot be read.
@@ -247,10 +247,10 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
 
 
 def stored_weights(catalog: Mapping[str, CatalogEntry]) -> dict[str, str]:
-    """SHA-256 of the weights that the rows of a library were computed with, by backbone.
+    """Return, by backbone, the SHA-256 of the weights that a library's rows were computed with.
 
-    Of several files joined by commas; those of different weights, where an older vidsim let
-    them mix, by semicolons. "" where there are none, or they are not known.
+    Commas join several files of one set of weights; semicolons join different sets, which an older
+    vidsim let mix. "" where there are none, or they are unknown.
     """
     found: dict[str, set[str]] = {}
     for entry in catalog.values():
@@ -317,7 +317,7 @@ def _write(
 
 
 def _read_weights(path: Path) -> dict[str, str]:
-    """SHA-256 of the weights that a shard's rows were computed with, by backbone."""
+    """Read, by backbone, the SHA-256 of the weights that a shard's rows were computed with."""
     with reading_shard(path) as file:
         groups = file.get("rows", {})
         return {name: str(group.attrs["weights_sha256"]) for name, group in groups.items()}
@@ -360,7 +360,7 @@ def _read_entries(path: Path) -> list[CatalogEntry]:
 
 
 def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
-    """Damage and track of sound of each video of a shard; older shards do not say."""
+    """Read the damage and audio track of each video of a shard; older shards lack them."""
     table = file["videos"]
     none = [""] * len(table["video_id"])
     picture, sound = (
@@ -372,7 +372,7 @@ def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
 
 
 def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Iterator[EmbeddedVideo]:
-    """Yields the `wanted` videos of one shard, each with the backbones named for it."""
+    """Yield the `wanted` videos of one shard, each with the backbones named for it."""
     with reading_shard(path) as file:
         videos = read_video_table(file, library)
         numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
@@ -417,7 +417,7 @@ def _read_embedding(
     rows = {}
     for name in names:
         group = groups[name]
-        # Rows lie in the order of their segments, so a segment's are one slice.
+        # Rows are in the order of their segments, so a segment's rows are one slice.
         first, last = np.searchsorted(group["segment"], [segment, segment + 1])
         if last > first:
             rows[name] = Rows(

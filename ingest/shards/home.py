@@ -1,4 +1,4 @@
-"""Where vidsim keeps what it made: shards and the embedded Milvus, under one home."""
+"""vidsim's home: the folder of its shards and the embedded Milvus."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from ..system.unwritable import may_be_written, shared_lock
 from .catalog import CatalogEntry, Shards, stored_weights
 
 Counts = dict[str, dict[Level, int]]
-"""Entities by backbone and level."""
+"""Number of entities by backbone and level."""
 
 
 @dataclass(frozen=True)
 class LibraryNote:
-    """What is noted of a library beside its shards, so that a query need not read them.
+    """A library's note beside its shards, so that a query need not read them.
 
     Attributes:
-        counts: What Milvus must hold of it.
-        weights: SHA-256 of the weights its rows were computed with, as `stored_weights` has it.
+        counts: Rows and segments that Milvus must hold.
+        weights: SHA-256 of the weights its rows were computed with, as in `stored_weights`.
     """
 
     counts: Counts
@@ -39,21 +39,21 @@ class LibraryNote:
 _NOTE = TypeAdapter(LibraryNote)
 
 EMBEDDED = "embedded"
-"""What Milvus Lite under vidsim's home is called where a server has an address."""
+"""Name of the Milvus Lite under vidsim's home, in place of a server's address."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where things are kept and found: vidsim's home and its Milvus.
+    """A home and its Milvus.
 
     Attributes:
-        home: Shards, notes, and the embedded Milvus.
+        home: Folder of the shards, notes, and the embedded Milvus.
         uri: A Milvus server; None for the embedded one.
-        token: What the server lets in: ``user:password`` or an API key.
+        token: Credentials for the server: ``user:password`` or an API key.
         ca_cert: PEM file of the authorities to trust, for an https:// URI.
-        client_cert: PEM file that shows who this client is, with `client_key`.
+        client_cert: PEM file that identifies this client, with `client_key`.
         client_key: Its private key.
-        index: Which indexes new collections get.
+        index: Index policy of new collections.
     """
 
     home: Path
@@ -66,19 +66,19 @@ class Place:
 
 
 class Home:
-    """An opened home: where it is, its Milvus, its backbones, and what its shards hold.
+    """An opened home: its path, its Milvus, its backbones, and its shards.
 
-    Made once by whatever begins, and passed on.
+    Each entry point creates it once and passes it on.
 
     Attributes:
-        place: Where it is, and which Milvus it uses.
+        place: Its path and its Milvus.
         path: The folder.
-        backbones: vidsim's own, and those that were used here; an import may add some.
-        shards: Every embedding.
+        backbones: vidsim's own, and those used here; an import may add some.
+        shards: All shards.
     """
 
     def __init__(self, place: Place) -> None:
-        """Opens (not yet creates) the home of `place`.
+        """Open the home of `place`, without creating it yet.
 
         Raises:
             StoreError: A description of a backbone cannot be read, or is damaged.
@@ -89,7 +89,7 @@ class Home:
         self.shards = Shards(place.home / "shards", self.backbones)
 
     def counts(self, catalog: Mapping[str, CatalogEntry]) -> Counts:
-        """What Milvus must hold of a library according to its shards."""
+        """Return what Milvus must hold of a library according to its shards."""
         rows: Counter[str] = Counter()
         segments: Counter[str] = Counter()
         for entry in catalog.values():
@@ -102,14 +102,14 @@ class Home:
         }
 
     def rows(self, catalog: Mapping[str, CatalogEntry]) -> dict[str, int]:
-        """Rows a library has, by backbone, according to its shards."""
+        """Return a library's number of rows, by backbone, according to its shards."""
         return {name: found["rows"] for name, found in self.counts(catalog).items()}
 
     def write_note(self, library: str, catalog: Mapping[str, CatalogEntry]) -> None:
-        """Notes beside the shards what Milvus must hold of a library, and by which weights.
+        """Write a library's note: what Milvus must hold of it, and its weights.
 
-        Lite can lose rows without a word (a deleted file, a cut log); the note is what a query
-        compares its counts with.
+        Lite can lose rows silently (a deleted file, a truncated log); a query compares its counts
+        with the note.
 
         Raises:
             StoreError: It cannot be written.
@@ -126,20 +126,20 @@ class Home:
             raise StoreError(unwritten(str(path), error)) from error
 
     def noted(self, catalog: Mapping[str, CatalogEntry]) -> LibraryNote:
-        """What `write_note` notes of a library."""
+        """Return the note that `write_note` writes of a library."""
         return LibraryNote(self.counts(catalog), stored_weights(catalog))
 
 
 def open_shards(home: Path) -> Shards:
-    """The shards under the folder `home`."""
+    """Open the shards under the folder `home`."""
     return Home(Place(home)).shards
 
 
 def read_notes(home: Path) -> dict[str, LibraryNote]:
-    """What was last noted of each library under `home`.
+    """Read the last note of each library under `home`.
 
     Raises:
-        StoreError: A note cannot be read; or it is damaged, and so is a shard.
+        StoreError: A note cannot be read, or both it and a shard are damaged.
     """
     found = {}
     folder = home / "counts"
@@ -149,7 +149,7 @@ def read_notes(home: Path) -> dict[str, LibraryNote]:
         try:
             with told(f"The note {path}"):
                 found[path.stem] = _NOTE.validate_json(path.read_bytes())
-        except ValidationError:  # the shards know
+        except ValidationError:  # the shards have the same facts
             opened = Home(Place(home))
             found[path.stem] = opened.noted(opened.shards.catalog(path.stem))
     return found
@@ -157,7 +157,7 @@ def read_notes(home: Path) -> dict[str, LibraryNote]:
 
 @contextmanager
 def writing(home: Path) -> Iterator[None]:
-    """Holds the right to change what is under `home`.
+    """Hold the write lock of `home`.
 
     Raises:
         StoreError: Another process holds it, or the folder cannot be written.
@@ -183,7 +183,7 @@ def writing(home: Path) -> Iterator[None]:
 
 @contextmanager
 def undisturbed(home: Path) -> Iterator[None]:
-    """Sees to it that nobody changes what is under `home`, which need not be writable.
+    """Keep other processes from changing `home`, which need not be writable.
 
     Raises:
         StoreError: Another process is writing to it.
@@ -199,7 +199,7 @@ def undisturbed(home: Path) -> Iterator[None]:
 
 @contextmanager
 def written(home: Path) -> Iterator[None]:
-    """Has what cannot be written under `home` end in a sentence.
+    """Turn write failures under `home` into a StoreError.
 
     Raises:
         StoreError: It cannot be written.
@@ -211,7 +211,7 @@ def written(home: Path) -> Iterator[None]:
 
 
 def stored_root(video: Video) -> Path | None:
-    """The folder a stored video's library was made from; None for one that is no file here."""
+    """Return the folder that a stored video was ingested from; None if it is not a file here."""
     if not Path(video.path).is_absolute():
         return None
     depth = video.video_id.count("/")
@@ -219,16 +219,16 @@ def stored_root(video: Video) -> Path | None:
 
 
 def without_user(uri: str) -> str:
-    """A Milvus address without the user and password it may hold."""
+    """Strip the user and password from a Milvus address."""
     scheme, slashes, rest = uri.rpartition("://")
     return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
 
 
 def distrust(home: Path, library: str, milvus: str) -> None:
-    """Notes that one Milvus may hold outdated rows of `library`, which no count would show.
+    """Note that one Milvus may hold outdated rows of `library`, which no count would show.
 
     Args:
-        home: Where it is noted.
+        home: Home to note it in.
         library: The library.
         milvus: The `Store.name` of the Milvus.
     """
@@ -237,7 +237,7 @@ def distrust(home: Path, library: str, milvus: str) -> None:
 
 
 def distrust_others(home: Path, library: str, milvus: str) -> None:
-    """Notes that rows change of which every Milvus but this one keeps the outdated ones."""
+    """Note that rows change, and that every other Milvus keeps the outdated ones."""
     with written(home):
         this = _distrust_path(home, library, milvus, make=True)
         for folder in sorted(this.parent.parent.iterdir()):
@@ -246,14 +246,14 @@ def distrust_others(home: Path, library: str, milvus: str) -> None:
 
 
 def distrusted(home: Path, library: str, milvus: str) -> bool:
-    """Whether `distrust` was noted since that Milvus was last compared with the shards."""
+    """Return whether `distrust` was noted since that Milvus was last compared with the shards."""
     path = _distrust_path(home, library, milvus)
     with told(f"The note {path}"):
         return path.exists()
 
 
 def trust(home: Path, library: str, milvus: str) -> None:
-    """Takes back `distrust`; from then on `distrust_others` knows of that Milvus."""
+    """Revoke `distrust`; from then on `distrust_others` covers that Milvus."""
     with written(home):
         _distrust_path(home, library, milvus, make=True).unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
-"""The rows of a few videos, read from where they lie in the shards.
+"""Random access to the rows of a few videos in the shards.
 
-The embedded Milvus reads a collection whole before it gives any of it. Of frames and sound, which
-are searched by the means of segments, a query looks at the rows of some ten videos; they are a
-few pages of a shard, where the collection of a UCF101-sized library takes seconds and most of the
+The embedded Milvus reads a whole collection before it returns any of it. Frames and sound are
+searched by the means of segments, so a query needs the rows of only some ten videos: a few pages
+of a shard, where loading the collection of a UCF101-sized library takes seconds and most of the
 memory.
 """
 
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _OPEN_SHARDS = 256
-"""Shards that stay open: all that an ingest of UCF101 writes, and a quarter of the files that a
-process may usually have open."""
+"""Shards kept open: all that an ingest of UCF101 writes, and a quarter of the usual limit of open
+files per process."""
 
 _MOST_SHARDS = 1000
-"""Of a library. To look into one of 1,000 videos for the first time took 0.8 ms."""
+"""Most shards per library. The first look into one of 1,000 videos took 0.8 ms."""
 
 _DAMAGE = (StoreError, OSError, KeyError, IndexError, RuntimeError, ValueError)
-"""What opening a damaged shard raises, and h5py when it comes upon the damage later."""
+"""Errors raised on opening a damaged shard, and by h5py on finding the damage later."""
 
 FoundRows = tuple[list[StoredRow], FloatArray]
-"""Rows of one video in order of segment and row, and vectors (n, dim) as Milvus gives them."""
+"""Rows of one video in order of segment and row, and vectors (n, dim) as Milvus returns them."""
 
 _State = tuple[str, int, int]
-"""The path of a file, and what changes when another is put in its place."""
+"""The path of a file, and the values that change when it is replaced."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """What a shard holds of a backbone; of its vectors, the place in the file.
+    """A shard's rows of one backbone; the vectors stay in the file.
 
     Attributes:
         videos: Numbers of the videos for which it was computed.
@@ -71,15 +71,15 @@ class _Group:
 
 @dataclass(frozen=True)
 class _OpenShard:
-    """A shard with what tells where in it a video lies.
+    """An open shard, with an index of where each video lies.
 
     Attributes:
         file: The open file.
         videos: In order.
-        segment_seconds: (videos,) the length each was cut with.
+        segment_seconds: (videos,) segment length that each was cut with.
         owner: (segments,) number of each segment's video, ascending.
         numbers: (segments,) number of each segment within its video.
-        groups: What was asked for before, by backbone; None where it holds nothing.
+        groups: Groups requested before, by backbone; None where the shard has none.
     """
 
     file: h5py.File
@@ -90,12 +90,12 @@ class _OpenShard:
     groups: dict[str, _Group | None] = field(default_factory=dict)
 
     def version(self, place: int) -> Version:
-        """What `CatalogEntry.version` is of the video at `place`."""
+        """Return the `CatalogEntry.version` of the video at `place`."""
         video = self.videos[place]
         return video.fingerprint, float(self.segment_seconds[place]), video.path
 
     def rows(self, backbone: Backbone, place: int) -> FoundRows | None:
-        """What the video at `place` has of a backbone, None where that was not computed."""
+        """Return the rows of a backbone for the video at `place`; None where not computed."""
         group = self._group(backbone.name)
         if group is None or place not in group.videos:
             return None
@@ -140,10 +140,10 @@ class _OpenShard:
 
 
 class ShardRows:
-    """Rows by video; a shard that was put in another's place is seen at the next call."""
+    """Rows by video; a replaced shard is noticed at the next call."""
 
     def __init__(self, directory: Path) -> None:
-        """Made for the shards under `directory`, which need not be there."""
+        """Read the shards under `directory`, which need not exist."""
         self._shards = Shards(directory)
         self._known: dict[str, list[_State]] = {}
         self._places: dict[_State, dict[str, int]] = {}
@@ -151,10 +151,10 @@ class ShardRows:
         self._told: set[str] = set()
 
     def find(self, backbone: Backbone, video_ids: Collection[str]) -> dict[str, FoundRows]:
-        """What videos have of a backbone; those of which no shard says anything are left out.
+        """Return the rows of a backbone by video, without videos that are in no shard.
 
-        Libraries with a shard that cannot be read are left out, and those with so many that
-        looking into each would take long: Milvus may know them.
+        Libraries with an unreadable shard are left out, as are those with so many shards that
+        opening each would take long: Milvus may have their rows.
         """
         found: dict[str, FoundRows] = {}
         for library in {video_id.partition("/")[0] for video_id in video_ids}:
@@ -162,10 +162,10 @@ class ShardRows:
             try:
                 found |= self._find(library, backbone, ids)
             except FileNotFoundError:
-                pass  # a library of another machine, or a shard that was just replaced
+                pass  # a library of another machine, or a shard replaced just now
             except _DAMAGE as error:
                 if too_many_files(error):
-                    self.close()  # Milvus needs some too
+                    self.close()  # Milvus needs file handles too
                 if str(error) not in self._told:
                     self._told.add(str(error))
                     _log.warning(
@@ -176,7 +176,7 @@ class ShardRows:
         return found
 
     def close(self) -> None:
-        """Closes what is open; may be called again."""
+        """Close all open shards; may be called again."""
         while self._open:
             self._open.popitem()[1].file.close()
 
@@ -196,7 +196,7 @@ class ShardRows:
                     raise StoreError(f"{state[0]} is being written anew; ask again.")
                 version = shard.version(places[video_id])
                 if newest.setdefault(video_id, version) != version:
-                    sought.remove(video_id)  # it was written anew, without this backbone
+                    sought.remove(video_id)  # it was rewritten without this backbone
                 elif (rows := shard.rows(backbone, places[video_id])) is not None:
                     found[video_id] = rows
                     sought.remove(video_id)
@@ -205,16 +205,16 @@ class ShardRows:
         return found
 
     def _states(self, library: str) -> list[_State]:
-        """The shards of a library as they are now, oldest first.
+        """Return the current state of a library's shards, oldest first.
 
-        Without pathlib, which takes longer for some hundred of them than a search.
+        It avoids pathlib, which for some hundred shards takes longer than a search.
         """
         with os.scandir(self._shards.directory / library) as entries:
             shards = [entry for entry in entries if is_shard(entry.name)]
             return sorted((e.path, e.stat().st_ino, e.stat().st_mtime_ns) for e in shards)
 
     def _forget(self, library: str, states: list[_State]) -> None:
-        """Lets go of shards of the library that are not there any more."""
+        """Forget shards of the library that no longer exist."""
         for state in set(self._known.get(library, ())) - set(states):
             self._places.pop(state, None)
             if stale := self._open.pop(state, None):
@@ -245,7 +245,7 @@ class ShardRows:
 
 
 def in_order(backbone: Backbone, found: Mapping[str, FoundRows]) -> FoundRows:
-    """The rows of several videos, ordered by the videos' ids."""
+    """Join the rows of several videos, ordered by the videos' ids."""
     parts = [found[video_id] for video_id in sorted(found)]
     vectors = [np.empty((0, backbone.dim), np.float32), *(vectors for _, vectors in parts)]
     return [row for rows, _ in parts for row in rows], np.concatenate(vectors)

@@ -1,4 +1,4 @@
-"""One shard as a file: opened to be read, and told from what is damaged or no shard."""
+"""One shard as a file: open it for reading, and detect damaged and foreign files."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_STRINGS
 from ...schemas.video import Video
 from ..system.unreadable import hindrance, open_h5
 
-if TYPE_CHECKING:  # a query may read no shard, and need not wait for HDF5 then
+if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
 
 
 def is_shard(name: str) -> bool:
-    """Whether a file of this name in a library's folder is one of its shards."""
+    """Return whether a file of this name in a library's folder is one of its shards."""
     return name.endswith(".h5") and name[0].isdigit()
 
 
 def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
-    """Opens a shard to read it, once no other program holds it.
+    """Open a shard for reading, once no other program holds it.
 
     Args:
         path: The shard.
-        patience_s: How long to wait for that; None for a moment.
+        patience_s: Seconds to wait for that; None for a short default.
 
     Raises:
-        StoreError: It cannot be read, is damaged, or is no shard of this version.
+        StoreError: It cannot be read, is damaged, or is not a shard of this version.
     """
     try:
         file = open_h5(path, f"The shard {path}", patience_s)
@@ -46,7 +46,7 @@ def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
 
 @contextmanager
 def reading_shard(path: Path) -> Iterator[h5py.File]:
-    """An open shard; what fails while it is read is told as when it is opened.
+    """Open a shard for reading; errors while reading are raised as those of opening.
 
     Raises:
         StoreError: As `open_shard`.
@@ -65,7 +65,7 @@ def _damaged(path: Path, error: Exception) -> StoreError:
 
 
 def read_video_table(file: h5py.File, library: str) -> list[Video]:
-    """The videos of an open shard of `library`, in order."""
+    """Read the videos of an open shard of `library`, in order."""
     table = file["videos"]
     texts = [table[name].asstr()[:] for name in VIDEO_STRINGS]
     sizes, times = table["size"][:], table["mtime_ns"][:]

@@ -1,4 +1,4 @@
-"""Libraries as a person handles them: list, find, remove, reindex, verify."""
+"""Operations on libraries: list, find, remove, reindex, verify."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .verify import Sample, compare
 
 
 def summarize(place: Place) -> list[LibrarySummary]:
-    """What each library of `place` holds, by name.
+    """Summarise what each library of `place` holds, by name.
 
     Raises:
         StoreError: A shard cannot be read.
@@ -49,14 +49,14 @@ def summarize(place: Place) -> list[LibrarySummary]:
 
 
 def _origin(video: Video) -> str:
-    """The folder a library was made from, the site of its addresses, or that it was imported."""
+    """Return a library's source: its folder, the site of its addresses, or that it was imported."""
     address = urlsplit(video.path)
     site = f"{address.scheme}://{address.netloc}" if address.netloc else "imported files"
     return str(stored_root(video) or site)
 
 
 def list_videos(home: Path) -> list[StoredVideo]:
-    """All stored videos, by library and id."""
+    """List all stored videos, by library and id."""
     shards = open_shards(home)
     return [
         StoredVideo(video_id=video_id, damage=entry.damage.describe())
@@ -66,10 +66,10 @@ def list_videos(home: Path) -> list[StoredVideo]:
 
 
 def find(home: Path, names: Sequence[str]) -> dict[str, list[str]]:
-    """Video ids by library, for names of libraries and ids of videos.
+    """Find video ids by library, from names of libraries and ids of videos.
 
     Raises:
-        LibraryError: A name that is neither.
+        LibraryError: A name is neither.
     """
     shards = open_shards(home)
     libraries = shards.libraries()
@@ -90,7 +90,7 @@ def find(home: Path, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
-    """Removes videos, as `find` gives them, from Milvus and the shards.
+    """Remove videos, as `find` gives them, from Milvus and the shards.
 
     Raises:
         StoreError: Another process holds the store, or it cannot be written.
@@ -104,16 +104,16 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
 def reindex_all(
     place: Place, libraries: Sequence[str], progress: Progress, fresh: bool = False
 ) -> VerifyReport:
-    """Has Milvus hold of libraries (all, where none is named) what their shards do.
+    """Bring Milvus in step with the shards of libraries (all, where none is named).
 
     Args:
-        place: Whose shards to write, and to which Milvus.
+        place: Home of the shards, and the Milvus to write to.
         libraries: Names of libraries.
-        progress: Told about the rows.
+        progress: Receives the progress of the rows.
         fresh: Whether to delete all rows of the libraries first.
 
     Raises:
-        LibraryError: A library that is not there.
+        LibraryError: A library does not exist.
         StoreError: Another process holds the store, or it cannot be written.
     """
     home = _opened(place, libraries)
@@ -125,31 +125,31 @@ def reindex_all(
 def verify_all(
     place: Place, libraries: Sequence[str], sample: Sample, progress: Progress, repair: bool = False
 ) -> VerifyReport:
-    """Compares libraries (all, where none is named) with Milvus row by row.
+    """Compare libraries (all, where none is named) with Milvus row by row.
 
     Args:
-        place: Whose shards to compare, and with which Milvus.
+        place: Home of the shards, and the Milvus to compare.
         libraries: Names of libraries.
-        sample: Whose vectors to compare too.
-        progress: Told about the rows.
+        sample: Which vectors to compare too.
+        progress: Receives the progress of the rows.
         repair: Whether to write what is missing or differs, and to delete what is extra.
 
     Raises:
-        LibraryError: A library that is not there.
+        LibraryError: A library does not exist.
         StoreError: Another process is writing, or Milvus or a shard cannot be read.
     """
     home = _opened(place, libraries)
     held = writing if repair else undisturbed
     with held(place.home), open_store(place, writing=repair, latest=True) as store:
         report = compare(store, home, libraries, sample, progress, repair=repair)
-        # A sample may miss a video that was embedded anew; reindex reads a row of each.
+        # A sample may miss a re-embedded video; reindex reads a row of each.
         for library in (libraries or home.shards.libraries()) if repair and sample == "all" else ():
             trust(place.home, library, store.name)
         return report.model_copy(update={"notes": store.notes})
 
 
 def _opened(place: Place, libraries: Sequence[str]) -> Home:
-    """The home of `place`; raises LibraryError for a library that has no shard there."""
+    """Open the home of `place`; raise LibraryError for a library that has no shard there."""
     home = Home(place)
     known = home.shards.libraries()
     for name in libraries:

@@ -1,7 +1,7 @@
-"""Files that were renamed or moved within their library, known again by their content.
+"""Files renamed or moved within their library, recognised by their content.
 
-Their embeddings are written under the new id before the old id goes, so a moment comes when
-both are there. A list beside the shards says which ids go then, and outlasts a kill.
+Their embeddings are written under the new id before the old id is removed, so both exist for a
+moment. A list beside the shards records the ids to remove, and survives a kill.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..system.atomic_file import whole_file
 from .writer import Writer
 
 _CHUNK_SEGMENTS = 512
-"""Segments that are in memory at once: a few shards' worth."""
+"""Segments in memory at once: a few shards' worth."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,23 +33,22 @@ _LIST = TypeAdapter(dict[str, str])
 
 @dataclass(frozen=True)
 class Move:
-    """A stored video and where its file lies now."""
+    """A stored video and the current path of its file."""
 
     stored: CatalogEntry
     video: Video
 
     @property
     def renamed(self) -> bool:
-        """Whether its id is another one now."""
+        """Whether its id has changed."""
         return self.stored.video.video_id != self.video.video_id
 
 
 def match(new: Sequence[Video], gone: Iterable[CatalogEntry]) -> list[Move]:
-    """Which of the `new` videos are files that are `gone` from where they were.
+    """Match `new` videos with files that are `gone` from their old paths.
 
-    The content must be the same. Where several are gone that have it, one of the same file name
-    and label is taken first, then one of the same name, then the one with the most rows; each
-    once.
+    The content must be the same. Of several such files, one of the same file name and label comes
+    first, then one of the same name, then the one with the most rows; each matches once.
     """
     moves: dict[str, Move] = {}
     left = sorted(gone, key=lambda entry: (-sum(entry.rows.values()), entry.video.video_id))
@@ -72,13 +71,13 @@ def carry_out(
     library: str,
     catalog: dict[str, CatalogEntry],
 ) -> list[str]:
-    """Writes what is stored of moved files under their new path, and takes the old ids out.
+    """Rewrite the stored rows of moved files under their new ids, and remove the old ids.
 
-    `catalog`, what the library holds, is kept up to date. A kill loses nothing: `unfinished`
-    tells the next run which old ids are still to go.
+    It updates `catalog`, the library's contents. A kill loses nothing: `unfinished` gives the
+    next run the old ids that remain to be removed.
 
     Returns:
-        Notes for a person.
+        Notes for the user.
 
     Raises:
         StoreError: A shard or the list of the moves cannot be read or written.
@@ -107,12 +106,12 @@ def finish(
     library: str,
     catalog: dict[str, CatalogEntry],
 ) -> list[str]:
-    """Takes old ids out that a run which was stopped has left, and ends the list of moves.
+    """Remove the old ids that an interrupted run left, and clear the list of moves.
 
-    Of moves that cannot be ended yet the `unfinished` stay listed.
+    Moves in `unfinished`, which cannot be completed yet, stay on the list.
 
     Returns:
-        Notes for a person.
+        Notes for the user.
 
     Raises:
         StoreError: A shard or the list of the moves cannot be read or written.
@@ -132,13 +131,13 @@ def finish(
 
 
 def unfinished(home: Path, library: str) -> dict[str, str]:
-    """New ids by old ones, of moves that a run which was stopped had begun."""
+    """Return new ids by old ids, of moves that an interrupted run had begun."""
     try:
         return _LIST.validate_json(_list_path(home, library).read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValidationError) as error:
-        # Both ids stay stored then: the old one is told to be missing, and goes with --prune.
+        # Both ids then stay stored: the old one is reported as missing, and --prune removes it.
         _log.warning("%s cannot be read: %s", _list_path(home, library), error)
         return {}
 
@@ -156,7 +155,7 @@ def _by_content(video: Video) -> tuple[str, ...]:
 
 
 def _by_weights(moves: Sequence[Move]) -> list[tuple[dict[str, str], list[Move]]]:
-    """Moves by the weights of their rows, which may be others than those here."""
+    """Group moves by the weights of their rows, which may differ from those here."""
     found: dict[frozenset[tuple[str, str]], list[Move]] = {}
     for move in moves:
         found.setdefault(frozenset(move.stored.weights.items()), []).append(move)
@@ -164,7 +163,7 @@ def _by_weights(moves: Sequence[Move]) -> list[tuple[dict[str, str], list[Move]]
 
 
 def _chunks(moves: Sequence[Move]) -> Iterator[list[Move]]:
-    """Moves in pieces that fit into memory, those of one shard beside each other."""
+    """Yield moves in chunks that fit into memory, those of one shard together."""
     chunk: list[Move] = []
     segments = 0
     for move in sorted(moves, key=lambda m: sorted(m.stored.shards.values())):
@@ -178,7 +177,7 @@ def _chunks(moves: Sequence[Move]) -> Iterator[list[Move]]:
 
 
 def _read(moves: Sequence[Move], shards: Shards, library: str) -> list[EmbeddedVideo]:
-    """What is stored of moved files, each whole, as if it had been read at its new path."""
+    """Read the stored rows of moved files, each video whole, under its new path."""
     pieces: dict[str, EmbeddedVideo] = {}
     for piece in shards.read(library, [m.stored for m in moves]):
         first = pieces.get(piece.video.video_id)

@@ -1,8 +1,8 @@
-"""Keeps Milvus in step with the shards: repair, reindex, remove.
+"""Keep Milvus in step with the shards: repair, reindex, remove.
 
-Everything is ordered so that Milvus never holds a row that the shards do not: rows go into
+The order of writes ensures that Milvus never holds a row that the shards do not: rows go into
 a shard before they go into Milvus, and out of Milvus before they go out of a shard. After a
-kill, whatever is missing in Milvus is found by counting and written again.
+kill, counting finds whatever is missing in Milvus, and it is written again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .verify import compare
 
 @dataclass(frozen=True)
 class Repair:
-    """What was out of step and has been written again."""
+    """Rows that were out of step and have been written again."""
 
     library: str
     backbone: str
@@ -31,7 +31,7 @@ class Repair:
     expected: int
 
     def __str__(self) -> str:
-        """One line for a person."""
+        """Describe it in one line."""
         return (
             f"{self.library}: Milvus held {self.found} of {self.expected} {self.level} of "
             f"{self.backbone}; repaired from the shards."
@@ -39,13 +39,13 @@ class Repair:
 
 
 def repair(store: Store, home: Home, library: str) -> list[Repair]:
-    """Compares the row counts of a library with its shards and mends what differs.
+    """Compare the row counts of a library with its shards, and repair differences.
 
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
     repairs = []
-    # A backbone may have rows left of files that were since embedded without it.
+    # A backbone may have stale rows of files that were since embedded without it.
     nothing: Counts = {b.name: dict.fromkeys(levels(b), 0) for b in store.backbones()}
     for name, counts in (nothing | home.counts(home.shards.catalog(library))).items():
         here = equals("library", library)
@@ -61,10 +61,10 @@ def repair(store: Store, home: Home, library: str) -> list[Repair]:
 
 
 def bring_in_step(store: Store, home: Home, library: str, progress: Progress) -> list[str]:
-    """Has Milvus hold of `library` what the shards do, before more is written to both.
+    """Bring Milvus in step with the shards of `library`, before more is written to both.
 
     Returns:
-        Notes for a person, none where nothing had to be done.
+        Notes for the user, none where nothing had to be done.
 
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
@@ -84,16 +84,16 @@ def reindex(
     progress: Progress,
     fresh: bool = False,
 ) -> VerifyReport:
-    """Has Milvus hold of `libraries` (all, where none is named) what their shards do.
+    """Bring Milvus in step with the shards of `libraries` (all, where none is named).
 
-    What it holds already stays, so an interrupted run resumes. No video is read and no network
-    is loaded.
+    Rows already there stay, so an interrupted run resumes. No video is read and no network is
+    loaded.
 
     Args:
         store: The Milvus to write to.
-        home: Whose shards say what it shall hold, and where that is noted.
+        home: Home of the shards, and of the note of their counts.
         libraries: Names of libraries that have a shard.
-        progress: Told about the rows.
+        progress: Receives the progress of the rows.
         fresh: Whether to delete all rows of the libraries first.
 
     Raises:
@@ -111,10 +111,10 @@ def reindex(
 
 
 def remove(store: Store, home: Home, library: str, video_ids: Collection[str]) -> None:
-    """Removes videos from Milvus and then from the shards.
+    """Remove videos from Milvus and then from the shards.
 
     Raises:
-        LibraryError: A video that is not in the library.
+        LibraryError: A video is not in the library.
         StoreError: Milvus or a shard cannot be written.
     """
     catalog = home.shards.catalog(library)

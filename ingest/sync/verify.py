@@ -1,8 +1,8 @@
-"""Compares Milvus with the shards row by row, and mends what differs.
+"""Compare Milvus with the shards row by row, and repair differences.
 
-A part of a shard is held against what Milvus has of the same videos, so memory does not grow
-with the rows of a library. Two rows are the same if all their fields are; vectors are
-read back for a sample, since reading them all takes as long as writing them.
+One part of a shard at a time is compared with the rows of the same videos in Milvus, so memory
+does not grow with the rows of a library. Two rows are equal if all their fields are; vectors are
+read back for a sample only, since reading them all takes as long as writing them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ..shards.home import Home
 from ..system.progress import Progress
 
 Sample = int | Literal["each video", "all"]
-"""Whose vectors are read back: so many rows of a library at each level, one row of each video
-(it tells whether the video was embedded anew), or all rows. Where one differs, the others of its
-video are read too."""
+"""Vectors to read back: a number of rows per library and level, one row per video (which tells
+whether the video was re-embedded), or all rows. Where one differs, the others of its video are
+read too."""
 
 _VIDEOS = 128
-"""Most videos that one filter names; keeps the filter far below a server's limit."""
+"""Most videos per filter; keeps the filter far below a server's limit."""
 
 _VECTORS = 200
 """Vectors read back at once."""
@@ -42,14 +42,14 @@ _TOLERANCE = 1e-5
 """Normalising the same row on two machines may differ in the last bits of float32."""
 
 _EXAMPLES = 5
-"""Ids told of each table row."""
+"""Example ids per table row."""
 
 _Sampler = Callable[[Collection[Record]], Collection[Record]]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What one comparison works with."""
+    """The context of one comparison."""
 
     store: Store
     home: Home
@@ -60,7 +60,7 @@ class _Run:
 
 @dataclass
 class _Tally:
-    """What was found of one library at one level of one backbone."""
+    """Counts for one library at one level of one backbone."""
 
     choose: _Sampler
     shards: int = 0
@@ -72,7 +72,7 @@ class _Tally:
     examples: list[str] = field(default_factory=list)
 
     def tell(self, ids: Collection[str]) -> None:
-        """Keeps the first few of what is wrong as examples."""
+        """Keep the first few wrong ids as examples."""
         self.examples += sorted(ids)[: _EXAMPLES - len(self.examples)]
 
 
@@ -86,17 +86,17 @@ def compare(
     repair: bool = False,
     backbones: Collection[str] | None = None,
 ) -> VerifyReport:
-    """Compares libraries (all, where none is named) with Milvus at every level.
+    """Compare libraries (all, where none is named) with Milvus at every level.
 
-    Rows of libraries that have no shard here are another machine's: they are counted, where no
-    library is named, and left alone.
+    Rows of libraries that have no shard here belong to another machine: if no library is named,
+    they are counted, and they are left alone.
 
     Args:
         store: The Milvus to compare.
-        home: Whose shards say what it should hold.
+        home: Home of the shards, the reference.
         libraries: Names of libraries that have a shard.
-        sample: Whose vectors to compare too.
-        progress: Told about the rows.
+        sample: Which vectors to compare too.
+        progress: Receives the progress of the rows.
         repair: Whether to write what is missing or differs, and to delete what is extra.
         backbones: Names of the backbones to compare; None for all.
 
@@ -148,7 +148,7 @@ def _compare_library(
     catalog: Mapping[str, CatalogEntry],
     held: Mapping[Level, int],
 ) -> dict[Level, _Tally]:
-    """Holds the rows of the videos in `catalog` against Milvus, a part at a time."""
+    """Compare the rows of the videos in `catalog` with Milvus, one part at a time."""
     entries = {i: e for i, e in catalog.items() if backbone.name in e.rows}
     expected = run.home.counts(entries).get(backbone.name, dict.fromkeys(held, 0))
     tallies = {level: _Tally(_sampler(run.sample, expected[level])) for level in held}
@@ -183,7 +183,7 @@ def _compare_part(
     same = {i: r for i, r in wanted.items() if i not in missing | differing}
     chosen = {r["id"] for r in tally.choose(wanted.values())} & same.keys()
     other = _other_vectors(run.store, backbone, level, [same[i] for i in chosen])
-    suspect = {same[i]["video_id"] for i in other}  # the others of its rows are as old
+    suspect = {same[i]["video_id"] for i in other}  # its other rows are as old
     rest = {i for i, r in same.items() if r["video_id"] in suspect} - chosen
     differing |= other | _other_vectors(run.store, backbone, level, [same[i] for i in rest])
     tally.shards += len(wanted)
@@ -202,7 +202,7 @@ def _compare_part(
 def _other_vectors(
     store: Store, backbone: Backbone, level: Level, records: Iterable[Record]
 ) -> set[str]:
-    """Ids of `records` whose vector in Milvus is another."""
+    """Return the ids of `records` whose vectors in Milvus differ."""
     other: set[str] = set()
     for batch in batches(records, _VECTORS):
         rows, vectors = store.fetch(backbone, is_in("id", [r["id"] for r in batch]), level)
@@ -224,7 +224,7 @@ def _find_strays(
     catalogs: Mapping[str, Mapping[str, CatalogEntry]],
     tallies: Mapping[str, _Tally],
 ) -> Counter[str]:
-    """Looks for rows of videos that no shard knows; counts those of other libraries."""
+    """Find rows of videos that no shard holds; count those of other libraries."""
     others: Counter[str] = Counter()
     for page in run.store.scan(backbone, scope, level):
         strays: dict[str, list[str]] = {}
@@ -246,7 +246,7 @@ def _find_strays(
 
 
 def _parts(backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> Iterator[list[EmbeddedVideo]]:
-    """Batches of videos whose rows take about `BATCH_BYTES`."""
+    """Yield batches of videos whose rows take about `BATCH_BYTES`."""
     most_rows = BATCH_BYTES // (4 * index_dim(backbone))
     part: list[EmbeddedVideo] = []
     rows = 0
@@ -261,7 +261,7 @@ def _parts(backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> Iterator[list
 
 
 def _sampler(sample: Sample, rows: int) -> _Sampler:
-    """Chooses from parts of `rows` records, which are given one after the other."""
+    """Return a sampler of `rows` records, which come in consecutive parts."""
     if sample == "all":
         return lambda part: part
     if sample == "each video":

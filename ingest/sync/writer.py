@@ -1,4 +1,4 @@
-"""Writes embedded videos: first a shard, which is the truth, then Milvus, which is the index."""
+"""Write embedded videos: first to a shard, which is the truth, then to Milvus, the index."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _log = logging.getLogger(__name__)
 
 _FLUSH_SEGMENTS = 128
 _FLUSH_SECONDS = 20.0
-"""A shard is written when this many segments or seconds have gathered, whichever is first:
-what a power cut can cost."""
+"""A shard is written after this many segments or seconds, whichever comes first: the most that a
+power cut can cost."""
 
 
 class Writer:
-    """Gathers embedded videos and writes them, first to a shard and then to Milvus."""
+    """Buffers embedded videos and writes them, first to a shard and then to Milvus."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class Writer:
         flush_segments: int | None = None,
         weights: Mapping[str, str] | None = None,
     ) -> None:
-        """Writes to `library` of `home`; `catalog`, what it holds, is kept up to date.
+        """Write to `library` of `home`, and update `catalog`, its contents.
 
-        `flush_segments` is for videos that cost little to make: fewer and larger shards.
-        `weights` are the SHA-256 of the weights by backbone, None for those that are here.
+        `flush_segments` is for videos that are cheap to recreate: fewer and larger shards.
+        `weights` are the SHA-256 of the weights by backbone, None for the installed ones.
         """
         self.library = library
         self.catalog = catalog
@@ -52,7 +52,7 @@ class Writer:
         self._indexing = True
 
     def add(self, video: EmbeddedVideo) -> None:
-        """Takes a finished video; writes once enough have gathered."""
+        """Add an embedded video; write once the buffer is full."""
         self._pending.append(video)
         self._segments += len(video.segments)
         if (
@@ -62,7 +62,7 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what has gathered. A failing Milvus costs nothing: the shard has it all."""
+        """Write the buffered videos. A failing Milvus loses nothing: the shard has them all."""
         videos, self._pending, self._segments = self._pending, [], 0
         self._since = time.monotonic()
         if not videos:
@@ -92,7 +92,7 @@ class Writer:
         self._home.write_note(self.library, self.catalog)
 
     def forget(self, video_ids: Collection[str]) -> None:
-        """Removes stored videos from Milvus and then from the shards."""
+        """Remove stored videos from Milvus and then from the shards."""
         gone = {video_id: self.catalog[video_id] for video_id in video_ids}
         if not gone:
             return
@@ -105,17 +105,17 @@ class Writer:
         self._home.write_note(self.library, self.catalog)
 
     def finish(self) -> None:
-        """Seals the collections that were written to."""
+        """Seal the collections written to."""
         self.flush()
         self._index(self._flush_collections)
-        self._home.write_note(self.library, self.catalog)  # a killed run may have not
+        self._home.write_note(self.library, self.catalog)  # a killed run may have left it unwritten
 
     def _flush_collections(self) -> None:
         for name in sorted(self._touched):
             self._store.flush(self._home.backbones[name])
 
     def _delete_rows(self, backbones: Mapping[str, Collection[str]]) -> None:
-        """Deletes the rows of videos, by id, that the named backbones gave."""
+        """Delete the rows, by backbone, of the videos with these ids."""
         for name in sorted({name for names in backbones.values() for name in names}):
             video_ids = [i for i, names in backbones.items() if name in names]
             self._store.delete(self._home.backbones[name], video_ids)
@@ -126,7 +126,7 @@ class Writer:
             self._touched.add(name)
 
     def _index(self, action: Callable[[], object]) -> None:
-        """Runs `action` on Milvus; after a failure goes on with shards alone."""
+        """Run `action` on Milvus; after a failure continue with shards alone."""
         if not self._indexing:
             return
         try:
@@ -142,9 +142,9 @@ class Writer:
 
 
 def _others(new: EmbeddedVideo, old: CatalogEntry) -> set[str]:
-    """Backbones whose stored rows are of another track of sound, or of another number.
+    """Return backbones whose stored rows differ in audio track or in number.
 
-    The new rows would not all take their places.
+    The new rows would not replace all of them.
     """
     counts = new.row_counts()
     others = {n for n in new.backbones & old.rows.keys() if counts[n] != old.rows[n]}

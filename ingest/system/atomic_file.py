@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic files: written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
-    """Where to write what shall be at `path` once the block ends, and not before.
+    """Provide a temporary path whose file replaces `path` when the block ends.
 
-    Where the block fails, `path` stays as it was and what was written is removed; only a kill
+    If the block fails, `path` stays as it was and the temporary file is removed; only a kill
     leaves it, under a name that ends in ``.partial``.
 
     Args:
-        path: The file to make or replace, in a folder that is there.
+        path: The file to create or replace, in an existing folder.
         sync: Whether to wait until it is on the disk: it survives a power cut from then on.
 
     Raises:

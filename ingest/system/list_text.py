@@ -1,4 +1,4 @@
-"""The lines of a list that a person or a program wrote, in whatever encoding."""
+"""Read the lines of a list that a person or a program wrote, in any common encoding."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
 """Byte order marks; the Unicode Standard, 23.8."""
 
 _LINE = re.compile(r"\r\n|\r|\n")
-"""Ends of lines. `str.splitlines` knows more, which names may hold."""
+"""Line ends. `str.splitlines` splits at more characters, which names may hold."""
 
 _INVISIBLE = "\ufeff\u200b\u2060"
-"""Marks without width, which files that were put together hold in their middle."""
+"""Zero-width marks, which concatenated files hold in their middle."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 def read_lines(path: Path, what: str, give: str, legacy: bool = False) -> list[str]:
-    """The lines of a text file, without what is invisible around them; blank ones too.
+    """Read the lines of a text file, stripped of invisible characters, including blank ones.
 
     UTF-8, UTF-16 or UTF-32 with a byte order mark; UTF-8 or UTF-16 without.
 
@@ -36,11 +36,11 @@ def read_lines(path: Path, what: str, give: str, legacy: bool = False) -> list[s
         path: The file.
         what: What it should be: ``a list of videos``.
         give: What to give instead, for the error.
-        legacy: Whether anything else is taken for Windows-1252: good for names that are looked
-            up, not for ones that are kept.
+        legacy: Whether anything else is read as Windows-1252: suitable for names that are looked
+            up, not for names that are stored.
 
     Raises:
-        LibraryError: It cannot be read, or is no text.
+        LibraryError: It cannot be read, or is not text.
     """
     try:
         data = path.read_bytes()
@@ -69,7 +69,7 @@ def _decoded(data: bytes, legacy: bool) -> str:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding)
     if b"\0" in data and len(data) % 2 == 0:
-        # Of text that is mostly ASCII, every other byte is 0 in UTF-16.
+        # In UTF-16, mostly ASCII text has every other byte 0.
         little = data[1::2].count(0) > data[::2].count(0)
         return data.decode("utf-16-le" if little else "utf-16-be")
     try:

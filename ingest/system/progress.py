@@ -1,4 +1,4 @@
-"""Progress reporting: a display of stages, or a function that is told of steps."""
+"""Progress reporting: a display of stages, or a callback per step."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Progress(Protocol):
     """A display of stages; the CLI's draws bars on stderr."""
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
-        """Begins `stage`; `total` None where it is unknown."""
+        """Begin `stage`; `total` is None if unknown."""
         ...
 
     def advance(self, stage: str, amount: float) -> None:
-        """Adds `amount` units to `stage`."""
+        """Add `amount` units to `stage`."""
         ...
 
     def finish(self, stage: str) -> None:
-        """Ends `stage`."""
+        """End `stage`."""
         ...
 
 
@@ -30,24 +30,24 @@ class Silent:
     """Shows nothing."""
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
-        """Shows nothing."""
+        """Show nothing."""
 
     def advance(self, stage: str, amount: float) -> None:
-        """Shows nothing."""
+        """Show nothing."""
 
     def finish(self, stage: str) -> None:
-        """Shows nothing."""
+        """Show nothing."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a stage of a call is.
+    """The progress of a stage.
 
     Attributes:
-        stage: What is done, such as ``embedding``.
-        done: Units that are finished.
-        total: Units in all, None where that is unknown.
-        unit: What is counted: ``videos``, ``files``, ``bytes``, ...
+        stage: Name of the stage, such as ``embedding``.
+        done: Finished units.
+        total: All units, None if unknown.
+        unit: Name of the units: ``videos``, ``files``, ``bytes``, ...
         finished: Whether the stage has ended.
     """
 
@@ -59,27 +59,27 @@ class Step:
 
 
 Report = Callable[[Step], object]
-"""Is told of each step; what it raises ends the call."""
+"""Called with each step; an exception that it raises ends the call."""
 
 
 class Reporting:
-    """Tells a function of every step."""
+    """Reports every step to a function."""
 
     def __init__(self, report: Report) -> None:
-        """Tells `report`, from whichever thread works."""
+        """Report to `report`, from whichever thread works."""
         self._report = report
         self._steps: dict[str, Step] = {}
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
-        """Tells that `stage` begins."""
+        """Report the start of `stage`."""
         self._tell(Step(stage, 0, total, unit))
 
     def advance(self, stage: str, amount: float) -> None:
-        """Tells how far `stage` is."""
+        """Report the progress of `stage`."""
         self._tell(replace(self._steps[stage], done=self._steps[stage].done + amount))
 
     def finish(self, stage: str) -> None:
-        """Tells that `stage` has ended."""
+        """Report the end of `stage`."""
         self._tell(replace(self._steps[stage], finished=True))
 
     def _tell(self, step: Step) -> None:
@@ -88,7 +88,7 @@ class Reporting:
 
 
 def listening(watcher: Progress | Report | None) -> Progress:
-    """A display for whoever wants to know: one as it is, a function, or nobody."""
+    """Wrap a receiver of progress: a display as it is, a function, or None."""
     if watcher is None:
         return Silent()
     return Reporting(watcher) if callable(watcher) else watcher
@@ -96,7 +96,7 @@ def listening(watcher: Progress | Report | None) -> Progress:
 
 @contextmanager
 def shown(progress: Progress, stage: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Shows a download as a stage; gives the function to tell (bytes done, bytes in all)."""
+    """Show a download as a stage; yield a callback that takes (bytes done, bytes in all)."""
     before = 0
 
     def advance(done: int, total: int | None) -> None:
@@ -112,20 +112,20 @@ def shown(progress: Progress, stage: str) -> Iterator[Callable[[int, int | None]
 
 
 class Bars:
-    """Progress bars on stderr, one line a stage; nothing where stderr is no terminal.
+    """Progress bars on stderr, one line per stage; none if stderr is not a terminal.
 
-    While they are open, Ctrl-C ends the work even where the exception is lost on its way: gRPC
-    swallows it while it waits for Milvus.
+    While they are open, Ctrl-C ends the work even where the exception is lost: gRPC swallows it
+    while it waits for Milvus.
     """
 
     def __init__(self) -> None:
-        """Shows nothing yet; rich is loaded with the first stage, which many commands lack."""
+        """Start without bars; the first stage, which many commands lack, loads rich."""
         self._tasks: dict[str, Any] = {}
         self._progress: Any = None
         self._interrupted = False
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
-        """Begins a line."""
+        """Begin a line."""
         if self._progress is None:
             from rich import progress
             from rich.console import Console
@@ -143,7 +143,7 @@ class Bars:
         self._tasks[stage] = self._progress.add_task(stage, total=total, amount="", unit=unit)
 
     def advance(self, stage: str, amount: float) -> None:
-        """Moves a line on."""
+        """Advance a line."""
         if self._interrupted:
             raise KeyboardInterrupt
         task = self._tasks[stage]
@@ -156,7 +156,7 @@ class Bars:
         self._progress.update(task, amount=text)
 
     def finish(self, stage: str) -> None:
-        """Ends a line."""
+        """End a line."""
         self._progress.stop_task(self._tasks[stage])
 
     def _interrupt(self, *_: object) -> None:
@@ -164,12 +164,12 @@ class Bars:
         raise KeyboardInterrupt
 
     def __enter__(self) -> Bars:
-        """Shows nothing before there is something to show."""
+        """Show nothing until the first stage."""
         self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves them as they are."""
+        """Leave the bars as they are."""
         signal.signal(signal.SIGINT, self._handler)
         if self._progress is not None:
             self._progress.stop()

@@ -1,4 +1,4 @@
-"""What each stage of an ingest costs: clocks read a few times a batch."""
+"""Costs of each stage of an ingest, from clocks read a few times per batch."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Spent:
     """Seconds that a stage took, over all files so far.
 
     Attributes:
-        cpu_s: Processor time, over all threads of the process that computes the stage; of one
-            that shares its process also what happened beside it (the embedded Milvus tidies up).
+        cpu_s: CPU time over all threads of the process that computes the stage; for a shared
+            process it includes concurrent work (the embedded Milvus tidies up).
         busy_s: Time in which it worked, over all of its processes.
-        held_s: Time for which the main loop, through which every batch goes, stood still for it.
-            Those of all stages together are how long an ingest takes once it has started.
-        blocked_s: Time for which it stood still itself because nobody took its results.
+        held_s: Time for which the main loop, which every batch passes, waited for it. The sum
+            over all stages is the duration of an ingest after its start.
+        blocked_s: Time for which it waited because its results were not taken.
     """
 
     cpu_s: float = 0.0
@@ -45,7 +45,7 @@ class Spent:
     blocked_s: float = 0.0
 
     def __add__(self, other: Spent) -> Spent:
-        """Both together."""
+        """Add both."""
         return Spent(
             self.cpu_s + other.cpu_s,
             self.busy_s + other.busy_s,
@@ -55,10 +55,10 @@ class Spent:
 
 
 class Meter:
-    """Adds up what the stages take; may be used from any thread."""
+    """Sums the costs of the stages; thread-safe."""
 
     def __init__(self) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         self._lock = threading.Lock()
         self._spent: dict[Stage, Spent] = {}
         self._began = time.perf_counter()
@@ -66,32 +66,32 @@ class Meter:
 
     @property
     def spent(self) -> dict[Stage, Spent]:
-        """What the stages that ran have taken so far, in their order."""
+        """Return the costs so far of the stages that ran, in order."""
         with self._lock:
             return {stage: self._spent[stage] for stage in Stage if stage in self._spent}
 
     @property
     def startup_s(self) -> float:
-        """Seconds until `start` was called; 0 if it was not."""
+        """Return the seconds until `start` was called; 0 if it was not."""
         return self._started - self._began
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the meter was made."""
+        """Return the seconds since the meter was created."""
         return time.perf_counter() - self._began
 
     def start(self) -> None:
-        """Says that everything is loaded."""
+        """Mark the end of loading."""
         self._started = time.perf_counter()
 
     def add(self, stage: Stage, spent: Spent) -> None:
-        """Adds to a stage."""
+        """Add costs to a stage."""
         with self._lock:
             self._spent[stage] = self._spent.get(stage, Spent()) + spent
 
     @contextmanager
     def working(self, stage: Stage) -> Iterator[None]:
-        """Counts what is done meanwhile as work of `stage` that the main loop does itself."""
+        """Count the block as work of `stage` in the main loop itself."""
         began, cpu = time.perf_counter(), time.process_time()
         try:
             yield
@@ -101,7 +101,7 @@ class Meter:
 
     @contextmanager
     def beside(self, stage: Stage) -> Iterator[None]:
-        """Counts what this thread does meanwhile as work of `stage`, beside the main loop."""
+        """Count this thread's block as work of `stage`, beside the main loop."""
         began, cpu = time.perf_counter(), time.thread_time()
         try:
             yield
@@ -111,7 +111,7 @@ class Meter:
 
     @contextmanager
     def waiting(self, stage: Stage) -> Iterator[None]:
-        """Counts the time meanwhile as the main loop's waiting for `stage`."""
+        """Count the block as the main loop's wait for `stage`."""
         began = time.perf_counter()
         try:
             yield
@@ -119,7 +119,7 @@ class Meter:
             self.add(stage, Spent(held_s=time.perf_counter() - began))
 
     def waited_for(self, stage: Stage, items: Iterator[Item]) -> Generator[Item]:
-        """Passes `items` on and counts the waiting for each as `waiting` does."""
+        """Yield `items`, and count the wait for each as `waiting` does."""
         while True:
             with self.waiting(stage):
                 item = next(items, None)

@@ -1,7 +1,7 @@
-"""Tells what could not be read from what was read and found wrong.
+"""Distinguish unreadable files from damaged ones.
 
 A file that another program holds, that this user may not read, or that the network lost for a
-moment is as good as it was. Only what has been read may be called damaged.
+moment is still intact. Only a file that was read may be called damaged.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PATIENCE_S = 3.0
-"""How long a file that another program holds is waited for: a query of a stored video, or a
-reader that looks at one shard, is done within that time."""
+"""Seconds to wait for a file that another program holds: a query of a stored video, or a reader of
+one shard, ends within that time."""
 
 _WAIT_S = 0.1
 
@@ -35,12 +35,12 @@ _AGAIN = "run the same command again"
 
 @dataclass(frozen=True)
 class Hindrance:
-    """Why something could not be read or written.
+    """The reason why something could not be read or written.
 
     Attributes:
-        said: What follows its name: ``is in use by another program``.
+        said: Words that follow its name: ``is in use by another program``.
         step: What to do next.
-        passes: Whether it may end by itself within moments.
+        passes: Whether it may be over within moments.
     """
 
     said: str
@@ -48,7 +48,7 @@ class Hindrance:
     passes: bool = False
 
     def sentence(self, what: str) -> str:
-        """The whole sentence about `what`."""
+        """Return the full sentence about `what`."""
         return f"{what} {self.said}; {self.step}."
 
 
@@ -129,7 +129,7 @@ _BY_NUMBER: Mapping[int, Hindrance] = {
 raises them."""
 
 _OF_CONTENT = frozenset({errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.EILSEQ, errno.ERANGE})
-"""What reading at a place gives that a damaged file names."""
+"""Errors of reading at an offset that a damaged file states."""
 
 _BY_TEXT: tuple[tuple[str, Hindrance], ...] = (
     ("file is already open", _MARKED),
@@ -144,7 +144,7 @@ _BY_TEXT: tuple[tuple[str, Hindrance], ...] = (
     ("cannot allocate memory", _MEMORY),
     ("no locks available", _NO_LOCKS),
 )
-"""What HDF5 and Arrow write where they drop the number, in small letters."""
+"""Messages of HDF5 and Arrow, which drop the errno, in lower case."""
 
 _NUMBER = re.compile(r"\berrno[ =:]+(\d+)", re.IGNORECASE)
 
@@ -152,9 +152,9 @@ _Opened = TypeVar("_Opened")
 
 
 def hindrance(error: BaseException) -> Hindrance | None:
-    """Why something could not be read or written; None where its content is what is wrong.
+    """Return why something could not be read or written; None if its content is at fault.
 
-    Looks at the causes of `error` too: libraries raise their own errors from the system's.
+    It also examines the causes of `error`: libraries raise their own errors from the system's.
     """
     seen: set[int] = set()
     cause: BaseException | None = error
@@ -184,19 +184,19 @@ def _of_one(error: BaseException) -> Hindrance | None:
 
 
 def too_many_files(error: BaseException) -> bool:
-    """Whether this process or machine can open no more files."""
+    """Return whether this process or machine is out of file handles."""
     return hindrance(error) is _FILES
 
 
 def unread(path: Path, error: OSError) -> str:
-    """The sentence for a file of which the system gave an error when it was read."""
+    """Return the sentence about a file whose reading raised a system error."""
     found = hindrance(error)
     return found.sentence(str(path)) if found else f"{path} cannot be read ({error}); look at it."
 
 
 def unread_weights(path: Path, cause: Exception | None) -> str | None:
-    """The sentence for weights that could not be read; None where they were, and are wrong."""
-    # TensorFlow's own NotFoundError is no OSError.
+    """Return the sentence about unreadable weights; None if they were read and are wrong."""
+    # TensorFlow's own NotFoundError is not an OSError.
     gone = "failed to find any matching files" in str(cause).lower()
     if gone or isinstance(cause, (FileNotFoundError, NotADirectoryError)):
         return f"{path} is not there, or not whole; run 'vidsim models pull' to fetch it."
@@ -205,7 +205,7 @@ def unread_weights(path: Path, cause: Exception | None) -> str | None:
 
 
 def unwritten(what: str, error: OSError) -> str:
-    """The sentence for `what` that could not be written."""
+    """Return the sentence about `what` that could not be written."""
     found = hindrance(error)
     if found is _DENIED:
         return (
@@ -220,15 +220,15 @@ def unwritten(what: str, error: OSError) -> str:
 
 
 def patiently(what: str, do: Callable[[], _Opened], patience_s: float | None = None) -> _Opened:
-    """What `do` gives, which is tried again while another program holds `what`.
+    """Call `do`, retrying while another program holds `what`.
 
     Args:
-        what: Its name, for the log record that says who is waited for.
-        do: May be called again; what it raises is looked at by `hindrance`.
-        patience_s: For how long; None for `PATIENCE_S`.
+        what: Its name, for the log record about the wait.
+        do: Function that may be called again; `hindrance` examines its errors.
+        patience_s: Seconds of retries; None for `PATIENCE_S`.
 
     Raises:
-        Exception: What `do` raised last.
+        Exception: The last error of `do`.
     """
     until = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
     told = False
@@ -246,16 +246,16 @@ def patiently(what: str, do: Callable[[], _Opened], patience_s: float | None = N
 
 
 def open_h5(path: Path, what: str, patience_s: float | None = None) -> h5py.File:
-    """Opens an HDF5 file to read it, once nobody holds it.
+    """Open an HDF5 file for reading, once no other program holds it.
 
     Args:
         path: The file.
-        what: Its name in sentences.
-        patience_s: How long to wait; None for `PATIENCE_S`.
+        what: Its name in messages.
+        patience_s: Seconds to wait; None for `PATIENCE_S`.
 
     Raises:
         StoreError: It could not be read.
-        OSError: It was read, and is no HDF5 file that is whole.
+        OSError: It was read, and is not an intact HDF5 file.
     """
     import h5py
 
@@ -265,7 +265,7 @@ def open_h5(path: Path, what: str, patience_s: float | None = None) -> h5py.File
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """Has what cannot be read end in a sentence about `what`; damage goes through.
+    """Turn read failures into a StoreError about `what`; errors of damage pass through.
 
     Raises:
         StoreError: Something could not be read.
@@ -279,9 +279,9 @@ def told(what: str) -> Iterator[None]:
 
 
 def listed(folder: Path, what: str) -> list[Path]:
-    """What lies in a folder, by name; nothing where there is none.
+    """List a folder's entries by name; none if it is missing.
 
-    Unlike `Path.glob`, which passes over a folder that cannot be read without a word.
+    `Path.glob`, in contrast, silently skips an unreadable folder.
 
     Raises:
         StoreError: It cannot be listed.

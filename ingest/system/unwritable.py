@@ -1,8 +1,8 @@
-"""A home that may only be read: copied by somebody else, or on a read-only file system.
+"""Read-only homes: copied by another user, or on a read-only file system.
 
-Milvus Lite writes wherever it reads: a lock, logs, what it seals when it is closed. Where it may
-not, it is given a folder of its own whose large files are links to those of the home, so that
-whatever it writes stays there and is thrown away.
+Milvus Lite writes wherever it reads: a lock, logs, rows that it seals on closing. Where it may not
+write, it gets a temporary folder whose large files are links to those of the home, so that its
+writes stay there and are discarded.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _LOCK = "LOCK"
 
 
 def may_be_written(path: Path) -> bool:
-    """Whether this user may write in a folder or to a file, or make it where it is not there."""
+    """Return whether this user may write to a folder or a file, or create it if missing."""
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return os.access(path, os.W_OK)
 
 
 def may_all_be_written(directory: Path) -> bool:
-    """Whether Milvus Lite may write in a directory of its, everywhere.
+    """Return whether Milvus Lite may write everywhere in its directory.
 
     Raises:
         StoreError: It cannot be listed.
@@ -38,7 +38,7 @@ def may_all_be_written(directory: Path) -> bool:
     if not may_be_written(directory):
         return False
     if not directory.is_dir():
-        return True  # or something else lies there, of which Lite says so
+        return True  # or something else is there, which Lite reports
     with told(f"The store {directory}"):
         for folder, _, files in os.walk(directory, onerror=_raise):
             if not os.access(folder, os.W_OK):
@@ -50,12 +50,12 @@ def may_all_be_written(directory: Path) -> bool:
 
 @contextmanager
 def readable_copy(directory: Path) -> Iterator[Path]:
-    """A directory in which Milvus Lite reads what `directory` holds and may write.
+    """Provide a writable directory in which Milvus Lite reads the contents of `directory`.
 
-    Nobody writes to `directory` meanwhile, as far as that can be seen to.
+    A lock keeps others from writing to `directory` in the meantime, where locks work.
 
     Args:
-        directory: What Lite made; need not be there.
+        directory: Lite's directory; it need not exist.
 
     Raises:
         StoreError: It cannot be read, is being written to, or there is no room for temporary
@@ -83,7 +83,7 @@ def _mirror(directory: Path, scratch: Path) -> None:
             there = scratch / Path(folder).relative_to(directory)
             there.mkdir(exist_ok=True)
             for name in files:
-                if name.endswith(".json"):  # small, and written anew in place
+                if name.endswith(".json"):  # small, and rewritten in place
                     shutil.copyfile(os.path.join(folder, name), there / name)
                 elif name != _LOCK:
                     (there / name).symlink_to(os.path.abspath(os.path.join(folder, name)))
@@ -91,11 +91,11 @@ def _mirror(directory: Path, scratch: Path) -> None:
 
 @contextmanager
 def shared_lock(path: Path, what: str) -> Iterator[None]:
-    """Keeps programs from writing that lock `path` for that; does nothing where it cannot.
+    """Lock out programs that lock `path` to write; do nothing where locks do not work.
 
     Args:
-        path: The file they lock; it may not be there, or be locked by nobody ever.
-        what: What it guards, in sentences.
+        path: The lock file; it may be missing, or never be locked.
+        what: The name of what it guards, for messages.
 
     Raises:
         StoreError: One of them is writing.
@@ -104,7 +104,7 @@ def shared_lock(path: Path, what: str) -> Iterator[None]:
         import fcntl
 
         handle = os.open(path, os.O_RDONLY)
-    except (ImportError, OSError):  # nobody can be asked; what is read next says what is wrong
+    except (ImportError, OSError):  # no lock is possible; the next read reports any error
         yield
         return
     try:

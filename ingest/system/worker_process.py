@@ -1,10 +1,10 @@
-"""A supervised child process that is spoken to in JSON and raw arrays, never in pickles.
+"""A supervised child process with messages of JSON and raw arrays, never pickles.
 
-The child handles hostile files or a library that does not get along with ours; whatever
-becomes of it (crash, hang, too much memory), the parent gets a `WorkerError` and lives on.
+The child handles hostile files or a library that is incompatible with ours; whatever happens to
+it (crash, hang, too much memory), the parent gets a `WorkerError` and continues.
 
-A message on the wire is a 16 byte head (magic, length of the header, length of the arrays),
-a JSON header and the arrays' bytes one after another.
+A message on the wire is a 16 byte head (magic, length of the header, length of the arrays), a
+JSON header, and the concatenated bytes of the arrays.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 class StalledError(WorkerError):
-    """A child that said nothing for as long as it was waited for; it has been ended."""
+    """A child sent nothing within the time limit, and has been killed."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What goes through a `Channel`: a kind, JSON fields and arrays by name."""
+    """A message through a `Channel`: a kind, JSON fields and arrays by name."""
 
     kind: str
     fields: dict[str, Any]
@@ -61,7 +61,7 @@ class Channel:
     """Messages over a socket, in either direction."""
 
     def __init__(self, sock: socket.socket) -> None:
-        """Takes the socket over."""
+        """Take ownership of the socket."""
         self._sock = sock
 
     def send(
@@ -71,10 +71,10 @@ class Channel:
         arrays: Mapping[str, npt.NDArray[Any]] | None = None,
         timeout_s: float | None = None,
     ) -> None:
-        """Sends one message.
+        """Send one message.
 
         Raises:
-            TimeoutError: The other side took none of it for `timeout_s` seconds.
+            TimeoutError: The other side accepted no data for `timeout_s` seconds.
             OSError: The other side is gone.
         """
         packed = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
@@ -88,12 +88,12 @@ class Channel:
                 self._sock.sendall(array.data.cast("B"))
 
     def receive(self, timeout_s: float | None = None) -> Message:
-        """Waits for one whole message, at most `timeout_s` seconds.
+        """Wait for one whole message, at most `timeout_s` seconds.
 
         Raises:
             TimeoutError: It did not come.
             EOFError: The other side is gone.
-            ValueError: What came is no message, or too large a one.
+            ValueError: The data are not a message, or too large a one.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         magic, header_size, size = _HEAD.unpack(self._read(_HEAD.size, deadline))
@@ -134,7 +134,7 @@ class Channel:
         return data
 
     def close(self) -> None:
-        """Closes the socket, which the other side sees as the end."""
+        """Close the socket, which signals the end to the other side."""
         self._sock.close()
 
 
@@ -155,15 +155,15 @@ class Child:
         file_limit_mb: int | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
-        """Starts it without waiting: `send` waits until it is ready.
+        """Start the child without waiting; `send` waits until it is ready.
 
         Args:
-            module_function: Such as ``vidsim.ingest.decode.worker:main``.
+            module_function: Function to run, such as ``vidsim.ingest.decode.worker:main``.
             memory_limit_mb: Address space it may use, None for no limit.
             env: Environment variables added to the parent's.
-            name: What messages call it: "decoder", "audio network".
-            data_limit_mb: Memory of its own it may use, None for no limit; address space that is
-                only reserved, as CUDA does for all memory there is, does not count.
+            name: Its name in messages: "decoder", "audio network".
+            data_limit_mb: Private memory it may use, None for no limit; address space that is only
+                reserved, as CUDA reserves all memory, does not count.
             file_limit_mb: Largest file it may write, None for no limit.
             start_timeout_s: Seconds it may take to import its module.
 
@@ -177,7 +177,7 @@ class Child:
         ours, theirs = socket.socketpair()
         limits = [str(limit or 0) for limit in (memory_limit_mb, data_limit_mb, file_limit_mb)]
         command = [sys.executable, "-P", "-m", f"{__package__}.worker_process", module_function]
-        # The child imports what the parent imports, wherever that was found.
+        # The child has the parent's import path.
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
         try:
             self._process = _spawn(
@@ -207,10 +207,10 @@ class Child:
         return tuple(self._last_lines)
 
     def wait_ready(self) -> None:
-        """Waits until it has imported its module; `send` does so by itself.
+        """Wait until it has imported its module; `send` also does this.
 
         Raises:
-            WorkerError: It ended or took too long; it is closed.
+            WorkerError: It ended or took too long, and is now closed.
         """
         if not self._ready:
             message = self.receive(self._start_timeout_s)
@@ -226,16 +226,16 @@ class Child:
         arrays: Mapping[str, npt.NDArray[Any]] | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        """Sends a message.
+        """Send a message.
 
         Args:
-            kind: What it is about.
-            fields: Whatever JSON can hold.
+            kind: Kind of the message.
+            fields: JSON values by name.
             arrays: Arrays of a number type, by name.
-            timeout_s: Seconds the child may go without taking any of it.
+            timeout_s: Seconds for which the child may accept no data.
 
         Raises:
-            WorkerError: It is gone or takes nothing; it is closed.
+            WorkerError: It is gone or accepts no data, and is now closed.
         """
         self.wait_ready()
         try:
@@ -244,11 +244,11 @@ class Child:
             raise self._failure(error, timeout_s) from None
 
     def receive(self, timeout_s: float) -> Message:
-        """Waits for a message, at most `timeout_s` seconds.
+        """Wait for a message, at most `timeout_s` seconds.
 
         Raises:
-            StalledError: It said nothing in time; it is closed.
-            WorkerError: It crashed or said nonsense; it is closed.
+            StalledError: It sent nothing in time, and is now closed.
+            WorkerError: It crashed or sent an invalid message, and is now closed.
         """
         try:
             return self._channel.receive(timeout_s)
@@ -256,13 +256,13 @@ class Child:
             raise self._failure(error, timeout_s) from None
 
     def kill(self) -> None:
-        """Ends it at once; whoever waits for it gets a `WorkerError`."""
+        """Kill it; a caller that waits for it gets a `WorkerError`."""
         self._process.kill()
 
     def close(self, grace_s: float = 1.0) -> None:
-        """Ends it: by closing the channel, after `grace_s` seconds by force.
+        """End it by closing the channel, and kill it after `grace_s` seconds.
 
-        Leaves neither process nor file descriptor behind; may be called again.
+        Neither process nor file descriptor is left; may be called again.
         """
         self._channel.close()
         try:
@@ -275,7 +275,7 @@ class Child:
             self._process.stderr.close()
 
     def _failure(self, error: Exception, timeout_s: float) -> WorkerError:
-        """Ends the child and says what became of it."""
+        """End the child, and return the error that describes its failure."""
         if isinstance(error, TimeoutError):
             self.close(grace_s=0)
             return StalledError(f"the {self._name} gave no answer for {timeout_s:g} s")
@@ -311,7 +311,7 @@ _spawner_lock = threading.Lock()
 
 
 def _spawn(command: list[str], env: dict[str, str], inherited_fd: int) -> subprocess.Popen[bytes]:
-    """Starts a process from a thread that lives as long as this process.
+    """Start a process from a thread that lives as long as this process.
 
     Linux sends the parent-death signal when the *thread* that started the child ends.
     """
@@ -335,7 +335,7 @@ def _spawn(command: list[str], env: dict[str, str], inherited_fd: int) -> subpro
 
 
 def serve(arguments: list[str]) -> None:
-    """The child's side: sets its limits, imports its module, and runs it until the end."""
+    """Run the child's side: set its limits, import its module, and run it to the end."""
     module_function, fd, parent, memory_mb, data_mb, file_mb = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
     _die_with(int(parent))
@@ -350,11 +350,11 @@ def serve(arguments: list[str]) -> None:
         channel.send("ready")
         run(channel)
     except (EOFError, ConnectionError):
-        pass  # The parent has closed the channel: nobody is left to work for.
+        pass  # The parent has closed the channel: no work is left.
 
 
 def _limit(kind: int, megabytes: int) -> None:
-    """Lowers a limit of this process; 0 leaves it, and so does one that is lower already."""
+    """Lower a limit of this process; leave it for 0, or if it is already lower."""
     _, hard = resource.getrlimit(kind)
     wanted = megabytes << 20
     if megabytes and (hard == resource.RLIM_INFINITY or wanted < hard):
@@ -362,7 +362,7 @@ def _limit(kind: int, megabytes: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Has the kernel end this process when its parent ends, however that happens."""
+    """Ask the kernel to end this process when its parent ends, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -370,5 +370,5 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    # The module proper, not this second copy of it, is what workers import.
+    # Workers import the module proper, not this second copy of it.
     importlib.import_module(f"{__package__}.worker_process").serve(sys.argv[1:])

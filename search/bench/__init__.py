@@ -2,6 +2,6 @@
 
 import os
 
-# Each of scikit-learn, faiss and torch brings an OpenMP of its own, whose idle threads would spin
-# on the cores that the next one is measured on: ten times slower was seen. Read when they load.
+# scikit-learn, faiss and torch each bring their own OpenMP, whose idle threads would spin on the
+# cores that the next one is measured on: up to ten times slower. They read this when they load.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,17 +1,17 @@
-"""The capstone's way of embedding a folder, rebuilt to measure vidsim's against.
+"""The capstone's ingest pipeline, rebuilt as the baseline of vidsim's.
 
 It stands for four notebooks (CoderHam/VideoSimilarity, 2019), which ran one after another. Each
-decodes every video anew, writes what its network looks at into files (frames as JPEG, sound as
-WAV), reads them back, and embeds one clip at a time, in float32. Colour is k-means by faiss on all
+decodes every video again, writes its network's input to files (frames as JPEG, sound as WAV),
+reads them back, and embeds one clip at a time, in float32. Colour is k-means by faiss on all
 40,000 pixels of each of 20 frames. The networks, the moments they look at and the rows that come
 out are vidsim's: the way differs, not the work.
 
 Where the notebooks left a choice, it is made in their favour. libav decodes in this process, with
-all cores, where they started an ffmpeg process a video; of the frames only those are written that
-are needed, in the size that is needed, where the motion notebook wrote every one whole; each
-network is loaded once, with its batch normalisation folded; one process imports torch for all of
-them. Tensors lie in torch's default memory order. The notebooks had a GPU: so has this, given
-``device``, but for k-means.
+all cores, where they started an ffmpeg process per video; only the needed frames are written, at
+the needed size, where the motion notebook wrote every frame at full size; each network is loaded
+once, with its batch normalisation folded; one process imports torch for all of them. Tensors have
+torch's default memory order. The notebooks had a GPU: so does this, given ``device``, except for
+k-means.
 
 It runs as a program, ``python -m vidsim.search.bench.capstone``; see `main`.
 """
@@ -52,8 +52,8 @@ ITERATIONS = 20
 """Iterations of faiss' k-means in the capstone."""
 
 _JPEG_QUALITY = 100
-"""The best there is, for EfficientNet-Lite0 notices the rest: rows have cosines of 0.98 and more
-to those of the frames themselves. Writing and reading a frame takes a millisecond at any quality.
+"""The highest, since EfficientNet-Lite0 is sensitive to less: rows have cosines of 0.98 and more
+to those of the original frames. Writing and reading a frame takes a millisecond at any quality.
 """
 
 Way = Callable[[Path, Path], FloatArray]
@@ -62,12 +62,12 @@ Way = Callable[[Path, Path], FloatArray]
 
 @dataclass(frozen=True)
 class CapstoneRun:
-    """What the run took.
+    """Timings of a run.
 
     Attributes:
         startup_s: Seconds for imports and for loading networks.
-        seconds: Seconds by modality, without those.
-        clips: Clips of which every modality was embedded.
+        seconds: Seconds by modality, without the startup.
+        clips: Clips embedded in every modality.
     """
 
     startup_s: float
@@ -86,16 +86,16 @@ class _Timeline:
 def embed_folder(
     files: Sequence[Path], backbones: Sequence[Backbone], device: str, target: Path
 ) -> CapstoneRun:
-    """Embeds `files` modality by modality, and writes ``MODALITY.h5`` for each.
+    """Embed `files` modality by modality, and write ``MODALITY.h5`` for each.
 
     A file holds `vectors` (n, dim) float32 and `videos` (n,), the name of each row's clip. A clip
-    that cannot be decoded is passed over.
+    that cannot be decoded is skipped.
 
     Args:
         files: Clips.
-        backbones: One for each modality wanted.
+        backbones: One per modality.
         device: ``auto``, ``cpu`` or ``cuda``.
-        target: A folder that is there.
+        target: An existing folder.
     """
     startup_s, seconds = 0.0, {}
     failed: set[Path] = set()
@@ -117,15 +117,15 @@ def embed_folder(
 
 
 def cluster_pixels(pixels: FloatArray, k: int, gpu: bool = False) -> tuple[FloatArray, FloatArray]:
-    """The capstone's dominant colours: faiss' k-means on all pixels (n, 3).
+    """Find dominant colours as the capstone did: faiss' k-means on all pixels (n, 3).
 
     Args:
         pixels: RGB in 0..1.
-        k: Colours wanted.
-        gpu: Whether to cluster on a GPU, which faiss must see: without one it takes the CPU.
+        k: Number of colours.
+        gpu: Whether to cluster on a GPU that faiss sees; without one it uses the CPU.
 
     Returns:
-        Colours (k, 3) and the share of the pixels that each has (k,), the largest first.
+        Colours (k, 3) and each one's share of the pixels (k,), the largest first.
     """
     import faiss
 
@@ -141,7 +141,7 @@ def cluster_pixels(pixels: FloatArray, k: int, gpu: bool = False) -> tuple[Float
 
 @contextmanager
 def _open(backbone: Backbone, device: str) -> Iterator[Way]:
-    """Loads what a modality needs."""
+    """Load the network of a modality."""
     if backbone.modality is Modality.AUDIO:
         from ...ingest.extract.audio import AudioExtractor
 
@@ -168,7 +168,7 @@ def _open(backbone: Backbone, device: str) -> Iterator[Way]:
 
 
 def _network(backbone: Backbone, device: str) -> Callable[[ByteArray], FloatArray]:
-    """A picture network of torch: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
+    """Load a torch image network: frames (count, size, size, 3) uint8 -> rows (n, dim)."""
     import torch
 
     from ...ingest.extract.pixels import to_network_input
@@ -193,7 +193,7 @@ def _network(backbone: Backbone, device: str) -> Callable[[ByteArray], FloatArra
 def _pictures(
     embed: Callable[[ByteArray], FloatArray], backbone: Backbone, clip: Path, folder: Path
 ) -> FloatArray:
-    """Rows of a clip's picture: frames to JPEG files, and those through `embed`."""
+    """Embed a clip's picture: write frames to JPEG files, read them back, and call `embed`."""
     assert backbone.frames is not None
     rows = [np.zeros((0, backbone.dim), np.float32)]
     for paths in _write_frames(clip, backbone.frames, folder):
@@ -202,7 +202,7 @@ def _pictures(
 
 
 def _write_frames(clip: Path, sampling: FrameSampling, folder: Path) -> list[list[Path]]:
-    """Writes the frames that a backbone looks at; their paths by segment."""
+    """Write the frames that a backbone samples; return their paths by segment."""
     timeline = _read_timeline(clip)
     picture = timeline.found.picture
     if picture is None:
@@ -231,7 +231,7 @@ def _sound(
     clip: Path,
     folder: Path,
 ) -> FloatArray:
-    """Rows of a clip's sound: to a WAV file, and that through the network."""
+    """Embed a clip's sound: write a WAV file, read it back, and call `embed`."""
     timeline = _read_timeline(clip)
     rows = [np.zeros((0, backbone.dim), np.float32)]
     path = folder / "sound.wav"
@@ -245,7 +245,7 @@ def _sound(
 
 
 def _write_wav(clip: Path, timeline: _Timeline, target: Path) -> bool:
-    """Writes the sound as 16-bit mono at 16 kHz; False where there is none."""
+    """Write the sound as 16-bit mono at 16 kHz; False where there is none."""
     found = timeline.found
     if found.audio is None or found.sound is None:
         return False
@@ -280,10 +280,10 @@ def _unit_pixels(frame: ByteArray) -> FloatArray:
 
 
 def _read_timeline(clip: Path) -> _Timeline:
-    """Reads it as vidsim does, so that both look at the same moments.
+    """Read a clip's timeline as vidsim does, so that both sample the same moments.
 
     Raises:
-        MediaError: It is no video and no sound.
+        MediaError: It is neither a video nor a sound.
     """
     found = scan(str(clip.absolute()), MAX_PIXELS, lambda: None)
     if not found.packets:
@@ -298,7 +298,7 @@ def _write(path: Path, rows: Mapping[str, FloatArray]) -> None:
 
 
 def main() -> None:
-    """Reads the arguments of `embed_folder` as JSON from stdin; prints a `CapstoneRun` as JSON."""
+    """Read the arguments of `embed_folder` as JSON from stdin; print a `CapstoneRun` as JSON."""
     order = json.load(sys.stdin)
     run = embed_folder(
         [Path(file) for file in order["files"]],

@@ -1,4 +1,4 @@
-"""The whole synthetic library in memory: exact searches, and answers to judge others by."""
+"""The whole synthetic library in memory: exact searches, and the ground truth."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from ..videos import similarities
 from .synthetic import make_videos
 
 BEST = 10
-"""Results a query, which recall is of."""
+"""Results per query that recall is measured over."""
 
 _TIE = 1e-6
-"""A result whose score is this close to the tenth best is as good."""
+"""A result whose score is this close to the tenth best counts as equal to it."""
 
 
 @dataclass
 class Flat:
-    """What one collection holds, in an exact index of faiss.
+    """The vectors of one collection, in an exact faiss index.
 
     Attributes:
-        backbone: Whose vectors they are.
+        backbone: Backbone of the vectors.
         index: A ``faiss.IndexFlatIP``.
         owners: (n,) number of each vector's video, ascending.
     """
@@ -43,29 +43,29 @@ class Flat:
     owners: npt.NDArray[np.int64]
 
     def vectors(self, video: int) -> FloatArray:
-        """(n, dim) of one video, n 0 where it has none."""
+        """Return the vectors (n, dim) of one video; n is 0 where it has none."""
         first, last = np.searchsorted(self.owners, [video, video + 1]).tolist()
         return from_index(self.backbone, self.index.reconstruct_n(first, last - first))
 
     def search(self, video: int) -> None:
-        """Searches for all that a video has, as many neighbours as a query looks at."""
+        """Search for all vectors of a video, for as many neighbours as a query requests."""
         self.index.search(to_query(self.backbone, self.vectors(video)), TOP)
 
 
 class Everything:
-    """The library in memory, as far as it has grown.
+    """The library in memory, at its current size.
 
     Attributes:
         ids: Ids of the videos, by number.
-        flats: What Milvus holds, by modality and level.
+        flats: Vectors that Milvus holds, by modality and level.
     """
 
     def __init__(self, backbones: Sequence[Backbone], kept: Collection[Level]) -> None:
-        """Holds nothing yet.
+        """Start empty.
 
         Args:
-            backbones: One a modality.
-            kept: Levels to keep; the one that is searched is kept always.
+            backbones: One per modality.
+            kept: Levels to keep; the searched one is always kept.
         """
         self.ids: list[str] = []
         self.flats: dict[tuple[Modality, Level], Flat] = {
@@ -77,11 +77,11 @@ class Everything:
 
     @property
     def searched(self) -> dict[Modality, Flat]:
-        """One vector for each video that has the modality."""
+        """The searched collections: one vector per video that has the modality."""
         return {m: f for (m, level), f in self.flats.items() if level == levels(f.backbone)[-1]}
 
     def grow(self, videos: int, progress: Progress) -> None:
-        """Adds what is missing of the first `videos` of the library."""
+        """Add the missing ones among the first `videos` of the library."""
         first = len(self.ids)
         progress.start("gathering", videos - first, "videos")
         backbones = [f.backbone for f in self.searched.values()]
@@ -102,13 +102,13 @@ class Everything:
             flat.owners = np.concatenate([flat.owners, np.array(owners[key], np.int64)])
 
     def sample(self, count: int) -> list[int]:
-        """Numbers of up to `count` videos that have every modality, at random."""
+        """Draw the numbers of up to `count` videos that have every modality."""
         having = np.bincount(np.concatenate([f.owners for f in self.searched.values()]))
         whole = np.flatnonzero(having == len(self.searched))
         return [int(i) for i in np.random.default_rng(0).permutation(whole)[:count]]
 
     def scores(self, asked: Sequence[int], chance: Mapping[Modality, Background]) -> Scores:
-        """(queries, videos) fused scores of all videos; NaN for the query's own."""
+        """Return (queries, videos) fused scores of all videos; NaN for the query itself."""
         found = {}
         for modality, flat in self.searched.items():
             means = flat.index.reconstruct_n(0, len(flat.owners))
@@ -121,13 +121,13 @@ class Everything:
 
 
 def _held(backbone: Backbone, video: EmbeddedVideo, level: Level) -> FloatArray:
-    """The vectors that Milvus holds of a video, (n, index_dim)."""
+    """Return the vectors that Milvus holds for a video, (n, index_dim)."""
     records = records_of(backbone, video, level)
     return np.array([r["vector"] for r in records], np.float32).reshape(-1, index_dim(backbone))
 
 
 def recall(result: QueryResult, scores: npt.NDArray[np.float64], ids: Sequence[str]) -> float:
-    """Part of the best videos by `scores` (videos,) that a result holds, ties aside."""
+    """Return the fraction of the best videos by `scores` (videos,) in a result; ties count."""
     by_id = dict(zip(ids, np.nan_to_num(scores, nan=-np.inf).tolist()))
     wanted = sorted(by_id.values(), reverse=True)[:BEST]
     good = sum(by_id[match.video_id] >= wanted[-1] - _TIE for match in result.results)

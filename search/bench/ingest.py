@@ -1,4 +1,4 @@
-"""Ingest beside the capstone's way, in turn: clips a second, where the time goes, memory."""
+"""Ingest against the capstone's pipeline, interleaved: clips per second, stage times, memory."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .results import IngestBench, IngestRun, StageCost
 _PACKAGE = __package__.partition(".")[0]
 
 _ALL_CORES = 0.75
-"""A stage that keeps this part of the cores at work runs into their number."""
+"""A stage that keeps this fraction of the cores busy is bound by them."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One run of one way; `stages` of vidsim, `modalities` (seconds) of the capstone's."""
+    """One run of either pipeline: `stages` of vidsim, `modalities` (seconds) of the capstone."""
 
     figures: IngestRun
     stages: Mapping[str, StageTime]
@@ -47,23 +47,23 @@ def bench_ingest(
     runs: int,
     progress: Progress,
 ) -> IngestBench:
-    """Ingests a folder and embeds it the capstone's way, in turn, each in new processes.
+    """Ingest a folder by vidsim and by the capstone's pipeline, in turn, in new processes.
 
-    vidsim's is the command that a person types, into an empty home with the embedded Milvus;
-    the capstone's is `capstone.embed_folder`. Both from their start to their end.
+    vidsim runs as the command line, into an empty home with the embedded Milvus; the capstone's
+    pipeline is `capstone.embed_folder`. Times are of whole processes.
 
     Args:
         folder: Videos and sounds.
-        backbones: What to embed them with, out of `preset`.
+        backbones: Backbones by modality, from `preset`.
         preset: Name of the preset.
         device: ``auto``, ``cpu`` or ``cuda``.
-        runs: Measured runs of each way.
-        progress: Told about the runs.
+        runs: Measured runs of each pipeline.
+        progress: Receives the progress of the runs.
 
     Raises:
-        LibraryError: No such folder, nothing in it, or nothing that the capstone's way can read.
+        LibraryError: The folder is missing, or has no media that the capstone's pipeline can read.
         WeightsError: Weights are missing and cannot be fetched.
-        WorkerError: A run failed; so does one of vidsim that can read nothing.
+        WorkerError: A run failed, or vidsim's could read nothing.
     """
     files = find_media(folder)
     pull(backbones.values(), progress)
@@ -111,19 +111,19 @@ def bench_ingest(
 
 @contextmanager
 def smoke_clips() -> Iterator[Path]:
-    """A folder of a few generated clips, for as long as it is wanted."""
+    """Provide a temporary folder of a few generated clips."""
     with TemporaryDirectory(prefix="vidsim-smoke-") as folder:
         write_generated(Path(folder))
         yield Path(folder)
 
 
 def stage_cost(stage: str, runs: Sequence[tuple[StageTime, int]], cores: int) -> StageCost:
-    """What a stage costs a clip, and what keeps it from being faster.
+    """Compute a stage's cost per clip, and its bottleneck.
 
     Args:
         stage: Its name.
-        runs: Of each run the seconds it took, and the number of clips.
-        cores: Of the machine.
+        runs: Times of the stage and number of clips, per run.
+        cores: Cores of the machine.
     """
 
     def ms(name: str) -> float:
@@ -153,7 +153,7 @@ def stage_cost(stage: str, runs: Sequence[tuple[StageTime, int]], cores: int) ->
 def ingest_in_process(
     folder: Path, backbones: Mapping[Modality, Backbone], preset: str, device: str, home: Path
 ) -> tuple[IngestReport, Finished]:
-    """Runs ``vidsim ingest`` with the embedded Milvus, in a process of its own.
+    """Run ``vidsim ingest`` with the embedded Milvus in its own process.
 
     Raises:
         WorkerError: It failed.
@@ -213,7 +213,7 @@ def _figures(clips: int, seconds: float, working_s: float, peak_mb: float) -> In
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """This process's, but for an empty home and the embedded Milvus."""
+    """Return this process's environment, with an empty home and the embedded Milvus."""
     chosen = {"VIDSIM_HOME": str(home), "VIDSIM_CACHE": str(settings().cache)}
     return {k: v for k, v in os.environ.items() if k != "VIDSIM_URI"} | chosen
 

@@ -1,4 +1,4 @@
-"""Dominant colours of one picture: scikit-learn, the capstone's faiss, and vidsim's own."""
+"""Dominant colours of one picture by scikit-learn, the capstone's faiss, and vidsim."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ COUNTS = (5, 10, 20, 50)
 """Numbers of colours in the capstone's table (CoderHam/VideoSimilarity)."""
 
 _SIDE = 200
-"""Side in pixels of the square frames that the capstone clustered."""
+"""Side in pixels of the capstone's square frames."""
 
 
 def bench_kmeans(
     image: Path, runs: int, progress: Progress, counts: Sequence[int] = COUNTS
 ) -> KmeansBench:
-    """Times k-means on the pixels of one picture, and says how well each way did.
+    """Time k-means on the pixels of one picture, and compare the inertia of each method.
 
-    scikit-learn starts once, by k-means++. Every way clusters on the CPU; faiss on a GPU too
+    scikit-learn starts once, by k-means++. Every method runs on the CPU; faiss also on a GPU
     where it sees one, as the capstone did, and vidsim where torch does.
 
     Args:
         image: A picture; it is resized to 200x200 as the capstone's frames were.
-        runs: Measured runs of each way, of which the median counts.
-        progress: Told about the runs.
+        runs: Measured runs of each method, of which the median counts.
+        progress: Receives the progress of the runs.
         counts: Numbers of colours.
 
     Raises:
@@ -72,7 +72,7 @@ def bench_kmeans(
                 ms=ms[name, k],
                 inertia=inertias[name, k],
                 time_ratio=ms[name, k] / ms["faiss", k],
-                # A picture of few colours leaves nothing over: then all ways are equal.
+                # A picture of few colours has zero inertia: then all methods are equal.
                 inertia_ratio=(inertias[name, k] + 1e-9) / (inertias["faiss", k] + 1e-9),
             )
             for name, k in tasks
@@ -81,7 +81,7 @@ def bench_kmeans(
 
 
 def inertia(pixels: FloatArray, centers: FloatArray) -> float:
-    """Sum of the squared distances of pixels (n, 3) to the nearest of centers (k, 3)."""
+    """Sum the squared distances of pixels (n, 3) to the nearest of centers (k, 3)."""
     nearest = np.full(len(pixels), np.inf)
     for center in centers:
         nearest = np.minimum(nearest, np.square(pixels - center, dtype=np.float64).sum(axis=1))

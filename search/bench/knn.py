@@ -28,7 +28,7 @@ NEIGHBOURS = (3, 10, 100, 200)
 """Numbers of queries and of neighbours in the capstone's table (CoderHam/VideoSimilarity)."""
 
 PROBES = 8
-"""IVF lists searched a query."""
+"""IVF lists searched per query."""
 
 _INDEX_TYPES = ("FLAT", "IVF_FLAT")
 _Numbers = npt.NDArray[np.int64]
@@ -43,23 +43,23 @@ def bench_knn(
     progress: Progress,
     neighbours: Sequence[int] = NEIGHBOURS,
 ) -> KnnBench:
-    """Times searches, one call each, on the same vectors in the same run.
+    """Time searches, one call each, on the same vectors in the same run.
 
-    Where faiss sees a GPU it searches there too. Milvus gets collections of its own, which are
-    dropped: Lite's in a temporary directory, a server's beside those of the libraries. All IVF
+    Where faiss sees a GPU it searches there too. Milvus uses temporary collections: Lite's in a
+    temporary directory, a server's beside those of the libraries, dropped afterwards. All IVF
     indexes have the same number of lists.
 
     Args:
         export: An HDF5 file of ``vidsim export``; None for synthetic vectors.
         rows: Synthetic vectors to search among.
         dim: Their dimension.
-        runs: Measured calls a cell, of which the median counts.
-        place: Where Milvus is; the embedded one is measured in a temporary folder.
-        progress: Told about the stages.
-        neighbours: Numbers of neighbours to ask for.
+        runs: Measured calls per cell, of which the median counts.
+        place: Place of Milvus; the embedded one is measured in a temporary folder.
+        progress: Receives the progress of the stages.
+        neighbours: Numbers of neighbours to request.
 
     Raises:
-        StoreError: The export cannot be used, or Milvus does not do as it is told.
+        StoreError: The export cannot be used, or Milvus fails.
     """
     vectors = exported(export, max(QUERIES)) if export else clustered(rows, dim, max(QUERIES))
     base, queries = vectors
@@ -120,9 +120,9 @@ def bench_knn(
 
 
 def recall(found: _Numbers, exact: _Numbers) -> float:
-    """Part of the `exact` neighbours (nq, k) that are among those `found` (nq, k).
+    """Return the fraction of the `exact` neighbours (nq, k) among those `found` (nq, k).
 
-    -1 stands for a neighbour that there is not, and does not count.
+    -1 marks a missing neighbour, which does not count.
     """
     wanted = exact >= 0
     hit = (exact[:, :, None] == found[:, None, :]).any(axis=2) & wanted
@@ -130,7 +130,7 @@ def recall(found: _Numbers, exact: _Numbers) -> float:
 
 
 def _lists(rows: int) -> int:
-    """The power of two below 4 sqrt(rows), faiss' own rule of thumb: 1,024 at 106,557 rows."""
+    """Return the power of two below 4 sqrt(rows), faiss' rule of thumb: 1,024 at 106,557 rows."""
     return int(2 ** math.floor(math.log2(max(1.0, 4 * math.sqrt(rows)))))
 
 

@@ -1,4 +1,4 @@
-"""The synthetic library in a Milvus, put there as an ingest does."""
+"""The synthetic library, written to Milvus as an ingest writes one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .milvus import own_database
 from .synthetic import LIBRARY, make_videos
 
 _FLUSH_SEGMENTS = 1024
-"""Segments a shard: 60 MB of vectors."""
+"""Segments per shard: 60 MB of vectors."""
 
 
 @contextmanager
@@ -33,19 +33,19 @@ def open_library(
     kept: Path | None,
     progress: Progress,
 ) -> Iterator[tuple[Place, float | None]]:
-    """Fills a place of its own with the synthetic library.
+    """Fill a separate place with the synthetic library.
 
     Args:
-        videos: How many.
-        backbones: One a modality.
-        place: Where Milvus is; the place given back has another home, and on a server a
-            database of its own. Both are removed afterwards.
-        kept: A home for the embedded Milvus that stays, and is used as it is where it holds
-            this library already; `place` does not matter then.
-        progress: Told about the videos.
+        videos: Number of videos.
+        backbones: One per modality.
+        place: Place of Milvus; the returned place has another home, and on a server its own
+            database. Both are removed afterwards.
+        kept: A home for the embedded Milvus that is kept, and reused where it already holds this
+            library; `place` does not matter then.
+        progress: Receives the progress of the videos.
 
     Returns:
-        The place, and the seconds that filling it took, None where it was full.
+        The place, and the seconds it took to fill, None where it was full.
 
     Raises:
         StoreError: `kept` holds something else, or Milvus or a folder cannot be written.
@@ -74,16 +74,16 @@ def _fill_kept(
 
 
 def fill(place: Place, videos: int, backbones: Sequence[Backbone], progress: Progress) -> float:
-    """Writes the synthetic library as an ingest does, or what is missing of it.
+    """Write the synthetic library, or the missing rest of it, as an ingest does.
 
     Args:
-        place: Where to; what it holds of the library are its first videos.
-        videos: Videos that it holds afterwards.
-        backbones: One a modality.
-        progress: Told about the videos.
+        place: Target, which may already hold the library's first videos.
+        videos: Number of videos afterwards.
+        backbones: One per modality.
+        progress: Receives the progress of the videos.
 
     Returns:
-        The seconds it took, the making of the videos among them.
+        The seconds it took, including the generation of the videos.
 
     Raises:
         StoreError: Milvus or a folder cannot be written.

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, so that its numbers can be judged."""
+"""Description of the machine that a benchmark ran on, to put its numbers in context."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PACKAGES = (
 )  # fmt: skip
 
 _FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-"""What decides how fast networks run on a CPU, as Linux calls it."""
+"""CPU features that determine the speed of networks, by their names in Linux."""
 
 
 def describe_machine() -> Machine:
-    """Describes this machine, and how busy it is already."""
+    """Describe this machine and its current load."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         lines = []
     about = {
         key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)

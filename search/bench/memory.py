@@ -1,4 +1,4 @@
-"""What memory an ingest takes while it goes on: of a folder larger than anybody has at hand."""
+"""Memory of an ingest over time, for a folder larger than any at hand."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def bench_memory(
     videos: int,
     progress: Progress,
 ) -> MemoryBench:
-    """Ingests `videos` files, which are those of a folder again and again under other names.
+    """Ingest `videos` files: those of a folder, repeated under other names.
 
-    By the command that a person types, into an empty home with the embedded Milvus.
+    It runs as the command line, into an empty home with the embedded Milvus.
 
     Args:
         folder: Videos and sounds.
-        backbones: What to embed them with, out of `preset`.
+        backbones: Backbones by modality, from `preset`.
         preset: Name of the preset.
         device: ``auto``, ``cpu`` or ``cuda``.
-        videos: How many.
-        progress: Told about the run.
+        videos: Number of files.
+        progress: Receives the progress of the run.
 
     Raises:
-        LibraryError: No such folder, or nothing in it.
+        LibraryError: The folder is missing or has no media.
         WeightsError: Weights are missing and cannot be fetched.
         WorkerError: The run failed.
     """
@@ -73,6 +73,6 @@ def bench_memory(
 
 
 def peaks(samples: Sequence[float], parts: int) -> list[float]:
-    """The largest of each of some parts of equal length, at most as many as there are samples."""
+    """Return the maximum of each of `parts` equal parts, or of each sample if there are fewer."""
     cut = np.array_split(np.array(samples), min(parts, len(samples))) if samples else []
     return [float(part.max()) for part in cut]

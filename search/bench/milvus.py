@@ -1,4 +1,4 @@
-"""Collections of bare vectors in Milvus, made for a benchmark and dropped after it."""
+"""Temporary Milvus collections of bare vectors, for a benchmark."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from ...schemas.embedding import FloatArray
 from ...schemas.errors import StoreError
 
 _INDEX_SECONDS = 600.0
-"""How long a server may take to build an index: one that it cannot build hangs for ever."""
+"""Time limit of an index build, seconds: a server hangs forever on one that it cannot build."""
 
 
 class Searcher:
-    """One loaded collection for each index type."""
+    """One loaded collection per index type."""
 
     def __init__(self, milvus: Connection) -> None:
-        """Makes nothing yet."""
+        """Wrap an open Milvus, creating nothing yet."""
         self._client = milvus.client
         self._target = LITE if milvus.lite else SERVER
         self._names: dict[str, str] = {}
         self.about = about(milvus)
 
     def build(self, index: Index, vectors: FloatArray) -> None:
-        """Writes vectors (n, dim) and indexes them; ids are their row numbers.
+        """Write vectors (n, dim) and index them; ids are their row numbers.
 
-        Rows are flushed before they are indexed: unflushed ones are searched by brute force
-        by Lite and through another index by a server.
+        Rows are flushed before they are indexed: Lite searches unflushed ones by brute force, a
+        server through another index.
 
         Raises:
             StoreError: The index was not built in time.
@@ -62,7 +62,7 @@ class Searcher:
             metric_type=METRIC,
             params=self._target.build_parameters(index),
         )
-        # pymilvus' own wait looks twice a second, and its time limit takes whole numbers only.
+        # pymilvus' own wait polls twice per second, and takes only whole seconds as its time limit.
         self._client.create_index(name, parameters, sync=False)
         self._wait(name)
         self._client.load_collection(name)
@@ -82,7 +82,7 @@ class Searcher:
     def search(
         self, index_type: str, queries: FloatArray, k: int, probes: int
     ) -> npt.NDArray[np.int64]:
-        """Row numbers (nq, k) of the nearest by inner product; -1 where there are fewer."""
+        """Return row numbers (nq, k) of the nearest by inner product; -1 where there are fewer."""
         answers = self._client.search(
             self._names[index_type],
             data=queries,
@@ -97,17 +97,17 @@ class Searcher:
         return found
 
     def drop(self) -> None:
-        """Drops what `build` made."""
+        """Drop the collections that `build` created."""
         for name in self._names.values():
             self._client.drop_collection(name)
 
 
 @contextmanager
 def open_searcher(place: Place) -> Iterator[Searcher]:
-    """A Milvus to measure: the server of `place`, or Lite in a temporary directory.
+    """Open a Milvus to measure: the server of `place`, or Lite in a temporary directory.
 
     Raises:
-        StoreError: The server does not answer, or refuses what is asked.
+        StoreError: The server does not answer, or refuses a request.
     """
     with (
         TemporaryDirectory(prefix="vidsim-bench-") as folder,
@@ -128,19 +128,19 @@ def open_searcher(place: Place) -> Iterator[Searcher]:
 
 
 def about(milvus: Connection) -> str:
-    """Its version and where it runs."""
+    """Return the version of a Milvus and where it runs."""
     where = milvus.about if milvus.version else "Lite, in process"
     return f"{milvus.client.get_server_version()} ({where})"
 
 
 @contextmanager
 def own_database(place: Place) -> Iterator[Place]:
-    """A place whose Milvus holds nothing else: on a server a database, dropped afterwards.
+    """Provide a place with an empty Milvus: on a server a database, dropped afterwards.
 
-    The embedded Milvus is as its home is, which the caller chooses.
+    The embedded Milvus is as empty as its home, which the caller chooses.
 
     Raises:
-        StoreError: The server does not answer, or does not let this token make databases.
+        StoreError: The server does not answer, or this token may not create databases.
     """
     if not place.uri:
         yield place

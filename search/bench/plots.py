@@ -1,4 +1,4 @@
-"""Benchmarks as pictures."""
+"""Plots of the benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plot_kmeans(bench: KmeansBench, path: Path) -> None:
-    """Draws time and inertia over k as a PNG.
+    """Draw time and inertia over k as a PNG.
 
     Raises:
         StoreError: The file cannot be written.
@@ -38,7 +38,7 @@ def plot_kmeans(bench: KmeansBench, path: Path) -> None:
 
 
 def plot_knn(bench: KnnBench, path: Path) -> None:
-    """Draws time over K, a panel for each number of queries, as a PNG.
+    """Draw time over K, one panel per number of queries, as a PNG.
 
     Raises:
         StoreError: The file cannot be written.
@@ -63,7 +63,7 @@ def plot_knn(bench: KnnBench, path: Path) -> None:
 
 
 def plot_ingest(bench: IngestBench, path: Path) -> None:
-    """Draws what a clip takes, by stage and by modality, as a PNG.
+    """Draw the time per clip, by stage and by modality, as a PNG.
 
     Raises:
         StoreError: The file cannot be written.
@@ -95,7 +95,7 @@ def plot_ingest(bench: IngestBench, path: Path) -> None:
 
 
 def plot_memory(bench: MemoryBench, path: Path) -> None:
-    """Draws memory over the time of an ingest as a PNG.
+    """Draw the memory of an ingest over time as a PNG.
 
     Raises:
         StoreError: The file cannot be written.

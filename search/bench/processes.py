@@ -1,4 +1,4 @@
-"""Commands run in processes of their own: how long they took, and their memory meanwhile."""
+"""Run commands in their own processes, and measure their time and memory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import psutil
 from ...schemas.errors import WorkerError
 
 _SAMPLED_S = 0.1
-"""Seconds between two looks at the memory; a batch takes longer."""
+"""Seconds between two samples of the memory; a batch takes longer."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a process did.
+    """Result of a finished process.
 
     Attributes:
-        output: What it wrote to stdout.
-        seconds: From its start to its end.
+        output: Its stdout.
+        seconds: Wall time from start to end.
         memory_mb: Resident memory of it and its children together, in MB, every `_SAMPLED_S`.
-            What they share, such as libraries, counts for each.
+            Shared memory, such as libraries, counts for each.
     """
 
     output: str
@@ -36,7 +36,7 @@ class Finished:
 
     @property
     def peak_mb(self) -> float:
-        """The most memory; 0 of a process that ended before it was looked at."""
+        """Peak memory; 0 for a process that ended before the first sample."""
         return max(self.memory_mb, default=0.0)
 
 
@@ -46,16 +46,16 @@ def run_python(
     order: str = "",
     advice: str = "'vidsim ingest' on the same folder says more",
 ) -> Finished:
-    """Runs this interpreter, with the same import path, and waits for it.
+    """Run this interpreter, with the same import path, and wait for it.
 
     Args:
         arguments: What follows ``python``.
-        environment: All of its environment variables but the import path.
-        order: What it reads from stdin.
-        advice: What to do where it fails.
+        environment: All of its environment variables except the import path.
+        order: Its stdin.
+        advice: What to do if it fails, for the error message.
 
     Raises:
-        WorkerError: It ended with another code than 0.
+        WorkerError: It ended with a non-zero exit code.
     """
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
     began = time.perf_counter()
@@ -86,10 +86,10 @@ def run_python(
 
 
 class Memory:
-    """Looks at the memory of a process and of all that it started, in a thread of its own."""
+    """Samples the memory of a process and its descendants, in a separate thread."""
 
     def __init__(self, pid: int) -> None:
-        """Begins to look, until `stop`."""
+        """Start sampling, until `stop`."""
         self._root = psutil.Process(pid)
         self._samples_mb: list[float] = []
         self._ended = threading.Event()
@@ -101,12 +101,12 @@ class Memory:
             resident = 0
             with suppress(psutil.Error):
                 for process in [self._root, *self._root.children(recursive=True)]:
-                    with suppress(psutil.Error):  # it has ended meanwhile
+                    with suppress(psutil.Error):  # it has ended in the meantime
                         resident += process.memory_info().rss
             self._samples_mb.append(resident / 1e6)
 
     def stop(self) -> list[float]:
-        """Ends the watch; what was seen, in MB."""
+        """Stop sampling and return the samples, in MB."""
         self._ended.set()
         self._thread.join()
         return self._samples_mb

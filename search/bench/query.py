@@ -1,4 +1,4 @@
-"""Queries of a library of UCF101's size: vidsim, faiss, and an exact answer to judge by."""
+"""Queries on a library of UCF101's size: vidsim against faiss, with an exact ground truth."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .synthetic import LIBRARY
 from .timing import use_threads
 
 _WARM = 5
-"""Queries before those that are measured."""
+"""Warm-up queries before the measured ones."""
 
 _CLIP_RUNS = 10
 """Queries for a new clip, after the one that loads the networks."""
@@ -39,7 +39,7 @@ _PARTS = {
     "fetch": "fetch_videos",
     "count": "count",
 }
-"""Methods of `Store` that a query spends its time in, by what they are called in the table."""
+"""Methods of `Store` that a query spends its time in, by their names in the table."""
 
 
 def bench_query(
@@ -51,16 +51,16 @@ def bench_query(
     progress: Progress,
     clip: Path | None = None,
 ) -> QueryBench:
-    """Asks an open store for stored ids, and judges the answers by comparing with every video.
+    """Time queries for stored ids on an open store, and judge the answers by exhaustive search.
 
     Args:
         videos: Videos of the synthetic library.
-        queries: Stored videos with sound to ask for, each once (fewer where there are fewer).
-        backbones: One a modality.
-        place: Where Milvus is; on a server the benchmark makes, and drops, a database.
-        kept: A home to keep the library in, as `open_library` has it.
-        progress: Told about the stages.
-        clip: A file to ask for as well, from a `Library`.
+        queries: Stored videos with sound to query, each once (fewer if there are fewer).
+        backbones: One per modality.
+        place: Place of Milvus; on a server the benchmark creates and drops a database.
+        kept: A home to keep the library in, as in `open_library`.
+        progress: Receives the progress of the stages.
+        clip: A file to query too, by a `Library`.
 
     Raises:
         MediaError: `clip` cannot be read.
@@ -95,14 +95,14 @@ def bench_query(
 
 
 class _Watched:
-    """A store that notes when its methods run, which may be several at a time."""
+    """A store that records when its methods run, possibly several at a time."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def __getattr__(self, name: str) -> Any:
-        """The store's own, timed where it is a method."""
+        """Return the store's attribute, timed if it is a method."""
         found = getattr(self._store, name)
 
         def timed(*args: object, **options: object) -> object:
@@ -116,7 +116,7 @@ class _Watched:
 
 
 def covered_ms(spans: Iterable[tuple[float, float]]) -> float:
-    """Milliseconds in which at least one of `spans`, in seconds, lies."""
+    """Return the milliseconds covered by at least one of `spans`, which are in seconds."""
     total, reached = 0.0, -math.inf
     for began, ended in sorted(spans):
         total += max(0.0, ended - max(began, reached))
@@ -127,7 +127,7 @@ def covered_ms(spans: Iterable[tuple[float, float]]) -> float:
 def _ask(
     store: Store, place: Place, everything: Everything, asked: Sequence[int], progress: Progress
 ) -> tuple[Mapping[str, list[float]], list[QueryResult]]:
-    """Milliseconds of every query and its parts, then of faiss, and the answers."""
+    """Return milliseconds of every query and its parts, then of faiss, and the answers."""
     spent: defaultdict[str, list[float]] = defaultdict(list)
     answers = []
     rows = [flat for (_, level), flat in everything.flats.items() if level == "rows"]
@@ -146,7 +146,7 @@ def _ask(
         calls = (span for method in _PARTS.values() for span in watched.spans[method])
         spent["rest"].append(took - covered_ms(calls))
         progress.advance("asking", 1)
-    # Only then: they would empty the caches that a query finds full when it follows another.
+    # Afterwards: they would evict the caches that consecutive queries find warm.
     for number in asked:
         for name, flats in yardsticks.items():
             began = time.perf_counter()
@@ -158,7 +158,7 @@ def _ask(
 
 
 def _ask_for(clip: Path, place: Place, progress: Progress) -> list[float]:
-    """Milliseconds of queries for the same new clip in one process; the first loads networks."""
+    """Return milliseconds of queries for one new clip in one process; the first loads networks."""
     took = []
     progress.start("asking for a new clip", 1 + _CLIP_RUNS, "queries")
     with Library(place) as library:

@@ -1,4 +1,4 @@
-"""What the benchmarks measured: the models of their reports."""
+"""Models of the benchmarks' reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...schemas.results import Result
 
 
 class KmeansTiming(Result):
-    """One way of k-means on one picture."""
+    """One method of k-means on one picture."""
 
     method: str = Field(
         description="sklearn, faiss (the capstone's way) or vidsim; with gpu, on a GPU"
@@ -21,7 +21,7 @@ class KmeansTiming(Result):
 
 
 class KmeansBench(Result):
-    """What ``vidsim bench kmeans`` measured."""
+    """Report of ``vidsim bench kmeans``."""
 
     image: str
     pixels: int
@@ -32,7 +32,7 @@ class KmeansBench(Result):
 
 
 class Machine(Result):
-    """Where a benchmark ran."""
+    """The machine that a benchmark ran on."""
 
     cpu: str
     features: list[str] = Field(description="instructions that matter to networks")
@@ -53,7 +53,7 @@ class IngestRun(Result):
 
 
 class StageCost(Result):
-    """What one stage of vidsim's ingest costs a clip, in milliseconds; medians of the runs."""
+    """Cost per clip of one stage of vidsim's ingest, in milliseconds; medians of the runs."""
 
     stage: str
     cpu_ms: float = Field(description="processor time")
@@ -65,7 +65,7 @@ class StageCost(Result):
 
 
 class IngestBench(Result):
-    """What ``vidsim bench ingest`` measured: vidsim beside the capstone's way, in turn."""
+    """Report of ``vidsim bench ingest``: vidsim against the capstone's pipeline, interleaved."""
 
     folder: str
     files: int
@@ -83,7 +83,7 @@ class IngestBench(Result):
 
 
 class MemoryBench(Result):
-    """What ``vidsim bench memory`` measured: the memory of one long ingest."""
+    """Report of ``vidsim bench memory``: the memory of one long ingest."""
 
     folder: str
     files: int = Field(description="in the folder; ingested again and again")
@@ -108,7 +108,7 @@ class KnnTiming(Result):
 
 
 class KnnBench(Result):
-    """What ``vidsim bench knn`` measured; every vector has length 1, compared by inner product."""
+    """Report of ``vidsim bench knn``; all vectors have length 1, compared by inner product."""
 
     data: str
     rows: int
@@ -126,7 +126,7 @@ class KnnBench(Result):
 
 
 class QueryTiming(Result):
-    """What one way of answering, or one part of it, takes a query."""
+    """Time per query of one method, or of one part of it."""
 
     what: str = Field(
         description="query; search, compare, fetch and count, for how long such calls of Milvus "
@@ -139,7 +139,7 @@ class QueryTiming(Result):
 
 
 class QueryBench(Result):
-    """What ``vidsim bench query`` measured on a synthetic library."""
+    """Report of ``vidsim bench query`` on a synthetic library."""
 
     videos: int
     rows: dict[str, int] = Field(description="rows by backbone")
@@ -185,7 +185,7 @@ class ScaleStep(Result):
 
 
 class ScaleFit(Result):
-    """A straight line through what was measured, by least squares."""
+    """A least-squares line through the measurements."""
 
     what: str
     fixed: float
@@ -194,14 +194,14 @@ class ScaleFit(Result):
 
 
 class ScaleLimit(Result):
-    """How far a library may grow until something is reached, by its line."""
+    """The library size at which a fitted line reaches a limit."""
 
     what: str
     videos: int | None = Field(description="None where it does not grow")
 
 
 class ScaleBench(Result):
-    """What ``vidsim bench scale`` measured of a growing synthetic library."""
+    """Report of ``vidsim bench scale`` on a growing synthetic library."""
 
     milvus: str = Field(description="its version and where it ran")
     embedded: bool = Field(description="whether it was Milvus Lite in vidsim's own process")

@@ -1,4 +1,4 @@
-"""A library that grows: what its size costs on the embedded Milvus, or on a server."""
+"""Cost of a library by its size, on the embedded Milvus or on a server."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from .scale_step import ASKED, FILLED, ORDER, Order
 from .synthetic import LIBRARY
 
 _WARM = 5
-"""Queries before those that are measured."""
+"""Warm-up queries before the measured ones."""
 
 _STEPS = 5
 _FEWEST = 20
-"""Sizes that are measured, each about three times the one before, and the smallest of all."""
+"""Measured sizes, each about three times the previous one, and the smallest size of all."""
 
 
 _FEWEST_STEPS = 2
-"""Sizes without which there is no line."""
+"""Fewest sizes that a line can be fitted to."""
 
 
 def bench_scale(
@@ -47,23 +47,23 @@ def bench_scale(
     memory_gb: float | None,
     progress: Progress,
 ) -> ScaleBench:
-    """Lets a synthetic library grow step by step, and measures it at every size.
+    """Grow a synthetic library step by step, and measure it at every size.
 
-    Filling and asking run in a new process each, as 'vidsim ingest' and 'vidsim query' do, so
-    that their memory is told apart.
+    Filling and querying each run in a new process, as 'vidsim ingest' and 'vidsim query' do, so
+    that their memory is measured separately.
 
     Args:
-        videos: Of the largest library.
-        queries: Stored videos to ask for at each size, each once (fewer where there are fewer).
-        backbones: One a modality.
-        place: Where Milvus is; on a server the benchmark makes, and drops, a database.
-        memory_gb: Of the machine to tell limits for, 10^9 bytes; None for this one.
-        progress: Told about the stages.
+        videos: Videos of the largest library.
+        queries: Stored videos to query at each size, each once (fewer if there are fewer).
+        backbones: One per modality.
+        place: Place of Milvus; on a server the benchmark creates and drops a database.
+        memory_gb: Memory of the machine to compute limits for, 10^9 bytes; None for this one.
+        progress: Receives the progress of the stages.
 
     Raises:
         StoreError: Milvus cannot be used.
-        WorkerError: A measured process failed before two sizes were measured. Later, as when
-            memory runs out, what was measured until then is told.
+        WorkerError: A measured process failed before two sizes were measured. After a later
+            failure, for example out of memory, the report covers the sizes until then.
     """
     machine = describe_machine()
     everything = Everything(backbones, kept=())
@@ -105,7 +105,7 @@ def bench_scale(
 
 
 def choose_sizes(videos: int) -> list[int]:
-    """Up to five sizes, the last of which is `videos` and each about 3.2 times the one before."""
+    """Choose up to five sizes: the last is `videos`, each about 3.2 times the previous one."""
     sizes = {round(videos / 10 ** (i / 2)) for i in range(_STEPS)}
     return sorted({max(_FEWEST, size) for size in sizes})
 
@@ -113,7 +113,7 @@ def choose_sizes(videos: int) -> list[int]:
 def _measure(
     place: Place, everything: Everything, queries: int, backbones: Sequence[Backbone]
 ) -> tuple[ScaleStep, set[str]]:
-    """Lets the library grow to what `everything` holds; what that took, and what queries said."""
+    """Grow the library to the size of `everything`; return the costs, and the queries' notes."""
     names = tuple(b.name for b in backbones)
     videos = len(everything.ids)
     numbers = everything.sample(_WARM + queries)
@@ -144,7 +144,7 @@ def _measure(
 
 
 def _run(order: Order) -> tuple[Finished, float | None]:
-    """Runs a step; the peak is of the process that holds Milvus, None where it is not known."""
+    """Run a step; return its result and the peak memory of Milvus' process, None if unknown."""
     server = _find_server(order.place.uri) if order.place.uri else None
     memory = Memory(server) if server else None
     try:
@@ -160,7 +160,7 @@ def _run(order: Order) -> tuple[Finished, float | None]:
 
 
 def _find_server(uri: str) -> int | None:
-    """The id of a Milvus process on this machine; None for one elsewhere or in a container."""
+    """Return the id of a Milvus process on this machine; None if elsewhere or in a container."""
     address = urlsplit(uri)
     if address.hostname not in {"localhost", "127.0.0.1", "::1"}:
         return None

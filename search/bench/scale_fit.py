@@ -1,4 +1,4 @@
-"""How a library's cost grows with its videos, and how many of them a machine can hold."""
+"""The growth of a library's cost with its videos, and how many videos a machine can hold."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from .results import ScaleFit, ScaleLimit, ScaleStep
 
 USABLE = 0.8
-"""Part of a machine's memory for the library: the rest is the system's, and for what grows
-meanwhile."""
+"""Fraction of a machine's memory for the library: the rest is for the system, and for what grows
+in the meantime."""
 
 SLOW_MS = 1000.0
 LONG_S = 10.0
-"""A query that takes longer than a second interrupts the thought of who asks; after ten seconds
-they turn to something else (Nielsen, Usability Engineering, 1993). Every 'vidsim query' opens
-the store."""
+"""A response slower than one second interrupts the user's flow of thought; after ten seconds
+users turn to other tasks (Nielsen, Usability Engineering, 1993). Every 'vidsim query' opens the
+store."""
 
 _MEASURED: dict[str, Callable[[ScaleStep], float | None]] = {
     "fill peak MB": lambda step: step.fill_peak_mb,
@@ -31,7 +31,7 @@ _MEASURED: dict[str, Callable[[ScaleStep], float | None]] = {
 
 
 def fit(steps: Sequence[ScaleStep]) -> list[ScaleFit]:
-    """A line for everything that was measured at two sizes or more."""
+    """Fit a line to every quantity measured at two sizes or more."""
     filled = np.cumsum([step.fill_s for step in steps])
     fits = [fit_line("fill s", [s.videos for s in steps], filled.tolist())]
     for what, measured in _MEASURED.items():
@@ -42,7 +42,7 @@ def fit(steps: Sequence[ScaleStep]) -> list[ScaleFit]:
 
 
 def fit_line(what: str, videos: Sequence[int], values: Sequence[float]) -> ScaleFit:
-    """The line of least squares through `values`, measured at so many `videos`."""
+    """Fit a least-squares line to `values` over `videos`."""
     x, y = np.array(videos) / 1000, np.array(values)
     slope, fixed = np.polyfit(x, y, 1)
     missed = np.abs(fixed + slope * x - y) / np.maximum(np.abs(y), 1e-9)
@@ -52,7 +52,7 @@ def fit_line(what: str, videos: Sequence[int], values: Sequence[float]) -> Scale
 
 
 def find_limits(fits: Sequence[ScaleFit], memory_gb: float) -> list[ScaleLimit]:
-    """Where the lines reach the memory of a machine, or times that are too long.
+    """Find where the lines reach a machine's memory, or times that are too long.
 
     Args:
         fits: From `fit`.

@@ -1,4 +1,4 @@
-"""One step of a growing library, in a process of its own, whose memory is measured.
+"""One step of a growing library, in its own process, whose memory is measured.
 
 Run as ``python -m``: an `Order` comes on stdin, `Filled` or `Asked` goes to stdout.
 """
@@ -22,18 +22,18 @@ from ...schemas.embedding import index_dim
 from ...schemas.results import QueryResult
 
 _RECALL = 0.99
-"""What 'vidsim tune-index' asks for unless it is told otherwise."""
+"""The default recall of 'vidsim tune-index'."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to do.
+    """A task for the process.
 
     Attributes:
-        task: ``fill`` lets the library grow to `videos`; ``ask`` asks for `asked`.
-        place: Where it is.
-        backbones: Their names.
-        videos: Videos it holds, or is to hold.
+        task: ``fill`` grows the library to `videos`; ``ask`` queries `asked`.
+        place: Place of the library.
+        backbones: Names of the backbones.
+        videos: Number of its videos, after filling.
         asked: Ids of stored videos.
     """
 
@@ -46,7 +46,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Filled:
-    """What filling took in seconds; `build_s` None where no index had to be built."""
+    """Times of filling in seconds; `build_s` is None where no index had to be built."""
 
     fill_s: float
     build_s: float | None
@@ -54,7 +54,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class Asked:
-    """What asking took: seconds to open and answer once, then milliseconds of every query."""
+    """Times of querying: seconds to open and answer once, then milliseconds of every query."""
 
     open_s: float
     ms: list[float]
@@ -67,20 +67,20 @@ ASKED = TypeAdapter(Asked)
 
 
 def _fill(order: Order) -> Filled:
-    from .library import fill  # pymilvus, which a query on Lite does without
+    from .library import fill  # pymilvus, which a query on Lite does not need
 
     backbones = [BACKBONES[name] for name in order.backbones]
     began = time.perf_counter()
     fill(order.place, order.videos, backbones, Silent())
-    os.sync()  # else what is measured next waits for the disk
+    os.sync()  # else the next measurement waits for the disk
     fill_s = time.perf_counter() - began
     return Filled(fill_s, _build(order.place) if order.place.uri else None)
 
 
 def _build(place: Place) -> float | None:
-    """Builds every inverted index that the size needs, and finds how far to look into it.
+    """Build every inverted index that the size needs, and tune its number of probes.
 
-    Not on Lite, of which vidsim reads the vectors faster than Lite its indexes.
+    Not on Lite: vidsim reads its vectors faster than Lite reads its indexes.
     """
     from ...ingest.milvus.index_tuning import tune
 
@@ -115,7 +115,7 @@ def _ask(order: Order) -> Asked:
 
 
 def main() -> None:
-    """Does what the order on stdin says."""
+    """Execute the order on stdin."""
     order: Order = ORDER.validate_json(sys.stdin.read())
     if order.task == "fill":
         output = FILLED.dump_json(_fill(order))

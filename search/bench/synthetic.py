@@ -1,4 +1,4 @@
-"""A library of UCF101's size without its videos: clustered vectors, the same at every run."""
+"""A synthetic library of UCF101's size: clustered vectors, the same in every run."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ LIBRARY = "ucf101"
 _CLASS_VIDEOS = 132
 _GROUP_VIDEOS = 5
 _GROUPS = -(-_CLASS_VIDEOS // _GROUP_VIDEOS)
-"""UCF101 has 101 classes, each of some 25 groups: the clips cut from one long video."""
+"""UCF101 has 101 classes of some 25 groups each; a group is the clips cut from one long video."""
 
 _SECONDS = 7.2
 """UCF101's clips last 7.2 s on average."""
 
 _AUDIO_ROWS = 7
-"""Patches of 0.96 s in a clip."""
+"""Patches of 0.96 s per clip."""
 
 _LATENT = 24
 _GROUP, _VIDEO, _ROW, _NOISE = 0.5, 0.25, 0.25, 0.2
 _BIAS = 0.6
 """A vector is a random projection of 24 numbers, those of its class (normal, of deviation 1) and
-deviations of its group, video and row, with some noise, cut off at zero. Chosen so that random
-pairs of videos are about as alike, in the mean and in deviation, as pairs of real clips: see
-`_PRIOR` in `search.background`."""
+deviations of its group, video and row, with some noise, clipped at zero. Chosen so that the
+similarities of random pairs have about the mean and deviation of real clips': see `_PRIOR` in
+`search.background`."""
 
 
 @dataclass(frozen=True)
 class _Space:
-    """Where the vectors of one backbone lie.
+    """The latent space of one backbone's vectors.
 
     Attributes:
         projection: (_LATENT, dim) float32.
@@ -56,10 +56,10 @@ class _Space:
 def make_videos(
     count: int, backbones: Sequence[Backbone], first: int = 0
 ) -> Iterator[EmbeddedVideo]:
-    """Yields `count` embedded videos of one segment each, of which every other group is silent.
+    """Yield `count` embedded videos of one segment each; every other group is silent.
 
-    They are the same at every call, and a larger library begins with the smaller one's videos;
-    the `first` of them are left out.
+    They are the same at every call, and a larger library begins with the videos of a smaller one;
+    the `first` ones are skipped.
     """
     spaces = {b.name: _space(b, count) for b in backbones}
     for number in range(first, count):
@@ -124,7 +124,7 @@ def _row_count(backbone: Backbone) -> int:
 def _vectors(
     latent: FloatArray, count: int, projection: FloatArray, random: np.random.Generator
 ) -> FloatArray:
-    """(count, dim) float32, none below zero, as histograms and rectified features are."""
+    """Return (count, dim) float32, non-negative as histograms and rectified features are."""
     own = latent + _VIDEO * random.standard_normal(_LATENT, np.float32)
     rows = own + _ROW * random.standard_normal((count, _LATENT), np.float32)
     noise = _NOISE * random.standard_normal((count, projection.shape[1]), np.float32)

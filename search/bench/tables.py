@@ -1,4 +1,4 @@
-"""Benchmarks as Markdown tables, to be read as they are or put into a document."""
+"""Benchmarks as Markdown tables, for a terminal or a document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .results import IngestBench, KmeansBench, KnnBench, MemoryBench, QueryBench
 
 
 def kmeans_table(bench: KmeansBench) -> list[Line]:
-    """Lines of a table: a row a k, time and inertia of each way."""
+    """Return lines of a table: a row per k, with time and inertia of each method."""
     found = {(t.method, t.k): t for t in bench.timings}
     methods = list(dict.fromkeys(t.method for t in bench.timings))
     rows = [["k", *(f"{m} {what}" for m in methods for what in ("ms", "inertia"))]]
@@ -30,7 +30,7 @@ def kmeans_table(bench: KmeansBench) -> list[Line]:
 
 
 def knn_table(bench: KnnBench) -> list[Line]:
-    """Lines of a table: a row a number of queries and K, ms and recall of each index."""
+    """Return lines of a table: a row per number of queries and K, with ms and recall per index."""
     found = {(t.engine, t.index, t.queries, t.k): t for t in bench.timings}
     columns = list(dict.fromkeys((t.engine, t.index) for t in bench.timings))
     rows = [["queries", "K"]]
@@ -52,7 +52,7 @@ def knn_table(bench: KnnBench) -> list[Line]:
 
 
 def ingest_table(bench: IngestBench) -> list[Line]:
-    """Lines of two tables: a row a pair of runs, and a row a stage."""
+    """Return lines of two tables: a row per pair of runs, and a row per stage."""
     rows = [["run"]]
     for way in ("vidsim", "capstone"):
         rows[0] += [f"{way} clips/s", "after start", "start s", "peak MB"]
@@ -96,7 +96,7 @@ def ingest_table(bench: IngestBench) -> list[Line]:
 
 
 def memory_table(bench: MemoryBench) -> list[Line]:
-    """Lines of a table: a row a tenth of the run, or of fewer parts if it was short."""
+    """Return lines of a table: a row per tenth of the run, or fewer if it was short."""
     tenths = peaks(bench.peaks_mb, 10)
     rows = [["part of the run", "peak MB"]]
     rows += [[f"{i} of {len(tenths)}", f"{mb:,.0f}"] for i, mb in enumerate(tenths, 1)]
@@ -110,7 +110,7 @@ def memory_table(bench: MemoryBench) -> list[Line]:
 
 
 def query_table(bench: QueryBench) -> list[Line]:
-    """Lines of a table: a row for the query, its parts, and each yardstick."""
+    """Return lines of a table: a row each for the query, its parts, and the yardsticks."""
     rows = [["what", "p50 ms", "p95 ms"]]
     rows += [[t.what, f"{t.p50_ms:.1f}", f"{t.p95_ms:.1f}"] for t in bench.timings]
     held = ", ".join(f"{name} {rows:,}" for name, rows in bench.rows.items())
@@ -125,7 +125,7 @@ def query_table(bench: QueryBench) -> list[Line]:
 
 
 def scale_table(bench: ScaleBench) -> list[Line]:
-    """Lines of two tables, a row a size and a row a line fitted to them; then what fits where."""
+    """Return lines of two tables, a row per size and a row per fitted line, then the limits."""
     rows = [["videos", "rows", "fill s", "ms a video", "fill peak MB", "build s", "open s"]]
     rows[0] += ["p50 ms", "p95 ms", "recall@10", "query peak MB", "shards MB", "Milvus MB"]
     before = 0
@@ -173,7 +173,7 @@ def scale_table(bench: ScaleBench) -> list[Line]:
 
 
 def scale_advice(bench: ScaleBench) -> list[str]:
-    """Lines that tell how far a library can grow, and what to take then."""
+    """Return lines that say how far a library can grow, and what to use beyond that."""
     last = bench.steps[-1]
     a_video = sum(last.rows.values()) / last.videos
     lines = []
@@ -205,5 +205,5 @@ def _approximate(index: str) -> bool:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> Table:
-    """Rows of cells, the first of which is the header, to be put into a document."""
+    """Return rows of cells, header first, for a document."""
     return Table(rows[0], rows[1:], markdown=True)

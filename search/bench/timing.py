@@ -1,4 +1,4 @@
-"""Times that can be compared: runs of all candidates in turn, and their medians."""
+"""Comparable timings: interleaved runs of all candidates, and their medians."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Answer = TypeVar("Answer")
 def interleave(
     tasks: Mapping[Key, Callable[[], Answer]], runs: int, progress: Progress
 ) -> tuple[dict[Key, float], dict[Key, Answer]]:
-    """Runs every task once unmeasured, then all of them in turn, `runs` times.
+    """Run every task once as a warm-up, then all of them in turn, `runs` times.
 
-    In turn, so that a machine that gets slower for a while slows all of them.
+    Interleaving lets a machine that slows down for a while slow all of them.
 
     Returns:
         Median milliseconds of each task, and its last answer.
@@ -41,7 +41,7 @@ def interleave(
 
 
 def use_threads() -> int:
-    """Gives torch and faiss as many threads as there are cores; returns how many."""
+    """Set the threads of torch and faiss to the number of cores, and return it."""
     import faiss
     import torch
 
@@ -52,10 +52,10 @@ def use_threads() -> int:
 
 
 def check_plot(path: Path | None) -> None:
-    """Finds out before anything is measured whether a plot can be written.
+    """Check before measuring whether a plot can be written.
 
     Raises:
-        StoreError: Its folder is not there.
+        StoreError: Its folder does not exist.
     """
     if path is not None and not path.absolute().parent.is_dir():
         raise StoreError(f"There is no folder {path.parent}; make it, or name another for --plot.")

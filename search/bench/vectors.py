@@ -13,12 +13,12 @@ from ...schemas.errors import StoreError
 
 _ROWS_A_CLUSTER = 100
 _NOISE = 0.8
-"""Length of a vector's noise against that of its cluster's centre: neighbours within a
+"""Length of a vector's noise relative to its cluster's centre: neighbours within a
 cluster have cosines of about 0.6."""
 
 
 def clustered(rows: int, dim: int, queries: int) -> tuple[FloatArray, FloatArray]:
-    """Synthetic unit vectors in clusters of about 100, the same at every call.
+    """Generate unit vectors in clusters of about 100, the same at every call.
 
     Returns:
         Base (rows, dim) and queries (queries, dim) drawn from the same clusters, float32.
@@ -34,17 +34,17 @@ def clustered(rows: int, dim: int, queries: int) -> tuple[FloatArray, FloatArray
 
 
 def exported(path: Path, queries: int) -> tuple[FloatArray, FloatArray]:
-    """Unit vectors of an export, some of which are taken out to be searched for.
+    """Read unit vectors from an export, and hold some out as queries.
 
     Args:
         path: An HDF5 file with a dataset ``vectors`` (n, ...).
-        queries: Rows to take out, spread by chance (the same at every call).
+        queries: Rows to hold out, drawn at random (the same at every call).
 
     Returns:
         Base (n - queries, dim) and queries (queries, dim), float32.
 
     Raises:
-        StoreError: No such file, no such dataset, or too few rows or unusable ones in it.
+        StoreError: The file or the dataset is missing, or has too few or unusable rows.
     """
     try:
         with told(str(path)), open_h5(path, str(path)) as file:

@@ -2,12 +2,12 @@
 
 Files of the same content are duplicates whatever they show, and sound alone too.
 
-The crops of a video's frames look for the whole frames of all others (Hamming distance,
-faiss), so that a copy cut at its edges is found. Frames that match say by how much the two
-videos are shifted against each other; a pair counts where enough frames agree on one crop and
-one shift, in one stretch. Over this stretch the mean frame embeddings must be alike too.
+The crops of a video's frames are matched against the whole frames of all others (Hamming
+distance, faiss), so that a copy cut at its edges is found. Matching frames give the time shift
+between the two videos; a pair counts where enough frames agree on one crop and one shift, in one
+stretch. Over this stretch the mean frame embeddings must be similar too.
 
-The scan compares every crop with every frame: its time grows with the square of the library.
+The scan compares every crop with every frame: its time grows with the square of the library's size.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from .frame_hashes import CROPS, HASH_BITS, FrameHashes, frame_hashes
 from .identical import has_content, have_same_content, same_content
 
 _MIN_COVERAGE = 0.4
-"""Part of the shorter video's frames that must match. A choice, not a measured optimum:
-trimmed copies match almost wholly, but half a video is worth listing too."""
+"""Fraction of the shorter video's frames that must match. A choice, not a measured optimum:
+trimmed copies match almost completely, but half a video is worth listing too."""
 
 _MIN_FRAMES = 3
-"""Fewer matching frames are no evidence, however short the other video is: one or two of them
-are alike by chance, as a logo or a fade is. A choice."""
+"""Fewest matching frames that count as evidence, however short the other video is: one or two
+match by chance, as in a logo or a fade. A choice."""
 
 _FRAME_S = 0.5
-"""About what a matching frame stands for: that often crops are hashed."""
+"""Approximate duration that a matching frame stands for: the interval of hashed crops."""
 
 _SHIFT_STEP_S = 0.25
 _SHIFT_STEPS = 3
-"""Shifts that fall into as many steps in a row are the same: frames lie up to 0.375 s apart
-(see `frame_hashes`), so those of a copy lie up to half of that beside the original's."""
+"""Shifts within this many consecutive steps are the same: frames lie up to 0.375 s apart (see
+`frame_hashes`), so those of a copy lie up to half of that beside the original's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,10 @@ class Match:
     Attributes:
         first: Number of one video, the smaller one.
         second: Number of the other.
-        times_s: (n,) float64, when the matching frames of the stretch are seen in the first
-            video.
-        shift_s: What to add for their time in the second.
-        distance: Mean differing bits of these frames.
-        coverage: Their number as a part of the shorter video's.
+        times_s: (n,) float64, times of the stretch's matching frames in the first video.
+        shift_s: Added to them, gives the times in the second.
+        distance: Mean number of differing bits of these frames.
+        coverage: Their number as a fraction of the shorter video's frames.
     """
 
     first: int
@@ -79,18 +78,18 @@ def find_duplicates(
     workers: int,
     progress: Progress,
 ) -> DuplicatesReport:
-    """Lists the pairs of stored videos that show the same, and where.
+    """List the pairs of stored videos that share footage, and where.
 
     Args:
         home: vidsim's home.
-        libraries: Which to compare, within and between each other; none for all.
+        libraries: Libraries to compare, within and across; none for all.
         options: The thresholds.
         workers: Decoder processes.
-        progress: Told about the hashing.
+        progress: Receives the progress of the hashing.
 
     Raises:
-        LibraryError: Nothing is stored, no such library, or no frame embeddings were made and
-            no files are identical.
+        LibraryError: Nothing is stored, a library does not exist, or there are no frame
+            embeddings and no identical files.
         StoreError: A shard cannot be read.
     """
     shards = open_shards(home)
@@ -132,10 +131,10 @@ def _surest_first(pair: DuplicatePair) -> tuple[bool, float, str, str]:
 def match_videos(
     videos: Sequence[FrameHashes], max_distance: int, progress: Progress
 ) -> list[Match]:
-    """The best match of each pair of videos of which enough frames match.
+    """Return the best match of each pair of videos with enough matching frames.
 
-    Every crop looks for whole frames of other videos within `max_distance` bits (faiss).
-    `progress` is told about the videos whose crops have looked.
+    Every crop is searched for among the whole frames of other videos, within `max_distance` bits
+    (faiss). `progress` counts the videos whose crops have been searched for.
     """
     sizes = [len(v.whole) for v in videos]
     if not sum(sizes):
@@ -150,7 +149,7 @@ def match_videos(
         progress.advance("comparing hashes", 1)
         if not len(video.crops):
             continue
-        # faiss finds what is nearer than the radius, not what is just as far.
+        # faiss finds codes nearer than the radius, not those exactly at it.
         edges, distances, found = search(video.crops.reshape(-1, HASH_BITS // 8), max_distance + 1)
         code = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
         foreign = owner[found] != number
@@ -183,24 +182,24 @@ def _best_shifts(
     hits: _Hits,
     max_distance: int,
 ) -> Iterator[Match]:
-    """For each video that was hit, the crop and shift at which most frames match best.
+    """Yield, for each video hit, the crop and shift at which most frames match best.
 
     Args:
         number: The video whose crops hit.
-        ours_s: When its crops are seen.
-        lengths_s: Of all videos, from the first hashed frame to the last.
-        hits: What the crops hit.
-        max_distance: Most bits in which they differ from it.
+        ours_s: Times of its crops.
+        lengths_s: Lengths of all videos, from the first hashed frame to the last.
+        hits: Frames that the crops match.
+        max_distance: Most differing bits of a crop and a frame.
     """
     if not len(hits.frame):
         return
     step = np.floor((hits.time_s - ours_s[hits.frame]) / _SHIFT_STEP_S).astype(np.int64)
     lowest = step.min() - _SHIFT_STEPS + 1
     steps, frames = step.max() - lowest + 1, len(ours_s)
-    # Video, crop, shift, frame and distance in one number: hits by the million are sorted fast.
+    # Video, crop, shift, frame and distance in one integer, which sorts fast by the million.
     place = (hits.video * len(CROPS) + hits.crop) * steps + step - lowest
     vote = (place * frames + hits.frame) * HASH_BITS + hits.distance
-    # Each hit votes in bins that overlap, so that no bin's edge divides a shift.
+    # Each hit votes in overlapping bins, so that no bin's edge splits a shift.
     votes = np.concatenate([vote - k * frames * HASH_BITS for k in range(_SHIFT_STEPS)])
     votes.sort()
     voters = votes // HASH_BITS
@@ -244,15 +243,15 @@ def _best_shifts(
 
 
 def _stretch_of(matching: npt.NDArray[np.int64], frames: int) -> slice:
-    """Which of the matching frames lie in the stretch that matches.
+    """Return which of the matching frames lie in the matching stretch.
 
-    It is the stretch with the largest sum over its frames, of which those that match gain and
-    the others lose so much that it ends where fewer than `_MIN_COVERAGE` of them match. A few
-    frames that match by chance, far behind the rest, do not make it longer.
+    It is the stretch with the largest sum over its frames, where a matching frame adds and any
+    other subtracts so much that it ends where fewer than `_MIN_COVERAGE` of them match. A few
+    chance matches far from the rest do not extend it.
 
     Args:
         matching: (n,) numbers of the frames that match, ascending.
-        frames: Frames there are.
+        frames: Number of all frames.
     """
     gain = np.full(frames, -_MIN_COVERAGE)
     gain[matching] += 1
@@ -265,7 +264,7 @@ def _stretch_of(matching: npt.NDArray[np.int64], frames: int) -> slice:
 
 
 def _shift(hits: _Hits, voted: npt.NDArray[np.int64], ours_s: npt.NDArray[np.float64]) -> float:
-    """The median shift of the hits `voted`, of each frame's nearest."""
+    """Return the median shift of the hits `voted`, over each frame's nearest one."""
     nearest = voted[np.lexsort((hits.distance[voted], hits.frame[voted]))]
     nearest = nearest[np.diff(hits.frame[nearest], prepend=-1) != 0]
     return float(np.median(hits.time_s[nearest] - ours_s[hits.frame[nearest]]))
@@ -277,7 +276,7 @@ def _confirm(
     second: CatalogEntry,
     vectors: Mapping[str, VideoVectors],
 ) -> DuplicatePair:
-    """The pair with the stretch it was found on, and how alike its embeddings are there."""
+    """Return the pair with its matching stretch, and the similarity of its embeddings there."""
     shift = match.shift_s
     start = max(0.0, -shift, float(match.times_s.min()) - _FRAME_S / 2)
     end = float(match.times_s.max()) + _FRAME_S / 2
@@ -294,7 +293,7 @@ def _confirm(
 
 
 def _mean(video: VideoVectors, start_s: float, end_s: float) -> FloatArray:
-    """Mean of the rows within a stretch, or of the one nearest to its middle; normalised."""
+    """Return the normalised mean of the rows in a stretch, or the one nearest to its middle."""
     middle = (video.start_s + video.end_s) / 2
     inside = (middle >= start_s) & (middle <= end_s)
     if not inside.any():
@@ -336,9 +335,9 @@ def _stored(shards: Shards, libraries: Sequence[str]) -> list[CatalogEntry]:
 def _backbone(
     known: Backbones, stored: Sequence[CatalogEntry], libraries: Sequence[str], listed: bool
 ) -> tuple[str, list[str]]:
-    """The frame backbone that confirms, the preset's or else any, and what is to be said of it.
+    """Choose the frame backbone that confirms, the preset's or else any, with notes about it.
 
-    "" where nothing has such rows: then only identical files are found, if any are `listed`.
+    "" where no video has such rows: then only identical files are found, if any are `listed`.
     """
     frame = [b.name for b in known.values() if b.modality is Modality.FRAME]
     names = (PRESETS[DEFAULT_PRESET][Modality.FRAME], *frame)

@@ -1,8 +1,8 @@
-"""Wavelet hashes of the frames of stored videos, made when they are first asked for.
+"""Wavelet hashes of the frames of stored videos, computed on first use.
 
-They are made from the files, not at ingest: few libraries are ever searched for
-duplicates, shards and Milvus stay as they are, and frames can be taken four times a second
-(the 8 of a segment lie too far apart to say where a copy starts). The hashes are kept under
+They are computed from the files, not at ingest: few libraries are ever searched for
+duplicates, shards and Milvus stay as they are, and frames can be taken at four per second
+(the 8 of a segment lie too far apart to tell where a copy starts). The hashes are cached under
 vidsim's home by the file's fingerprint, so each file is decoded for them once.
 """
 
@@ -36,43 +36,43 @@ _log = logging.getLogger(__name__)
 HASH_BITS = 64
 
 CROPS = (1.0, 0.9, 0.8)
-"""Parts of width and height around the centre that are hashed too: a copy cut at its edges is
-like one of them. docs/duplicates.md measures copies cut by these parts and in between."""
+"""Fractions of width and height, around the centre, that are hashed: a copy cut at its edges is
+like one of them. docs/duplicates.md measures copies cut to these fractions and in between."""
 
 _CROPPED_EVERY = 2
-"""Of so many frames one has its crops hashed, which saves a third of the hashes (a choice)."""
+"""One frame in this many has its crops hashed, which saves a third of the hashes (a choice)."""
 
 _SAMPLING = FrameSampling(count=16, size=128, fit="stretch")
 _SEGMENT_SECONDS = 4.0
-"""16 frames in 4 seconds (6 at most, see `cut_segments`); of a shorter clip, in its length."""
+"""Segment length: 16 frames per 4 s (at most 6 s, see `cut_segments`), or per shorter clip."""
 
 _FLAT = 4.0
-"""Standard deviation in grey levels under which a frame (black, a fade) has no hash: the
+"""Standard deviation in grey levels below which a frame (black, a fade) has no hash: the
 signs of its wavelets are noise."""
 
 _TELLING = 0.4
-"""Grey levels by which the cells that are hashed must stray (see `telling`). Pages of text stray by
+"""Grey levels by which the hashed cells must stray (see `telling`). Pages of text stray by
 0.0, linear and radial gradients, with grain of 5 levels too, by up to 0.2. Of real frames 23 of
 4,400 in capstone70 stray by less (most are sparks on black), 1 of 528 in neardup_semi, none of
 2,144 in ucf101_mini; 144 of 1,520 in drone_visible, which are clear skies."""
 
 _SIDE = 32
-"""Frames are hashed at this size, a power of two as the wavelets want it."""
+"""Side of the hashed frames in pixels, a power of two as the wavelets require."""
 
 _FOLDER = "hashes-2"
-"""The number changes with the way hashes are made."""
+"""Its number changes with the way hashes are computed."""
 
 
 @dataclass(frozen=True)
 class FrameHashes:
-    """The hashes of one video, without those of frames of which a hash says nothing.
+    """The hashes of one video, without frames whose hash would be uninformative.
 
     Attributes:
-        whole: (n, 8) uint8: 64 bits a frame.
-        whole_s: (n,) float64, when each frame is seen, ascending.
-        crops: (m, len(CROPS), 8) uint8: the crops of some of these frames; where a crop says
-            nothing, the whole frame's hash.
-        crops_s: (m,) float64, when those are seen.
+        whole: (n, 8) uint8: 64 bits per frame.
+        whole_s: (n,) float64, time of each frame in seconds, ascending.
+        crops: (m, len(CROPS), 8) uint8: the crops of some of these frames; where a crop is
+            uninformative, the whole frame's hash.
+        crops_s: (m,) float64, times of those frames in seconds.
     """
 
     whole: ByteArray
@@ -84,10 +84,10 @@ class FrameHashes:
 def frame_hashes(
     home: Path, videos: Sequence[Video], workers: int, progress: Progress
 ) -> tuple[dict[str, FrameHashes], list[FailedFile]]:
-    """Hashes of videos by id, and the files that cannot be read (any more).
+    """Return hashes of videos by id, and the files that cannot be read (any more).
 
-    Hashes that were made before are read from ``hashes-2`` under `home`. A file that has
-    changed since it was ingested is hashed as it is now, and these hashes are not kept.
+    Cached hashes come from ``hashes-2`` under `home`. A file that has changed since its ingest
+    is hashed as it is now, and these hashes are not cached.
     """
     folder = home / _FOLDER
     found = {v.video_id: kept for v in videos if (kept := _load(folder, v)) is not None}
@@ -108,7 +108,7 @@ def frame_hashes(
 
 
 def _is_as_stored(video: Video) -> bool:
-    """Whether the file is still the one that the fingerprint was taken of."""
+    """Return whether the file is still the one that was fingerprinted."""
     try:
         stat = os.stat(video.path)
     except OSError:
@@ -117,7 +117,7 @@ def _is_as_stored(video: Video) -> bool:
 
 
 def _hash_all(videos: Sequence[Video], workers: int) -> Iterator[tuple[Video, FrameHashes | str]]:
-    """Each video with its hashes, or with the reason why there are none."""
+    """Yield each video with its hashes, or with the reason why there are none."""
     requests = (
         (i, DecodeRequest(v.path, {"hash": _SAMPLING}, False, _SEGMENT_SECONDS))
         for i, v in enumerate(videos)
@@ -145,7 +145,7 @@ def _hash_video(segments: Sequence[SegmentMedia]) -> FrameHashes:
 
 
 def hash_frames(grey: ByteArray, times_s: npt.NDArray[np.float64]) -> FrameHashes:
-    """Hashes of the frames (n, h, w) of one video, seen at `times_s`."""
+    """Hash the frames (n, h, w) of one video, shown at `times_s`."""
     if len(grey):
         grey = without_bars(grey)
     shown = telling(grey)
@@ -165,11 +165,11 @@ def hash_frames(grey: ByteArray, times_s: npt.NDArray[np.float64]) -> FrameHashe
 
 
 def telling(grey: ByteArray) -> npt.NDArray[np.bool_]:
-    """Of which frames (n, h, w) a hash says something, (n,).
+    """Return which frames (n, h, w) have an informative hash, (n,).
 
-    A bit of a hash says on which side of their median one of 8x8 cells lies. Where half of the
-    cells lie at one level, as on a page with some text, their bits are rounding and the hash is
-    that of any such page; where half of them lie on a smooth surface, it is that of any gradient.
+    Each bit of a hash tells on which side of the median one of 8x8 cells lies. Where half of the
+    cells share one level, as on a page with some text, their bits are rounding noise and the hash
+    fits any such page; where half of them lie on a smooth surface, it fits any gradient.
     """
     cells = np.array(
         [cv2.resize(f.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA) for f in grey],
@@ -183,9 +183,9 @@ def telling(grey: ByteArray) -> npt.NDArray[np.bool_]:
 
 
 def _off_surface() -> npt.NDArray[np.float64]:
-    """Takes 8x8 cells to what a surface leaves of them, (64, 64).
+    """Return the projection of 8x8 cells onto their residuals off a fitted surface, (64, 64).
 
-    The surface is of the second degree, with a cone around the middle for radial gradients.
+    The surface is quadratic, with a cone around the centre for radial gradients.
     """
     y, x = (np.mgrid[:8, :8].reshape(2, -1) - 3.5) / 4
     terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, np.hypot(x, y)], axis=1)
@@ -193,13 +193,13 @@ def _off_surface() -> npt.NDArray[np.float64]:
 
 
 def _center(grey: ByteArray, part: float) -> ByteArray:
-    """The middle of frames (n, h, w): `part` of their width and height."""
+    """Crop frames (n, h, w) to the central `part` of their width and height."""
     top, left = (round(n * (1 - part) / 2) for n in grey.shape[1:])
     return grey[:, top : grey.shape[1] - top, left : grey.shape[2] - left]
 
 
 def without_bars(grey: ByteArray) -> ByteArray:
-    """Cuts off the edges of frames (n, h, w) that are dark in every one of them."""
+    """Cut off the edges of frames (n, h, w) that are dark in every one of them."""
     brightest = grey.max(axis=0)
     top, bottom = _content(brightest.max(axis=1))
     left, right = _content(brightest.max(axis=0))
@@ -207,7 +207,7 @@ def without_bars(grey: ByteArray) -> ByteArray:
 
 
 def _content(brightest: ByteArray) -> tuple[int, int]:
-    """First and end index of what lies between the bars on both edges."""
+    """Return the first and end index of the content between the bars on both edges."""
     bright = np.flatnonzero(brightest > BAR)
     size = len(brightest)
     if not len(bright) or max(bright[0], size - 1 - bright[-1]) > MOST_BAR * size:
@@ -216,11 +216,11 @@ def _content(brightest: ByteArray) -> tuple[int, int]:
 
 
 def wavelet_hashes(grey: ByteArray) -> ByteArray:
-    """Wavelet hashes (n, 8) uint8 of frames (n, h, w): 64 bits each.
+    """Compute wavelet hashes (n, 8) uint8 of frames (n, h, w): 64 bits each.
 
-    Haar wavelets down to 8x8, against their median (imagehash's ``whash``). Without
-    ``remove_max_haar_ll``, which subtracts a constant from all that is then compared with
-    its median: the bits are the same.
+    Haar wavelets down to 8x8, compared with their median (imagehash's ``whash``). It omits
+    ``remove_max_haar_ll``, which subtracts a constant from all values before they are compared
+    with their median: the bits are the same.
     """
     import imagehash
     from PIL import Image
@@ -242,7 +242,7 @@ def _load(folder: Path, video: Video) -> FrameHashes | None:
         with np.load(path, allow_pickle=False) as kept:
             return FrameHashes(**{name: kept[name] for name in FrameHashes.__annotations__})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # not made yet, or damaged: then it is made anew
+        return None  # not cached yet, or damaged: it is computed again
 
 
 def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
@@ -251,5 +251,5 @@ def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("wb") as file:
             np.savez(file, **vars(hashes))
-    except OSError as error:  # they are made again when they are needed next
+    except OSError as error:  # they are computed again when needed
         _log.info("%s cannot be written (%s).", path, error)

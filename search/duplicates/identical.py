@@ -1,4 +1,4 @@
-"""Stored videos whose files are the same byte for byte, by what ingest read of them."""
+"""Stored videos with byte-identical files, by the fingerprints that ingest took."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from ...ingest.shards.catalog import CatalogEntry
 
 
 def has_content(entry: CatalogEntry) -> bool:
-    """Whether a file was read: what was imported as rows has no size."""
+    """Return whether a file was read: videos imported as rows have no size."""
     return bool(entry.video.fingerprint and entry.video.size)
 
 
 def have_same_content(first: CatalogEntry, second: CatalogEntry) -> bool:
-    """Whether two videos come of identical files."""
+    """Return whether two videos come from identical files."""
     ours, theirs = first.video, second.video
     same = (ours.fingerprint, ours.size) == (theirs.fingerprint, theirs.size)
     return has_content(first) and same
 
 
 def same_content(stored: Sequence[CatalogEntry]) -> Iterator[tuple[CatalogEntry, CatalogEntry]]:
-    """Pairs of identical files, each in order of id."""
+    """Yield pairs of videos with identical files, each in order of id."""
     alike: dict[str, list[CatalogEntry]] = {}
     for entry in filter(has_content, stored):
         alike.setdefault(entry.video.fingerprint, []).append(entry)

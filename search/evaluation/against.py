@@ -1,4 +1,4 @@
-"""Two exports side by side: which videos both hold, so that only the vectors differ."""
+"""Restrict two exports to the videos that both hold, so that only the vectors differ."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ...schemas.errors import LibraryError
 from .exported import Exported, ExportedRows
 
 AGAINST = "against:"
-"""Stands before the configurations of the second export."""
+"""Prefix of the configurations of the second export."""
 
 
 def in_common(
     first: Exported, second: Exported, folders: tuple[Path, Path]
 ) -> tuple[Exported, Exported]:
-    """Both exports without the videos that one of them lacks, by the ids of the first.
+    """Drop the videos that either export lacks; the result uses the ids of the first.
 
-    Videos are matched by id. Where no id is in both, the libraries were named differently: then
-    by the path within the library, where one video alone of an export has it.
+    Videos match by id. Where no id is in both, the libraries have different names: then they
+    match by the path within the library, where it is unique in an export.
 
     Args:
         first: One export.
         second: Another one, of the same videos.
-        folders: Where they lie, for messages.
+        folders: Their folders, for messages.
 
     Raises:
         LibraryError: They have no video in common, or disagree about a video's class.
@@ -48,7 +48,7 @@ def in_common(
 
 
 def _matched(first: Iterable[str], second: Iterable[str]) -> dict[str, str]:
-    """By id of the second, the id that the video has in the first."""
+    """Map ids of the second export to the ids of the first."""
     known = set(first)
     same = {i: i for i in second if i in known}
     if same:
@@ -58,14 +58,14 @@ def _matched(first: Iterable[str], second: Iterable[str]) -> dict[str, str]:
 
 
 def _by_path(ids: Iterable[str]) -> dict[str, str]:
-    """Ids by path within the library, without paths that several libraries have."""
+    """Map paths within the library to ids, without paths that several libraries have."""
     paths = {i: i.partition("/")[2] for i in ids}
     times = Counter(paths.values())
     return {path: i for i, path in paths.items() if times[path] == 1}
 
 
 def _only(exported: Exported, names: Mapping[str, str]) -> Exported:
-    """The videos whose ids are in `names`, by their names there."""
+    """Keep the videos whose ids are in `names`, under their names there."""
 
     def renamed(rows: ExportedRows) -> ExportedRows:
         kept = {names[i]: vectors for i, vectors in rows.videos.items() if i in names}

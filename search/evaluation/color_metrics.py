@@ -1,4 +1,4 @@
-"""The capstone's three ways to compare colour strips: L2, MSE and SSIM on vid2img."""
+"""The capstone's three colour metrics: L2, MSE and SSIM on vid2img strips."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _C1 = 0.01**2
 _C2 = 0.03**2
 
 _STRIPS = 64
-"""Strips compared at a time: what is computed of them stays in a processor's cache."""
+"""Strips compared at a time: their intermediate results stay in the CPU cache."""
 
 
 def l2(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Negative Euclidean distances of vid2img vectors."""
+    """Return the negative Euclidean distances of vid2img vectors."""
     return np.asarray(-np.sqrt(-mse(a, b) * VID2IMG_DIM), np.float32)
 
 
 def mse(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Negative mean squared differences of vid2img vectors."""
+    """Return the negative mean squared differences of vid2img vectors."""
     return similarities(BACKBONES["vid2img"], a, b)
 
 
 def ssim(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Structural similarity of vid2img vectors as strips, the mean over colours.
+    """Return the structural similarity of vid2img vectors as strips, averaged over colours.
 
     It equals scikit-image's ``structural_similarity`` with its defaults, which takes one pair
-    a call. Strips b are taken some at a time, so that memory does not grow with their number.
+    per call. Blocks of strips b bound the memory, whatever their number.
     """
     strips_a, strips_b = a.reshape(-1, *VID2IMG_SHAPE), b.reshape(-1, *VID2IMG_SHAPE)
     mean_a, var_a = _moments(strips_a)
@@ -62,10 +62,10 @@ COLOR_METRICS: dict[str, Pairs] = {"l2": l2, "mse": mse, "ssim": ssim}
 
 
 def parse_color_metrics(text: str) -> tuple[str, ...]:
-    """Reads ``l2,mse,ssim,labhist``.
+    """Read ``l2,mse,ssim,labhist``.
 
     Raises:
-        ModelError: A name that is no metric.
+        ModelError: A name is not a metric.
     """
     known = (*COLOR_METRICS, "labhist")
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
@@ -84,10 +84,10 @@ def _moments(strips: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _window_means(strips: FloatArray) -> FloatArray:
-    """Means of all whole 7x7 windows of (n, 20, 100, 3): (n, 14, 94, 3)."""
-    import cv2  # only where SSIM is asked for
+    """Return the means of all whole 7x7 windows of (n, 20, 100, 3): (n, 14, 94, 3)."""
+    import cv2  # only SSIM needs it
 
-    # One strip below the other is a single picture; windows over two strips are cut away.
+    # Stacked strips form a single image; windows that span two strips are cut away.
     below = np.ascontiguousarray(strips).reshape(-1, *VID2IMG_SHAPE[1:])
     means = cv2.blur(below, (_WINDOW, _WINDOW)).reshape(strips.shape)
     edge = _WINDOW // 2

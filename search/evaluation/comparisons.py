@@ -1,4 +1,4 @@
-"""Paired tests of configurations: of one export, or of two exports of the same videos."""
+"""Paired tests of configurations, within one export or across two of the same videos."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FLIPS = 10_000
 
 
 def parse_comparison(text: str) -> tuple[str, str]:
-    """Reads ``frame,fused``.
+    """Read ``frame,fused``.
 
     Raises:
-        ModelError: Not two names.
+        ModelError: `text` is not two names.
     """
     names = [name.strip() for name in text.split(",")]
     if len(names) != 2 or not all(names):
@@ -41,19 +41,19 @@ def paired_tests(
     against: bool,
     seed: int,
 ) -> list[PairedTest]:
-    """Tests pairs of configurations under every clean protocol.
+    """Test pairs of configurations under every clean protocol.
 
     Args:
-        predictions: Of all configurations.
+        predictions: Predictions of all configurations.
         classes: Of all videos.
         drawn: (times, videos) from `resample`.
-        asked: Names of what to test; none for each with fused, or with its like in the second
-            export.
+        asked: Pairs of names to test; none for each against fused, or against its counterpart in
+            the second export.
         against: Whether there is a second export.
-        seed: Of the random sign flips.
+        seed: Seed of the random sign flips.
 
     Raises:
-        ModelError: An unknown configuration, or nothing that can be tested.
+        ModelError: A configuration is unknown, or nothing can be tested.
     """
     known = {(p.protocol, p.configuration): p for p in predictions if p.precision is not None}
     names = list(dict.fromkeys(configuration for _, configuration in known))
@@ -75,7 +75,7 @@ def paired_tests(
 
 
 def in_one_only(predictions: Sequence[Predictions]) -> list[str]:
-    """Notes about configurations of one of two exports that the other lacks."""
+    """Note the configurations that only one of two exports has."""
     names = dict.fromkeys(p.configuration for p in predictions)
     first = [n for n in names if not n.startswith(AGAINST) and AGAINST + n not in names]
     second = [n for n in names if n.startswith(AGAINST) and n.removeprefix(AGAINST) not in names]
@@ -83,7 +83,7 @@ def in_one_only(predictions: Sequence[Predictions]) -> list[str]:
 
 
 def _pairs(names: Sequence[str], against: bool) -> list[tuple[str, str]]:
-    """What is tested unless asked otherwise: each with fused, or with its like in the other."""
+    """Return the default pairs: each against fused, or its counterpart in the other export."""
     if not against:
         return [(name, FUSED) for name in names if name != FUSED]
     pairs = [(name, AGAINST + name) for name in names if AGAINST + name in names]
@@ -98,11 +98,11 @@ def _pairs(names: Sequence[str], against: bool) -> list[tuple[str, str]]:
 def _paired_test(
     a: Predictions, b: Predictions, classes: Classes, drawn: npt.NDArray[np.float32], seed: int
 ) -> PairedTest | None:
-    """Tests two configurations on the queries that both have; None where there are none.
+    """Test two configurations on the queries that both have; None where there are none.
 
     Args:
-        a: Of a clean protocol.
-        b: Of the same protocol, over the same videos.
+        a: Predictions under a clean protocol.
+        b: Predictions under the same protocol, over the same videos.
         classes: Of all videos.
         drawn: (times, videos) from `resample`.
         seed: Of the random sign flips.

@@ -1,4 +1,4 @@
-"""What is taken for what: confusion matrices of predictions."""
+"""Confusion matrices of predictions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .ranking import Classes, Predictions
 
 
 def confusions(predictions: Predictions, classes: Classes) -> list[Confusion]:
-    """Every pair of classes confused, worst share of its class first."""
+    """List every confused pair of classes, largest share of its class first."""
     matrix = confusion_matrix(predictions, classes)
     shares = confusion_shares(predictions, classes)
     wrong = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
@@ -30,11 +30,11 @@ def confusions(predictions: Predictions, classes: Classes) -> list[Confusion]:
 
 
 def confusion_matrix(predictions: Predictions, classes: Classes) -> npt.NDArray[np.int64]:
-    """(classes, classes) queries by their class and the predicted one."""
+    """Count queries by true and predicted class: (classes, classes)."""
     from sklearn.metrics import confusion_matrix as count
 
     own = classes.numbers[predictions.videos]
-    named = predictions.predicted >= 0  # a vote of videos without a class names none
+    named = predictions.predicted >= 0  # a vote of unlabelled videos names no class
     labels = range(len(classes.names))
     if not named.any():
         return np.zeros((len(labels), len(labels)), np.int64)
@@ -42,7 +42,7 @@ def confusion_matrix(predictions: Predictions, classes: Classes) -> npt.NDArray[
 
 
 def confusion_shares(predictions: Predictions, classes: Classes) -> npt.NDArray[np.float64]:
-    """(classes, classes) `confusion_matrix` over all queries of the class, voted on or not."""
+    """Divide `confusion_matrix` by all queries of the class, those without a vote included."""
     own = classes.numbers[predictions.videos]
     queries = np.bincount(own, minlength=len(classes.names))
     return np.asarray(confusion_matrix(predictions, classes) / np.maximum(queries, 1)[:, None])

@@ -1,4 +1,4 @@
-"""Evaluation from exports alone: protocols, figures, comparisons, and the files that show them."""
+"""Evaluation from exports alone: protocols, figures, comparisons, and the report files."""
 
 from __future__ import annotations
 
@@ -38,36 +38,36 @@ from .tuning import tune
 TUNED = "fused tuned"
 
 _NOT_BY_ROW = ("color:mse", "color:ssim")
-"""Not measured under leaky protocols.
+"""Colour metrics that leaky protocols leave out.
 
-MSE ranks single rows as L2 does, and SSIM is no distance to search by.
+MSE ranks single rows as L2 does, and SSIM is not a distance that can be searched by.
 """
 
 _WORST = 10
-"""Confusions listed of a configuration."""
+"""Confusions listed per configuration."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to measure.
+    """Evaluation options.
 
     Attributes:
         protocols: One or more; none for leave-one-out (split where weights are tuned).
-        k: How many nearest videos vote.
+        k: Nearest videos that vote.
         overrides: Backbones such as ``frame=resnet50``.
         color: Colour metrics to compare: l2, mse, ssim, labhist.
         compare: Pairs of configurations to test; none for each against fused, or against its
-            like in a second export.
-        train_list: Of the official protocol.
-        test_list: Of the official protocol.
-        allow_missing: Whether to leave out what the lists name and the export lacks.
+            counterpart in a second export.
+        train_list: Training list of the official protocol.
+        test_list: Test list of the official protocol.
+        allow_missing: Whether to skip videos that the lists name and the export lacks.
         tune_weights: Whether to find fusion weights on the training part.
         against: A second export to measure on the same videos, and to test the first against;
-            `overrides` are of the first alone.
-        seed: Of splits, resamples and tests.
-        resamples: Of the bootstrap.
-        known: Backbones that exports may hold, None for vidsim's own; those that they describe
-            join.
+            `overrides` apply to the first alone.
+        seed: Seed of splits, resamples and tests.
+        resamples: Number of bootstrap resamples.
+        known: Backbones that exports may hold, None for vidsim's own; backbones that an export
+            describes are added.
     """
 
     protocols: tuple[ProtocolName, ...] = ()
@@ -87,7 +87,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The report, and the predictions it sums up."""
+    """A report, and the predictions that it summarises."""
 
     report: EvaluationReport
     predictions: list[Predictions]
@@ -95,10 +95,10 @@ class Evaluation:
 
 
 def parse_protocols(names: Sequence[str]) -> tuple[ProtocolName, ...]:
-    """The protocols named.
+    """Check the names of protocols.
 
     Raises:
-        ModelError: A name that is no protocol.
+        ModelError: A name is not a protocol.
     """
     known = {name: name for name in (*CLEAN, *LEAKY)}
     for name in names:
@@ -108,18 +108,18 @@ def parse_protocols(names: Sequence[str]) -> tuple[ProtocolName, ...]:
 
 
 def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Evaluation:
-    """Measures how well exported videos find others of their class.
+    """Measure how well exported videos find others of their class.
 
     Args:
-        folder: What ``vidsim export`` wrote.
+        folder: Written by ``vidsim export``.
         options: What to measure.
-        progress: Told about each protocol.
+        progress: Receives the progress of each protocol.
 
     Raises:
         StoreError: The exports are missing, damaged or of another layout.
-        ModelError: A protocol, configuration or backbone that does not fit.
-        LibraryError: A list of the official protocol that does not fit, or a second export
-            without videos of the first or with other classes.
+        ModelError: A protocol, configuration or backbone does not fit.
+        LibraryError: A list of the official protocol does not fit, or the second export shares
+            no video with the first or has other classes.
     """
     names = options.protocols or (("split",) if options.tune_weights else ("leave-one-out",))
     if options.tune_weights and len({"split", "official"} & set(names)) != 1:
@@ -186,7 +186,7 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
 
 
 def keep_tuned(home: Path, report: EvaluationReport) -> Path | None:
-    """Writes tuned weights where query reads them; None where none were tuned."""
+    """Write tuned weights where queries read them, and return the path; None without any."""
     return write_tuned(home, report.tuned) if report.tuned else None
 
 
@@ -213,7 +213,7 @@ def _rank_videos(
     options: EvaluateOptions,
     progress: Progress,
 ) -> tuple[list[Predictions], TunedWeights | None]:
-    """Predictions of every configuration under clean protocols, and weights if tuned there."""
+    """Predict with every configuration under clean protocols, and tune weights if requested."""
     modalities = [single(m.value, r, exported.ids) for m, r in exported.modalities.items()]
     singles = modalities + [
         single(
@@ -254,7 +254,7 @@ def _rank_rows(
     options: EvaluateOptions,
     progress: Progress,
 ) -> list[Predictions]:
-    """Predictions of every modality and colour metric under leaky protocols."""
+    """Predict with every modality and colour metric under leaky protocols."""
     by_rows = {m.value: rows for m, rows in exported.modalities.items()}
     by_rows |= {f"color:{metric}": _color_rows(exported, metric) for metric in options.color}
     predictions: list[Predictions] = []
@@ -279,7 +279,7 @@ def _color_rows(exported: Exported, metric: str) -> ExportedRows:
 
 
 def _background(exported: Exported, protocol: Protocol) -> dict[Modality, Background]:
-    """Of the videos that may be neighbours."""
+    """Measure the background of the videos in a protocol's gallery."""
     libraries: dict[str, list[str]] = {}
     for i in np.flatnonzero(protocol.gallery):
         libraries.setdefault(exported.libraries[i], []).append(exported.ids[i])
@@ -297,7 +297,7 @@ def _tune(
 ) -> TunedWeights:
     if len(modalities) < 2:
         raise ModelError("Only one modality is exported; there is nothing to weigh.")
-    # Clips of one group would find each other whatever the weights.
+    # Clips of one group find each other under any weights.
     training = replace(protocol, groups=group_codes(exported.ids))
     weights = tune(modalities, background, training, classes, seed)
     return TunedWeights(

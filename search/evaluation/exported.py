@@ -1,4 +1,4 @@
-"""Reads what ``vidsim export`` wrote: videos with their vectors, without Milvus or a network."""
+"""Read exports: videos with their vectors, without Milvus or a network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ..fusion import Background
 from ..videos import VideoVectors, summarize
 
 COLOR_BACKBONES = ("vid2img", "labhist")
-"""Read whatever backbone colour is compared by: colour metrics compare them."""
+"""Backbones always read, whichever one compares colour: the colour metrics need them."""
 
 _STRINGS = ("video_ids", "labels", "libraries")
 _NUMBERS = ("segments", "start_s", "end_s")
@@ -57,8 +57,8 @@ class Exported:
         ids: Ids of all videos that any modality has, ascending.
         labels: The class of each (the first of several), "" where it has none.
         libraries: The library of each.
-        modalities: What was exported of them; the videos may differ.
-        colors: The vectors of vid2img (the colour strips) and labhist, where there are some.
+        modalities: Exported rows by modality; their videos may differ.
+        colors: Vectors of vid2img (the colour strips) and labhist, where exported.
     """
 
     ids: tuple[str, ...]
@@ -71,19 +71,19 @@ class Exported:
 def read_exports(
     folder: Path, overrides: Sequence[str], progress: Progress, known: Backbones = BACKBONES
 ) -> Exported:
-    """Reads the exports in `folder`: one backbone a modality, and those of colour.
+    """Read the exports in `folder`: one backbone per modality, and those of colour.
 
-    Where a modality was exported with several backbones, the default one is taken.
+    Of several exported backbones of a modality, the default one is taken.
 
     Args:
-        folder: What was given to ``vidsim export``.
+        folder: Written by ``vidsim export``.
         overrides: Backbones such as ``frame=resnet50``.
-        progress: Told about each file.
-        known: Backbones that exports may hold; those that they describe join.
+        progress: Receives the progress of each file.
+        known: Backbones that exports may hold; backbones that an export describes are added.
 
     Raises:
-        StoreError: No export is there, or one is damaged or of another layout.
-        ModelError: An override that names no exported backbone.
+        StoreError: There is no export, or one is damaged or of another layout.
+        ModelError: An override names no exported backbone.
     """
     joined = dict(known)
     files: dict[Backbone, Path] = {}
@@ -103,7 +103,7 @@ def read_exports(
     chosen = _choose(list(files), overrides)
     wanted = dict.fromkeys([*chosen.values(), *(BACKBONES[n] for n in COLOR_BACKBONES)])
     read = {b: _read(files[b], b, shown, progress) for b in wanted if b in files}
-    # A library of sounds has been asked for pictures too, and has none.
+    # A library of sounds was embedded by picture backbones too, which gave no rows.
     modalities = {m: read[b] for m, b in chosen.items() if read[b].videos}
     if not modalities:
         raise StoreError(f"The exports in {folder} hold no rows; export a library that has some.")
@@ -118,11 +118,11 @@ def read_exports(
 
 
 def background_of(rows: ExportedRows, libraries: Mapping[str, Sequence[str]]) -> Background:
-    """The background of one modality, measured as `search.background` does from shards.
+    """Measure the background of one modality, as `search.background` does from shards.
 
     Args:
         rows: The vectors.
-        libraries: By library, ids of the videos that may be neighbours, ascending.
+        libraries: Ids of the gallery's videos by library, ascending.
     """
     measured = []
     for ids in libraries.values():
@@ -136,7 +136,7 @@ def background_of(rows: ExportedRows, libraries: Mapping[str, Sequence[str]]) ->
 def _choose(stored: Sequence[Backbone], overrides: Sequence[str]) -> dict[Modality, Backbone]:
     chosen = {}
     for modality in Modality:
-        # The strips are always exported beside another colour backbone.
+        # An export always holds the strips beside another colour backbone.
         there = sorted(
             (b for b in stored if b.modality is modality), key=lambda b: b.name == "vid2img"
         )
@@ -156,7 +156,7 @@ def _choose(stored: Sequence[Backbone], overrides: Sequence[str]) -> dict[Modali
 
 
 def _backbone(path: Path, known: dict[str, Backbone]) -> Backbone:
-    """The backbone a file says it holds; one that it describes joins those `known`."""
+    """Return the backbone that a file names; one that it describes is added to `known`."""
     with _opened(path) as file:
         if file.attrs.get("format") != EXPORT_FORMAT:
             raise StoreError(
@@ -165,7 +165,7 @@ def _backbone(path: Path, known: dict[str, Backbone]) -> Backbone:
             )
         name = str(file.attrs.get("backbone"))
         if name not in known and INDEX in file and "description" in file[INDEX].attrs:
-            with suppress(ValueError):  # then it stays unknown
+            with suppress(ValueError):  # else it stays unknown
                 described = adopt(str(file[INDEX].attrs["description"]), known)
                 known[described.name] = described
     if name not in known:
@@ -178,7 +178,7 @@ def _backbone(path: Path, known: dict[str, Backbone]) -> Backbone:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """An open HDF5 file; what HDF5 says of one it cannot read becomes a sentence."""
+    """Open an HDF5 file; errors of HDF5 become a StoreError with a readable message."""
     try:
         with told(str(path)), open_h5(path, str(path)) as file:
             yield file
@@ -189,13 +189,13 @@ def _opened(path: Path) -> Iterator[Any]:
 def _read(
     path: Path, backbone: Backbone, known: dict[str, tuple[str, str]], progress: Progress
 ) -> ExportedRows:
-    """The rows of a file; adds label and library of its videos to `known`."""
+    """Read the rows of a file, and add the label and library of its videos to `known`."""
     videos: dict[str, VideoVectors] = {}
     stage = f"reading {backbone.name}"
     with _opened(path) as file:
         table = _table(path, file, backbone)
         ids = table["video_ids"]
-        # Rows of a video lie together.
+        # The rows of a video are contiguous.
         edges = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]] + [len(ids)]
         progress.start(stage, len(ids), "rows")
         for start, block in _blocks(file["vectors"], edges, backbone) if len(ids) else ():
@@ -222,7 +222,7 @@ def _read(
 
 
 def _table(path: Path, file: Any, backbone: Backbone) -> dict[str, npt.NDArray[Any]]:
-    """The columns beside the vectors, checked."""
+    """Read and check the columns beside the vectors."""
     for name in ("vectors", *_STRINGS, *_NUMBERS):
         if name not in file or not isinstance(file[name], h5py.Dataset):
             raise StoreError(f"{path} has no dataset {name!r}; export again.")
@@ -245,12 +245,12 @@ def _table(path: Path, file: Any, backbone: Backbone) -> dict[str, npt.NDArray[A
 def _blocks(
     vectors: Any, edges: Sequence[int], backbone: Backbone
 ) -> Iterator[tuple[int, FloatArray]]:
-    """Whole videos of some thousand rows at a time: the first row's number, and float32 rows."""
+    """Yield whole videos, some thousand rows at a time: number of the first row, float32 rows."""
     start = 0
     for end, after in zip(edges[1:], [*edges[2:], None], strict=True):
         if after is None or after - start > _ROWS_PER_READ:
             block = vectors[start:end].reshape(end - start, backbone.dim)
-            # Strips are kept as bytes; the vid2img embedding is their values in 0..1.
+            # Strips are stored as bytes; the vid2img embedding is their values scaled to 0..1.
             scale = 255 if block.dtype == np.uint8 else 1
             yield start, np.divide(block, scale, dtype=np.float32)
             start = end

@@ -1,4 +1,4 @@
-"""Figures of predictions, with their intervals."""
+"""Figures of predictions, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .ranking import Classes, Predictions
 def figures_of(
     predictions: Predictions, classes: Classes, drawn: npt.NDArray[np.float32]
 ) -> Figures:
-    """The figures of one configuration under one protocol.
+    """Compute the figures of one configuration under one protocol.
 
     Args:
-        predictions: What it said.
+        predictions: Its predictions.
         classes: Of all videos.
         drawn: (times, videos) from `resample`.
     """
@@ -51,18 +51,18 @@ def figures_of(
 
 
 def right_votes(predictions: Predictions, classes: Classes) -> FloatVector:
-    """(queries,) 1 where the vote named the class of the query, else 0."""
+    """Return (queries,) 1 where the vote names the query's class, else 0."""
     return np.equal(predictions.predicted, classes.numbers[predictions.videos]).astype(float)
 
 
 def estimate(value: float, resampled: FloatVector) -> Estimate:
-    """A figure with its interval, from what `mean` or `class_mean` gives."""
+    """Return a figure with its interval, from the result of `mean` or `class_mean`."""
     found = interval(value, resampled)
     return Estimate(value=found.value, low=found.low, high=found.high)
 
 
 def _outcomes(predictions: Predictions, classes: Classes, values: FloatVector) -> Outcomes:
-    """Sums a video: a video asks once, or with each of its rows."""
+    """Sum values per video, which is one query or one query per row."""
     videos, owner = np.unique(predictions.videos, return_inverse=True)
     return Outcomes(
         videos=videos,

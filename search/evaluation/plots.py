@@ -1,4 +1,4 @@
-"""Confusion matrices as pictures."""
+"""Plots of confusion matrices."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 _ANNOTATED = 15
-"""Classes up to which every cell shows its percentage."""
+"""Most classes for which every cell shows its percentage."""
 
 _NAMED = 150
-"""Classes up to which each is named, and the picture grows with their number: to 28 inches."""
+"""Most classes that are named; up to here the plot grows with their number, to 28 inches."""
 
 
 def plot_confusions(
     shares: npt.NDArray[np.float64], names: tuple[str, ...], title: str, path: Path
 ) -> None:
-    """Draws a confusion matrix, each row in percent of its class, as a PNG.
+    """Draw a confusion matrix, each row in percent of its class, as a PNG.
 
-    The picture grows with the number of classes, so that 101 names stay readable; of more
+    The plot grows with the number of classes, so that 101 names stay readable; with more
     than 150 classes none is named.
 
     Args:
-        shares: (classes, classes) part of a class's queries that each class was predicted for.
-        names: Of the classes.
-        title: Above the picture.
-        path: Where to write.
+        shares: (classes, classes) share of a class's queries that each class was predicted for.
+        names: Class names.
+        title: Title of the plot.
+        path: The PNG to write.
     """
-    # Without pyplot nothing is global and no display is looked for.
+    # Without pyplot there is no global state, and no search for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -39,7 +39,7 @@ def plot_confusions(
     percent = 100 * shares
     image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     size = 9 if len(names) <= _ANNOTATED else 7
-    # "$" would start a formula.
+    # "$" would start a formula in matplotlib.
     shown = [name.replace("$", r"\$") for name in names] if len(names) <= _NAMED else []
     axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=size)
     axes.set_yticks(range(len(shown)), shown, fontsize=size)

@@ -1,4 +1,4 @@
-"""Protocols: which videos ask, and which may be their neighbours."""
+"""Protocols: which videos are queries, and which are in the gallery."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ ProtocolName = Literal[
 CLEAN: tuple[ProtocolName, ...] = ("leave-one-out", "split", "group", "official")
 
 LEAKY: tuple[ProtocolName, ...] = ("capstone-all", "capstone-split")
-"""The 2019 capstone's own: a query's own rows are among its neighbours."""
+"""The 2019 capstone's protocols: a query's own rows are among its neighbours."""
 
 TRAIN_SHARE = 0.7
-"""Training part of a split, as in the capstone."""
+"""Training share of a split, as in the capstone."""
 
 _GROUP = re.compile(r"v_(?P<label>\w+)_g(?P<group>\d+)_c\d+")
-"""Names of UCF101 (Soomro, Zamir and Shah, 2012): clips of a group are cut from one video."""
+"""Clip names of UCF101 (Soomro, Zamir and Shah, 2012); clips of a group are cut from one video."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Who may be whose neighbour.
+    """Which videos may be neighbours of which queries.
 
     Attributes:
         name: One of `CLEAN`.
-        queries: (videos,) whether it asks.
+        queries: (videos,) whether it is a query.
         gallery: (videos,) whether it may be a neighbour.
-        groups: (videos,) numbers; a video is never a neighbour of one of its own group.
-        notes: What a person should know about it.
+        groups: (videos,) group numbers; a video is never a neighbour of one of its own group.
+        notes: Remarks for the report.
     """
 
     name: ProtocolName
@@ -49,18 +49,18 @@ class Protocol:
     notes: tuple[str, ...] = ()
 
     def allowed(self, queries: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """(queries, videos): whether the video may be a neighbour, for indexes of queries."""
+        """Return (queries, videos): whether the video may be a neighbour of the query."""
         return np.asarray(self.gallery & (self.groups[queries][:, None] != self.groups))
 
 
 def leave_one_out(ids: Sequence[str]) -> Protocol:
-    """Every video asks all others."""
+    """Query every video against all others."""
     everyone = np.ones(len(ids), bool)
     return Protocol("leave-one-out", everyone, everyone, np.arange(len(ids)))
 
 
 def split(labels: Sequence[str], seed: int) -> Protocol:
-    """30 % of the videos of each class ask the other 70 %; drawn by `seed`."""
+    """Query 30 % of the videos of each class against the other 70 %, drawn by `seed`."""
     random = np.random.default_rng(seed)
     train = np.zeros(len(labels), bool)
     names = np.asarray(labels, object)
@@ -71,7 +71,7 @@ def split(labels: Sequence[str], seed: int) -> Protocol:
 
 
 def group(ids: Sequence[str]) -> Protocol:
-    """Every video asks all that are not of its UCF101 group.
+    """Query every video against all that are not of its UCF101 group.
 
     Raises:
         ModelError: No name carries a group.
@@ -93,7 +93,7 @@ def group(ids: Sequence[str]) -> Protocol:
 
 
 def group_codes(ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(videos,) number of the group each name carries; names without are groups of one."""
+    """Return (videos,) group numbers from the names; a name without a group is a group of one."""
     keys = [_group_of(i) or i for i in ids]
     numbers = {key: n for n, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], np.int64)
@@ -102,19 +102,20 @@ def group_codes(ids: Sequence[str]) -> npt.NDArray[np.int64]:
 def official(
     ids: Sequence[str], train_list: Path, test_list: Path, allow_missing: bool = False
 ) -> Protocol:
-    """Videos of a test list ask those of a training list (``Class/name.avi`` a line).
+    """Query the videos of a test list against those of a training list.
 
-    `read_split` says what lists may look like, and which video a name means.
+    A list has a ``Class/name.avi`` per line; see `read_split` for the variants that it accepts,
+    and for how names match videos.
 
     Args:
         ids: Ids of the videos.
-        train_list: Names of those that may be neighbours.
-        test_list: Names of those that ask.
-        allow_missing: Whether to leave out, with a note, what no video matches.
+        train_list: Names of the gallery's videos.
+        test_list: Names of the query videos.
+        allow_missing: Whether to skip, with a note, entries that match no video.
 
     Raises:
-        LibraryError: A list cannot be read, names no video, one that is not there or several at
-            once; or both lists name one.
+        LibraryError: A list cannot be read, names no video, or has an entry that matches no video
+            or several; or both lists name the same video.
     """
     names = Names(ids)
     parts, notes = [], []
@@ -159,9 +160,9 @@ def official(
 
 
 def row_split(rows: int, seed: int) -> npt.NDArray[np.bool_]:
-    """(rows,) whether a row is for training: 70 % of all rows, whatever video they are of.
+    """Return (rows,) whether a row is for training: 70 % of all rows, regardless of their video.
 
-    This is the capstone's split, which leaks: pieces of one video land on both sides.
+    This is the capstone's split, which leaks: rows of one video fall on both sides.
     """
     train = np.zeros(rows, bool)
     train[np.random.default_rng(seed).permutation(rows)[: round(TRAIN_SHARE * rows)]] = True

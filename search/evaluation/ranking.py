@@ -1,4 +1,4 @@
-"""Ranks and judges exported videos under a protocol, one block of queries at a time."""
+"""Rank and judge exported videos under a protocol, one block of queries at a time."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ BLOCK = 128
 
 
 _ROWS_PER_SEARCH = 2048
-"""Rows that ask at a time under a leaky protocol: some seconds a step at 106,560 rows."""
+"""Query rows per step under a leaky protocol: some seconds per step at 106,560 rows."""
 
 _SPARE = 8
-"""Rows that are looked at beyond k (a choice)."""
+"""Rows retrieved beyond k (a choice)."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Single:
     """One way to compare videos: a modality, or a colour metric.
 
     Attributes:
-        name: As reported.
+        name: Name in the report.
         videos: (m,) indexes of the videos that have it, ascending.
-        means: (segments, dim) of these videos, one after another.
+        means: (segments, dim) segment means of these videos, one after another.
         edges: (m + 1,): segments ``edges[i]:edges[i + 1]`` are those of the i-th video.
-        pairs: How segments are compared.
+        pairs: Similarity of all pairs of segments.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Single:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one configuration said of every query under one protocol.
+    """Predictions of one configuration for every query under one protocol.
 
     Attributes:
         protocol: Its name.
         configuration: The name of the `Single`, or of a fusion.
-        queries: Ids of the videos that asked, or ``video_id#row`` under a leaky protocol.
+        queries: Ids of the query videos, or ``video_id#row`` under a leaky protocol.
         videos: (queries,) indexes of those videos.
         predicted: (queries,) class by the vote of k, -1 for none.
         nearest: Ids of the nearest videos, "" for none.
@@ -78,21 +78,21 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of videos: names, and the number of each video's (-1 without a class)."""
+    """Class names, and the class number of each video (-1 for an unlabelled one)."""
 
     names: tuple[str, ...]
     numbers: IntArray
 
 
 def classes_of(labels: Sequence[str]) -> Classes:
-    """Numbers the classes by name."""
+    """Number the classes by name."""
     names = tuple(sorted(set(labels) - {""}))
     numbers = {name: i for i, name in enumerate(names)}
     return Classes(names, np.array([numbers.get(label, -1) for label in labels], np.int64))
 
 
 def single(name: str, rows: ExportedRows, ids: Sequence[str], metric: str | None = None) -> Single:
-    """How videos are compared by one backbone, or by a colour metric on the strips."""
+    """Set up a comparison of videos by one backbone, or by a colour metric on the strips."""
     index = {video_id: i for i, video_id in enumerate(ids)}
     found = list(rows.videos.values())
     return Single(
@@ -105,7 +105,7 @@ def single(name: str, rows: ExportedRows, ids: Sequence[str], metric: str | None
 
 
 def compare(one: Single, queries: IntArray, videos: int) -> Scores:
-    """(queries, videos) similarities; NaN where the query or the video has no such vectors."""
+    """Return (queries, videos) similarities; NaN where either has no such vectors."""
     scores = np.full((len(queries), videos), np.nan)
     there = np.flatnonzero(np.isin(queries, one.videos))
     at = np.searchsorted(one.videos, queries[there])
@@ -120,7 +120,7 @@ def compare(one: Single, queries: IntArray, videos: int) -> Scores:
 def blocks(
     singles: Sequence[Single], protocol: Protocol, queries: IntArray
 ) -> Iterator[tuple[IntArray, dict[str, Scores]]]:
-    """Similarities of some queries at a time to the videos they may have for neighbours."""
+    """Yield a block of queries at a time, with their similarities to the allowed neighbours."""
     for start in range(0, len(queries), BLOCK):
         block = queries[start : start + BLOCK]
         allowed = protocol.allowed(block)
@@ -142,22 +142,22 @@ def rank_all(
     background: Mapping[Modality, Background],
     k: int,
 ) -> Iterator[tuple[str, IntArray, Predictions]]:
-    """Predictions of every configuration, block by block of queries.
+    """Yield the predictions of every configuration, one block of queries at a time.
 
-    A video without a class is nobody's query. Nor is one for which nothing of its class is
-    there to be found; for a `Single` only videos that have its vectors are.
+    An unlabelled video is never used as a query. Nor is one whose gallery has no other video
+    of its class; for a `Single`, only videos that have its vectors count.
 
     Args:
         exported: The videos.
         classes: Their classes.
         protocol: A clean one.
-        singles: Ways to compare, those of the modalities under the modalities' names.
+        singles: Comparisons; those of modalities bear the modalities' names.
         fusions: Weights by name of the configuration; none for no fusion.
-        background: Of every modality that is fused.
-        k: How many nearest videos vote.
+        background: Background of every fused modality.
+        k: Nearest videos that vote.
 
     Yields:
-        Configuration, the queries of the block that count, and what was said of them.
+        The configuration, the queries of the block that count, and their predictions.
     """
     queries = np.flatnonzero(protocol.queries & (classes.numbers >= 0))
     for block, scores in blocks(singles, protocol, queries):
@@ -187,7 +187,7 @@ def rank_all(
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
-    """The predictions of several blocks of one configuration, in their order."""
+    """Join the predictions of several blocks of one configuration, in order."""
     hits = [p.first_hit for p in parts if p.first_hit is not None]
     precisions = [p.precision for p in parts if p.precision is not None]
     return Predictions(
@@ -212,10 +212,10 @@ def rank_rows(
     seed: int,
     progress: Progress,
 ) -> Predictions | None:
-    """The capstone's own figures, which leak: the vote of the k rows nearest to every row.
+    """Reproduce the capstone's leaky vote of the k rows nearest to every row.
 
     Under ``capstone-all`` a row is its own nearest neighbour; under ``capstone-split`` rows of
-    the query's own video are among the training rows. None where there are too few rows.
+    the query's own video are among the training rows. The result is None for too few rows.
     """
     index = {video_id: i for i, video_id in enumerate(exported.ids)}
     owners = np.concatenate([[index[i]] * len(v.rows) for i, v in rows.videos.items()])
@@ -251,20 +251,20 @@ def nearest_rows(
     k: int,
     advance: Callable[[int], None],
 ) -> IntArray:
-    """The k training rows nearest to every row that asks (L2).
+    """Find the k training rows nearest to every query row (L2).
 
-    faiss finds a few more than k in float32, where rows that are all but equal (frames of a
-    still scene, a row and itself) come in any order; their distances in float64 decide.
+    faiss finds a few more than k in float32, where nearly equal rows (frames of a still scene,
+    a row and itself) come in any order; distances in float64 then decide.
 
     Args:
         vectors: (rows, dim). Where they are normalised, L2 ranks them as the cosine does.
-        asks: (rows,) whether it asks.
+        asks: (rows,) whether it is a query.
         train: (rows,) whether it may be found.
-        k: How many; no more than there are training rows.
-        advance: Told how many rows were answered.
+        k: Number of neighbours, at most the number of training rows.
+        advance: Called with the number of rows answered.
 
     Returns:
-        (rows that ask, k) row numbers, nearest first.
+        (query rows, k) row numbers, nearest first.
     """
     queries, known = np.flatnonzero(asks), np.flatnonzero(train)
     among = vectors if train.all() else vectors[known]
@@ -275,7 +275,7 @@ def nearest_rows(
         asked = vectors[queries[start : start + _ROWS_PER_SEARCH]]
         candidates = search(asked, count)
         for i, (row, near) in enumerate(zip(asked.astype(np.float64), candidates), start):
-            near.sort()  # so that rows just as far come in their order
+            near.sort()  # so that equally distant rows come in order
             apart = row - among[near]
             closest = np.argsort(np.einsum("nd,nd->n", apart, apart), kind="stable")[:k]
             found[i] = known[near[closest]]

@@ -37,7 +37,7 @@ _IN_FILE_NAMES = str.maketrans(" :", "__")
 
 
 def text_lines(report: EvaluationReport) -> list[Line]:
-    """The figures as a table for a terminal, one protocol after another."""
+    """Format the figures as tables for a terminal, one per protocol."""
     lines: list[Line] = []
     if report.against:
         lines += [_in_common(report, report.against)]
@@ -54,11 +54,10 @@ def text_lines(report: EvaluationReport) -> list[Line]:
 
 
 def write_files(evaluation: Evaluation, folder: Path, progress: Progress) -> list[Path]:
-    """Writes report.md, predictions.csv and a confusion matrix of every configuration.
+    """Write report.md, predictions.csv and a confusion matrix per configuration.
 
-    Each file is there whole or as it was before; the report is written first, so that figures
-    outlast a picture that fails. `progress` is told about each file: a matrix of 101 classes
-    takes seconds.
+    Each file is written atomically; the report comes first, so that the figures survive a plot
+    that fails. `progress` counts the files: a matrix of 101 classes takes seconds.
 
     Raises:
         StoreError: The folder cannot be written.
@@ -92,14 +91,14 @@ def write_files(evaluation: Evaluation, folder: Path, progress: Progress) -> lis
 
 
 def _picture(figures: Figures) -> tuple[str, str]:
-    """The title and the file name of a configuration's confusion matrix."""
+    """Return the title and the file name of a configuration's confusion matrix."""
     name = f"confusions_{figures.protocol}_{figures.configuration}".translate(_IN_FILE_NAMES)
     leaky = " (leaky)" if figures.leaky else ""
     return f"{figures.protocol}, {figures.configuration}{leaky}", f"{name}.png"
 
 
 def csv_lines(evaluation: Evaluation) -> Iterable[str]:
-    """Every prediction, one a line, after a line of column names."""
+    """Yield a line of column names, then one line per prediction."""
     names, numbers = evaluation.classes.names, evaluation.classes.numbers
     yield _csv(_COLUMNS)
     for said in evaluation.predictions:
@@ -121,7 +120,7 @@ def csv_lines(evaluation: Evaluation) -> Iterable[str]:
 
 
 def markdown(report: EvaluationReport, pictures: Sequence[tuple[str, str]]) -> str:
-    """The whole report as a page; pictures as (title, file name) beside it."""
+    """Format the whole report as a page; `pictures` are (title, file name) beside it."""
     backbones = ", ".join(f"{m} {b}" for m, b in report.backbones.items())
     parts = [
         f"# Evaluation of {', '.join(report.libraries)}",
@@ -156,7 +155,7 @@ def markdown(report: EvaluationReport, pictures: Sequence[tuple[str, str]]) -> s
 
 
 def confusion_text(confusion: Confusion) -> str:
-    """``Kayaking -> Rafting 22.9 %``."""
+    """Format a confusion: ``Kayaking -> Rafting 22.9 %``."""
     return f"{confusion.label} -> {confusion.predicted} {100 * confusion.share:.1f} %"
 
 
@@ -195,7 +194,7 @@ def _cells(figures: Figures) -> list[str]:
 
 
 def _short_cells(figures: Figures) -> list[str]:
-    """`_cells` for a terminal: recall without its intervals."""
+    """Return `_cells` for a terminal, with recall without its intervals."""
     cells = _cells(figures)
     return [*cells[:3], *(cell.split(" ")[0] for cell in cells[3:-1]), cells[-1]]
 

@@ -1,8 +1,8 @@
-"""Split lists, such as UCF101's, and which stored videos their entries mean.
+"""Split lists, such as UCF101's, and the stored videos that their entries match.
 
-A list comes from its publisher, a spreadsheet, or another machine: what is around a name
-differs, and so do the case of folders and the endings of files. UCF101 itself has the folder
-HandstandPushups with files that are called v_HandStandPushups_g01_c01.avi.
+A list comes from its publisher, a spreadsheet, or another machine: the text around names differs,
+as do the case of folders and the extensions of files. UCF101 itself has the folder
+HandstandPushups with files named v_HandStandPushups_g01_c01.avi.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ...schemas.errors import LibraryError
 _GIVE = "give a text file with one Class/name a line"
 
 _NUMBER = re.compile(r"[\s,;]+-?\d+[\s,;]*$")
-"""What may follow a name: UCF101's training lists add the number of the class, others more."""
+"""Numbers after a name: UCF101's training lists add the class number, others more."""
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
-"""The ending of a file: ``.avi``, ``.mp4``, ``.webm``."""
+"""A file extension: ``.avi``, ``.mp4``, ``.webm``."""
 
 _TO_ENDING = re.compile(r"(.+?\.[A-Za-z][A-Za-z0-9]{1,4})\s+\S")
 _NUMBERED = re.compile(r"\d+\s+(\S.*)")
@@ -35,21 +35,21 @@ _HEADINGS = frozenset(
     {"video", "videos", "path", "file", "filename", "file_name", "name", "clip", "video_name"}
     | {"video_path", "video_id", "clip_name", "clip_path", "videoname", "filepath", "file_path"}
 )
-"""First cells of a line that names columns."""
+"""First cells of a header line."""
 
 _NAMED = 5
-"""Entries that a sentence names; the rest is counted."""
+"""Most entries that a message names; the rest is counted."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What a list means.
+    """The videos that a list matches.
 
     Attributes:
-        videos: Places of the videos that it names, in its order, each once.
-        entries: How many entries it has.
-        missing: Entries that no video matches, as they are written.
-        odd: Entries that match a video of another case or ending, with that video's id.
+        videos: Indexes of the videos that it names, in its order, each once.
+        entries: Number of its entries.
+        missing: Entries that match no video, as written.
+        odd: Entries that match a video of another case or extension, with that video's id.
     """
 
     videos: tuple[int, ...]
@@ -59,10 +59,10 @@ class Matched:
 
 
 class Names:
-    """Stored videos, by what a list may call them."""
+    """Stored videos, indexed by the names that a list may use."""
 
     def __init__(self, ids: Sequence[str]) -> None:
-        """Of videos with these ids."""
+        """Index the videos with these ids."""
         self._ids = ids
         self._parts = [_parts(video_id) for video_id in ids]
         self._places: dict[str, list[int]] = {}
@@ -71,13 +71,13 @@ class Names:
                 self._places.setdefault(key, []).append(place)
 
     def find(self, name: str) -> tuple[int, list[int]]:
-        """The videos that a name means best, and how much it differs from theirs.
+        """Find the videos that best match a name, and the number of differences.
 
         Folders above those that both have do not matter, but the one that a file lies in does.
 
         Returns:
-            0 where all that is named is the same, else how many parts differ in case or ending;
-            and the places of the videos, none where there is none.
+            0 for an exact match, else the number of parts that differ in case or extension; and
+            the indexes of the videos, empty where none match.
         """
         parts = _parts(name)
         if not parts:
@@ -103,11 +103,11 @@ class Names:
 
 
 def read_split(path: Path, names: Names, ids: Sequence[str]) -> Matched:
-    """Reads a list: one video a line, ``Class/name.avi``, with or without more about it.
+    """Read a list: one video per line, ``Class/name.avi``, with or without further columns.
 
-    Blank lines, comments and a line of column names are passed over; byte order marks, any end
-    of line, backslashes, quotes, columns parted by commas, semicolons, tabs or spaces, and
-    numbers after a name do not matter.
+    Blank lines, comments and a header line are skipped; byte order marks, any line ends,
+    backslashes, quotes, columns separated by commas, semicolons, tabs or spaces, and numbers
+    after a name do not matter.
 
     Args:
         path: The list.
@@ -115,7 +115,7 @@ def read_split(path: Path, names: Names, ids: Sequence[str]) -> Matched:
         ids: Their ids.
 
     Raises:
-        LibraryError: It cannot be read, has no entry, or one that means several videos.
+        LibraryError: It cannot be read, has no entry, or has one that matches several videos.
     """
     videos: dict[int, None] = {}
     missing: list[str] = []
@@ -150,7 +150,7 @@ def read_split(path: Path, names: Names, ids: Sequence[str]) -> Matched:
 
 
 def describe_missing(matched: Matched) -> str:
-    """The first few entries that no video matches, and how many there are in all."""
+    """Describe the first few entries that match no video, and their total number."""
     return f"{len(matched.missing)} of {matched.entries}: {_few(matched.missing)}"
 
 
@@ -160,10 +160,10 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _best(names: Names, readings: Sequence[str]) -> tuple[int, list[int]]:
-    """The videos of the first reading that means any.
+    """Return the videos of the first reading that matches any.
 
-    A number at the end may be of the name or of the class: where both mean a video, both are
-    given.
+    A trailing number may belong to the name or be the class: where both readings match a video,
+    both are returned.
     """
     for reading in readings:
         differs, found = names.find(reading)
@@ -177,7 +177,7 @@ def _best(names: Names, readings: Sequence[str]) -> tuple[int, list[int]]:
 
 
 def _readings(line: str) -> Iterator[str]:
-    """What the name in a line may be, the likeliest first."""
+    """Yield possible readings of the name in a line, the likeliest first."""
     for text in _whole(line):
         yield text
         if "\\" in text:
@@ -208,7 +208,7 @@ def _unquoted(text: str) -> Iterator[str]:
 
 
 def _without_numbers(text: str) -> Iterator[str]:
-    """`text` without the number at its end, without that before it, and so on."""
+    """Yield `text` without its last number, without its last two, and so on."""
     while (shorter := _NUMBER.sub("", text)) != text:
         text = shorter
         yield text
@@ -219,14 +219,14 @@ def _is_heading(readings: Sequence[str]) -> bool:
 
 
 def _shown(line: str) -> str:
-    """The name in a line, as a person finds it there."""
+    """Return the name in a line, as written there."""
     cells = next(iter(re.split(r"[\t,;]", line)))
     short = [cells, *_without_numbers(cells)][-1]
     return short.strip().strip("\"'") or line
 
 
 def _parts(name: str) -> list[str]:
-    """Folders and file; accented letters in one form, as file systems differ in it."""
+    """Split a name into folders and file, with the accents that file systems vary normalised."""
     whole = unicodedata.normalize("NFC", name)
     return [part for part in whole.split("/") if part not in ("", ".")]
 
@@ -236,7 +236,7 @@ def _stem(name: str) -> str:
 
 
 def _file_differs(ours: str, theirs: str) -> int:
-    """0 for the same file, 1 for one of other case or ending, 2 for both."""
+    """Return 0 for the same file, 1 for another case or extension, 2 for both."""
     if ours == theirs:
         return 0
     if ours.casefold() == theirs.casefold():

@@ -1,4 +1,4 @@
-"""Fusion weights tuned on a training part."""
+"""Tuning of fusion weights on a training part."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .protocols import Protocol
 from .ranking import Classes, Single, blocks
 
 _STEPS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""Weights tried: finer differences are lost in the noise of a set."""
+"""Candidate weights: finer differences are lost in the noise of a data set."""
 
 _QUERIES = 1000
-"""Training videos that ask, at most: their similarities to all others are kept in memory."""
+"""Most training videos used as queries: their similarities to all others are in memory."""
 
 
 def tune(
@@ -27,18 +27,18 @@ def tune(
     classes: Classes,
     seed: int,
 ) -> dict[Modality, float]:
-    """The weights with the best mean average precision among the training videos alone.
+    """Find the weights with the best mean average precision on the training videos alone.
 
-    Each training video asks the others that are not of its group. One weight after another
+    Each training video is a query against the others outside its group. One weight after another
     is set to the best of a few values, until none changes; that of frame (or else of the first
-    modality) is kept, since only their ratios matter.
+    modality) is fixed, since only ratios matter.
 
     Args:
-        singles: Those of the modalities.
+        singles: Comparisons of the modalities.
         background: Of each modality, from training videos alone.
         protocol: Its gallery is the training part.
         classes: Of all videos.
-        seed: Of the training videos that ask, where there are very many.
+        seed: Seed that draws the query videos, where there are very many.
 
     Raises:
         ModelError: No training video has another of its class.

@@ -1,4 +1,4 @@
-"""Reads pickled numpy arrays without running what else a pickle may ask for."""
+"""Unpickle numpy arrays without running any other code that a pickle may name."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class ArrayUnpickler(pickle.Unpickler):
     """
 
     def find_class(self, module: str, name: str) -> Any:
-        """The numpy function asked for, or an error."""
-        # numpy 2 moved numpy.core to numpy._core; files of before name the old place.
+        """Return the requested numpy function, or raise an error."""
+        # numpy 2 moved numpy.core to numpy._core; older files use the old name.
         if (module, name) in (
             ("numpy.core.multiarray", "_reconstruct"),
             ("numpy._core.multiarray", "_reconstruct"),

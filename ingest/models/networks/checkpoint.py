@@ -1,4 +1,4 @@
-"""Checkpoints that PyTorch wrote: read as data, and every tensor held against the network."""
+"""PyTorch checkpoints: read as data, with every tensor checked against the network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ....schemas.errors import WeightsError
 _Network = TypeVar("_Network", bound=nn.Module)
 
 _COUNTER = "num_batches_tracked"
-"""What batch normalisation counts in training; old checkpoints lack it, inference has no use."""
+"""Batch normalisation's training counter; old checkpoints lack it, inference ignores it."""
 
 
 def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
-    """The dictionary in a file that ``torch.save`` wrote; nothing in it is run.
+    """Read the dictionary in a file that ``torch.save`` wrote, without running any of it.
 
     Raises:
         WeightsError: It cannot be read, holds more than data, or holds no dictionary.
@@ -34,10 +34,10 @@ def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
 
 
 def unfilled(build: Callable[[], _Network]) -> _Network:
-    """What `build` builds, its tensors allocated and nothing more, to be filled from a file.
+    """Build a network with allocated but uninitialised tensors, to be filled from a file.
 
-    For networks of 20 million parameters and more: random weights, which PyTorch draws
-    otherwise, take longer than reading the published ones, but a first call takes 0.3 s.
+    It is for networks of 20 million parameters and more: PyTorch's random initialisation takes
+    longer than reading the published weights, but a first call takes 0.3 s.
     """
     with torch.device("meta"):
         network = build()
@@ -45,13 +45,13 @@ def unfilled(build: Callable[[], _Network]) -> _Network:
 
 
 def fill(network: nn.Module, state: Mapping[str, Any], path: Path, what: str) -> None:
-    """Copies the tensors of a checkpoint into `network`, and readies it for inference.
+    """Copy the tensors of a checkpoint into `network`, and prepare it for inference.
 
     Args:
-        network: Its own names of parameters and buffers are the published ones.
-        state: All that the file holds, by those names.
-        path: The file, for what is said on an error.
-        what: The network, for a person.
+        network: Its parameters and buffers have the published names.
+        state: The file's content, by those names.
+        path: The file, for error messages.
+        what: The network's name, for error messages.
 
     Raises:
         WeightsError: A tensor is missing, left over, misshapen or not of real numbers.
@@ -71,7 +71,7 @@ def fill(network: nn.Module, state: Mapping[str, Any], path: Path, what: str) ->
 
 
 def refuse(path: Path, what: str, why: str, cause: Exception | None = None) -> NoReturn:
-    """Raises WeightsError: the file is not what it should be."""
+    """Raise WeightsError that the file is not what it should be."""
     raise WeightsError(
         f"{path} does not hold {what} ({why}); get it again from where 'vidsim models list' says."
     ) from cause

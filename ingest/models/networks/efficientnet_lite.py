@@ -1,10 +1,10 @@
-"""EfficientNet-Lite0: the picture network of the frame modality.
+"""EfficientNet-Lite0: the image network of the frame modality.
 
 The architecture is that of EfficientNet-B0 (Tan and Le, "EfficientNet: Rethinking Model
 Scaling for Convolutional Neural Networks", 2019, table 1) as changed by the Lite model card
 (Google, 2020): no squeeze-and-excitation, ReLU6 instead of swish, stem and head of fixed
 width. Batch normalisation is folded into the convolutions when weights are loaded: the
-network only ever infers, and one operation fewer a layer is memory traffic saved.
+network only runs inference, and one operation less per layer saves memory traffic.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _STAGES = (
 
 
 _EARLY = 3
-"""Blocks of which a picture's activations take megabytes and the weights kilobytes. Later it is
-the other way round. The same three must compute in float32 (`EfficientNetLite0.to_bfloat16`)."""
+"""Early blocks, where a picture's activations take megabytes and the weights kilobytes; later it
+is the reverse. The same three must compute in float32 (`EfficientNetLite0.to_bfloat16`)."""
 
 
 class _Conv(nn.Conv2d):
@@ -95,7 +95,7 @@ class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 for inference: convolutions with folded normalisation."""
 
     def __init__(self) -> None:
-        """Builds the layers with random weights; `load_efficientnet_lite0` fills them."""
+        """Build the layers with random weights, which `load_efficientnet_lite0` replaces."""
         super().__init__()
         self.stem = _Conv(3, _STEM, kernel=3, stride=2)
         blocks = []
@@ -109,7 +109,7 @@ class EfficientNetLite0(nn.Module):
         self.classifier = nn.Linear(FEATURES, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features of pictures.
+        """Compute pooled features of pictures.
 
         Args:
             x: (N, 3, 224, 224) float RGB in [-1, 1], i.e. ``pixel / 127.5 - 1``.
@@ -117,8 +117,8 @@ class EfficientNetLite0(nn.Module):
         Returns:
             (N, 1280) float32, each value in [0, 6].
         """
-        # A picture a thread, whose activations stay in a CPU's cache; then all with one reading
-        # of the weights. A third faster than either throughout.
+        # One picture per thread, whose activations stay in the CPU cache; then all pictures with
+        # one read of the weights. A third faster than either throughout.
         at_once = torch.get_num_threads() if x.device.type == "cpu" else len(x)
         x = torch.cat([self._early(part) for part in torch.split(x, max(1, at_once))])
         for block in self.blocks[_EARLY:]:
@@ -134,11 +134,11 @@ class EfficientNetLite0(nn.Module):
         return x
 
     def to_bfloat16(self) -> None:
-        """Has all but the first blocks compute in bfloat16.
+        """Convert all but the first blocks to bfloat16.
 
         On 608 frames of 76 real clips the smallest cosine to float32 is 0.9993, the mean 0.9997.
-        With every block in bfloat16 the smallest is 0.977: pictures of one colour come down to
-        what few taps of the first depthwise convolutions add up to.
+        With every block in bfloat16 the smallest is 0.977: pictures of one colour depend on the
+        sums of a few taps of the first depthwise convolutions.
         """
         for block in self.blocks[_EARLY:]:
             assert isinstance(block, _Block)
@@ -147,16 +147,16 @@ class EfficientNetLite0(nn.Module):
         self.head.to(torch.bfloat16)
 
     def classify(self, features: Tensor) -> Tensor:
-        """ImageNet logits (N, 1000) of features (N, 1280)."""
+        """Return ImageNet logits (N, 1000) of features (N, 1280)."""
         logits: Tensor = self.classifier(features)
         return logits
 
 
 def _round_taps(weight: Tensor) -> Tensor:
-    """Depthwise weights (C, 1, H, W) in bfloat16's steps, with the sums they had.
+    """Round depthwise weights (C, 1, H, W) to bfloat16, preserving their sums.
 
-    From the largest tap to the smallest, whose steps are the finest, each takes the rounding
-    errors so far: under the taps lie pixels that are alike.
+    From the largest tap to the smallest, whose steps are the finest, each absorbs the rounding
+    errors so far: the pixels under the taps are similar.
     """
     taps = weight.flatten(1)
     order = taps.abs().argsort(1, descending=True)
@@ -171,7 +171,7 @@ def _round_taps(weight: Tensor) -> Tensor:
 
 
 def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:
-    """Reads the published PyTorch weights.
+    """Read the published PyTorch weights.
 
     Args:
         path: ``efficientnet-lite0-57934424.pth``, a dictionary of tensors.
@@ -183,7 +183,7 @@ def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:
         WeightsError: The file cannot be read, or a tensor is missing, left over or misshapen.
     """
     try:
-        # weights_only: tensors alone, a pickle that would run code is refused.
+        # weights_only: tensors alone; a pickle that would run code is rejected.
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises almost anything on a damaged file
         _refuse(path, f"{type(error).__name__} while reading", error)
@@ -218,7 +218,7 @@ def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:
 
 
 def _published_names(network: EfficientNetLite0) -> Iterator[tuple[_Conv, str, str]]:
-    """Every convolution with its kernel's published name and its normalisation's prefix."""
+    """Yield every convolution with its kernel's published name and its normalisation's prefix."""
     yield network.stem, "_conv_stem.weight", "_bn0"
     for i, block in enumerate(network.blocks):
         assert isinstance(block, _Block)

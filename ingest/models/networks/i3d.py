@@ -4,7 +4,7 @@ Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kine
 Dataset" (2017), figure 3; the widths of the Inception modules are those of Szegedy et al.,
 "Going Deeper with Convolutions" (2015), table 1. Batch normalisation, which I3D trains
 without scale, is folded into the convolutions when weights are loaded: the network only
-ever infers.
+runs inference.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Conv(nn.Conv3d):
     """A convolution with SAME padding and a bias (the folded normalisation), then ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
-        """Leaves weights and bias to be filled."""
+        """Build with unset weights and bias."""
         # SAME is symmetric for odd kernels at stride 1; only there may torch do the padding.
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(inputs, outputs, kernel, stride, padding)
@@ -67,11 +67,11 @@ class Pool(nn.Module):
     """A max pool with SAME padding.
 
     Attributes:
-        by_axis: Whether to pool one axis at a time, as is faster on a CPU.
+        by_axis: Whether to pool one axis at a time, which is faster on a CPU.
     """
 
     def __init__(self, kernel: Size3d, stride: Size3d) -> None:
-        """Keeps the sizes."""
+        """Set the sizes."""
         super().__init__()
         self.kernel, self.stride = kernel, stride
         self.by_axis = False
@@ -82,15 +82,15 @@ class Pool(nn.Module):
             return max_pool_by_axis(x, self.kernel, self.stride)
         if self.stride == (1, 1, 1):  # symmetric for odd kernels: torch pads with minus infinity
             return functional.max_pool3d(x, self.kernel, 1, tuple(k // 2 for k in self.kernel))
-        # What comes out of a ReLU is never below the zeros it is padded with here, so they
-        # win no maximum that TensorFlow's minus infinity would not tie.
+        # The output of a ReLU is never below the padding zeros, so these give the same maxima as
+        # TensorFlow's minus infinity.
         return functional.max_pool3d(
             _pad_same(x, self.kernel, self.stride), self.kernel, self.stride
         )
 
 
 class _Inception(nn.Module):
-    """Four branches over the same input, side by side in the output's channels."""
+    """Four branches over the same input, concatenated along channels."""
 
     def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class I3D(nn.Module):
     """I3D on RGB for inference: convolutions with folded normalisation."""
 
     def __init__(self) -> None:
-        """Builds the layers; `load_i3d` fills them."""
+        """Build the layers; `load_i3d` fills them."""
         super().__init__()
         layers: dict[str, nn.Module] = {
             "Conv3d_1a_7x7": Conv(3, 64, kernel=7, stride=2),
@@ -133,11 +133,11 @@ class I3D(nn.Module):
         self.classifier = nn.Linear(inputs, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features of clips.
+        """Compute pooled features of clips.
 
         Args:
             x: (N, 3, T, 224, 224) float RGB in [-1, 1], i.e. ``pixel / 127.5 - 1``; T frames
-                at 25 a second.
+                at 25 per second.
 
         Returns:
             (N, 1024) float32, non-negative: the paper's 2x7x7 average pool at stride 1, then
@@ -147,19 +147,19 @@ class I3D(nn.Module):
         return mean_features(self.layers(x))
 
     def pool_by_axis(self) -> None:
-        """Has the max pools go one axis at a time, as is faster on a CPU."""
+        """Make the max pools work one axis at a time, which is faster on a CPU."""
         for module in self.modules():
             if isinstance(module, Pool):
                 module.by_axis = True
 
     def classify(self, features: Tensor) -> Tensor:
-        """Kinetics-400 logits (N, 400) of features (N, 1024)."""
+        """Return Kinetics-400 logits (N, 400) of features (N, 1024)."""
         logits: Tensor = self.classifier(features)
         return logits
 
 
 def _pad_same(x: Tensor, kernel: Size3d, stride: Size3d) -> Tensor:
-    """Pads time, height and width of (N, C, T, H, W) with zeros as TensorFlow's SAME does."""
+    """Pad time, height and width of (N, C, T, H, W) with zeros as TensorFlow's SAME does."""
     before_after: list[int] = []
     for axis in (2, 1, 0):  # functional.pad counts axes from the last one
         before_after += same_padding(x.shape[2 + axis], kernel[axis], stride[axis])
@@ -167,7 +167,7 @@ def _pad_same(x: Tensor, kernel: Size3d, stride: Size3d) -> Tensor:
 
 
 def mean_features(x: Tensor) -> Tensor:
-    """What the last module gives, (N, C, T, H, W) of any float, as features (N, C) float32."""
+    """Pool the last module's output, (N, C, T, H, W) of any float, to features (N, C) float32."""
     # Under autocast x is bfloat16, whose 8 bits would round a mean of so many cells (and the
     # CPU has no average pool for it). 7x7 is the whole of a 224-pixel picture.
     steps = x.float().mean((3, 4))
@@ -177,7 +177,7 @@ def mean_features(x: Tensor) -> Tensor:
 
 
 def load_i3d(path: Path) -> I3D:
-    """Reads the published weights, a pickle of nested dictionaries of numpy arrays.
+    """Read the published weights, a pickle of nested dictionaries of numpy arrays.
 
     Args:
         path: ``i3d-kinetics-400.ckpt``: ``params`` (kernels DHWIO, biases) and
@@ -228,7 +228,7 @@ def load_i3d(path: Path) -> I3D:
 
 
 def _flatten(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The leaves of nested dictionaries, their names joined by slashes."""
+    """Yield the leaves of nested dictionaries, their names joined by slashes."""
     if not isinstance(tree, dict):
         yield prefix, tree
         return
@@ -237,7 +237,7 @@ def _flatten(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _published_names(network: I3D) -> Iterator[tuple[Conv, str]]:
-    """Every normalised convolution with its name in the checkpoint."""
+    """Yield every normalised convolution with its name in the checkpoint."""
     for name, layer in network.layers.named_children():
         if isinstance(layer, Conv):
             yield layer, name

@@ -1,15 +1,14 @@
 """I3D in 8-bit integers, for CPUs that multiply them (AVX512-VNNI).
 
 Nearly all of the network's multiplications run on integers, twice as fast as in bfloat16, and
-what lies between them takes half the memory. The embeddings keep a cosine of 0.9993 or more to
-float32 on 76 real clips, mean 0.9997. What that takes, found by leaving it out (docs/models.md has
-the figures):
+the activations take half the memory. The embeddings keep a cosine of 0.9993 or more to float32 on
+76 real clips, mean 0.9997. This requires, by ablation (docs/models.md has the figures):
 
-* The pixels are integers already and go into the first convolution as they are.
-* What comes out of the first two convolutions is not rounded to integers: their few channels
-  carry the whole picture. Nor are the last modules quantised, whose values are few and large.
+* The pixels are already integers and enter the first convolution unchanged.
+* The outputs of the first two convolutions are not rounded to integers: their few channels carry
+  the whole picture. Nor are the last modules quantised, whose values are few and large.
 * The weights of an output are rounded with error diffusion: the rounding errors of neighbouring
-  weights cancel, as neighbouring pixels and activations are alike.
+  weights cancel, since neighbouring pixels and activations are similar.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ _FIRST_WIDE = "Mixed_5b"
 """The first of the last modules, which are not quantised."""
 
 _PIXEL_STEP = 1 / 127.5
-"""What a step of a pixel's value is to the network, which takes ``pixel / 127.5 - 1``."""
+"""Size of a pixel's step in the network's input, ``pixel / 127.5 - 1``."""
 
 _PIXEL_ZERO = 128
-"""The integer next to 127.5, which is the network's zero; the first bias takes up the half."""
+"""The integer next to 127.5, the network's zero; the first bias absorbs the half."""
 
 _STEP = 10 / 255
-"""What a step of an activation is; above 10 they saturate. Batch normalisation leaves a standard
+"""Size of an activation's step; above 10 they saturate. Batch normalisation leaves a standard
 deviation of 1 around means of at most 2.2, so little does. On 76 real clips the smallest cosine
 to float32 is 0.9992 for a largest value of 8, 0.9993 for 10 and for 12."""
 
@@ -43,15 +42,15 @@ _LARGEST_WEIGHT = 126.5
 
 _MANY_OUTPUTS = 256
 _OUTPUTS_BLOCK = 64
-"""More outputs than many are filled up to a multiple of the block. On one core, oneDNN 3.12 blocks
+"""A larger number of outputs is padded to a multiple of this block. On one core, oneDNN 3.12 blocks
 Mixed_4e's 288 by 48, and needs nine times as long for them as for 256, 272, 304 or 320."""
 
 
 def supported() -> bool:
-    """Whether this CPU multiplies 8-bit integers and this torch can have it do so.
+    """Return whether this CPU multiplies 8-bit integers and this torch supports it.
 
-    The operators are those that torch's own quantised models run on, but no public interface:
-    they are tried out on a small convolution first.
+    The operators are those of torch's own quantised models, but not a public interface, so they
+    are tested on a small convolution first.
     """
     if not torch.cpu._is_vnni_supported():  # without it, oneDNN's sums of products overflow
         return False
@@ -70,22 +69,22 @@ class I3DInt8(nn.Module):
     """I3D for inference on a CPU, from pixels to features."""
 
     def __init__(self, network: I3D, wide: torch.dtype) -> None:
-        """Takes `network` over, and changes it.
+        """Take ownership of `network`, and modify it.
 
         Args:
             network: In float32, on the CPU.
-            wide: Of what is not quantised: bfloat16 where the CPU computes it, else float32.
+            wide: Dtype of the unquantised parts: bfloat16 where the CPU computes it, else float32.
         """
         super().__init__()
         self._wide = wide
-        network.pool_by_axis()  # torch's own pools take no integers
+        network.pool_by_axis()  # torch's own pools do not support integers
         layers = dict(network.layers.named_children())
         split = list(layers).index(_FIRST_WIDE)
         stem, self._stem_pool, second, *integer = list(layers.values())[:split]
         assert isinstance(stem, Conv)
         assert isinstance(second, Conv)
         self._stem = _IntegerConv(stem, _PIXEL_STEP, _PIXEL_ZERO, wide)
-        # Its outputs come in steps, ready to be rounded: the ReLU is part of the rounding.
+        # Its outputs are in steps, ready for rounding, which includes the ReLU.
         self._second_weight = (second.weight.detach() / _STEP).to(wide)
         self._second_bias = (cast(Tensor, second.bias).detach() / _STEP).to(wide)
         self._integer = nn.Sequential(*integer)
@@ -94,7 +93,7 @@ class I3DInt8(nn.Module):
         self._last.to(wide).to(memory_format=torch.channels_last_3d)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Features (N, 1024) float32 of clips (N, T, 224, 224, 3) uint8 RGB."""
+        """Compute features (N, 1024) float32 of clips (N, T, 224, 224, 3) uint8 RGB."""
         x = self._stem(_padded_for_stem(clips))
         x = self._stem_pool(x).relu_()
         x = functional.conv3d(x, self._second_weight, self._second_bias)
@@ -106,13 +105,13 @@ class _IntegerConv(nn.Module):
     """A convolution of uint8 with int8 weights; sums are exact, and rounded once."""
 
     def __init__(self, conv: Conv, step: float, zero: int, wide: torch.dtype | None = None) -> None:
-        """Quantises the weights.
+        """Quantise the weights.
 
         Args:
             conv: In float32.
-            step: What a step of the input is.
-            zero: The integer that stands for the input's zero.
-            wide: The outputs' dtype, if they shall be floats; ReLU is then left to the caller.
+            step: Size of the input's step.
+            zero: The integer that represents the input's zero.
+            wide: The outputs' dtype if they are floats; ReLU is then left to the caller.
         """
         super().__init__()
         bias = cast(Tensor, conv.bias).detach()
@@ -157,19 +156,19 @@ class _IntegerConv(nn.Module):
 
 
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights as integers, so that errors of neighbours cancel.
+    """Quantise weights so that the errors of neighbours cancel.
 
     Args:
         weight: (outputs, inputs, T, H, W) float.
 
     Returns:
-        int8 of the same shape, and float32 steps (outputs,): what they are to be multiplied by.
+        int8 of the same shape, and float32 steps (outputs,) to multiply them by.
     """
     flat = weight.detach().flatten(1)
     whole_range = flat.abs().amax(1, keepdim=True).clamp_min(1e-12) / _LARGEST_WEIGHT
     steps = whole_range
     least = torch.full_like(steps, torch.inf)
-    # A few weights much larger than the others are better cut than served with a coarse step.
+    # Clipping a few outliers is better than a coarser step for all weights.
     for part in torch.linspace(0.4, 1, 13):
         tried = whole_range * part
         cut = (flat / tried).clamp_(-_LARGEST_WEIGHT, _LARGEST_WEIGHT).round_()
@@ -177,14 +176,14 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
         steps = torch.where(error < least, tried, steps)
         least = torch.minimum(error, least)
     cut = (flat.double() / steps).clamp_(-_LARGEST_WEIGHT, _LARGEST_WEIGHT)
-    # Differences of rounded running sums: each weight is rounded with the error so far added.
+    # Differences of rounded running sums: each weight absorbs the error accumulated so far.
     sums = cut.cumsum(1).round()
     whole = torch.diff(sums, dim=1, prepend=torch.zeros_like(sums[:, :1]))
     return whole.to(torch.int8).view_as(weight), steps.flatten()
 
 
 def _quantize_convolutions(module: nn.Module) -> None:
-    """Replaces the convolutions within `module`."""
+    """Replace the convolutions within `module`."""
     for name, child in module.named_children():
         if isinstance(child, Conv):
             setattr(module, name, _IntegerConv(child, _STEP, 0))

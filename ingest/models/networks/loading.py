@@ -1,4 +1,4 @@
-"""The torch network of a backbone, from the folder that holds its weights."""
+"""Loading of a backbone's torch network from the folder of its weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LOADERS: Mapping[str, Callable[[Path], nn.Module]] = {
 
 
 def load_network(backbone: Backbone, folder: Path) -> nn.Module:
-    """The network of a frame or motion backbone, for inference on the CPU.
+    """Load the network of a frame or motion backbone, for inference on the CPU.
 
     Args:
         backbone: One with a single file of weights.

@@ -18,7 +18,7 @@ from ....schemas.modality import SAMPLE_RATE
 from ...decode.sampling import PATCH_SAMPLES
 
 BANDS = 64
-"""Mel bands a frame (both networks' parameters)."""
+"""Mel bands per frame (both networks' parameters)."""
 
 _WINDOW = round(0.025 * SAMPLE_RATE)
 _HOP = round(0.010 * SAMPLE_RATE)
@@ -32,7 +32,7 @@ _MEL_LOW, _MEL_HIGH = 125.0, 7500.0
 
 
 def mel_matrix() -> Any:
-    """The (257, 64) tensor that gathers a spectrum's bins into mel bands."""
+    """Return the (257, 64) tensor that maps a spectrum's bins to mel bands."""
     return tf.signal.linear_to_mel_weight_matrix(
         BANDS, _FFT // 2 + 1, SAMPLE_RATE, _MEL_LOW, _MEL_HIGH
     )
@@ -52,21 +52,21 @@ def log_mel(waveforms: Any, mel: Any, offset: float) -> Any:
 
 
 def compile_for_patches(function: Callable[[Any], Any]) -> Any:
-    """`function` of (n, PATCH_SAMPLES) waveforms as one TensorFlow graph for every n."""
+    """Compile `function` of (n, PATCH_SAMPLES) waveforms to one TensorFlow graph for every n."""
     return tf.function(function, input_signature=[tf.TensorSpec((None, PATCH_SAMPLES), tf.float32)])
 
 
 def in_batches(
     function: Callable[[Any], tuple[Any, ...]], patches: FloatArray, size: int
 ) -> tuple[FloatArray, ...]:
-    """Applies `function` to `size` patches at a time and joins what it returns.
+    """Apply `function` to `size` patches at a time and join the results.
 
     Raises:
-        ValueError: Patches that are not (n, PATCH_SAMPLES).
+        ValueError: Patches are not (n, PATCH_SAMPLES).
     """
     if patches.ndim != 2 or patches.shape[1] != PATCH_SAMPLES:
         raise ValueError(f"patches are {patches.shape}, not (n, {PATCH_SAMPLES})")
-    if not len(patches):  # TensorFlow's convolutions refuse an empty batch
+    if not len(patches):  # TensorFlow's convolutions reject an empty batch
         silence = np.zeros((1, PATCH_SAMPLES), np.float32)
         return tuple(array[:0] for array in in_batches(function, silence, size))
     starts = range(0, len(patches), size)

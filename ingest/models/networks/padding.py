@@ -2,7 +2,7 @@
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Cells that TensorFlow's SAME pads before and after an axis of `size` cells.
+    """Return how many cells TensorFlow's SAME pads before and after an axis of `size` cells.
 
     The output has ``ceil(size / stride)`` cells. An odd cell goes to the end, which differs
     from torch's symmetric padding as soon as the stride is above one.

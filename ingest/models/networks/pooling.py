@@ -1,4 +1,4 @@
-"""Max pools one axis at a time: what a CPU is fast in."""
+"""Max pooling one axis at a time, which is fast on a CPU."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Size3d = tuple[int, int, int]
 
 
 def max_pool_by_axis(x: Tensor, kernel: Size3d, stride: Size3d) -> Tensor:
-    """Max pool with TensorFlow's SAME padding, of any dtype; for inference only.
+    """Max-pool with TensorFlow's SAME padding, for any dtype; for inference only.
 
-    A maximum over a box is one over each axis in turn. That takes the fewest comparisons, runs
-    along the channels of channels-last memory, copies nothing to pad it, and works on integers,
-    for which torch has no max pool.
+    The maximum over a box is taken over each axis in turn. That takes the fewest comparisons, runs
+    along the channels of channels-last memory, pads without copying, and works on integers, for
+    which torch has no max pool.
 
     Args:
         x: (N, C, T, H, W).
@@ -32,7 +32,7 @@ def max_pool_by_axis(x: Tensor, kernel: Size3d, stride: Size3d) -> Tensor:
 
 
 def _max_along(x: Tensor, axis: int, kernel: int, stride: int) -> Tensor:
-    """The largest of every `kernel` cells along one axis; cells outside do not count."""
+    """Return the maximum of every `kernel` cells along one axis, ignoring cells outside."""
     if kernel == stride == 1:
         return x
     size = x.shape[axis]
@@ -59,7 +59,7 @@ def _max_along(x: Tensor, axis: int, kernel: int, stride: int) -> Tensor:
 
 
 def _every(x: Tensor, axis: int, start: int, count: int, step: int) -> Tensor:
-    """`count` cells along `axis` from `start` on, `step` apart, as a view."""
+    """Return a view of `count` cells along `axis` from `start`, `step` apart."""
     along = [slice(None)] * x.dim()
     along[axis] = slice(start, start + (count - 1) * step + 1, step)
     return x[tuple(along)]

@@ -23,7 +23,7 @@ _STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 """Channels and blocks of each stage (table 1)."""
 
 _ARCH = "resnet-34"
-"""What the published file calls itself."""
+"""The published file's name of the architecture."""
 
 
 class _Block(nn.Module):
@@ -47,10 +47,10 @@ class _Block(nn.Module):
 
 
 class ResNet34(nn.Module):
-    """3D ResNet-34; its parameters are called as in the published file."""
+    """3D ResNet-34; its parameters have the names of the published file."""
 
     def __init__(self) -> None:
-        """Builds the layers; `load_resnet34_3d` fills them."""
+        """Build the layers; `load_resnet34_3d` fills them."""
         super().__init__()
         self.conv1 = nn.Conv3d(3, 64, 7, stride=(1, 2, 2), padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
@@ -64,7 +64,7 @@ class ResNet34(nn.Module):
         self.fc = nn.Linear(inputs, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features of clips.
+        """Compute pooled features of clips.
 
         Args:
             x: (N, 3, T, 112, 112) float RGB, the mean of Kinetics subtracted from 0..255;
@@ -81,13 +81,13 @@ class ResNet34(nn.Module):
         return x.float().mean((2, 3, 4))
 
     def classify(self, features: Tensor) -> Tensor:
-        """Kinetics-400 logits (N, 400) of features (N, 512)."""
+        """Return Kinetics-400 logits (N, 400) of features (N, 512)."""
         logits: Tensor = self.fc(features)
         return logits
 
 
 def load_resnet34_3d(path: Path) -> ResNet34:
-    """Reads the published weights.
+    """Read the published weights.
 
     Args:
         path: ``resnet-34-kinetics.pth``: a dictionary whose ``arch`` is resnet-34 and whose

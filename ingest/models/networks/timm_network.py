@@ -1,7 +1,7 @@
 """Any network of timm as a frame backbone: its own configuration, its own weights.
 
-timm describes with every network what it was trained on: size of its input, mean and
-standard deviation of pixels, how a picture is resized and cut.
+timm describes the training input of every network: its size, the mean and standard deviation of
+pixels, and how pictures are resized and cropped.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ....schemas.weights import PublishedFiles
 from .checkpoint import read_checkpoint, refuse
 
 _FRAMES = 8
-"""Frames a segment, as every frame backbone has (the capstone's)."""
+"""Frames per segment, as for every frame backbone (the capstone's)."""
 
 
 def describe(name: str) -> Backbone:
-    """The backbone that a network of timm makes; nothing is downloaded.
+    """Describe a timm network as a backbone, without downloading anything.
 
     Args:
         name: timm's name of the network, perhaps with the tag of its weights.
@@ -37,7 +37,7 @@ def describe(name: str) -> Backbone:
     Raises:
         ModelError: timm has no such network, or it does not take square RGB pictures.
     """
-    if ":" in name:  # hf-hub: and local-dir: would be fetched or read from elsewhere
+    if ":" in name:  # hf-hub: and local-dir: would load from elsewhere
         raise ModelError(
             f"{name!r} is no name of timm's own; give one without a colon, and its weights with "
             "'vidsim models add timm:NAME FILE'."
@@ -93,7 +93,7 @@ def _to_bytes(numbers: tuple[float, float, float]) -> tuple[float, float, float]
 
 
 def published_at(name: str) -> tuple[Path | None, str]:
-    """Where timm's weights of a network are: on this disk if its hub's cache has them, and online.
+    """Locate a timm network's weights: on this disk if its hub's cache has them, and online.
 
     Raises:
         WeightsError: timm publishes none.
@@ -102,7 +102,7 @@ def published_at(name: str) -> tuple[Path | None, str]:
     if published is not None and published.hf_hub_id:
         repository, file = published.hf_hub_id, published.hf_hub_filename or "model.safetensors"
         cached = huggingface_hub.try_to_load_from_cache(repository, file)
-        # The answer is also an object of theirs: the file is known not to be online.
+        # The result may also be a sentinel: the file is known not to be online.
         here = Path(cached) if isinstance(cached, str) else None
         return here, huggingface_hub.hf_hub_url(repository, file)
     if published is not None and published.url:
@@ -111,7 +111,7 @@ def published_at(name: str) -> tuple[Path | None, str]:
 
 
 def load_timm(name: str, path: Path) -> nn.Module:
-    """A network of timm with the weights in `path`, without its classifier.
+    """Load a timm network with the weights in `path`, without its classifier.
 
     Args:
         name: timm's name.
@@ -119,7 +119,7 @@ def load_timm(name: str, path: Path) -> nn.Module:
             any layout that timm itself reads.
 
     Returns:
-        The network in eval mode, on the CPU, without gradients; it gives pooled features
+        The network in eval mode, on the CPU, without gradients; it returns pooled features
         (N, dim).
 
     Raises:
@@ -129,7 +129,7 @@ def load_timm(name: str, path: Path) -> nn.Module:
     state = _read_safetensors(path, what) if _is_safetensors(path) else _read_torch(path, what)
     network: Any
     try:
-        # timm itself knows how older files of this network are to be read.
+        # timm itself knows how to read older files of this network.
         overlay = {"state_dict": state, "source": "", "custom_load": False}
         network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except Exception as error:
@@ -163,7 +163,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _first_misfit(said: str) -> str:
-    """The first thing PyTorch names among all that does not fit."""
+    """Return the first of the mismatches that PyTorch lists."""
     lines = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
     named = lines[1] if len(lines) > 1 else lines[0] if lines else "it does not fit"
     return re.sub(r'("[^"]+"),.*', r"\1 and more", named)[:200]

@@ -1,7 +1,7 @@
 """ResNet-50 and R3D-18 as torchvision publishes them, without their classifiers.
 
 He et al., "Deep Residual Learning for Image Recognition" (2015); Tran et al., "A Closer Look
-at Spatiotemporal Convolutions for Action Recognition" (2018). What they give is the mean
+at Spatiotemporal Convolutions for Action Recognition" (2018). Their output is the mean
 over the last layer's cells: (N, 2048) of pictures (N, 3, 224, 224), and (N, 512) of clips
 (N, 3, 16, 112, 112).
 """
@@ -19,7 +19,7 @@ from .checkpoint import fill, read_checkpoint, unfilled
 
 
 def load_resnet50(path: Path) -> nn.Module:
-    """ResNet-50 with the weights of ``resnet50-0676ba61.pth``, for inference on the CPU.
+    """Load ResNet-50 with the weights of ``resnet50-0676ba61.pth``, for inference on the CPU.
 
     Raises:
         WeightsError: The file cannot be read, or a tensor is missing, left over or misshapen.
@@ -28,7 +28,7 @@ def load_resnet50(path: Path) -> nn.Module:
 
 
 def load_r3d18(path: Path) -> nn.Module:
-    """R3D-18 with the weights of ``r3d_18-b3b3357e.pth``, for inference on the CPU.
+    """Load R3D-18 with the weights of ``r3d_18-b3b3357e.pth``, for inference on the CPU.
 
     Raises:
         WeightsError: The file cannot be read, or a tensor is missing, left over or misshapen.

@@ -63,7 +63,7 @@ _BATCH = 16
 
 
 def variable_shapes() -> dict[str, tuple[int, ...]]:
-    """Shapes of the network's variables by their names in the published checkpoint."""
+    """Return the variables' shapes by their names in the published checkpoint."""
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = 1
     for name, outputs, _ in _CONVOLUTIONS:
@@ -80,12 +80,12 @@ class Pca:
     """The post-processor of AudioSet's embeddings: PCA with whitening, then 8 bits."""
 
     def __init__(self, matrix: FloatArray, means: FloatArray) -> None:
-        """Takes the (128, 128) matrix, a component a row, and the (128,) means."""
+        """Set the (128, 128) matrix, one component per row, and the (128,) means."""
         self._matrix = matrix
         self._means = means
 
     def __call__(self, embeddings: FloatArray) -> FloatArray:
-        """(n, 128) embeddings as AudioSet has them: whitened, quantised and dequantised."""
+        """Post-process (n, 128) embeddings as AudioSet does: whiten, quantise and dequantise."""
         whitened = np.asarray((embeddings - self._means) @ self._matrix.T, np.float32)
         return dequantize(quantize(whitened))
 
@@ -94,7 +94,7 @@ class Vggish:
     """VGGish for inference, with or without the post-processor."""
 
     def __init__(self, weights: Mapping[str, FloatArray], pca: Pca | None) -> None:
-        """Builds the network of `weights`, arrays by the names of `variable_shapes`."""
+        """Build the network of `weights`, arrays by the names of `variable_shapes`."""
         constants = {name: tf.constant(array) for name, array in weights.items()}
         mel = mel_matrix()
         self._log_mel = compile_for_patches(lambda x: (log_mel(x, mel, _LOG_OFFSET),))
@@ -104,7 +104,7 @@ class Vggish:
         self._pca = pca
 
     def log_mel(self, waveforms: FloatArray) -> FloatArray:
-        """The spectrogram that the network sees.
+        """Compute the network's input spectrogram.
 
         Args:
             waveforms: (n, PATCH_SAMPLES) float32 mono at 16 kHz in [-1, 1].
@@ -115,25 +115,25 @@ class Vggish:
         return in_batches(self._log_mel, waveforms, _BATCH)[0]
 
     def embed(self, patches: FloatArray) -> FloatArray:
-        """Embeddings of patches; the caller chose the hop between them.
+        """Embed patches; the caller chooses the hop between them.
 
         Args:
             patches: (n, PATCH_SAMPLES) float32 mono at 16 kHz in [-1, 1].
 
         Returns:
-            (n, 128) float32: what the last layer gives, or that after the post-processor.
+            (n, 128) float32: the last layer's output, post-processed if so loaded.
         """
         (embeddings,) = in_batches(self._embed, patches, _BATCH)
         return self._pca(embeddings) if self._pca else embeddings
 
 
 def load_vggish(directory: Path, postprocess: bool) -> Vggish:
-    """Reads the published checkpoint, and the PCA where `postprocess` asks for it.
+    """Load the published checkpoint, and the PCA if `postprocess`.
 
     Args:
         directory: Holds ``vggish_model.ckpt``, with `postprocess` also
             ``vggish_pca_params.npz``.
-        postprocess: Whether embeddings are to be comparable with AudioSet's.
+        postprocess: Whether to make embeddings comparable with AudioSet's.
 
     Raises:
         WeightsError: A file cannot be read, or an array is missing or misshapen.
@@ -198,7 +198,7 @@ def _network(spectrogram: Any, weights: Mapping[str, Any]) -> Any:
     x = tf.reshape(x, [-1, _POOLED])
     for name, _, outputs in _DENSE:
         x = add_bias(tf.linalg.matmul(x, weights[f"{_PREFIX}{name}/weights"]), name)
-        if outputs != FEATURES:  # the embedding is what the last layer gives as it is
+        if outputs != FEATURES:  # the embedding is the last layer's raw output
             x = tf.nn.relu(x)
     return x
 

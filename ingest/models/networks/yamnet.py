@@ -1,4 +1,4 @@
-"""YAMNet: the sound network, run by TensorFlow in a process of its own.
+"""YAMNet: the audio network, run by TensorFlow in its own process.
 
 The log-mel front end of Hershey et al., "CNN Architectures for Large-Scale Audio
 Classification" (2017), before the MobileNet-v1 of Howard et al., "MobileNets" (2017), as
@@ -27,7 +27,7 @@ _LOG_OFFSET = 0.001
 """Added before the logarithm so that silence is finite (YAMNet's parameters)."""
 
 CLASSES = 521
-"""Classes of AudioSet that YAMNet tells apart."""
+"""AudioSet classes that YAMNet predicts."""
 
 BN_EPSILON = 1e-4
 """Batch normalisation's epsilon (YAMNet's parameters); it is trained without scale."""
@@ -66,7 +66,7 @@ class YamNet:
     """YAMNet for inference: convolutions with folded normalisation."""
 
     def __init__(self, weights: dict[str, FloatArray]) -> None:
-        """Builds the network of `weights`, the checked arrays of `load_yamnet`."""
+        """Build the network of `weights`, the checked arrays of `load_yamnet`."""
         constants = {name: tf.constant(array) for name, array in weights.items()}
         mel = mel_matrix()
         self._log_mel = compile_for_patches(lambda x: (log_mel(x, mel, _LOG_OFFSET),))
@@ -75,7 +75,7 @@ class YamNet:
         )
 
     def log_mel(self, waveforms: FloatArray) -> FloatArray:
-        """The spectrogram that the network sees.
+        """Compute the network's input spectrogram.
 
         Args:
             waveforms: (n, PATCH_SAMPLES) float32 mono at 16 kHz in [-1, 1].
@@ -86,7 +86,7 @@ class YamNet:
         return in_batches(self._log_mel, waveforms, _BATCH)[0]
 
     def embed(self, patches: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Embeddings and class scores of patches; the caller chose the hop between them.
+        """Compute embeddings and class scores of patches; the caller chooses the hop between them.
 
         Args:
             patches: (n, PATCH_SAMPLES) float32 mono at 16 kHz in [-1, 1].
@@ -100,7 +100,7 @@ class YamNet:
 
 
 def load_yamnet(directory: Path) -> YamNet:
-    """Reads the variables of the published checkpoint.
+    """Read the variables of the published checkpoint.
 
     Args:
         directory: Holds ``variables.index`` and ``variables.data-00000-of-00001``.
@@ -130,14 +130,14 @@ def load_yamnet(directory: Path) -> YamNet:
     layer = 0
 
     def convolution(name: str, part: str, shape: tuple[int, ...], outputs: int) -> None:
-        """Takes a convolution and the normalisation after it, and folds the two."""
+        """Read a convolution and fold the following normalisation into it."""
         nonlocal layer
         kernel = take(layer, part, *shape)
         beta, mean, variance = (
             take(layer + 1, p, outputs) for p in ("beta", "moving_mean", "moving_variance")
         )
         scale = 1 / np.sqrt(variance + BN_EPSILON)
-        # Outputs are a kernel's last axis, but for a depthwise one: (3, 3, channels, 1).
+        # Outputs are a kernel's last axis, except for a depthwise one: (3, 3, channels, 1).
         kernel *= scale[:, None] if part == "depthwise_kernel" else scale
         weights[f"{name}/kernel"] = kernel.astype(np.float32)
         weights[f"{name}/bias"] = (beta - mean * scale).astype(np.float32)
