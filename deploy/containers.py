@@ -95,7 +95,7 @@ def ensure_container(client: Any, project: Project, name: str, service: Service,
     if container is None or changed:
         _ensure_image(client, service.image, tell)
     if changed:
-        tell(f"{name} is described otherwise than it runs: making it anew ...")
+        tell(f"the configuration of {name} changed; recreating it ...")
         remove(container)
         container = None
     if container is None:

@@ -25,7 +25,7 @@ class StageTime(Result):
     cpu_s: float = Field(description="processor time, all threads of the stage's process")
     busy_s: float = Field(description="time in which it worked, all its processes together")
     held_s: float = Field(description="time for which the main loop stood still for it")
-    blocked_s: float = Field(description="time for which nobody took its results")
+    blocked_s: float = Field(description="time in which its results waited to be taken")
 
 
 class IngestTiming(Result):

@@ -59,7 +59,7 @@ class StageCost(Result):
     cpu_ms: float = Field(description="processor time")
     busy_ms: float = Field(description="time in which it worked")
     held_ms: float = Field(description="time for which the main loop stood still for it")
-    blocked_ms: float = Field(description="time for which nobody took its results")
+    blocked_ms: float = Field(description="time in which its results waited to be taken")
     cores: float = Field(description="kept at work meanwhile")
     bound: str = Field(description="what keeps it from being faster")
 

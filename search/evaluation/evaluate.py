@@ -318,7 +318,8 @@ def _asking_nothing(
     unnamed = sum(label == "" for label in exported.labels)
     if unnamed:
         notes.append(
-            f"Videos at the top of their library have no class and ask nothing ({unnamed})."
+            "Videos at the top of their library are unlabelled and not used as queries "
+            f"({unnamed})."
         )
     for protocol in protocols:
         alone = protocol.queries & (classes.numbers >= 0)
@@ -327,7 +328,7 @@ def _asking_nothing(
                 alone[said.videos] = False
         if alone.any():
             notes.append(
-                f"{protocol.name}: videos with none of their class to find ask nothing "
+                f"{protocol.name}: videos without another of their class are not queries "
                 f"({alone.sum()})."
             )
     return notes

@@ -204,9 +204,9 @@ def test_who_asks_nothing_is_told_of_every_protocol(tmp_path, backbones):
     export(tmp_path / "home", tmp_path / "export", [], QUIET)
     report = run(tmp_path / "export", "leave-one-out", "group").report
     assert report.notes[1:] == [
-        "Videos at the top of their library have no class and ask nothing (2).",
-        "leave-one-out: videos with none of their class to find ask nothing (1).",
-        "group: videos with none of their class to find ask nothing (5).",
+        "Videos at the top of their library are unlabelled and not used as queries (2).",
+        "leave-one-out: videos without another of their class are not queries (1).",
+        "group: videos without another of their class are not queries (5).",
     ]
 
 
