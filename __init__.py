@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from .schemas.errors import WorkerError as WorkerError
     from .schemas.evaluation import EvaluationReport as EvaluationReport
     from .schemas.modality import Modality as Modality
+    from .schemas.results import DuplicatePair as DuplicatePair
     from .schemas.results import DuplicatesReport as DuplicatesReport
+    from .schemas.results import FailedFile as FailedFile
     from .schemas.results import ImportReport as ImportReport
     from .schemas.results import IndexTuning as IndexTuning
     from .schemas.results import IngestReport as IngestReport
+    from .schemas.results import LevelComparison as LevelComparison
     from .schemas.results import LibrarySummary as LibrarySummary
+    from .schemas.results import ModalityMatch as ModalityMatch
     from .schemas.results import QueryMatch as QueryMatch
     from .schemas.results import QueryResult as QueryResult
     from .schemas.results import StoredVideo as StoredVideo
@@ -52,6 +56,10 @@ _HOMES = {
             "IndexTuning",
             "IngestReport",
             "LibrarySummary",
+            "DuplicatePair",
+            "FailedFile",
+            "LevelComparison",
+            "ModalityMatch",
             "QueryMatch",
             "QueryResult",
             "StoredVideo",
