@@ -60,9 +60,9 @@ NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
 
-# Each process computes with one thread, so that two of them do not fight for two cores.
+# Each process computes with one thread. Three of them keep two cores busy while tests wait for others.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

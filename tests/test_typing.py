@@ -42,6 +42,7 @@ Library.open().query("clip.avi").results[0].modalities["color"].likeness
 """
 
 
+@pytest.mark.acceptance
 @pytest.mark.skipif(find_spec("mypy") is None, reason="needs mypy, which vidsim[test] brings")
 def test_programs_elsewhere_are_checked_strictly(tmp_path: Path) -> None:
     for page in ("README.md", "docs/walkthrough.md"):

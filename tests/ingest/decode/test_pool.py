@@ -367,6 +367,7 @@ def test_a_decoder_loads_no_network_library() -> None:
     assert not {"torch", "tensorflow", "jax", "faiss", "pymilvus"} & set(loaded)
 
 
+@pytest.mark.acceptance
 def test_every_file_of_the_collection_ends_in_a_segment_or_a_sentence(shared_data: Path) -> None:
     paths = sorted(path for path in (shared_data / "robustness").rglob("*") if path.is_file())
     assert paths

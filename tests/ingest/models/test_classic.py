@@ -292,7 +292,14 @@ def test_every_backbone_gives_the_rows_it_promises(made: Any, tmp_path: Path, na
     gives_the_rows_it_promises(backbone)
 
 
-@pytest.mark.parametrize("name", [name for name in PICTURES if name in PULLED])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.acceptance if name == "i3d" else ())
+        for name in PICTURES
+        if name in PULLED
+    ],
+)
 def test_every_pulled_backbone_gives_the_rows_it_promises(
     weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

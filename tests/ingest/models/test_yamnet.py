@@ -147,6 +147,7 @@ def test_agrees_with_the_saved_model(
     assert np.abs(results["embeddings"] - expected["embeddings"]).max() < 5e-4
 
 
+@pytest.mark.acceptance
 def test_agrees_with_numbers_of_the_saved_model(results: dict[str, np.ndarray]) -> None:
     # The SavedModel's own output on `chirp`, noted once: this needs no archive.
     embedding, scores = results["embeddings"][0], results["scores"][0]
