@@ -181,8 +181,8 @@ def ingest(
 ) -> Answer:
     """Read a folder of videos and store what is new or changed."""
     from .ingest.system.progress import Bars
-    from .search.answers import ingest_notes, ingest_text
     from .search.library import Library
+    from .search.report_text import ingest_notes, ingest_text
 
     with Bars() as bars, Library.open(index=index, progress=bars) as opened:
         report = opened.ingest(
@@ -222,8 +222,8 @@ def ingest_audioset(
 ) -> Answer:
     """Read AudioSet's published VGGish embeddings."""
     from .ingest.system.progress import Bars
-    from .search.answers import ingest_notes, ingest_text
     from .search.library import Library
+    from .search.report_text import ingest_notes, ingest_text
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         report = opened.ingest_audioset(folder, library=library, class_labels=class_labels)
@@ -233,7 +233,7 @@ def ingest_audioset(
 
 
 def _nothing_stored(report: IngestReport, wrong: str) -> LibraryError | None:
-    from .search.answers import worked
+    from .search.report_text import worked
 
     return None if worked(report) else LibraryError(wrong)
 
@@ -277,8 +277,8 @@ def query(
 ) -> Answer:
     """Rank stored videos by likeness to a clip, and say why."""
     from .ingest.system.progress import Bars
-    from .search.answers import query_notes, query_text
     from .search.library import Library
+    from .search.report_text import query_notes, query_text
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         result = opened.query(
@@ -310,8 +310,8 @@ def libraries(
     json: Json = False,
 ) -> Answer:
     """List what is stored."""
-    from .search.answers import libraries_text, videos_text
     from .search.library import Library
+    from .search.report_text import libraries_text, videos_text
 
     opened = Library.open()
     if videos:
@@ -365,8 +365,8 @@ def reindex(
     With --uri it fills a server from what was embedded without one.
     """
     from .ingest.system.progress import Bars
-    from .search.answers import how_to_use, reindex_notes
     from .search.library import Library
+    from .search.report_text import how_to_use, reindex_notes
 
     with Bars() as bars, Library.open(uri=uri, index=index, progress=bars) as opened:
         report = opened.reindex(*libraries or (), fresh=fresh)
@@ -393,8 +393,8 @@ def verify(
     """Compare Milvus with the shards row by row."""
     from .ingest.system.progress import Bars
     from .schemas.errors import StoreError
-    from .search.answers import verify_notes, verify_table
     from .search.library import Library
+    from .search.report_text import verify_notes, verify_table
 
     if sample != "all" and not sample.isdecimal():
         raise typer.BadParameter(f"{sample!r} is no number and not all.", param_hint="--sample")
@@ -423,8 +423,8 @@ def tune_index(
 ) -> Answer:
     """Give each collection the index that its size needs."""
     from .ingest.system.progress import Bars
-    from .search.answers import noted, tuning_table
     from .search.library import Library
+    from .search.report_text import noted, tuning_table
 
     with Bars() as bars, Library.open(index=index, progress=bars) as opened:
         report = opened.tune_index(recall=recall)
@@ -467,8 +467,8 @@ def import_(
 ) -> Answer:
     """Store what export files hold, the capstone's too."""
     from .ingest.system.progress import Bars
-    from .search.answers import import_text, noted
     from .search.library import Library
+    from .search.report_text import import_text, noted
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         report = opened.import_files(*files, library=library)
@@ -532,9 +532,9 @@ def evaluate(
 ) -> Answer:
     """Measure how well videos find others of their class."""
     from .ingest.system.progress import Bars
-    from .search.answers import noted
     from .search.evaluation.report import text_lines
     from .search.library import Library
+    from .search.report_text import noted
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         report = opened.evaluate(
@@ -580,8 +580,8 @@ def duplicates(
 ) -> Answer:
     """List videos that show the same: near-duplicates."""
     from .ingest.system.progress import Bars
-    from .search.answers import duplicates_notes, duplicates_text
     from .search.library import Library
+    from .search.report_text import duplicates_notes, duplicates_text
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         report = opened.duplicates(
@@ -674,9 +674,9 @@ def logs(
 def demo(json: Json = False) -> Answer:
     """Run the whole job on a few real and generated clips."""
     from .ingest.system.progress import Bars
-    from .search.answers import ingest_notes, ingest_text, query_notes, query_text
     from .search.demo import run
     from .search.library import Library
+    from .search.report_text import ingest_notes, ingest_text, query_notes, query_text
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         shown = run(opened, bars)

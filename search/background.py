@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..ingest.shards.catalog import CatalogEntry, Shards
 from ..ingest.shards.home import Home, Place
+from ..ingest.shards.shard_files import CatalogEntry, Shards
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.unreadable import told
 from ..schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone

@@ -17,7 +17,7 @@ LONGER = {
     "cli.py": "every command with its options",
     "ingest/milvus/lite_client.py": "what pymilvus' client does, for the embedded Milvus",
     "ingest/milvus/store.py": "one class for both kinds of Milvus",
-    "ingest/shards/catalog.py": "reading and writing of one file format",
+    "ingest/shards/shard_files.py": "reading and writing of one file format",
     "search/library.py": "a method for each thing that can be done, with its documentation",
     "search/query.py": "the whole way of a query",
 }
@@ -67,7 +67,7 @@ def test_a_module_fits_on_a_few_screens() -> None:
 def test_the_command_line_calls_a_library_and_little_else() -> None:
     allowed = {
         "search/library.py": "all that can be done",
-        "search/answers.py": "what a person reads of it",
+        "search/report_text.py": "what a person reads of it",
         "search/evaluation/report.py": "the same, of an evaluation",
         "search/demo.py": "'vidsim demo'",
         "search/bench/commands.py": "'vidsim bench'",

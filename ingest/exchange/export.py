@@ -11,8 +11,8 @@ from ... import __version__
 from ...schemas.backbones import VID2IMG_SHAPE, Backbone
 from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
 from ...schemas.video import row_id
-from ..shards.catalog import Shards
 from ..shards.home import open_shards
+from ..shards.shard_files import Shards
 from ..system.progress import Progress
 from .layout import (
     TEXT,

@@ -17,8 +17,8 @@ from ...schemas.results import ImportedLibrary, ImportReport
 from ..discover.videos import library_name
 from ..milvus.store import open_store
 from ..models.registry import keep
-from ..shards.catalog import CatalogEntry, Shards, stored_weights
 from ..shards.home import Home, Place, writing
+from ..shards.shard_files import CatalogEntry, Shards, stored_weights
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.progress import Progress

@@ -20,7 +20,7 @@ from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRIN
 from ...schemas.modality import Modality
 from ...schemas.video import Segment, Video
 from ..models.registry import description_of
-from ..shards.catalog import Shards
+from ..shards.shard_files import Shards
 from ..system.atomic_file import whole_file
 
 Layout = Literal["native", "capstone"]

@@ -17,7 +17,7 @@ from ..models.registry import known_backbones
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
 from ..system.unwritable import may_be_written, shared_lock
-from .catalog import CatalogEntry, Shards, stored_weights
+from .shard_files import CatalogEntry, Shards, stored_weights
 
 Counts = dict[str, dict[Level, int]]
 """Number of entities by backbone and level."""

@@ -25,8 +25,8 @@ from ...schemas.errors import StoreError
 from ...schemas.rows import StoredRow
 from ...schemas.video import Video, row_id
 from ..system.unreadable import too_many_files
-from .catalog import Shards
-from .shard_file import is_shard, open_shard, read_video_table
+from .open_shard import is_shard, open_shard, read_video_table
+from .shard_files import Shards
 
 if TYPE_CHECKING:
     import h5py

@@ -18,8 +18,8 @@ from ...schemas.embedding import EmbeddedVideo, merge
 from ...schemas.errors import StoreError
 from ...schemas.video import Video
 from ..milvus.store import Store
-from ..shards.catalog import CatalogEntry, Shards
 from ..shards.home import Home
+from ..shards.shard_files import CatalogEntry, Shards
 from ..system.atomic_file import whole_file
 from .writer import Writer
 

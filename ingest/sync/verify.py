@@ -23,8 +23,8 @@ from ...schemas.rows import stored_row
 from ..milvus.filters import is_in
 from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
-from ..shards.catalog import CatalogEntry
 from ..shards.home import Home
+from ..shards.shard_files import CatalogEntry
 from ..system.progress import Progress
 
 Sample = int | Literal["each video", "all"]

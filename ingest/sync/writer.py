@@ -10,8 +10,8 @@ from ...schemas.backbones import sound_backbones
 from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
 from ..milvus.store import Store
-from ..shards.catalog import CatalogEntry, add_entries
 from ..shards.home import Home, distrust, distrust_others
+from ..shards.shard_files import CatalogEntry, add_entries
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import numpy as np
 
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
-from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Place, open_shards
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.schemas.backbones import BACKBONES, VID2IMG_SHAPE
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.video import Segment, Video

@@ -28,7 +28,7 @@ ROOMS = (
     "search/duplicates",
     "search/evaluation",
     "search/library.py",
-    "search/answers.py",
+    "search/report_text.py",
     "search/demo.py",
     "search/bench",
     "deploy",

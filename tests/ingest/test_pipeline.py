@@ -25,8 +25,8 @@ from vidsim.ingest import pipeline
 from vidsim.ingest.extract import embed
 from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.models.weights import digests
-from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Home, LibraryNote, Place, open_shards, read_notes, writing
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
 from vidsim.schemas.backbones import BACKBONES, sound_backbones

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.milvus.store import open_store
-from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Home, Place, distrust, open_shards
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import collection_name

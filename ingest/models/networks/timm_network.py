@@ -18,14 +18,16 @@ import timm.data
 import torch
 from torch import nn
 
-from ....schemas.backbones import Backbone, timm_backbone_name, timm_files
+from ....schemas.backbones import (
+    FRAMES_PER_SEGMENT,
+    Backbone,
+    timm_backbone_name,
+    timm_files,
+)
 from ....schemas.errors import ModelError, WeightsError
 from ....schemas.modality import FrameSampling, Modality, PixelScale
 from ....schemas.weights import PublishedFiles
 from .checkpoint import read_checkpoint, refuse
-
-_FRAMES = 8
-"""Frames per segment, as for every frame backbone (the capstone's)."""
 
 
 def describe(name: str) -> Backbone:
@@ -68,9 +70,9 @@ def describe(name: str) -> Backbone:
         modality=Modality.FRAME,
         dim=dim,
         similarity="cosine",
-        rows=f"one a frame, {_FRAMES} a segment",
+        rows=f"one a frame, {FRAMES_PER_SEGMENT} a segment",
         frames=FrameSampling(
-            count=_FRAMES,
+            count=FRAMES_PER_SEGMENT,
             size=height,
             fit="crop",
             resize=resized if mode == "center" else (resized, resized),

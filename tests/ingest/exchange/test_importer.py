@@ -29,9 +29,9 @@ from vidsim.schemas.errors import LibraryError, StoreError, WeightsError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import ImportReport
 from vidsim.schemas.weights import PublishedFiles
-from vidsim.search.answers import import_text
 from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
+from vidsim.search.report_text import import_text
 
 from ...helpers.embedded_videos import audioset_clip, embedded, store
 from ...helpers.ingests import in_step, ingest, write_files

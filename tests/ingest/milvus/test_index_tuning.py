@@ -25,7 +25,7 @@ from vidsim.schemas.collections import (
 )
 from vidsim.schemas.embedding import to_query, unit
 from vidsim.schemas.errors import LibraryError, StoreError
-from vidsim.search.answers import tuning_table
+from vidsim.search.report_text import tuning_table
 
 from ...helpers.embedded_videos import embedded
 from ...helpers.printed import printed

@@ -9,9 +9,9 @@ import pytest
 
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards import rows as shard_rows
-from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.shards.rows import ShardRows, in_order
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import unit
 

@@ -35,7 +35,7 @@ from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.results import LevelComparison, VerifyReport
-from vidsim.search.answers import how_to_use, reindex_notes, verify_table
+from vidsim.search.report_text import how_to_use, reindex_notes, verify_table
 
 from ...helpers.embedded_videos import embedded
 from ...helpers.milvus_targets import drop_collections, empty_place

@@ -22,7 +22,6 @@ from vidsim.ingest.exchange.export import export
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.registry import known_backbones
 from vidsim.ingest.pipeline import ingest
-from vidsim.ingest.shards.catalog import Shards
 from vidsim.ingest.shards.home import (
     Home,
     Place,
@@ -31,6 +30,7 @@ from vidsim.ingest.shards.home import (
     undisturbed,
     writing,
 )
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync.libraries import find, list_videos, remove_all, summarize, verify_all
 from vidsim.ingest.system import unreadable
 from vidsim.ingest.system.progress import Silent

@@ -19,7 +19,6 @@ from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DuplicatesReport
-from vidsim.search.answers import duplicates_text
 from vidsim.search.demo import disguise
 from vidsim.search.duplicates.find import find_duplicates, match_videos
 from vidsim.search.duplicates.frame_hashes import (
@@ -30,6 +29,7 @@ from vidsim.search.duplicates.frame_hashes import (
     wavelet_hashes,
     without_bars,
 )
+from vidsim.search.report_text import duplicates_text
 
 from ...helpers.embedded_videos import embedded
 

@@ -25,7 +25,7 @@ from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDE
 from ...schemas.video import Segment, Video
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
-from .shard_file import is_shard, read_video_table, reading_shard
+from .open_shard import is_shard, read_video_table, reading_shard
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py

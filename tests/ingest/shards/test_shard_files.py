@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vidsim.ingest.shards.catalog import Shards
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import StoreError
 
