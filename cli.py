@@ -314,17 +314,12 @@ def libraries(
     from .search.report_text import libraries_text, videos_text
 
     opened = Library.open()
+    empty = ["Nothing is stored yet; run 'vidsim ingest FOLDER'."]
     if videos:
         listed = opened.videos()
-        empty = not listed
-        answer = Answer(listed, videos_text(listed), as_json=json)
-    else:
-        found = opened.libraries()
-        empty = not found
-        answer = Answer(found, libraries_text(found), as_json=json)
-    if empty and not json:
-        _say("Nothing is stored yet; run 'vidsim ingest FOLDER'.")
-    return answer
+        return Answer(listed, videos_text(listed), [] if listed else empty, json)
+    found = opened.libraries()
+    return Answer(found, libraries_text(found), [] if found else empty, json)
 
 
 @app.command()

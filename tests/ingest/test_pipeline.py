@@ -25,7 +25,16 @@ from vidsim.ingest import pipeline
 from vidsim.ingest.extract import embed
 from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.models.weights import digests
-from vidsim.ingest.shards.home import Home, LibraryNote, Place, open_shards, read_notes, writing
+from vidsim.ingest.shards.home import (
+    Home,
+    LibraryNote,
+    Place,
+    distrusted,
+    open_shards,
+    read_notes,
+    trust,
+    writing,
+)
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
@@ -311,6 +320,34 @@ def test_another_track_of_sound_takes_the_place_of_the_first(place, folder, netw
     assert networks == []
     ingest(folder, place, "audio")
     assert len(networks) == 3
+
+
+def test_sound_of_as_many_rows_outdates_what_another_milvus_holds(place, folder, networks):
+    ingest(folder, place, "audio")
+    trust(place.home, "lib", "elsewhere")
+    ingest(folder, place, "audio", "color")  # the same sound, once more
+    assert not distrusted(place.home, "lib", "elsewhere")
+    ingest(folder, place, "audio", audio_track=2)
+    assert distrusted(place.home, "lib", "elsewhere")
+    in_step(place)
+
+
+def test_fewer_rows_than_before_leave_none_of_the_old_ones(place, folder, networks, monkeypatch):
+    ingest(folder, place, "color", "frame")
+
+    def fewer(videos, options, progress, meter=None):
+        for found in pretend(videos, options, progress):
+            embeddings = tuple(
+                replace(e, rows={n: Rows(r.vectors[:1], r.start_s[:1], r.end_s[:1])})
+                for e in found.embeddings
+                for n, r in e.rows.items()
+                if n == "efficientnet_lite0"
+            )
+            yield replace(found, embeddings=embeddings)
+
+    monkeypatch.setattr(pipeline, "embed_all", fewer)
+    ingest(folder, place, "frame", "motion")
+    assert in_step(place)["efficientnet_lite0"] == 6
 
 
 def test_what_was_lost_of_a_file_is_told_of_the_run_that_computed_it(place, networks, monkeypatch):

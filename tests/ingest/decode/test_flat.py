@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from vidsim.ingest.decode import segments
 from vidsim.ingest.decode.flat import all_flat, flat_frames
 from vidsim.ingest.decode.segments import DecodeRequest, Lost, decode
 from vidsim.ingest.discover.videos import describe
@@ -152,6 +153,15 @@ def test_segments_in_black_wait_for_another_look_and_none_is_lost(make_clip, noi
     assert [round(len(m.audio) / 16_000) for m in media if m.audio is not None] == [10] * 4
     assert not any(flat_frames(m.frames["motion"]).any() for m in media)
     assert lost == Lost()
+
+
+def test_segments_that_would_wait_in_vain_for_another_look_do_not(make_clip, noise, monkeypatch):
+    monkeypatch.setattr(segments, "_MOST_LATE", 1)
+    dark = [np.zeros_like(noise[0])] * 50
+    clip = make_clip(times=at(1000), images=(noise * 2 + dark + noise * 2) * 4)
+    _, *media, _ = decode(DecodeRequest(str(clip), MOTION | SPREAD, audio=False))
+    assert [m.segment.index for m in media] == [1, 2, 3, 0]
+    assert [flat_frames(m.frames["motion"]).any() for m in media] == [True, True, True, False]
 
 
 @pytest.mark.acceptance

@@ -281,6 +281,15 @@ def test_a_bad_file_costs_only_itself(make_clip: MakeClip, name: str, reason: st
     assert all(of_file[-1] == Finished(1) for of_file in events.values())
 
 
+def test_what_a_decoder_said_last_is_in_the_log(
+    make_clip: MakeClip, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "vidsim"):
+        run(clips(make_clip, "exit"), 1, DecodeLimits(worker="bad_decoder:main"))
+    assert "ended with code 1; last it said:" in caplog.text
+    assert "Traceback (most recent call last)" in caplog.text
+
+
 def test_memory_is_limited_where_a_gpu_may_decode_too(make_clip: MakeClip) -> None:
     limits = DecodeLimits(memory_mb=2048, worker="bad_decoder:main", nvdec=True)
     (end,) = run(clips(make_clip, "greedy"), 1, limits)["greedy.mkv"]
