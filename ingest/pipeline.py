@@ -21,7 +21,8 @@ from .extract.embed import EmbedOptions, embed_all
 from .milvus.store import open_store
 from .plan import Plan, make_plan
 from .shards.home import Home, Place, stored_root, writing
-from .shards.shard_files import CatalogEntry, stored_weights
+from .shards.layout import CatalogEntry
+from .shards.shard_files import stored_weights
 from .sync import moves
 from .sync.repair import bring_in_step, remove
 from .sync.writer import Writer

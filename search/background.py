@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 from ..ingest.shards.home import Home, Place
-from ..ingest.shards.shard_files import CatalogEntry, Shards
+from ..ingest.shards.layout import CatalogEntry
+from ..ingest.shards.shard_files import Shards
 from ..ingest.system.atomic_file import whole_file
 from ..ingest.system.unreadable import told
 from ..schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone

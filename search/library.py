@@ -26,7 +26,6 @@ from .background import refresh
 if TYPE_CHECKING:
     from ..ingest.extract.batching import FailedVideo
     from ..ingest.extract.embed import Embedder, EmbedOptions
-    from ..ingest.milvus.store import Store
     from ..schemas.collections import IndexPolicy
     from ..schemas.embedding import EmbeddedVideo
     from ..schemas.evaluation import EvaluationReport
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from ..schemas.video import Video
+    from .search_index import SearchIndex
 
 Watcher = Progress | Report | None
 """Receiver of progress reports: a display, a function that takes a `Step`, or None."""
@@ -75,7 +75,7 @@ class Library:
         self._settings = settings(place.home)
         self._progress = progress
         self._lock = RLock()
-        self._store: Store | None = None
+        self._index: SearchIndex | None = None
         self._opened = ExitStack()
         self._embedder: tuple[str, Embedder] | None = None
 
@@ -274,8 +274,8 @@ class Library:
         )
         with self._lock:
             told = self._told(progress)
-            store = self._searched()
-            return answer(os.fspath(clip), store, self._place, options, told, self._embed)
+            index = self._searched()
+            return answer(os.fspath(clip), index, self._place, options, told, self._embed)
 
     def libraries(self) -> list[LibrarySummary]:
         """Summarise what each library holds, by name.
@@ -578,16 +578,18 @@ class Library:
             self._release()
             yield self._place
 
-    def _searched(self) -> Store:
-        """Return the store to search, opening it at the first query."""
-        from ..ingest.milvus.store import open_store
+    def _searched(self) -> SearchIndex:
+        """Return what is searched, opened at the first query, as it is now."""
+        from .search_index import open_index
 
-        if self._store is None:
-            self._store = self._opened.enter_context(open_store(self._place))
-        return self._store
+        if self._index is None:
+            self._index = self._opened.enter_context(open_index(self._place))
+        else:
+            self._index.refresh()
+        return self._index
 
     def _release(self) -> None:
-        self._store = None
+        self._index = None
         self._opened.close()
 
     def _embed(

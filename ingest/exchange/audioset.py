@@ -29,7 +29,7 @@ from ..discover.videos import check_id, library_name
 from ..milvus.store import open_store
 from ..models.networks.quantization import dequantize
 from ..shards.home import Home, Place, stored_root, writing
-from ..shards.shard_files import CatalogEntry
+from ..shards.layout import CatalogEntry
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.list_text import read_lines

@@ -18,7 +18,8 @@ from ..discover.videos import library_name
 from ..milvus.store import open_store
 from ..models.registry import keep
 from ..shards.home import Home, Place, writing
-from ..shards.shard_files import CatalogEntry, Shards, stored_weights
+from ..shards.layout import CatalogEntry
+from ..shards.shard_files import Shards, stored_weights
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.progress import Progress

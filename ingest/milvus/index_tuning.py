@@ -12,10 +12,11 @@ from ...schemas.collections import Level, choose_index, collection_name, levels
 from ...schemas.embedding import FloatArray, index_dim, to_query
 from ...schemas.errors import LibraryError
 from ...schemas.results import IndexTuning, TunedIndex
+from ...schemas.rows import Hit
 from ..shards.home import Place, open_shards, writing
 from ..system.progress import Progress
 from .filters import is_in
-from .store import Hit, Store, open_store
+from .store import Store, open_store
 
 NEIGHBOURS = 10
 """Neighbours that recall is measured over: as many as the results of a query."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Literal, NamedTuple, Self, TypeVar, cast
+from typing import Literal, Self, TypeVar, cast
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from ...schemas.collections import (
 )
 from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim
 from ...schemas.errors import ModelError, StoreError, VidsimError
-from ...schemas.rows import SCALARS, StoredRow, stored_row
+from ...schemas.rows import SCALARS, Hit, StoredRow, stored_row
 from ..models.registry import known_backbones
 from ..shards.home import Place
 from ..shards.rows import ShardRows, in_order
@@ -73,14 +73,6 @@ _PAGE_ROWS = 4096
 """Rows per page of `Store.scan`: a quarter of a server's limit (`MAX_TOP_K`)."""
 
 _Answer = TypeVar("_Answer")
-
-
-class Hit(NamedTuple):
-    """A search hit: its id, its video's id, and the inner product."""
-
-    id: str
-    video_id: str
-    score: float
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from ..models.registry import known_backbones
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
 from ..system.unwritable import may_be_written, shared_lock
-from .shard_files import CatalogEntry, Shards, stored_weights
+from .layout import CatalogEntry
+from .shard_files import Shards, stored_weights
 
 Counts = dict[str, dict[Level, int]]
 """Number of entities by backbone and level."""

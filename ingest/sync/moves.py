@@ -19,7 +19,8 @@ from ...schemas.errors import StoreError
 from ...schemas.video import Video
 from ..milvus.store import Store
 from ..shards.home import Home
-from ..shards.shard_files import CatalogEntry, Shards
+from ..shards.layout import CatalogEntry
+from ..shards.shard_files import Shards
 from ..system.atomic_file import whole_file
 from .writer import Writer
 

@@ -24,7 +24,7 @@ from ..milvus.filters import is_in
 from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
 from ..shards.home import Home
-from ..shards.shard_files import CatalogEntry
+from ..shards.layout import CatalogEntry
 from ..system.progress import Progress
 
 Sample = int | Literal["each video", "all"]

@@ -11,7 +11,8 @@ from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
 from ..milvus.store import Store
 from ..shards.home import Home, distrust, distrust_others
-from ..shards.shard_files import CatalogEntry, add_entries
+from ..shards.layout import CatalogEntry
+from ..shards.shard_files import add_entries
 
 _log = logging.getLogger(__name__)
 

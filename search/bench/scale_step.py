@@ -100,13 +100,14 @@ def _build(place: Place) -> float | None:
 
 def _ask(order: Order) -> Asked:
     from ..query import QueryOptions, answer
+    from ..search_index import open_index
 
     ms, answers = [], []
     opened = time.perf_counter()
-    with open_store(order.place) as store:
+    with open_index(order.place) as index:
         for video_id in order.asked:
             began = time.perf_counter()
-            answers.append(answer(video_id, store, order.place, QueryOptions(), Silent()))
+            answers.append(answer(video_id, index, order.place, QueryOptions(), Silent()))
             ended = time.perf_counter()
             ms.append(1000 * (ended - began))
             if len(answers) == 1:

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...ingest.shards.home import open_shards
-from ...ingest.shards.shard_files import CatalogEntry, Shards
+from ...ingest.shards.layout import CatalogEntry
+from ...ingest.shards.shard_files import Shards
 from ...ingest.system.progress import Progress
 from ...schemas.backbones import DEFAULT_PRESET, PRESETS, Backbones
 from ...schemas.duplicates import DuplicateOptions

@@ -24,7 +24,8 @@ def shown_python(page: str = "README.md") -> str:
 def run_shown_python(folder: Path, home: Path, **changes: str) -> list[list[str]]:
     """Runs it in `folder`, with the videos it speaks of; returns the words of each line printed."""
     random = np.random.default_rng(0)
-    for number, name in enumerate(("ucf101/Surfing/1", "ucf101/Surfing/2", "ucf101/YoYo/1", "clip")):
+    names = ("ucf101/Surfing/1", "ucf101/Surfing/2", "ucf101/YoYo/1", "clip")
+    for number, name in enumerate(names):
         path = folder / f"{name}.avi"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = random.integers(0, 256, (3, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1)
