@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...ingest.milvus.connection import open_client
 from ...ingest.shards.home import Place
 from ...ingest.system.progress import Progress, Silent
 from ...schemas.backbones import Backbone
@@ -22,7 +21,6 @@ from ..query import QueryOptions, answer
 from ..search_index import SearchIndex, open_index
 from .exact import BEST, Everything, recall
 from .library import open_library
-from .milvus import about
 from .results import QueryBench, QueryTiming
 from .synthetic import LIBRARY
 from .timing import use_threads
@@ -71,8 +69,7 @@ def bench_query(
         everything = Everything(backbones, ("rows", "segments"))
         everything.grow(videos, progress)
         asked = everything.sample(_WARM + queries)
-        with open_client(own) as milvus:
-            where = about(milvus)
+        where = _described(own)
         with open_index(own) as index:
             spent, answers = _ask(index, own, everything, asked, progress)
         clip_ms = _ask_for(clip, own, progress) if clip else []
@@ -92,6 +89,16 @@ def bench_query(
         first_clip_s=clip_ms[0] / 1000 if clip_ms else None,
         notes=sorted({note for result in answers for note in result.notes}),
     )
+
+
+def _described(place: Place) -> str:
+    if place.uri is None:
+        return "the shards, mapped into memory"
+    from ...ingest.milvus.connection import open_client
+    from .milvus import about
+
+    with open_client(place) as milvus:
+        return about(milvus)
 
 
 class _Watched:
