@@ -12,6 +12,7 @@ import numpy as np
 
 from ..ingest.milvus.filters import equals, is_in
 from ..ingest.shards.home import Home, LibraryNote, Place, distrusted, read_notes
+from ..ingest.shards.lock import holder
 from ..ingest.shards.row_filter import FilterError, RowFilter, parse_filter
 from ..ingest.shards.searched import SearchedVectors
 from ..schemas.backbones import Backbone, Backbones
@@ -104,6 +105,7 @@ class ShardIndex:
         Raises:
             StoreError: They cannot be listed.
         """
+        self._home = home.path
         self._vectors = SearchedVectors(home)
         self._filters: dict[str, RowFilter] = {}
         self.known = home.backbones
@@ -176,7 +178,9 @@ class ShardIndex:
         self, libraries: Collection[str], backbones: Collection[Backbone]
     ) -> Callable[[], list[str]]:
         """As `SearchIndex`."""
-        return lambda: self._vectors.problems(libraries, [b.name for b in backbones])
+        writer = holder(self._home)
+        writing = [writer.note()] if writer else []
+        return lambda: writing + self._vectors.problems(libraries, [b.name for b in backbones])
 
     def _filter(self, expression: str) -> RowFilter | None:
         if not expression:

@@ -13,7 +13,8 @@ from ...schemas.embedding import FloatArray, index_dim, to_query
 from ...schemas.errors import LibraryError
 from ...schemas.results import IndexTuning, TunedIndex
 from ...schemas.rows import Hit
-from ..shards.home import Place, open_shards, writing
+from ..shards.home import Place, open_shards
+from ..shards.lock import writing
 from ..system.progress import Progress
 from .filters import is_in
 from .store import Store, open_store
@@ -47,7 +48,7 @@ def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
         LibraryError: Nothing is stored.
         StoreError: Milvus cannot be read, or cannot build an index.
     """
-    with writing(place.home), open_store(place, writing=True) as store:
+    with writing(place.home, "index tuning", place.wait), open_store(place, writing=True) as store:
         videos = _sample_videos(place)
         found = [(b, level) for b in store.backbones() for level in levels(b)]
         progress.start("tuning", len(found), "collections")

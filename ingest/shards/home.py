@@ -16,7 +16,6 @@ from ...schemas.video import Video
 from ..models.registry import known_backbones
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
-from ..system.unwritable import may_be_written, shared_lock
 from .layout import CatalogEntry
 from .shard_files import Shards, stored_weights
 
@@ -55,6 +54,7 @@ class Place:
         client_cert: PEM file that identifies this client, with `client_key`.
         client_key: Its private key.
         index: Index policy of new collections.
+        wait: Whether to wait for another process that writes to the home.
     """
 
     home: Path
@@ -64,6 +64,7 @@ class Place:
     client_cert: Path | None = None
     client_key: Path | None = None
     index: IndexPolicy = "auto"
+    wait: bool = False
 
 
 class Home:
@@ -154,48 +155,6 @@ def read_notes(home: Path) -> dict[str, LibraryNote]:
             opened = Home(Place(home))
             found[path.stem] = opened.noted(opened.shards.catalog(path.stem))
     return found
-
-
-@contextmanager
-def writing(home: Path) -> Iterator[None]:
-    """Hold the write lock of `home`.
-
-    Raises:
-        StoreError: Another process holds it, or the folder cannot be written.
-    """
-    from filelock import FileLock, Timeout  # a query writes nothing
-
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home / "writing.lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"Another vidsim process is writing to {home}; wait for it to end, "
-            "or set VIDSIM_HOME to another folder."
-        ) from error
-    except OSError as error:
-        raise StoreError(unwritten(f"The home {home}", error)) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def undisturbed(home: Path) -> Iterator[None]:
-    """Keep other processes from changing `home`, which need not be writable.
-
-    Raises:
-        StoreError: Another process is writing to it.
-    """
-    lock = home / "writing.lock"
-    if may_be_written(home) and may_be_written(lock):
-        with writing(home):
-            yield
-        return
-    with shared_lock(lock, f"The home {home}"):
-        yield
 
 
 @contextmanager

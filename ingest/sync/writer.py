@@ -52,6 +52,11 @@ class Writer:
         self._touched: set[str] = set()
         self._indexing = True
 
+    @property
+    def waiting(self) -> int:
+        """Number of videos that are not in a shard yet."""
+        return len(self._pending)
+
     def add(self, video: EmbeddedVideo) -> None:
         """Add an embedded video; write once the buffer is full."""
         self._pending.append(video)

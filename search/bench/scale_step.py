@@ -14,7 +14,8 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from ...ingest.milvus.store import open_store
-from ...ingest.shards.home import Place, writing
+from ...ingest.shards.home import Place
+from ...ingest.shards.lock import writing
 from ...ingest.system.progress import Silent
 from ...schemas.backbones import BACKBONES
 from ...schemas.collections import choose_index, levels
@@ -85,7 +86,7 @@ def _build(place: Place) -> float | None:
     from ...ingest.milvus.index_tuning import tune
 
     build_s = None
-    with writing(place.home), open_store(place, writing=True) as store:
+    with writing(place.home, "benchmark"), open_store(place, writing=True) as store:
         for backbone in store.backbones():
             for level in levels(backbone):
                 rows = store.count(backbone, "", level)
