@@ -8,14 +8,12 @@ that is not there was lost.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..system.atomic_file import whole_file
-from ..system.unreadable import told
+from ..system.checked_json import ChangedError, read_checked, write_checked
 
 _log = logging.getLogger(__name__)
 
@@ -60,20 +58,12 @@ def read_manifest(folder: Path) -> dict[str, ShardNote] | None:
         StoreError: It cannot be read.
     """
     path = folder / MANIFEST
-    if not path.exists():
-        return None
-    with told(f"The list {path}"):
-        raw = path.read_bytes()
     try:
-        content = json.loads(raw)
-        notes = content["shards"]
-        if content["sha256"] == _digest(notes):
-            return {name: ShardNote(**note) for name, note in notes.items()}
-        why = "its checksum is another"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = str(error)
-    _log.warning("%s is damaged (%s) and not used; the next ingest makes it anew.", path, why)
-    return None
+        notes = read_checked(path)
+        return None if notes is None else {name: ShardNote(**note) for name, note in notes.items()}
+    except (ChangedError, TypeError, AttributeError) as error:
+        _log.warning("%s; it is not used, and the next ingest makes it anew.", error)
+        return None
 
 
 def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
@@ -86,10 +76,4 @@ def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
     if not notes:
         path.unlink(missing_ok=True)
         return
-    shards = {name: asdict(notes[name]) for name in sorted(notes)}
-    with whole_file(path, sync=True) as partial:
-        partial.write_text(json.dumps({"shards": shards, "sha256": _digest(shards)}, indent=1))
-
-
-def _digest(notes: object) -> str:
-    return hashlib.sha256(json.dumps(notes, sort_keys=True).encode()).hexdigest()
+    write_checked(path, {name: asdict(notes[name]) for name in sorted(notes)})

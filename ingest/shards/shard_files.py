@@ -8,6 +8,7 @@ outdated entry back.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -82,6 +83,23 @@ class Shards:
                     f"verify {library}' says whether it can be read."
                 )
         return problems
+
+    def stamp(self, library: str) -> str:
+        """Return a text that changes with the shards of a library, and with nothing else.
+
+        Raises:
+            StoreError: Their folder or a shard cannot be read.
+        """
+        notes = read_manifest(self.directory / library) or {}
+        with told(f"A shard of {library}"):
+            state = [
+                (path.name, stat.st_size, notes[path.name].sha256)
+                if path.name in notes
+                else (path.name, stat.st_size, stat.st_mtime_ns)
+                for path in self.files(library)
+                for stat in [path.stat()]
+            ]
+        return hashlib.sha256(repr(state).encode()).hexdigest()
 
     def changed(self, library: str) -> list[Path]:
         """Return the shards whose content is not what was written, reading all of it.

@@ -45,9 +45,12 @@ def another_process(home: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_second_writer_is_told_of_the_first(tmp_path):
-    with another_process(tmp_path) as child, pytest.raises(StoreError) as caught:
-        with writing(tmp_path, "reindexing"):
-            pass
+    with (
+        another_process(tmp_path) as child,
+        pytest.raises(StoreError) as caught,
+        writing(tmp_path, "reindexing"),
+    ):
+        pass
     said = str(caught.value)
     assert f"process {child.pid} (ingest of clips, 12 of 18 videos) has been writing since" in said
     assert "--wait" in said
