@@ -34,7 +34,7 @@ from ...schemas.embedding import (
 )
 from ...schemas.exports import SHARD_FORMAT, SHARD_VERSION, VIDEO_NUMBERS, VIDEO_STRINGS
 from ...schemas.video import Segment, Video
-from .open_shard import read_video_table, reading_shard, text_of, texts
+from .open_shard import read_video_table, text_of, texts
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
@@ -214,30 +214,10 @@ def _encoded(values: Sequence[str]) -> npt.NDArray[np.bytes_]:
     return np.array(encoded, h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
 
 
-def read_weights(path: Path) -> dict[str, str]:
-    """Read, by backbone, the SHA-256 of the weights that a shard's rows were computed with.
-
-    Raises:
-        StoreError: The shard cannot be read.
-    """
-    with reading_shard(path) as file:
-        return weights_in(file)
-
-
 def weights_in(file: h5py.File) -> dict[str, str]:
     """Return, by backbone, the SHA-256 of the weights that an open shard's rows come from."""
     groups = file.get("rows", {})
     return {name: text_of(group.attrs["weights_sha256"]) for name, group in groups.items()}
-
-
-def read_entries(path: Path) -> list[CatalogEntry]:
-    """Read all videos of a shard without their vectors.
-
-    Raises:
-        StoreError: The shard cannot be read.
-    """
-    with reading_shard(path) as file:
-        return entries_in(file, path)
 
 
 def entries_in(file: h5py.File, path: Path) -> list[CatalogEntry]:
@@ -285,40 +265,35 @@ def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
     return [(Damage(*of), track or None) for *of, track in zip(picture, sound, tracks)]
 
 
-def read_videos(path: Path, wanted: Mapping[str, Collection[str]]) -> Iterator[EmbeddedVideo]:
-    """Yield the `wanted` videos of one shard, each with the backbones named for it.
-
-    Raises:
-        StoreError: The shard cannot be read.
-    """
-    with reading_shard(path) as file:
-        videos = read_video_table(file)
-        numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-        told = _read_told(file)
-        table = {name: file["segments"][name][:] for name in file["segments"]}
-        strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
-        groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
-        for name in set().union(*wanted.values()):
-            groups[name] = {key: data[:] for key, data in file[f"rows/{name}"].items()}
-        for i, video in enumerate(videos):
-            if video.video_id not in wanted:
-                continue
-            names = wanted[video.video_id]
-            segments, embeddings = [], []
-            for n in np.flatnonzero(table["video"] == i).tolist():
-                start_s, end_s = float(table["start_s"][n]), float(table["end_s"][n])
-                segments.append(Segment(int(table["index"][n]), start_s, end_s))
-                embeddings.append(_read_embedding(groups, names, n, strips.get(n)))
-            yield EmbeddedVideo(
-                video=video,
-                duration_s=float(numbers["duration_s"][i]),
-                segment_seconds=float(numbers["segment_seconds"][i]),
-                backbones=frozenset(names),
-                segments=tuple(segments),
-                embeddings=tuple(embeddings),
-                damage=told[i][0],
-                audio_track=told[i][1],
-            )
+def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterator[EmbeddedVideo]:
+    """Yield the `wanted` videos of an open shard, each with the backbones named for it."""
+    videos = read_video_table(file)
+    numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
+    told = _read_told(file)
+    table = {name: file["segments"][name][:] for name in file["segments"]}
+    strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
+    groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    for name in set().union(*wanted.values()):
+        groups[name] = {key: data[:] for key, data in file[f"rows/{name}"].items()}
+    for i, video in enumerate(videos):
+        if video.video_id not in wanted:
+            continue
+        names = wanted[video.video_id]
+        segments, embeddings = [], []
+        for n in np.flatnonzero(table["video"] == i).tolist():
+            start_s, end_s = float(table["start_s"][n]), float(table["end_s"][n])
+            segments.append(Segment(int(table["index"][n]), start_s, end_s))
+            embeddings.append(_read_embedding(groups, names, n, strips.get(n)))
+        yield EmbeddedVideo(
+            video=video,
+            duration_s=float(numbers["duration_s"][i]),
+            segment_seconds=float(numbers["segment_seconds"][i]),
+            backbones=frozenset(names),
+            segments=tuple(segments),
+            embeddings=tuple(embeddings),
+            damage=told[i][0],
+            audio_track=told[i][1],
+        )
 
 
 def _read_embedding(

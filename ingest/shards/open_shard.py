@@ -16,6 +16,10 @@ if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
 
 
+DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError)
+"""Errors by which h5py tells of damage, on opening a shard or on reading it later."""
+
+
 def is_shard(name: str) -> bool:
     """Return whether a file of this name in a library's folder is one of its shards."""
     return name.endswith(".h5") and name[0].isdigit()
@@ -34,7 +38,7 @@ def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
     try:
         file = open_h5(path, f"The shard {path}", patience_s)
         found = text_of(file.attrs.get("format", "")), int(file.attrs.get("version", 0))
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
         if (why := hindrance(error)) is not None:
             raise StoreError(why.sentence(f"The shard {path}")) from error
         raise damaged(path, error) from error
@@ -43,7 +47,7 @@ def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
         raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
     try:
         library = text_of(file.attrs.get("library", ""))
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
         file.close()
         raise damaged(path, error) from error
     if library != path.parent.name:
@@ -62,13 +66,23 @@ def reading_shard(path: Path) -> Iterator[h5py.File]:
     Raises:
         StoreError: As `open_shard`.
     """
-    with open_shard(path) as file:
-        try:
-            yield file
-        except (OSError, KeyError, IndexError, RuntimeError, ValueError) as error:
-            if (found := hindrance(error)) is not None:
-                raise StoreError(found.sentence(f"The shard {path}")) from error
-            raise damaged(path, error) from error
+    with open_shard(path) as file, damage_told(path):
+        yield file
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Raise errors of reading an open shard as those of opening it.
+
+    Raises:
+        StoreError: As `open_shard`.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        if (found := hindrance(error)) is not None:
+            raise StoreError(found.sentence(f"The shard {path}")) from error
+        raise damaged(path, error) from error
 
 
 def damaged(path: Path, error: BaseException) -> StoreError:

@@ -19,7 +19,7 @@ from ...schemas.errors import StoreError
 from ...schemas.rows import StoredRow
 from ...schemas.video import Video, row_id
 from .layout import SearchedRows, searched_rows, weights_in
-from .open_shard import damaged, open_shard, read_video_table
+from .open_shard import DAMAGE, damaged, open_shard, read_video_table
 
 if TYPE_CHECKING:
     import h5py
@@ -192,7 +192,3 @@ def opened(path: Path) -> OpenShard:
         if isinstance(error, DAMAGE):
             raise damaged(path, error) from error
         raise
-
-
-DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError)
-"""Errors by which h5py tells of damage, on opening a shard or on reading it later."""

@@ -26,8 +26,8 @@ from ..system.unreadable import listed, told
 from .home import Home
 from .layout import SearchedRows
 from .manifest import MANIFEST
-from .open_shard import is_shard
-from .opened import DAMAGE, FoundRows, OpenShard, opened
+from .open_shard import DAMAGE, is_shard
+from .opened import FoundRows, OpenShard, opened
 from .row_filter import RowFilter
 
 _log = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ outdated entry back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from ...schemas.backbones import BACKBONES, Backbones, sound_backbones
 from ...schemas.embedding import EmbeddedVideo, Version
@@ -22,13 +23,19 @@ from ..system.unreadable import listed, told, unwritten
 from .layout import (
     ALIGNMENT,
     CatalogEntry,
-    read_entries,
-    read_videos,
-    read_weights,
+    entries_in,
+    videos_in,
+    weights_in,
     write_shard,
 )
 from .manifest import ShardNote, note_of, read_manifest, write_manifest
-from .open_shard import is_shard
+from .open_shard import damage_told, is_shard, open_shard, reading_shard
+
+if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
+    import h5py
+
+_ATTEMPTS = 10
+"""Looks at a library whose shards change while they are opened."""
 
 
 class Shards:
@@ -38,6 +45,7 @@ class Shards:
         """Open `directory`, without creating it yet; its rows are those of `backbones`."""
         self.directory = directory
         self.backbones = backbones
+        self._pins: dict[Path, h5py.File] | None = None
         self._read: dict[str, tuple[list[tuple[Path, int, int, int]], dict[str, CatalogEntry]]] = {}
 
     def libraries(self) -> list[str]:
@@ -142,7 +150,8 @@ class Shards:
             notes |= {name: note for name, note in written.items() if note is not None}
             for name, path in files.items():
                 if name not in notes or _size(path) != notes[name].bytes:
-                    notes[name] = note_of(path, len(read_entries(path)))
+                    with reading_shard(path) as file:
+                        notes[name] = note_of(path, len(file["videos/video_id"]))
             if notes != before:
                 write_manifest(folder, notes)
         except OSError as error:
@@ -156,15 +165,58 @@ class Shards:
         Raises:
             StoreError: A shard cannot be read.
         """
-        files = self.files(library)
-        with told(f"A shard of {library}"):
-            stamp = [(p, s.st_ino, s.st_mtime_ns, s.st_size) for p in files for s in [p.stat()]]
-        if library not in self._read or self._read[library][0] != stamp:
+        for attempt in range(_ATTEMPTS):
+            if self._pins is not None and library in self._read:
+                break
+            stamp = self._state(library)
+            if library in self._read and self._read[library][0] == stamp:
+                break
             entries: dict[str, CatalogEntry] = {}
-            for path in files:
-                add_entries(entries, path)
-            self._read[library] = stamp, entries
+            try:
+                for path, *_ in stamp:
+                    if self._pins is not None:
+                        self._pins[path] = open_shard(path)
+                    with self._reading(path) as file:
+                        _join(entries, entries_in(file, path))
+            except StoreError:
+                if attempt == _ATTEMPTS - 1 or self._state(library) == stamp:
+                    raise
+                continue  # a writer has replaced or removed a shard meanwhile
+            if self._state(library) == stamp or attempt == _ATTEMPTS - 1:
+                self._read[library] = stamp, entries
         return dict(self._read[library][1])
+
+    @contextmanager
+    def pinned(self) -> Iterator[Self]:
+        """Keep what is read within the block as it was when each library was first looked at.
+
+        Its shards stay open, so that a writer may replace or remove them meanwhile.
+        """
+        self._pins, self._read = {}, {}
+        try:
+            yield self
+        finally:
+            for file in self._pins.values():
+                file.close()
+            self._pins = None
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[h5py.File]:
+        pinned = self._pins and self._pins.get(path)
+        if not pinned:
+            with reading_shard(path) as file:
+                yield file
+            return
+        with damage_told(path):
+            yield pinned
+
+    def _state(self, library: str) -> list[tuple[Path, int, int, int]]:
+        found = []
+        for path in self.files(library):
+            with suppress(FileNotFoundError), told(f"The shard {path}"):
+                stat = path.stat()
+                found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return found
 
     def write(
         self,
@@ -224,7 +276,8 @@ class Shards:
                         backbone
                     )
         for path in sorted(wanted):
-            yield from read_videos(path, wanted[path])
+            with self._reading(path) as file:
+                yield from videos_in(file, wanted[path])
 
     def weights(self, library: str, backbone: str) -> str:
         """Return the SHA-256 of the weights that a library's rows of `backbone` were computed with.
@@ -245,7 +298,8 @@ class Shards:
                 removed. None keeps none. Other ids are left alone.
         """
         for path in self.files(library):
-            entries = read_entries(path)
+            with reading_shard(path) as file:
+                entries, weights = entries_in(file, path), weights_in(file)
             staying = [
                 e
                 for e in entries
@@ -254,8 +308,10 @@ class Shards:
             if len(staying) == len(entries):
                 continue
             names = {e.video.video_id: set(e.rows) for e in staying}
-            videos = list(read_videos(path, names)) if staying else []
-            weights = read_weights(path)
+            videos: list[EmbeddedVideo] = []
+            if staying:
+                with reading_shard(path) as file:
+                    videos = list(videos_in(file, names))
             try:
                 if staying:
                     self._write_whole(path, library, videos, weights)
@@ -299,7 +355,13 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
     Raises:
         StoreError: The shard cannot be read.
     """
-    for new in read_entries(path):
+    with reading_shard(path) as file:
+        _join(catalog, entries_in(file, path))
+
+
+def _join(catalog: dict[str, CatalogEntry], entries: Iterable[CatalogEntry]) -> None:
+    """Add the entries of a newer shard to a catalog."""
+    for new in entries:
         old = catalog.get(new.video.video_id)
         if old and old.version == new.version:
             new = replace(
