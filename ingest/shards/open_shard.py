@@ -70,6 +70,16 @@ def reading_shard(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
+def version_of(path: Path) -> int:
+    """Return the version of a shard's layout.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    with reading_shard(path) as file:
+        return int(file.attrs["version"])
+
+
 @contextmanager
 def damage_told(path: Path) -> Iterator[None]:
     """Raise errors of reading an open shard as those of opening it.

@@ -123,6 +123,14 @@ class Shards:
                 if path.name in notes and note_of(path, notes[path.name].videos) != notes[path.name]
             ]
 
+    def adopt(self, library: str) -> None:
+        """List the shards that an interrupted run wrote and did not list.
+
+        Raises:
+            StoreError: A shard cannot be read, or the list not be written.
+        """
+        self._list(library, {})
+
     def settle(self, library: str) -> None:
         """List the shards as they are, after what was missing is stored again or given up.
 
@@ -138,7 +146,8 @@ class Shards:
 
         Args:
             library: The library.
-            written: By file name, the notes of the shards written just now; None for one deleted.
+            written: By file name, the notes of the shards written just now; None for one that is
+                deleted next: a kill in between leaves it unlisted, not listed and missing.
             keep_missing: Whether to keep what is listed and not there, so that it is still told.
         """
         folder = self.directory / library
@@ -149,6 +158,8 @@ class Shards:
             notes = {name: n for name, n in notes.items() if name not in written}
             notes |= {name: note for name, note in written.items() if note is not None}
             for name, path in files.items():
+                if name in written:
+                    continue
                 if name not in notes or _size(path) != notes[name].bytes:
                     with reading_shard(path) as file:
                         notes[name] = note_of(path, len(file["videos/video_id"]))
@@ -315,15 +326,37 @@ class Shards:
             try:
                 if staying:
                     self._write_whole(path, library, videos, weights)
+                    self._list(library, {path.name: note_of(path, len(videos))})
                 else:
+                    self._list(library, {path.name: None})
                     path.unlink()
-                note = note_of(path, len(videos)) if staying else None
             except OSError as error:
                 raise StoreError(unwritten(f"The shard {path}", error)) from error
-            self._list(library, {path.name: note})
         directory = self.directory / library
         with suppress(OSError):  # it is not empty, or a file manager holds it
             directory.rmdir()
+
+    def replace(
+        self,
+        library: str,
+        files: Sequence[Path],
+        videos: Sequence[EmbeddedVideo],
+        weights: Mapping[str, str],
+    ) -> None:
+        """Write the videos of several adjacent shards into the last of them; delete the others.
+
+        Raises:
+            StoreError: A shard cannot be written or deleted.
+        """
+        *others, path = files
+        try:
+            self._write_whole(path, library, videos, weights)
+            note = note_of(path, len(videos))
+            self._list(library, {path.name: note, **{other.name: None for other in others}})
+            for other in others:
+                other.unlink()
+        except OSError as error:
+            raise StoreError(unwritten(f"The shard {path}", error)) from error
 
     def _write_whole(
         self,

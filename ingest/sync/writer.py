@@ -10,6 +10,7 @@ from ...schemas.backbones import sound_backbones
 from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
 from ..milvus.store import Store
+from ..shards.compact import merge_newest
 from ..shards.home import Home, distrust, distrust_others
 from ..shards.layout import CatalogEntry
 from ..shards.shard_files import add_entries
@@ -94,6 +95,8 @@ class Writer:
                 {v.video.video_id: v.version for v in videos if v.video.video_id in stale},
             )
         add_entries(self.catalog, path)
+        if merge_newest(self._home.shards, self.library):
+            self.catalog.update(self._home.shards.catalog(self.library))
         self._index(lambda: self._upsert(videos))
         self._home.write_note(self.library, self.catalog)
 
