@@ -90,7 +90,7 @@ def ingest(
             removed = []
             if prune and plan.missing:
                 removed = plan.missing
-                remove(store, home, name, removed)
+                notes += remove(store, home, name, removed)
                 catalog = home.shards.catalog(name)
             writer = Writer(store, home, name, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})

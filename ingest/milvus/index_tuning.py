@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from ...schemas.backbones import Backbone
-from ...schemas.collections import Level, choose_index, collection_name, levels
+from ...schemas.collections import Level, choose_index, collection_name
 from ...schemas.embedding import FloatArray, index_dim, to_query
 from ...schemas.errors import LibraryError
 from ...schemas.results import IndexTuning, TunedIndex
@@ -17,6 +17,7 @@ from ..shards.home import Place, open_shards
 from ..shards.lock import writing
 from ..system.progress import Progress
 from .filters import is_in
+from .lite import NO_INDEX
 from .store import Store, open_store
 
 NEIGHBOURS = 10
@@ -48,9 +49,13 @@ def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
         LibraryError: Nothing is stored.
         StoreError: Milvus cannot be read, or cannot build an index.
     """
+    videos = _sample_videos(place)
     with writing(place.home, "index tuning", place.wait), open_store(place, writing=True) as store:
-        videos = _sample_videos(place)
-        found = [(b, level) for b in store.backbones() for level in levels(b)]
+        if store.embedded:
+            return IndexTuning(
+                target=store.target.name, recall=recall, collections=[], notes=[NO_INDEX]
+            )
+        found = [(b, level) for b in store.backbones() for level in store.levels(b)]
         progress.start("tuning", len(found), "collections")
         tuned = []
         for backbone, level in found:
