@@ -317,12 +317,14 @@ def libraries(
     from .search.report_text import libraries_text, videos_text
 
     opened = Library.open()
-    empty = ["Nothing is stored yet; run 'vidsim ingest FOLDER'."]
+    notes = [note] if (note := opened.being_written()) else []
+    empty = "Nothing is stored yet; run 'vidsim ingest FOLDER'."
     if videos:
         listed = opened.videos()
-        return Answer(listed, videos_text(listed), [] if listed else empty, json)
+        return Answer(listed, videos_text(listed), notes if listed else [*notes, empty], json)
     found = opened.libraries()
-    return Answer(found, libraries_text(found), [] if found else empty, json)
+    notes += [sentence for item in found for sentence in item.damage]
+    return Answer(found, libraries_text(found), notes if found else [*notes, empty], json)
 
 
 @app.command()
@@ -404,11 +406,36 @@ def verify(
             *libraries or (), sample="all" if sample == "all" else int(sample), repair=repair
         )
     wrong = sum(c.wrong for c in report.comparisons)
-    error = StoreError(
-        f"Milvus and the shards differ in {count(wrong, 'row')}; add --repair to mend that."
-    )
+    error = None
+    if report.damage:
+        error = StoreError(
+            f"{count(len(report.damage), 'shard')} of the libraries cannot be relied on (above)"
+            + ("." if repair else "; add --repair to mend what can be mended.")
+        )
+    elif wrong and not repair:
+        error = StoreError(
+            f"Milvus and the shards differ in {count(wrong, 'row')}; add --repair to mend that."
+        )
     table, notes = verify_table(report), verify_notes(report)
-    return Answer(report, [table], notes, json, error if wrong and not repair else None, True)
+    return Answer(report, [table], notes, json, error, True)
+
+
+@app.command("compact")
+def compact_(
+    libraries: Annotated[
+        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+    ] = None,
+    wait: Wait = False,
+    json: Json = False,
+) -> Answer:
+    """Merge small shards into few; an ingest does so by itself where many come together."""
+    from .ingest.system.progress import Bars
+    from .search.library import Library
+
+    with Bars() as bars, Library.open(wait=wait, progress=bars) as opened:
+        found = opened.compact(*libraries or ())
+    lines = [f"{c.library}: {count(c.before, 'shard')} before, {c.after} now" for c in found]
+    return Answer(found, lines, as_json=json)
 
 
 @app.command("tune-index")

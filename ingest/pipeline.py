@@ -97,6 +97,12 @@ def ingest(
             failed = plan.failed + _embed(writer, plan.todo, joining, progress, meter, held)
             with meter.working(Stage.WRITE):
                 writer.finish()
+            if folder.is_dir() and (missing := home.shards.missing(name)):
+                home.shards.settle(name)
+                notes.append(
+                    f"The shards {', '.join(missing)} were missing; what the folder still has of "
+                    "their videos is stored again."
+                )
             notes += [note for note in writer.notes if note not in notes] + store.notes
     report = _report(name, catalog, options, plan, listing, failed, removed, notes)
     return report.model_copy(update={"timing": _timing(meter)})

@@ -130,6 +130,9 @@ class LibrarySummary(Result):
     hours: float
     rows: dict[str, int] = Field(description="rows by backbone")
     root: str
+    damage: list[str] = Field(
+        default=[], description="sentences about shards that are missing or not as written"
+    )
 
 
 class StoredVideo(Result):
@@ -168,7 +171,18 @@ class VerifyReport(Result):
     elsewhere: dict[str, int] = Field(
         description="rows by library of libraries that have no shard here; they are left alone"
     )
+    damage: list[str] = Field(
+        default=[], description="sentences about shards that are missing, damaged or changed"
+    )
     notes: list[str] = Field(default=[], description="what a person should know, such as indexes")
+
+
+class CompactedLibrary(Result):
+    """The shards of one library before and after ``vidsim compact``."""
+
+    library: str
+    before: int
+    after: int
 
 
 class TunedIndex(Result):

@@ -112,12 +112,16 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
         _log.warning("%s cannot be used (%s); %s is measured again.", note, error, library)
     if not shards.files(library):
         return {}
-    catalog = shards.catalog(library)
-    moments = {
-        name: found
-        for name in opened.rows(catalog)
-        if (found := _measure(shards, library, catalog, shards.backbones[name])) is not None
-    }
+    try:
+        catalog = shards.catalog(library)
+        moments = {
+            name: found
+            for name in opened.rows(catalog)
+            if (found := _measure(shards, library, catalog, shards.backbones[name])) is not None
+        }
+    except StoreError as error:  # a query tells of its shards; the prior stands in
+        _log.warning("%s cannot be measured: %s", library, error)
+        return {}
     try:
         write_checked(note, {"shards": stamp, "moments": moments})
     except OSError as error:  # the next query measures again

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..schemas.embedding import EmbeddedVideo
     from ..schemas.evaluation import EvaluationReport
     from ..schemas.results import (
+        CompactedLibrary,
         DuplicatesReport,
         ImportReport,
         IndexTuning,
@@ -291,6 +292,13 @@ class Library:
 
         return summarize(self._place)
 
+    def being_written(self) -> str:
+        """Return a sentence about the process that is writing to the home; "" where none is."""
+        from ..ingest.shards.lock import holder
+
+        found = holder(self.home)
+        return found.note() if found else ""
+
     def videos(self) -> list[StoredVideo]:
         """List all stored videos, by library and id.
 
@@ -368,6 +376,22 @@ class Library:
 
         with self._writing() as place:
             return verify_all(place, libraries, sample, self._told(progress), repair)
+
+    def compact(self, *libraries: str, progress: Watcher = None) -> list[CompactedLibrary]:
+        """Merge the small shards of libraries, and bring those of older versions up to date.
+
+        Args:
+            *libraries: Libraries to compact; none for all.
+            progress: Receives the progress.
+
+        Raises:
+            LibraryError: A library does not exist.
+            StoreError: A shard cannot be read or written, or another process holds the home.
+        """
+        from ..ingest.sync.libraries import compact_all
+
+        with self._writing() as place:
+            return compact_all(place, libraries, self._told(progress))
 
     def tune_index(self, *, recall: float = 0.99, progress: Watcher = None) -> IndexTuning:
         """Give each collection the index that its size needs.

@@ -178,7 +178,7 @@ def verify_table(report: VerifyReport) -> Table:
 
 def verify_notes(report: VerifyReport) -> list[str]:
     """List examples of what differs, and what was left alone."""
-    lines = report.notes + [
+    lines = [*report.damage, *report.notes] + [
         f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
         for c in report.comparisons
         if c.examples

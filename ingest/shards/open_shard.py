@@ -97,7 +97,10 @@ def damage_told(path: Path) -> Iterator[None]:
 
 def damaged(path: Path, error: BaseException) -> StoreError:
     """Return the error about a shard that was read and found wrong."""
-    return StoreError(f"The shard {path} is damaged ({error}); delete it and run ingest again.")
+    return StoreError(
+        f"The shard {path} is damaged ({error}); 'vidsim verify --repair' moves it away, and "
+        "'vidsim ingest' then embeds its videos again."
+    )
 
 
 def text_of(value: str | bytes) -> str:

@@ -92,6 +92,16 @@ class Shards:
                 )
         return problems
 
+    def missing(self, library: str) -> list[str]:
+        """Return the names of shards that are listed and not there.
+
+        Raises:
+            StoreError: The folder or its list cannot be read.
+        """
+        found = {path.name for path in self.files(library)}
+        notes = read_manifest(self.directory / library) or {}
+        return [name for name in notes if name not in found]
+
     def stamp(self, library: str) -> str:
         """Return a text that changes with the shards of a library, and with nothing else.
 
@@ -123,13 +133,17 @@ class Shards:
                 if path.name in notes and note_of(path, notes[path.name].videos) != notes[path.name]
             ]
 
-    def adopt(self, library: str) -> None:
-        """List the shards that an interrupted run wrote and did not list.
+    def adopt(self, library: str, changed: Collection[str] = ()) -> None:
+        """List the shards that an interrupted run wrote and did not list, except damaged ones.
+
+        Args:
+            library: The library.
+            changed: File names of others that were found to be whole, though not as listed.
 
         Raises:
-            StoreError: A shard cannot be read, or the list not be written.
+            StoreError: The list cannot be read or written.
         """
-        self._list(library, {})
+        self._list(library, {}, changed=changed)
 
     def settle(self, library: str) -> None:
         """List the shards as they are, after what was missing is stored again or given up.
@@ -140,7 +154,11 @@ class Shards:
         self._list(library, {}, keep_missing=False)
 
     def _list(
-        self, library: str, written: Mapping[str, ShardNote | None], keep_missing: bool = True
+        self,
+        library: str,
+        written: Mapping[str, ShardNote | None],
+        keep_missing: bool = True,
+        changed: Collection[str] = (),
     ) -> None:
         """Bring the list of a library's shards in step after a change.
 
@@ -149,6 +167,7 @@ class Shards:
             written: By file name, the notes of the shards written just now; None for one that is
                 deleted next: a kill in between leaves it unlisted, not listed and missing.
             keep_missing: Whether to keep what is listed and not there, so that it is still told.
+            changed: Names of shards to list as they are now.
         """
         folder = self.directory / library
         files = {path.name: path for path in self.files(library)}
@@ -160,8 +179,8 @@ class Shards:
             for name, path in files.items():
                 if name in written:
                     continue
-                if name not in notes or _size(path) != notes[name].bytes:
-                    with reading_shard(path) as file:
+                if name not in notes or _size(path) != notes[name].bytes or name in changed:
+                    with suppress(StoreError), reading_shard(path) as file:  # else it is damaged
                         notes[name] = note_of(path, len(file["videos/video_id"]))
             if notes != before:
                 write_manifest(folder, notes)

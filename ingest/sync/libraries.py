@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...schemas.errors import LibraryError
-from ...schemas.results import LibrarySummary, StoredVideo, VerifyReport
+from ...schemas.results import CompactedLibrary, LibrarySummary, StoredVideo, VerifyReport
 from ...schemas.video import Video
 from ..milvus.store import open_store
+from ..shards.check import check_library, move_aside
+from ..shards.compact import compact
 from ..shards.home import (
     Home,
     Place,
@@ -17,8 +20,9 @@ from ..shards.home import (
     stored_root,
     trust,
 )
-from ..shards.lock import writing
+from ..shards.lock import holder, writing
 from ..system.progress import Progress
+from ..system.unwritable import may_be_written
 from .repair import reindex, remove
 from .verify import Sample, compare
 
@@ -41,7 +45,8 @@ def summarize(place: Place) -> list[LibrarySummary]:
                 segments=sum(e.segments for e in entries),
                 hours=sum(e.duration_s for e in entries) / 3600,
                 rows=home.rows(catalog),
-                root=_origin(entries[0].video),
+                root=_origin(entries[0].video) if entries else "nothing that is left",
+                damage=home.shards.problems(library),
             )
         )
     return found
@@ -124,29 +129,99 @@ def reindex_all(
 def verify_all(
     place: Place, libraries: Sequence[str], sample: Sample, progress: Progress, repair: bool = False
 ) -> VerifyReport:
-    """Compare libraries (all, where none is named) with Milvus row by row.
+    """Check the shards of libraries (all, where none is named), and compare Milvus with them.
+
+    While another process writes to the home, or where it may only be read, an embedded Milvus is
+    left out, and nothing is locked.
 
     Args:
         place: Home of the shards, and the Milvus to compare.
         libraries: Names of libraries.
         sample: Which vectors to compare too.
         progress: Receives the progress of the rows.
-        repair: Whether to write what is missing or differs, and to delete what is extra.
+        repair: Whether to move damaged shards away, to write to Milvus what is missing or differs,
+            and to delete from it what is extra.
 
     Raises:
         LibraryError: A library does not exist.
-        StoreError: Another process is writing, or Milvus or a shard cannot be read.
+        StoreError: Another process is writing (to repair), or Milvus or a shard cannot be read.
     """
     home = _opened(place, libraries)
-    with (
-        writing(place.home, "repair" if repair else "comparison", place.wait),
-        open_store(place, writing=repair, latest=True) as store,
-    ):
-        report = compare(store, home, libraries, sample, progress, repair=repair)
-        # A sample may miss a re-embedded video; reindex reads a row of each.
-        for library in (libraries or home.shards.libraries()) if repair and sample == "all" else ():
-            trust(place.home, library, store.name)
-        return report.model_copy(update={"notes": store.notes})
+    named = list(libraries or home.shards.libraries())
+    if not repair and not place.uri and (found := holder(home.path)):
+        damage, _, _ = _check_shards(home, named, progress, repair)
+        note = f"{found.note()[:-1]}; Milvus Lite is compared once it has ended."
+        return VerifyReport(
+            milvus="embedded", comparisons=[], elsewhere={}, damage=damage, notes=[note]
+        )
+    with ExitStack() as stack:
+        if repair or may_be_written(home.path):
+            doing = "repair" if repair else "comparison"
+            stack.enter_context(writing(place.home, doing, place.wait))
+        damage, notes, readable = _check_shards(home, named, progress, repair)
+        store = stack.enter_context(open_store(place, writing=repair, latest=True))
+        if readable or not named:
+            compared = readable if libraries or len(readable) < len(named) else ()
+            report = compare(store, home, compared, sample, progress, repair=repair)
+        else:
+            report = VerifyReport(milvus=store.name, comparisons=[], elsewhere={})
+        for library in readable if repair else ():
+            home.write_note(library, home.shards.catalog(library))
+            if sample == "all":  # a sample may miss a re-embedded video; reindex reads one of each
+                trust(place.home, library, store.name)
+        return report.model_copy(update={"damage": damage, "notes": [*notes, *store.notes]})
+
+
+def compact_all(
+    place: Place, libraries: Sequence[str], progress: Progress
+) -> list[CompactedLibrary]:
+    """Merge the small shards of libraries (all, where none is named).
+
+    Raises:
+        LibraryError: A library does not exist.
+        StoreError: Another process is writing, or a shard cannot be read or written.
+    """
+    home = _opened(place, libraries)
+    found = []
+    with writing(home.path, "compaction", place.wait):
+        named = libraries or home.shards.libraries()
+        progress.start("compacting", len(named), "libraries")
+        for library in named:
+            home.shards.adopt(library)
+            before, after = compact(home.shards, library)
+            found.append(CompactedLibrary(library=library, before=before, after=after))
+            home.write_note(library, home.shards.catalog(library))
+            progress.advance("compacting", 1)
+        progress.finish("compacting")
+    return found
+
+
+def _check_shards(
+    home: Home, libraries: Sequence[str], progress: Progress, repair: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Read all shards, and mend what can be mended.
+
+    Returns:
+        What is wrong with them still, what was done, and the libraries that can be read.
+    """
+    damage, done, readable = [], [], []
+    shards = home.shards
+    for library in libraries:
+        wrong = check_library(shards, library, progress)
+        if repair:
+            shards.adopt(library, [w.path.name for w in wrong if w.whole])
+            done += [move_aside(shards, library, w.path) for w in wrong if not w.whole]
+            done += [f"{w.path} was changed, and is listed as it is now." for w in wrong if w.whole]
+        else:
+            damage += [w.sentence for w in wrong]
+        damage += [
+            problem
+            for problem in shards.problems(library)
+            if repair or not any(str(w.path) in problem for w in wrong)
+        ]
+        if repair or all(w.whole for w in wrong):
+            readable.append(library)
+    return damage, done, readable
 
 
 def _opened(place: Place, libraries: Sequence[str]) -> Home:

@@ -104,6 +104,7 @@ def bring_in_step(store: Store, home: Home, library: str, progress: Progress) ->
     Raises:
         StoreError: A server or a shard cannot be read or written.
     """
+    home.shards.adopt(library)
     try:
         return _bring_in_step(store, home, library, progress)
     except StoreError as error:
@@ -146,6 +147,14 @@ def reindex(
         StoreError: Milvus or a shard cannot be read or written.
     """
     named = list(libraries) or home.shards.libraries()
+    for library in named:
+        home.shards.adopt(library)
+        if fresh and (missing := home.shards.missing(library)):
+            raise StoreError(
+                f"Of {library} the shards {', '.join(missing)} are missing, and Milvus may have "
+                "the last copy of their rows; put them back, or run 'vidsim ingest' on the whole "
+                "folder first."
+            )
     store.drop_unused()
     for backbone in store.backbones() if fresh else ():
         if store.embedded and set(home.shards.libraries()) <= set(named):

@@ -49,13 +49,23 @@ _Sampler = Callable[[Collection[Record]], Collection[Record]]
 
 @dataclass(frozen=True)
 class _Run:
-    """The context of one comparison."""
+    """The context of one comparison.
+
+    Attributes:
+        lost: Libraries of which a shard is missing.
+    """
 
     store: Store
     home: Home
     sample: Sample
     progress: Progress
     repair: bool
+    lost: frozenset[str]
+
+    def delete(self, backbone: Backbone, library: str, ids: Collection[str], level: Level) -> None:
+        """Delete rows that no shard holds, unless a missing shard did: they are the last copy."""
+        if library not in self.lost:
+            self.store.delete_rows(backbone, sorted(ids), level)
 
 
 @dataclass
@@ -103,9 +113,10 @@ def compare(
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
     """
-    run = _Run(store, home, sample, progress, repair)
     shards = home.shards
     known = shards.libraries()
+    lost = frozenset(library for library in known if shards.missing(library))
+    run = _Run(store, home, sample, progress, repair, lost)
     catalogs = {library: shards.catalog(library) for library in libraries or known}
     names = {b.name for b in store.backbones()}
     names.update(n for catalog in catalogs.values() for e in catalog.values() for n in e.rows)
@@ -196,7 +207,7 @@ def _compare_part(
     if run.repair:
         to_write = missing | differing
         run.store.write(backbone, [r for i, r in wanted.items() if i in to_write], level)
-        run.store.delete_rows(backbone, sorted(extra), level)
+        run.delete(backbone, part[0].video.library, extra, level)
 
 
 def _other_vectors(
@@ -241,7 +252,7 @@ def _find_strays(
             tally.extra += len(ids)
             tally.tell(ids)
             if run.repair:
-                run.store.delete_rows(backbone, ids, level)
+                run.delete(backbone, library, ids, level)
     return others
 
 

@@ -92,7 +92,7 @@ def test_a_half_written_shard_is_not_seen(shards):
 def test_a_damaged_shard_says_what_to_do(shards):
     path = shards.write("lib", [embedded("lib/a.mp4")])
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(StoreError, match="damaged.*delete it and run ingest again"):
+    with pytest.raises(StoreError, match="damaged.*verify --repair.*vidsim ingest"):
         shards.catalog("lib")
 
 

@@ -1,0 +1,82 @@
+"""Checking shards whole: every byte against the library's list, every row against its checksum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...schemas.errors import StoreError
+from ..system.progress import Progress
+from ..system.unreadable import unwritten
+from .layout import entries_in, videos_in
+from .open_shard import reading_shard
+from .shard_files import Shards
+
+ASIDE = "damaged"
+"""Folder beside a library's shards where damaged ones are moved."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A shard that is not as it was written.
+
+    Attributes:
+        path: The shard.
+        sentence: What is wrong with it.
+        whole: Whether all of its rows can be read nevertheless.
+    """
+
+    path: Path
+    sentence: str
+    whole: bool
+
+
+def check_library(shards: Shards, library: str, progress: Progress) -> list[Wrong]:
+    """Read all shards of a library whole; return those that are not as they were written.
+
+    Raises:
+        StoreError: The library's list or a shard cannot be read, which is not damage.
+    """
+    files = shards.files(library)
+    changed = set(shards.changed(library))
+    stage = f"{library} shards"
+    found = []
+    progress.start(stage, len(files), "shards")
+    for path in files:
+        try:
+            with reading_shard(path) as file:
+                wanted = {e.video.video_id: set(e.rows) for e in entries_in(file, path)}
+                for _ in videos_in(file, wanted):
+                    pass
+            if path in changed:
+                found.append(Wrong(path, f"{path} is not as written, but can be read.", True))
+        except StoreError as error:
+            found.append(Wrong(path, str(error), False))
+        progress.advance(stage, 1)
+    progress.finish(stage)
+    return found
+
+
+def move_aside(shards: Shards, library: str, path: Path) -> str:
+    """Move a damaged shard out of the way, keeping it; return what was done.
+
+    The library's list keeps it, so that it is told as missing until its videos are stored again.
+
+    Raises:
+        StoreError: It cannot be moved.
+    """
+    folder = shards.directory / library / ASIDE
+    try:
+        folder.mkdir(exist_ok=True)
+        there = folder / path.name
+        number = 1
+        while there.exists():
+            number += 1
+            there = folder / f"{path.stem}-{number}{path.suffix}"
+        path.rename(there)
+    except OSError as error:
+        raise StoreError(unwritten(f"The shard {path}", error)) from error
+    return (
+        f"The damaged shard {path} is now {there}; run 'vidsim ingest' on the folder of {library} "
+        "to embed its videos again."
+    )

@@ -1,0 +1,109 @@
+"""Shards that are missing, damaged or changed: told, kept where they may be the last copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vidsim import Library
+from vidsim.ingest.milvus.store import open_store
+from vidsim.ingest.shards.home import Home, Place
+from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.errors import StoreError
+from vidsim.schemas.results import VerifyReport
+
+from ...helpers.embedded_videos import embedded
+
+LAB = BACKBONES["labhist"]
+
+
+@pytest.fixture
+def place(place: Place) -> Place:
+    home = Home(place)
+    for first in (0, 3, 6):
+        home.shards.write(
+            "lib", [embedded(f"lib/{i}.mp4", seed=i) for i in range(first, first + 3)]
+        )
+    with Library(place) as library:
+        library.reindex()
+    return place
+
+
+def shard(place: Place, number: int) -> Path:
+    return Home(place).shards.files("lib")[number]
+
+
+def verify(place: Place, **options) -> VerifyReport:
+    with Library(place) as library:
+        return library.verify(**options)
+
+
+def rows(place: Place) -> int:
+    with open_store(place) as store:
+        return store.count(LAB)
+
+
+def test_an_intact_home_is_clean(place):
+    report = verify(place)
+    assert report.damage == []
+    assert report.notes == []
+    assert all(c.wrong == 0 for c in report.comparisons)
+
+
+def test_a_missing_shard_is_named_and_milvus_keeps_its_rows(place):
+    shard(place, 1).unlink()
+    (told,) = verify(place).damage
+    assert "000002.h5 is missing" in told
+    (told,) = verify(place, repair=True).damage
+    assert rows(place) == 9, "the last copy"
+    with Library(place) as library:
+        library.reindex()
+        assert rows(place) == 9
+        with pytest.raises(StoreError, match=r"000002\.h5 are missing, and Milvus may have"):
+            library.reindex(fresh=True)
+        (summary,) = library.libraries()
+        assert "000002.h5 is missing" in summary.damage[0]
+
+
+def test_a_damaged_shard_is_named_and_moved_away_and_the_rest_goes_on(place):
+    path = shard(place, 0)
+    path.write_bytes(path.read_bytes()[:-5000])
+    (told,) = verify(place).damage
+    assert "000001.h5 is damaged" in told
+    assert "vidsim verify --repair" in told
+    report = verify(place, repair=True)
+    assert "is now" in report.notes[0]
+    assert "run 'vidsim ingest'" in report.notes[0]
+    assert (path.parent / "damaged" / path.name).stat().st_size > 0, "it is kept"
+    assert "is missing" in report.damage[0]
+    with Library(place) as library:
+        result = library.query("lib/4.mp4")
+        assert any("000001.h5 is missing" in note for note in result.notes)
+        assert {m.video_id for m in result.results} == {f"lib/{i}.mp4" for i in range(3, 9)} - {
+            "lib/4.mp4"
+        }
+    assert rows(place) == 9
+
+
+def test_a_changed_shard_that_is_whole_is_named_and_then_taken_as_it_is(place):
+    path = shard(place, 2)
+    home = Home(place)
+    before = path.read_bytes()
+    home.shards.write("lib", [embedded("lib/x.mp4")])
+    path.write_bytes(before + bytes(1))  # a byte after all that HDF5 reads
+    (told, *_) = verify(place).damage
+    assert "000003.h5" in told
+    report = verify(place, repair=True)
+    assert report.damage == []
+    assert verify(place).damage == []
+
+
+def test_verify_needs_no_lock_while_another_process_writes(place):
+    from vidsim.ingest.shards.lock import writing
+
+    with writing(place.home, "ingest of lib"):
+        report = verify(place)
+    assert report.comparisons == []
+    assert report.damage == []
+    assert "Milvus Lite is compared once it has ended" in report.notes[0]
