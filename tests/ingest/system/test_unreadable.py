@@ -312,8 +312,8 @@ def test_a_lock_that_cannot_be_had_is_not_in_use(home, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    with pytest.raises(StoreError) as caught, open_store(Place(home)):
-        pass
+    with pytest.raises(StoreError) as caught, open_store(Place(home)) as store:
+        store.backbones()
     assert "in use" not in str(caught.value)
     said_to_be_whole(str(caught.value))
 
