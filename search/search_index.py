@@ -14,6 +14,7 @@ from ..ingest.milvus.filters import equals, is_in
 from ..ingest.shards.home import Home, LibraryNote, Place, distrusted, read_notes
 from ..ingest.shards.lock import holder
 from ..ingest.shards.row_filter import FilterError, RowFilter, parse_filter
+from ..ingest.shards.rows import ShardRows, in_order
 from ..ingest.shards.searched import SearchedVectors
 from ..schemas.backbones import Backbone, Backbones
 from ..schemas.collections import MAX_TOP_K, Level, levels
@@ -92,8 +93,8 @@ def open_index(place: Place) -> Iterator[SearchIndex]:
         return
     from ..ingest.milvus.store import open_store
 
-    with open_store(place) as store:
-        yield MilvusIndex(store, place)
+    with open_store(place) as store, closing(MilvusIndex(store, place)) as index:
+        yield index
 
 
 class ShardIndex:
@@ -198,11 +199,18 @@ class MilvusIndex:
         self._store = store
         self._place = place
         self._noted: dict[str, LibraryNote] = read_notes(place.home)
+        self._shard_rows = ShardRows(place.home / "shards")
+        self._lacking: dict[str, set[str]] = {}
         self.known = store.known
+
+    def close(self) -> None:
+        """Close the shards that were looked into."""
+        self._shard_rows.close()
 
     def refresh(self) -> None:
         """As `SearchIndex`."""
         self._noted = read_notes(self._place.home)
+        self._lacking = {}
 
     def weights(self) -> Mapping[str, Mapping[str, str]]:
         """As `SearchIndex`."""
@@ -214,8 +222,13 @@ class MilvusIndex:
         }
 
     def backbones(self) -> list[Backbone]:
-        """As `SearchIndex`."""
-        return self._store.backbones()
+        """As `SearchIndex`: also those that the shards have rows of, and Milvus no collection.
+
+        Else it would be taken for a fact about the videos that they have no such modality.
+        """
+        there = {b.name for b in self._store.backbones()}
+        noted = {name for of in self.weights().values() for name in of}
+        return [b for b in self.known.values() if there and b.name in there | noted]
 
     def knows(self, video_id: str) -> bool:
         """As `SearchIndex`."""
@@ -249,8 +262,14 @@ class MilvusIndex:
     def fetch_videos(
         self, backbone: Backbone, video_ids: Collection[str]
     ) -> list[tuple[list[StoredRow], FloatArray]]:
-        """As `SearchIndex`."""
-        return self._store.fetch_videos(backbone, video_ids)
+        """As `SearchIndex`; what Milvus lacks comes from the shards, if they are here."""
+        pages = self._store.fetch_videos(backbone, video_ids)
+        lacking = set(video_ids) - {row.video_id for rows, _ in pages for row in rows}
+        if found := self._shard_rows.find(backbone, lacking):
+            found = {video_id: of for video_id, of in found.items() if of[0]}
+            self._lacking.setdefault(backbone.name, set()).update(found)
+            pages += [in_order(backbone, found)] if found else []
+        return pages
 
     def concurrently(self, calls: Iterable[Callable[[], _Answer]]) -> list[_Answer]:
         """As `SearchIndex`."""
@@ -267,23 +286,34 @@ class MilvusIndex:
             for backbone in backbones
             for level in self._store.queried_levels(backbone)
         }
-        return lambda: [
-            *self._missing(libraries, backbones, held),
-            *(
+
+        def notes() -> list[str]:
+            missing = self._missing(libraries, backbones, held)
+            lacking = {
+                b.name: (
+                    f"Milvus lacks the {b.modality} rows of {len(ids)} videos, {min(ids)} for one, "
+                    "which were read from the shards; 'vidsim reindex' repairs this."
+                )
+                for b in backbones
+                if (ids := self._lacking.get(b.name))
+            }
+            outdated = [
                 f"Milvus may hold outdated rows of {library}; 'vidsim reindex' repairs this."
                 for library in libraries
                 if distrusted(self._place.home, library, self._store.name)
-            ),
-        ]
+            ]
+            return [*(lacking | missing).values(), *outdated]
+
+        return notes
 
     def _missing(
         self,
         libraries: Collection[str],
         backbones: Collection[Backbone],
         held: Mapping[tuple[str, Level], Future[int]],
-    ) -> list[str]:
+    ) -> dict[str, str]:
         """Return a line per backbone whose counts differ between Milvus and the shards."""
-        notes: list[str] = []
+        notes: dict[str, str] = {}
         if not libraries:
             return notes
         asked = {name: self._noted[name] for name in libraries if name in self._noted}
@@ -297,7 +327,7 @@ class MilvusIndex:
                         backbone, is_in("library", libraries), level, strong=True
                     )
                 if found != expected:
-                    notes.append(
+                    notes[backbone.name] = (
                         f"Milvus holds {found} {level} of {backbone.name} where the shards hold "
                         f"{expected}; 'vidsim reindex' repairs this."
                     )

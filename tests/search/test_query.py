@@ -328,6 +328,16 @@ def test_what_milvus_lost_is_told(filled):
     )
 
 
+def test_what_a_milvus_has_no_collection_of_is_no_fact_about_the_clip(filled):
+    with open_store(filled, writing=True) as store:
+        store.drop(YAMNET)
+    result = ask_milvus(filled, "lib/00.mp4")
+    assert "audio" in result.modalities
+    assert result.missing_modalities == []
+    assert any("Milvus holds 0 segments of yamnet where" in note for note in result.notes)
+    assert ask_milvus(filled, "lib/00.mp4", modalities=(Modality.AUDIO,)).notes
+
+
 def test_what_may_be_outdated_is_told_though_all_counts_agree(filled):
     distrust(filled.home, "lib", "embedded")
     (note,) = ask_milvus(filled, "lib/00.mp4").notes
