@@ -49,6 +49,8 @@ def main(channel: Channel) -> None:
         message = channel.receive()
         fields = message.fields
         try:
+            if message.kind == "list" and fields["path"] in files:
+                files.pop(fields["path"]).close()  # it may be another by now
             file = _opened(files, fields["path"])
             if message.kind == "list":
                 listing = list_file(file, os.stat(fields["path"]).st_size, _heartbeat(channel))
