@@ -20,7 +20,7 @@ from ..system.unreadable import patiently, told
 from ..system.worker_process import Child, Message, StalledError
 from .h5_child import Part, allowed_bytes, packed, unpacked
 
-_BLOCK_BYTES = 32 << 20
+_BLOCK_BYTES = 8 << 20
 """Most bytes of numbers per message; what is read at once is in memory twice, here and there."""
 
 _TEXTS_PER_READ = 8192

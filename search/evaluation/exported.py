@@ -37,7 +37,7 @@ COLOR_BACKBONES = ("vid2img", "labhist")
 
 _STRINGS = ("video_ids", "labels", "libraries")
 _NUMBERS = ("segments", "start_s", "end_s")
-_ROWS_PER_READ = 4096
+_ROWS_PER_READ = 1024
 
 
 @dataclass(frozen=True)
