@@ -9,7 +9,6 @@ import re
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-import h5py
 import numpy as np
 
 from ...schemas.backbones import BACKBONES, Backbone
@@ -18,6 +17,7 @@ from ...schemas.exports import AUDIOSET_LABELS, AUDIOSET_SECONDS
 from ...schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from ..models.networks.array_pickle import ArrayUnpickler
 from ..system.unreadable import hindrance
+from .h5_reader import H5File
 from .layout import IndexedVideo
 from .source import Block, Form, Source, check_shape, merged_dataset, refuse
 
@@ -28,30 +28,30 @@ _UCF_NAME = re.compile(r"v_([^_/]+)_g\d+_c\d+")
 """How UCF101 names its clips; the capstone took a clip's class from there too."""
 
 
-def read_capstone(file: h5py.File, path: Path, library: str | None) -> Source:
-    """Read what an open file holds, without checking its rows yet.
+def read_capstone(file: H5File, library: str | None) -> Source:
+    """Read what a file holds, without checking its rows yet.
 
     Args:
         file: A file without the index that vidsim adds.
-        path: Its path.
         library: The library's name.
 
     Raises:
         LibraryError: No library was given.
         StoreError: It is not in a format that the capstone wrote.
     """
+    path = file.path
     if library is None:
         raise LibraryError(f"{path} does not say which library it is of; name one with --library.")
     name = merged_dataset(file)
     if name == "audio_embeddings":
-        return _read_audioset(file, path, library)
+        return _read_audioset(file, library)
     if name is None:
-        return _read_by_path(file, path, library)
-    labels_name = "feature_labels" if "feature_labels" in file else "vid_labels"
-    if labels_name not in file:
+        return _read_by_path(file, library)
+    labels_name = "feature_labels" if "feature_labels" in file.datasets else "vid_labels"
+    if labels_name not in file.datasets:
         refuse(path, f"beside {name} there is neither vid_labels nor feature_labels")
-    data = file[name]
-    dim = data.shape[1] if data.ndim == 2 else None
+    shape = file.datasets[name].shape
+    dim = shape[1] if len(shape) == 2 else None
     wanted = {
         ("color_vid2imgs", "vid_labels"): ("vid2img",),
         ("feature_vectors", "vid_labels"): ("resnet34_3d",),
@@ -60,17 +60,14 @@ def read_capstone(file: h5py.File, path: Path, library: str | None) -> Source:
     if wanted is None:
         refuse(path, f"{name} lies beside {labels_name}, as in no file of the capstone")
     fitting = [BACKBONES[b] for b in wanted if BACKBONES[b].dim == dim]
-    if data.ndim == 4 and wanted == ("vid2img",):
+    if len(shape) == 4 and wanted == ("vid2img",):
         fitting = [BACKBONES["vid2img"]]
     if not fitting:
         known = " or ".join(f"{BACKBONES[b].dim} ({b})" for b in wanted)
-        refuse(path, f"{name} is {data.shape}, and the capstone's rows are of {known}")
+        refuse(path, f"{name} is {shape}, and the capstone's rows are of {known}")
     (backbone,) = fitting
-    labels = [
-        text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-        for text in file[labels_name][:].tolist()
-    ]
-    check_shape(data, path, backbone, len(labels))
+    labels = file.texts(labels_name, "replace")
+    check_shape(file, name, backbone, len(labels))
     edges = [i for i, t in enumerate(labels) if i == 0 or t != labels[i - 1]] + [len(labels)]
     blocks: dict[str, Block] = {}
     for first, last in pairwise(edges):
@@ -81,24 +78,22 @@ def read_capstone(file: h5py.File, path: Path, library: str | None) -> Source:
     form: Form = "vectors"
     if backbone.name in ("vid2img", "vggish"):
         form = "strips" if backbone.name == "vid2img" else "levels"
-    return Source(path, backbone, form, "", blocks)
+    return Source(file, backbone, form, "", blocks)
 
 
-def _read_by_path(file: h5py.File, path: Path, library: str) -> Source:
-    found: list[str] = []
-    file.visititems(lambda key, data: found.append(key) if isinstance(data, h5py.Dataset) else None)
-    backbone = BACKBONES["resnet50"]
-    if not found or any(file[key].ndim != 2 for key in found):
+def _read_by_path(file: H5File, library: str) -> Source:
+    path, backbone = file.path, BACKBONES["resnet50"]
+    if not file.datasets or any(len(data.shape) != 2 for data in file.datasets.values()):
         refuse(path, "it has none of the datasets that an export has")
     blocks: dict[str, Block] = {}
-    for key in found:
-        rows = len(file[key])
-        check_shape(file[key], path, backbone, rows)
+    for key, data in file.datasets.items():
+        rows = data.shape[0]
+        check_shape(file, key, backbone, rows)
         item = _item(key, library, backbone, rows)
         if item.video.video_id in blocks:
             refuse(path, f"it names {key} twice")
         blocks[item.video.video_id] = Block(item, key, 0, rows)
-    return Source(path, backbone, "vectors", "", blocks)
+    return Source(file, backbone, "vectors", "", blocks)
 
 
 def _item(label: str, library: str, backbone: Backbone, rows: int) -> IndexedVideo:
@@ -132,21 +127,23 @@ def _item(label: str, library: str, backbone: Backbone, rows: int) -> IndexedVid
     )
 
 
-def _read_audioset(file: h5py.File, path: Path, library: str) -> Source:
-    backbone, data = BACKBONES["vggish"], file["audio_embeddings"]
-    count = len(data)
-    check_shape(data, path, backbone, count)
-    if data.ndim != 3:
-        refuse(path, f"audio_embeddings is {data.shape}, not (n, 10, 128)")
+def _read_audioset(file: H5File, library: str) -> Source:
+    path, backbone, dataset = file.path, BACKBONES["vggish"], "audio_embeddings"
+    shape = file.datasets[dataset].shape
+    if len(shape) != 3:
+        refuse(path, f"{dataset} is {shape}, not (n, 10, 128)")
+    count = shape[0]
+    check_shape(file, dataset, backbone, count)
     labels = _read_labels(path.with_name(AUDIOSET_LABELS))
     if len(labels) != count:
         refuse(path, f"{AUDIOSET_LABELS} beside it names {len(labels)} clips, not {count}")
     seconds = np.arange(AUDIOSET_SECONDS + 1, dtype=np.float32)
     blocks = {}
-    for n, label in enumerate(labels):
+    read = file.read((dataset, n, n + 1) for n in range(count))
+    for n, (label, levels) in enumerate(zip(labels, read, strict=True)):
         name = f"{n:06d}"
         # Another file has other clips under the same numbers; only their contents distinguish them.
-        content = data[n].astype("<f4").tobytes() + label.encode()
+        content = levels[0].astype("<f4").tobytes() + label.encode()
         fingerprint = hashlib.sha256(content).hexdigest()
         item = IndexedVideo(
             video=Video(f"{library}/{name}", library, name, label, fingerprint, 0, 0),
@@ -158,8 +155,8 @@ def _read_audioset(file: h5py.File, path: Path, library: str) -> Source:
             start_s=seconds[:-1],
             end_s=seconds[1:],
         )
-        blocks[item.video.video_id] = Block(item, "audio_embeddings", n, n + 1)
-    return Source(path, backbone, "levels", "", blocks)
+        blocks[item.video.video_id] = Block(item, dataset, n, n + 1)
+    return Source(file, backbone, "levels", "", blocks)
 
 
 def _read_labels(path: Path) -> list[str]:

@@ -24,6 +24,7 @@ from ..shards.shard_files import Shards, stored_weights
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.progress import Progress
+from .h5_reader import H5Reader
 from .layout import IndexedVideo
 from .reader import open_export
 from .source import Source, content_hash, read_videos, strip_rows
@@ -57,16 +58,24 @@ def import_files(
     if library is not None:
         library_name(Path(), library)
     home = Home(place)
+    with H5Reader() as reader:
+        sources = []
+        progress.start("checking", len(paths), "files")
+        for path in paths:
+            if path.name != AUDIOSET_LABELS:  # read with the features beside it
+                sources.append(open_export(path, library, home.backbones, reader))
+            progress.advance("checking", 1)
+        progress.finish("checking")
+        if not sources:
+            raise LibraryError("Only labels were given; give the features beside them too.")
+        return _import(sources, home, place, progress)
+
+
+def _import(
+    sources: Sequence[Source], home: Home, place: Place, progress: Progress
+) -> ImportReport:
+    """Import checked files."""
     shards = home.shards
-    sources = []
-    progress.start("checking", len(paths), "files")
-    for path in paths:
-        if path.name != AUDIOSET_LABELS:  # read with the features beside it
-            sources.append(open_export(path, library, home.backbones))
-        progress.advance("checking", 1)
-    progress.finish("checking")
-    if not sources:
-        raise LibraryError("Only labels were given; give the features beside them too.")
     given = _by_library(sources)
     weights = {name: _weights(name, sources) for name in given}
     reports, notes = [], []

@@ -16,12 +16,19 @@ from ... import __version__
 from ...schemas.backbones import VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import ByteArray, EmbeddedVideo, FloatArray
 from ...schemas.errors import LibraryError, StoreError
-from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION, VIDEO_STRINGS
+from ...schemas.exports import (
+    EXPORT_FORMAT,
+    INDEX,
+    LAYOUT_VERSION,
+    VIDEO_NUMBERS,
+    VIDEO_STRINGS,
+)
 from ...schemas.modality import Modality
 from ...schemas.video import Segment, Video
 from ..models.registry import description_of
 from ..shards.shard_files import Shards
 from ..system.atomic_file import whole_file
+from .h5_reader import H5File
 
 Layout = Literal["native", "capstone"]
 
@@ -246,17 +253,21 @@ def write_index(
         rows[name] = np.concatenate([np.zeros(0, np.float32), *parts])
 
 
-def read_index(file: h5py.File) -> list[IndexedVideo]:
+def read_index(file: H5File) -> list[IndexedVideo]:
     """Read the videos of an export, in the order of their rows.
 
     Raises:
         KeyError, ValueError, TypeError, IndexError: The index is damaged.
+        StoreError, OSError: It cannot be read.
     """
-    group = file[INDEX]
-    videos = {name: data[:] for name, data in group["videos"].items()}
-    texts = {name: group["videos"][name].asstr()[:] for name in (*VIDEO_STRINGS, "library")}
-    segments = {name: data[:] for name, data in group["segments"].items()}
-    rows = {name: data[:] for name, data in group["rows"].items()}
+
+    def table(group: str, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        return {name: file.numbers(f"{INDEX}/{group}/{name}") for name in names}
+
+    texts = {name: file.texts(f"{INDEX}/videos/{name}") for name in (*VIDEO_STRINGS, "library")}
+    videos = table("videos", (*VIDEO_NUMBERS, "computed"))
+    segments = table("segments", ("video", "index", "start_s", "end_s"))
+    rows = table("rows", ("segment", "start_s", "end_s"))
     count = len(videos["size"])
     # Segments are in the order of their videos, and rows in that of their segments.
     edges = np.searchsorted(segments["video"], np.arange(count + 1))
@@ -270,7 +281,7 @@ def read_index(file: h5py.File) -> list[IndexedVideo]:
         items.append(
             IndexedVideo(
                 video=Video(
-                    **{name: str(texts[name][n]) for name in texts},
+                    **{name: of[n] for name, of in texts.items()},
                     size=int(videos["size"][n]),
                     mtime_ns=int(videos["mtime_ns"][n]),
                 ),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ...schemas.backbones import Backbone
@@ -13,19 +11,22 @@ from ...schemas.errors import LibraryError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
 from ..models.registry import adopt
 from ..models.weights import digests
-from ..system.unreadable import open_h5, told
 from .capstone_files import read_capstone
+from .h5_reader import H5File, H5Reader
 from .layout import read_index
 from .source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
 
 
-def open_export(path: Path, library: str | None, known: dict[str, Backbone]) -> Source:
+def open_export(
+    path: Path, library: str | None, known: dict[str, Backbone], reader: H5Reader
+) -> Source:
     """Open an export file and check every row of it.
 
     Args:
         path: An export of either layout, or a file that the capstone wrote.
         library: The library's name, for files that do not name one.
         known: Backbones by name; one that the file describes is added.
+        reader: What reads the file, now and later.
 
     Raises:
         LibraryError: The file is missing, or names no library and none was given.
@@ -34,12 +35,9 @@ def open_export(path: Path, library: str | None, known: dict[str, Backbone]) -> 
     if not path.is_file():
         raise LibraryError(f"There is no file {path}; give the files that an export wrote.")
     try:
-        with told(str(path)), open_h5(path, str(path)) as file:
-            if INDEX in file:
-                source = _indexed(file, path, known)
-            else:
-                source = read_capstone(file, path, library)
-            blocks = {i: checked(file, source, block) for i, block in source.blocks.items()}
+        file = reader.open(path)
+        indexed = INDEX in file.attributes
+        return checked(_indexed(file, known) if indexed else read_capstone(file, library))
     except (
         OSError,
         KeyError,
@@ -53,12 +51,11 @@ def open_export(path: Path, library: str | None, known: dict[str, Backbone]) -> 
         raise StoreError(
             f"{path} is no HDF5 file that can be read ({reason}); export it again."
         ) from error
-    return replace(source, blocks=blocks)
 
 
-def _indexed(file: h5py.File, path: Path, known: dict[str, Backbone]) -> Source:
+def _indexed(file: H5File, known: dict[str, Backbone]) -> Source:
     """Read a file of vidsim's, in either layout."""
-    attributes = file[INDEX].attrs
+    path, attributes = file.path, file.attributes[INDEX]
     found = attributes.get("format"), attributes.get("version")
     if found != (EXPORT_FORMAT, LAYOUT_VERSION):
         refuse(path, "it is no export of this version of vidsim")
@@ -68,7 +65,7 @@ def _indexed(file: h5py.File, path: Path, known: dict[str, Backbone]) -> Source:
             known[described.name] = described
     except ValueError as error:
         refuse(path, str(error))
-    backbone = known.get(attributes["backbone"])
+    backbone = known.get(str(attributes["backbone"]))
     if backbone is None or ("description" in attributes and described != backbone):
         refuse(path, f"this vidsim knows no backbone {attributes['backbone']}")
     theirs, ours = str(attributes["weights_sha256"]), digests(backbone)
@@ -84,17 +81,18 @@ def _indexed(file: h5py.File, path: Path, known: dict[str, Backbone]) -> Source:
         for item in items:
             name = item.video.video_id
             if len(item.owners):
-                if name not in file:
+                if name not in file.datasets:
                     refuse(path, f"it has neither a dataset of all rows nor one of {name}")
-                check_shape(file[name], path, backbone, len(item.owners))
+                check_shape(file, name, backbone, len(item.owners))
             blocks[name] = Block(item, name, 0, len(item.owners))
-        return Source(path, backbone, form, theirs, blocks)
+        return Source(file, backbone, form, theirs, blocks)
     dataset = (merged_dataset(file) if capstone else None) or "vectors"
-    if dataset not in file:
+    if dataset not in file.datasets:
         refuse(path, f"it has no dataset {dataset}")
-    counts = [1 if capstone and file[dataset].ndim == 3 else len(i.owners) for i in items]
+    clips = capstone and len(file.datasets[dataset].shape) == 3
+    counts = [1 if clips else len(i.owners) for i in items]
     edges = np.cumsum([0, *counts]).tolist()
-    check_shape(file[dataset], path, backbone, edges[-1])
+    check_shape(file, dataset, backbone, edges[-1])
     for item, first, last in zip(items, edges, edges[1:]):
         blocks[item.video.video_id] = Block(item, dataset, first, last)
-    return Source(path, backbone, form, theirs, blocks)
+    return Source(file, backbone, form, theirs, blocks)

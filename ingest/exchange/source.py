@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +17,7 @@ from ...schemas.errors import MediaError, StoreError
 from ...schemas.exports import AUDIOSET_SECONDS
 from ..discover.videos import check_id
 from ..models.networks.quantization import dequantize
-from ..system.unreadable import open_h5, told
+from .h5_reader import H5File
 from .layout import IndexedVideo
 
 Form = Literal["vectors", "levels", "strips"]
@@ -50,18 +49,23 @@ class Source:
     """A checked export file.
 
     Attributes:
-        path: The file.
+        file: The file.
         backbone: What its rows were computed with.
         form: What its rows are.
         weights_sha256: SHA-256 of the weights they were computed with, "" where not stated.
         blocks: Its videos by id.
     """
 
-    path: Path
+    file: H5File
     backbone: Backbone
     form: Form
     weights_sha256: str
     blocks: dict[str, Block]
+
+    @property
+    def path(self) -> Path:
+        """The file's path."""
+        return self.file.path
 
 
 def read_videos(
@@ -73,11 +77,9 @@ def read_videos(
         The id and one source's part of the video; ids come once per source.
     """
     for source in sources:
-        with told(str(source.path)), open_h5(source.path, str(source.path)) as file:
-            for video_id in video_ids:
-                block = source.blocks.get(video_id)
-                if block is not None:
-                    yield video_id, _embedded(source, block, _rows(file, source, block))
+        blocks = [source.blocks[i] for i in video_ids if i in source.blocks]
+        for block, rows in _read(source, blocks):
+            yield block.item.video.video_id, _embedded(source, block, rows)
 
 
 def strip_rows(video: EmbeddedVideo) -> EmbeddedVideo:
@@ -103,24 +105,25 @@ def strip_rows(video: EmbeddedVideo) -> EmbeddedVideo:
     )
 
 
-def merged_dataset(file: h5py.File) -> str | None:
+def merged_dataset(file: H5File) -> str | None:
     """Return the dataset of all rows in the capstone's layout; None where each video has one."""
     names = ("color_vid2imgs", "feature_vectors", "audio_embeddings")
-    return next((n for n in names if isinstance(file.get(n), h5py.Dataset)), None)
+    return next((n for n in names if n in file.datasets), None)
 
 
-def check_shape(data: Any, path: Path, backbone: Backbone, rows: int) -> None:
-    """Raise StoreError unless `data` has `rows` items that fit the backbone."""
+def check_shape(file: H5File, name: str, backbone: Backbone, rows: int) -> None:
+    """Raise StoreError unless a dataset has `rows` items that fit the backbone."""
+    data = file.datasets.get(name)
     fitting: list[tuple[int, ...]] = [(rows, backbone.dim)]
     if backbone.name == "vid2img":
         fitting.append((rows, *VID2IMG_SHAPE))
     if backbone.name == "vggish":
         fitting.append((rows, AUDIOSET_SECONDS, backbone.dim))
-    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fu":
-        kind = data.dtype if isinstance(data, h5py.Dataset) else "a group"
-        refuse(path, f"{data.name} is {kind}, not an array of numbers")
+    if data is None or data.kind != "numbers" or data.dtype.startswith("int"):
+        kind = data.dtype if data else "no dataset"
+        refuse(file.path, f"{name} is {kind}, not an array of numbers")
     if data.shape not in fitting:
-        refuse(path, f"{data.name} is {data.shape}, not {fitting[0]} as {backbone.name} has it")
+        refuse(file.path, f"{name} is {data.shape}, not {fitting[0]} as {backbone.name} has it")
 
 
 def content_hash(rows: npt.NDArray[Any]) -> str:
@@ -128,13 +131,19 @@ def content_hash(rows: npt.NDArray[Any]) -> str:
     return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
 
 
-def checked(file: h5py.File, source: Source, block: Block) -> Block:
-    """Check that a block's rows fit, and return it with its content's hash where it needs one.
+def checked(source: Source) -> Source:
+    """Check that all rows fit, and return the source with hashes of content where needed.
 
     Raises:
-        StoreError: They do not, or the video's id cannot be stored.
+        StoreError: They do not, or a video's id cannot be stored.
     """
-    rows, item = _rows(file, source, block), block.item
+    blocks = _read(source, list(source.blocks.values()))
+    found = {b.item.video.video_id: _checked(source, b, rows) for b, rows in blocks}
+    return replace(source, blocks=found)
+
+
+def _checked(source: Source, block: Block, rows: npt.NDArray[Any]) -> Block:
+    item = block.item
     if len(rows) != len(item.owners):
         refuse(source.path, f"{item.video.video_id} has {len(rows)} rows, not {len(item.owners)}")
     for times in (item.start_s, item.end_s):
@@ -182,12 +191,17 @@ def _embedded(source: Source, block: Block, rows: npt.NDArray[Any]) -> EmbeddedV
     return strip_rows(video) if source.form == "strips" and item.computed else video
 
 
-def _rows(file: h5py.File, source: Source, block: Block) -> npt.NDArray[Any]:
-    """Read a block's rows (n, dim) float32, or strips (n, 20, 100, 3) uint8."""
-    if block.first == block.last:
-        stored = np.zeros((0, source.backbone.dim), np.float32)
-    else:
-        stored = file[block.dataset][block.first : block.last].reshape(-1, source.backbone.dim)
+def _read(source: Source, blocks: Sequence[Block]) -> Iterator[tuple[Block, npt.NDArray[Any]]]:
+    """Yield blocks with their rows: (n, dim) float32, or strips (n, 20, 100, 3) uint8."""
+    full = [b for b in blocks if b.first < b.last]  # others may lack their dataset
+    read = source.file.read((b.dataset, b.first, b.last) for b in full)
+    for block in blocks:
+        stored = next(read) if block.first < block.last else np.zeros(0, np.float32)
+        yield block, _rows(source, block, stored.reshape(-1, source.backbone.dim))
+
+
+def _rows(source: Source, block: Block, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Check stored numbers (n, dim), and return the rows or strips that they are."""
     if not np.isfinite(stored).all():
         refuse(source.path, f"{block.item.video.video_id} holds NaN or infinity")
     if source.form == "vectors":
@@ -199,4 +213,5 @@ def _rows(file: h5py.File, source: Source, block: Block) -> npt.NDArray[Any]:
         refuse(source.path, f"{block.item.video.video_id} holds other numbers than 0 to 255")
     if source.form == "levels":
         return dequantize(levels.astype(np.uint8))
-    return levels.astype(np.uint8).reshape(-1, *VID2IMG_SHAPE)
+    strips: npt.NDArray[Any] = levels.astype(np.uint8).reshape(-1, *VID2IMG_SHAPE)
+    return strips

@@ -40,7 +40,10 @@ _HEAD = struct.Struct("<4sIQ")
 _MAGIC = b"vsm1"
 _MAX_HEADER = 1 << 20
 _MAX_ARRAYS = 1 << 30
-_DTYPES = ("uint8", "int32", "int64", "float32", "float64")
+_DTYPES = (
+    *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64"),
+)
 _PR_SET_PDEATHSIG = 1
 
 

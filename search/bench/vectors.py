@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from ...ingest.system.unreadable import open_h5, told
+from ...ingest.exchange.h5_reader import H5Reader
 from ...schemas.embedding import FloatArray, unit
 from ...schemas.errors import StoreError
 
@@ -47,17 +46,14 @@ def exported(path: Path, queries: int) -> tuple[FloatArray, FloatArray]:
         StoreError: The file or the dataset is missing, or has too few or unusable rows.
     """
     try:
-        with told(str(path)), open_h5(path, str(path)) as file:
-            stored = file.get("vectors")
-            if (
-                not isinstance(stored, h5py.Dataset)
-                or stored.ndim < 2
-                or stored.dtype.kind not in "fu"
-            ):
+        with H5Reader() as reader:
+            file = reader.open(path)
+            stored = file.datasets.get("vectors")
+            if stored is None or stored.kind != "numbers" or len(stored.shape) < 2:
                 raise StoreError(
                     f"{path} has no numbers in a dataset 'vectors'; 'vidsim export' writes some."
                 )
-            vectors = np.asarray(stored[:], np.float32)
+            vectors = file.numbers("vectors").astype(np.float32, copy=False)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be read as HDF5 ({error}); give a file that 'vidsim export' wrote."

@@ -9,13 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import numpy.typing as npt
 
+from ...ingest.exchange.h5_reader import H5File, H5Reader
 from ...ingest.models.registry import adopt
 from ...ingest.system.progress import Progress
-from ...ingest.system.unreadable import listed, open_h5, told
+from ...ingest.system.unreadable import listed
 from ...schemas.backbones import (
     BACKBONES,
     DEFAULT_PRESET,
@@ -38,7 +37,7 @@ COLOR_BACKBONES = ("vid2img", "labhist")
 
 _STRINGS = ("video_ids", "labels", "libraries")
 _NUMBERS = ("segments", "start_s", "end_s")
-_ROWS_PER_READ = 8192
+_ROWS_PER_READ = 1024
 
 
 @dataclass(frozen=True)
@@ -85,24 +84,26 @@ def read_exports(
         StoreError: There is no export, or one is damaged or of another layout.
         ModelError: An override names no exported backbone.
     """
-    joined = dict(known)
-    files: dict[Backbone, Path] = {}
-    for path in listed(folder, f"The folder {folder}"):
-        if path.suffix != ".h5":
-            continue
-        other = files.setdefault(_backbone(path, joined), path)
-        if other != path:
-            raise StoreError(
-                f"{other} and {path} hold the same backbone; take one out of the folder."
-            )
-    if not files:
+    paths = [p for p in listed(folder, f"The folder {folder}") if p.suffix == ".h5"]
+    if not paths:
         raise StoreError(
             f"{folder} holds no exports (*.h5); write some with 'vidsim export {folder}'."
         )
+    joined = dict(known)
+    files: dict[Backbone, H5File] = {}
     shown: dict[str, tuple[str, str]] = {}
-    chosen = _choose(list(files), overrides)
-    wanted = dict.fromkeys([*chosen.values(), *(BACKBONES[n] for n in COLOR_BACKBONES)])
-    read = {b: _read(files[b], b, shown, progress) for b in wanted if b in files}
+    with H5Reader() as reader:
+        for path in paths:
+            with _told(path):
+                file = reader.open(path)
+            other = files.setdefault(_backbone(file, joined), file)
+            if other is not file:
+                raise StoreError(
+                    f"{other.path} and {path} hold the same backbone; take one out of the folder."
+                )
+        chosen = _choose(list(files), overrides)
+        wanted = dict.fromkeys([*chosen.values(), *(BACKBONES[n] for n in COLOR_BACKBONES)])
+        read = {b: _read(files[b], b, shown, progress) for b in wanted if b in files}
     # A library of sounds was embedded by picture backbones too, which gave no rows.
     modalities = {m: read[b] for m, b in chosen.items() if read[b].videos}
     if not modalities:
@@ -155,56 +156,56 @@ def _choose(stored: Sequence[Backbone], overrides: Sequence[str]) -> dict[Modali
     return chosen
 
 
-def _backbone(path: Path, known: dict[str, Backbone]) -> Backbone:
+def _backbone(file: H5File, known: dict[str, Backbone]) -> Backbone:
     """Return the backbone that a file names; one that it describes is added to `known`."""
-    with _opened(path) as file:
-        if file.attrs.get("format") != EXPORT_FORMAT:
-            raise StoreError(
-                f"{path} is of another layout than 'vidsim export FOLDER' writes; "
-                "take it out of the folder, or bring it in with 'vidsim import' and export again."
-            )
-        name = str(file.attrs.get("backbone"))
-        if name not in known and INDEX in file and "description" in file[INDEX].attrs:
-            with suppress(ValueError):  # else it stays unknown
-                described = adopt(str(file[INDEX].attrs["description"]), known)
-                known[described.name] = described
+    root, index = file.attributes[""], file.attributes.get(INDEX, {})
+    if root.get("format") != EXPORT_FORMAT:
+        raise StoreError(
+            f"{file.path} is of another layout than 'vidsim export FOLDER' writes; "
+            "take it out of the folder, or bring it in with 'vidsim import' and export again."
+        )
+    name = str(root.get("backbone"))
+    if name not in known and "description" in index:
+        with suppress(ValueError):  # else it stays unknown
+            described = adopt(str(index["description"]), known)
+            known[described.name] = described
     if name not in known:
         raise StoreError(
-            f"{path} holds the unknown backbone {name}; set VIDSIM_HOME to the home it was "
+            f"{file.path} holds the unknown backbone {name}; set VIDSIM_HOME to the home it was "
             "exported from, or export again."
         )
     return known[name]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file; errors of HDF5 become a StoreError with a readable message."""
+def _told(path: Path) -> Iterator[None]:
+    """Turn errors of HDF5 into a StoreError with a readable message."""
     try:
-        with told(str(path)), open_h5(path, str(path)) as file:
-            yield file
-    except (OSError, KeyError, RuntimeError, UnicodeDecodeError) as error:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} is damaged or no HDF5 file; export again.") from error
 
 
 def _read(
-    path: Path, backbone: Backbone, known: dict[str, tuple[str, str]], progress: Progress
+    file: H5File, backbone: Backbone, known: dict[str, tuple[str, str]], progress: Progress
 ) -> ExportedRows:
     """Read the rows of a file, and add the label and library of its videos to `known`."""
     videos: dict[str, VideoVectors] = {}
     stage = f"reading {backbone.name}"
-    with _opened(path) as file:
-        table = _table(path, file, backbone)
+    path = file.path
+    with _told(path):
+        table = _table(file, backbone)
         ids = table["video_ids"]
         # The rows of a video are contiguous.
         edges = [i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]] + [len(ids)]
         progress.start(stage, len(ids), "rows")
-        for start, block in _blocks(file["vectors"], edges, backbone) if len(ids) else ():
+        for start, block in _blocks(file, edges, backbone) if ids else ():
             if not np.isfinite(block).all():
                 raise StoreError(f"{path} holds NaN or infinity; export again.")
             for a, b in pairwise(edges):
                 if not start <= a < start + len(block):
                     continue
-                about = (str(table["labels"][a]), str(table["libraries"][a]))
+                about = (table["labels"][a], table["libraries"][a])
                 if known.setdefault(ids[a], about) != about or ids[a] in videos:
                     raise StoreError(
                         f"{path} and the files beside it disagree about {ids[a]}; export again."
@@ -221,35 +222,35 @@ def _read(
     return ExportedRows(backbone, dict(sorted(videos.items())))
 
 
-def _table(path: Path, file: Any, backbone: Backbone) -> dict[str, npt.NDArray[Any]]:
-    """Read and check the columns beside the vectors."""
+def _table(file: H5File, backbone: Backbone) -> dict[str, Any]:
+    """Read and check the columns beside the vectors: lists of texts, and arrays."""
+    path = file.path
     for name in ("vectors", *_STRINGS, *_NUMBERS):
-        if name not in file or not isinstance(file[name], h5py.Dataset):
+        if name not in file.datasets:
             raise StoreError(f"{path} has no dataset {name!r}; export again.")
-        text = h5py.check_string_dtype(file[name].dtype) is not None
-        if text != (name in _STRINGS) or not (text or file[name].dtype.kind in "iuf"):
-            kind = "text" if name in _STRINGS else "numbers"
+        kind = "text" if name in _STRINGS else "numbers"
+        if file.datasets[name].kind != kind:
             raise StoreError(f"{path} has a dataset {name!r} that is not {kind}; export again.")
-    shape = file["vectors"].shape
+    shape = file.datasets["vectors"].shape
     if int(np.prod(shape[1:])) != backbone.dim:
         raise StoreError(
             f"{path} holds vectors of shape {shape[1:]} where {backbone.name} has "
             f"{backbone.dim} numbers; export again."
         )
-    if any(file[n].shape != shape[:1] for n in (*_STRINGS, *_NUMBERS)):
+    if any(file.datasets[n].shape != shape[:1] for n in (*_STRINGS, *_NUMBERS)):
         raise StoreError(f"{path} has datasets of different length; export again.")
-    table = {n: np.asarray(file[n].asstr()[:], object) for n in _STRINGS}
-    return table | {n: file[n][:] for n in _NUMBERS}
+    return {n: file.texts(n) for n in _STRINGS} | {n: file.numbers(n) for n in _NUMBERS}
 
 
 def _blocks(
-    vectors: Any, edges: Sequence[int], backbone: Backbone
+    file: H5File, edges: Sequence[int], backbone: Backbone
 ) -> Iterator[tuple[int, FloatArray]]:
     """Yield whole videos, some thousand rows at a time: number of the first row, float32 rows."""
     start = 0
     for end, after in zip(edges[1:], [*edges[2:], None], strict=True):
         if after is None or after - start > _ROWS_PER_READ:
-            block = vectors[start:end].reshape(end - start, backbone.dim)
+            (read,) = file.read([("vectors", start, end)])
+            block = read.reshape(end - start, backbone.dim)
             # Strips are stored as bytes; the vid2img embedding is their values scaled to 0..1.
             scale = 255 if block.dtype == np.uint8 else 1
             yield start, np.divide(block, scale, dtype=np.float32)

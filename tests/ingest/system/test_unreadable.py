@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -378,16 +379,33 @@ def test_notes_that_are_not_read_are_not_damaged(home, monkeypatch, number):
         said_to_be_whole(str(caught.value))
 
 
+FAILING = """
+import os
+from vidsim.ingest.exchange import h5_child
+
+def refuse(path, *_):
+    raise OSError({number}, os.strerror({number}), str(path))
+
+h5_child.h5py.File = refuse
+main = h5_child.main
+"""
+"""What reads exports in a child, where the system opens none."""
+
+
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES, errno.EIO, errno.EMFILE])
 def test_exports_that_are_not_read_are_not_damaged(home, tmp_path, monkeypatch, number):
-    from vidsim.ingest.exchange.reader import open_export
+    from vidsim.ingest.exchange import h5_reader
+    from vidsim.ingest.exchange.importer import import_files
     from vidsim.search.bench.vectors import exported
 
     files = export(home, tmp_path / "export", [], QUIET)
-    fail_at(monkeypatch, h5py, "File", ".h5", number)
+    (tmp_path / "failing.py").write_text(FAILING.format(number=number))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    limits = replace(h5_reader.LIMITS, worker="failing:main")
+    monkeypatch.setattr(h5_reader, "LIMITS", limits)
     for read in (
         lambda: read_exports(tmp_path / "export", (), QUIET),
-        lambda: open_export(files[0], None, {}),
+        lambda: import_files(files, Place(tmp_path / "other"), QUIET),
         lambda: exported(files[0], 1),
     ):
         with pytest.raises(StoreError) as caught:
