@@ -43,6 +43,7 @@ class Verdict(StrEnum):
     NOTED = "noted"
     REFUSED = "refused"
     LITTER = "LITTER"
+    STUCK = "STUCK"
     WRONG = "WRONG"
     TRACEBACK = "TRACEBACK"
     HANG = "HANG"
@@ -122,12 +123,8 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
 
 def judge(intact: Answer, found: Answer, question: Question) -> Judgement:
     """Compares an answer with that of the intact home."""
-    if "traceback" in found:
-        return Judgement(Verdict.TRACEBACK, where_raised(found["traceback"]))
-    if "refused" in found:
-        said = found["refused"]
-        untrue = any(words in said for words in _FALSE)
-        return Judgement(Verdict.WRONG if untrue else Verdict.REFUSED, said)
+    if "result" not in found:
+        return _not_answered(found)
     difference = _difference(intact["result"], found["result"])
     if not difference:
         return Judgement(Verdict.SAME)
@@ -136,6 +133,47 @@ def judge(intact: Answer, found: Answer, question: Question) -> Judgement:
     if told:
         return Judgement(Verdict.NOTED, told[0])
     return Judgement(Verdict.WRONG, f"{question}: {difference}")
+
+
+def judge_between(before: Answer, after: Answer, found: Answer) -> Judgement:
+    """Judges an answer of a home that was left somewhere between two states.
+
+    Without a note it has each video as one of both has it, and all that are in both. Where nothing
+    could be said before, nothing need be said yet.
+    """
+    if "result" not in found or "result" not in after:
+        unsaid = "refused" in found and "result" not in before
+        return Judgement(Verdict.REFUSED, found["refused"]) if unsaid else _not_answered(found)
+    states = [a["result"] for a in (before, after) if "result" in a]
+    if {_words(n) for n in found["result"]["notes"]} - {
+        _words(n) for s in states for n in s["notes"]
+    }:
+        return Judgement(Verdict.NOTED, found["result"]["notes"][-1])
+    got, *known = (_evidence(result) for result in (found["result"], *states))
+    both = set.intersection(*map(set, known)) if "result" in before else set()
+    if missing := both - got.keys():
+        return Judgement(Verdict.WRONG, f"{sorted(missing)[0]} is not found")
+    for video_id, evidence in got.items():
+        if not any(alike(state.get(video_id), evidence) for state in known):
+            was = [state.get(video_id) for state in known]
+            return Judgement(Verdict.WRONG, f"{video_id} {evidence}, not {was}")
+    return Judgement(Verdict.SAME)
+
+
+def _evidence(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """By video, its similarity in each modality."""
+    return {
+        match["video_id"]: {m: of["similarity"] for m, of in match["modalities"].items()}
+        for match in result["results"]
+    }
+
+
+def _not_answered(found: Answer) -> Judgement:
+    if "traceback" in found:
+        return Judgement(Verdict.TRACEBACK, where_raised(found["traceback"]))
+    said = found["refused"]
+    untrue = any(words in said for words in _FALSE)
+    return Judgement(Verdict.WRONG if untrue else Verdict.REFUSED, said)
 
 
 def judge_all(

@@ -41,9 +41,9 @@ from .clips import write_clip
 from .embedded_videos import embedded
 from .evaluations import UNEQUAL, near
 
-_SEGMENTS_PER_SHARD = 6
-
 _TIMM_NAME = "tiny.x"
+
+TIMM_MODEL = f"{TIMM_SCHEME}{_TIMM_NAME}"
 
 TIMM = replace(
     BACKBONES["resnet50"],
@@ -91,12 +91,12 @@ def _embed_all(
 
 
 @contextmanager
-def stand_ins() -> Iterator[None]:
-    """Within it an ingest reads files without decoding them, and writes shards of a few videos."""
+def stand_ins(segments_per_shard: int) -> Iterator[None]:
+    """Within it an ingest decodes no file, and writes shards of so many segments."""
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(pipeline, "embed_all", _embed_all))
         stack.enter_context(
-            mock.patch.object(writer, "_FLUSH_SEGMENTS", _SEGMENTS_PER_SHARD, create=True)
+            mock.patch.object(writer, "_FLUSH_SEGMENTS", segments_per_shard, create=True)
         )
         yield
 
@@ -110,9 +110,9 @@ def fill(home: Path, work: Path) -> list[Question]:
     ):
         _write_videos(work / name, labels, number)
     keep(work / "elsewhere", TIMM)
-    with stand_ins():
+    with stand_ins(segments_per_shard=6):
         with Library.open(work / "elsewhere") as library:
-            library.ingest(work / "roads", models={"frame": f"{TIMM_SCHEME}{_TIMM_NAME}"})
+            library.ingest(work / "roads", models={"frame": TIMM_MODEL})
             exported = library.export(work / "export")
         with Library.open(home) as library:
             library.ingest(work / "birds")
@@ -140,7 +140,7 @@ def write_video(path: Path, seed: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     images = [random.integers(0, 256, (48, 64, 3), np.uint8) for _ in range(2)]
-    return write_clip(path, times=[0, 0.5], images=images)
+    return write_clip(path, times=[0, 0.5], images=images, options={"fflags": "+bitexact"})
 
 
 def _questions() -> list[Question]:
