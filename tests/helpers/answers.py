@@ -32,6 +32,9 @@ _FALSE = (
 """What is said of videos and libraries that do not exist: untrue here, as all questions are about
 stored ones. An index or a note that is missing is no fact about a video."""
 
+_HARMLESS = "Tuned weights are used"
+"""How the note begins that tells of nothing wrong."""
+
 Answer = dict[str, Any]
 """As JSON: a ``result``, or the sentence by which it was ``refused``, or a ``traceback``."""
 
@@ -128,9 +131,7 @@ def judge(intact: Answer, found: Answer, question: Question) -> Judgement:
     difference = _difference(intact["result"], found["result"])
     if not difference:
         return Judgement(Verdict.SAME)
-    usual = {_words(note) for note in intact["result"]["notes"]}
-    told = [note for note in found["result"]["notes"] if _words(note) not in usual]
-    if told:
+    if told := _told([intact["result"]], found["result"]):
         return Judgement(Verdict.NOTED, told[0])
     return Judgement(Verdict.WRONG, f"{question}: {difference}")
 
@@ -191,8 +192,17 @@ def where_raised(trace: str) -> str:
     return f"{lines[-1][:200]} ({place})" if lines else "nothing was said"
 
 
+def _told(usual: Sequence[dict[str, Any]], found: dict[str, Any]) -> list[str]:
+    """The notes of a result that its usual ones lack, whatever their figures."""
+    known = {_words(note) for result in usual for note in result["notes"]}
+    return [
+        note
+        for note in found["notes"]
+        if _words(note) not in known and not note.startswith(_HARMLESS)
+    ]
+
+
 def _words(note: str) -> str:
-    """A note without its figures: a usual note with other ones names nothing that is wrong."""
     return re.sub(r"[\d.,]+", "", note)
 
 

@@ -232,6 +232,8 @@ class Harness:
                 yield Finding(trial, query)
                 continue
             verify = self._guarded(lambda: _judge_task(self._ask(self._copy, "verify")))
+            if verify.verdict is Verdict.SAME and trial.path.startswith("shards/"):
+                verify = Judgement(Verdict.WRONG, "all is said to be well")
             repaired = self._guarded(lambda: _judge_task(self._ask(self._copy, "repair")))
             if not repaired.verdict.bad:
                 repaired = self._guarded(lambda: self._judge(self._queried(self._copy)))
@@ -292,13 +294,13 @@ def _verify(home: Path, repair: bool) -> bool:
     """Whether all is well."""
     with Library.open(home) as library:
         report = library.verify(sample="all", repair=repair)
-    return not any(c.wrong for c in report.comparisons)
+    return not report.notes and not any(c.wrong for c in report.comparisons)
 
 
 def main() -> None:
     """Serves a `Harness`, or on the command line is one."""
     if len(sys.argv) < 2:
-        serve(_answer)
+        serve(_answer, 2 * _LIMIT_S)
         return
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder))

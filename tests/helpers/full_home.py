@@ -150,6 +150,6 @@ def _questions() -> list[Question]:
     )
     found = [Question(birds)]
     found += [Question(birds, modality.value) for modality in Modality]
-    found += [Question(rivers), Question(rivers, libraries=("rivers",)), Question(roads)]
+    found += [Question(rivers, libraries=("rivers",)), Question(roads)]
     found += [Question(rivers, filter='label == "night"')]
     return found

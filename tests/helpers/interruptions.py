@@ -6,38 +6,25 @@ commands (`COMMANDS`) choose some, a number how many strikes of all.
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import gc
-import importlib
-import json
-import os
 import random
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-
-from vidsim.search.library import Library
 
 from .answers import (
     Answer,
     Judgement,
     Verdict,
     alike,
-    ask,
-    attempt,
     judge_all,
     judge_between,
     where_raised,
@@ -45,11 +32,8 @@ from .answers import (
 )
 from .command_line import environment
 from .commands import COMMANDS, QUESTIONS
-from .full_home import stand_ins
-from .served import Served, serve
-
-_LIMIT_S = 60.0
-"""Commands and what follows take a second or two."""
+from .served import Served
+from .struck import LIMIT_S
 
 _KILLED = 137
 """What the process ends with that is struck down."""
@@ -161,12 +145,13 @@ class Harness:
         """
         self._work = work.resolve()
         self._home = self._work / "struck"
+        self._log = self._work / "calls"
         library = self._work / "strikes.so"
         source = Path(__file__).with_name("strikes.c")
         compile_ = ["cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(source), "-ldl"]
         subprocess.run(compile_, check=True)
         self._served = Served(
-            "vidsim.tests.helpers.interruptions",
+            "vidsim.tests.helpers.struck",
             environment(
                 self._home,
                 LD_PRELOAD=str(library),
@@ -183,14 +168,13 @@ class Harness:
         before = _needed(self._ask("questions", command, self._copied(home), work))
         self._copied(home)
         _needed(self._ask("run", command, self._home, work, at=0, how=0))
-        lines = self._log.read_text().splitlines()
-        calls = [Call(n, *line.split(" ", 1)) for n, line in enumerate(lines, start=1)]
+        calls = self._calls()
         after = _needed(self._ask("state", command, self._home, work))
         return _Prepared(home, work, calls, before, after)
 
-    @property
-    def _log(self) -> Path:
-        return self._work / "calls"
+    def _calls(self) -> list[Call]:
+        lines = self._log.read_text().splitlines()
+        return [Call(n, *line.split(" ", 1)) for n, line in enumerate(lines, start=1)]
 
     def _copied(self, home: Path) -> Path:
         shutil.rmtree(self._home, ignore_errors=True)
@@ -200,7 +184,7 @@ class Harness:
 
     def _ask(self, task: str, command: str, home: Path, work: Path, **more: Any) -> Any:
         request = {"task": task, "command": command, "home": str(home), "work": str(work)}
-        return self._served.ask(request | {"log": str(self._log)} | more, _LIMIT_S + 10)
+        return self._served.ask(request | {"log": str(self._log)} | more, LIMIT_S + 10)
 
     def strikes(self) -> list[Strike]:
         """Every strike at every call, of many writes to a file at the first, a middle and the last.
@@ -240,6 +224,7 @@ class Harness:
             home = self._copied(prepared.home)
             ask_ = partial(self._ask, command=strike.command, home=home, work=prepared.work)
             struck = _judge_run(ask_("run", at=strike.call.number, how=STRIKES[strike.how]))
+            strike = replace(strike, call=self._call(strike.call))
             read = _judge_read(prepared, ask_("questions"))
             again = _judge_run(ask_("run", at=0, how=0))
             if again.verdict is Verdict.REFUSED:
@@ -250,6 +235,10 @@ class Harness:
                 if not kept.verdict.bad and (left := _unfinished(home)):
                     kept = Judgement(Verdict.LITTER, ", ".join(sorted(left)))
             yield Finding(strike, struck, read, again, kept)
+
+    def _call(self, planned: Call) -> Call:
+        """The call that was struck: threads may have come to it in another order than planned."""
+        return next((call for call in self._calls() if call.number == planned.number), planned)
 
     def close(self) -> None:
         """Ends the process."""
@@ -280,7 +269,7 @@ def _judge_broken(found: Answer) -> Judgement:
     if "traceback" in found:
         return Judgement(Verdict.TRACEBACK, where_raised(found["traceback"]))
     if found["ended"] is None:
-        return Judgement(Verdict.HANG, f"it took more than {_LIMIT_S:g} s")
+        return Judgement(Verdict.HANG, f"it took more than {LIMIT_S:g} s")
     return Judgement(Verdict.TRACEBACK, f"it ended with {found['ended']}")
 
 
@@ -327,82 +316,8 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-# What the served process does: it has loaded everything, opened nothing, and forks for each task.
-
-
-def _task(request: dict[str, Any]) -> Any:
-    home, work = Path(request["home"]), Path(request["work"])
-    command = COMMANDS[request["command"]]
-    match request["task"]:
-        case "prepare":
-            command.prepare(home, work)
-        case "run":
-            log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-            ctypes.CDLL(None).strikes_arm(
-                os.fsencode(home), ctypes.c_long(request["at"]), request["how"], log
-            )
-            command.run(home, work)
-        case "questions":
-            return ask(home, QUESTIONS)
-        case "state":
-            return _state(home)
-    return None
-
-
-def _state(home: Path) -> dict[str, Any]:
-    with Library.open(home) as library:
-        report = library.verify(sample="all")
-        found = {
-            "differs": [c.model_dump(mode="json") for c in report.comparisons if c.wrong],
-            "videos": [v.model_dump(mode="json") for v in library.videos()],
-            "libraries": [each.model_dump(mode="json") for each in library.libraries()],
-        }
-    return found | {"answers": ask(home, QUESTIONS)}
-
-
-def _forked(request: dict[str, Any]) -> Answer:
-    """Does a task in a child; where that does not answer, ``ended`` says how, None for never."""
-    here, there = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(here)
-        with os.fdopen(there, "w") as answer, stand_ins(segments_per_shard=3):
-            json.dump(attempt(partial(_task, request)) | {"loaded": list(sys.modules)}, answer)
-        os._exit(0)
-    os.close(there)
-    said, until = b"", time.monotonic() + _LIMIT_S
-    while select.select([here], [], [], max(0.0, until - time.monotonic()))[0]:
-        piece = os.read(here, 1 << 20)
-        if not piece:
-            break
-        said += piece
-    else:
-        os.kill(child, signal.SIGABRT)
-    os.close(here)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code:
-        return {"ended": None if code == -signal.SIGABRT else code}
-    found = json.loads(said)
-    _load(found.pop("loaded"))
-    return found
-
-
-def _load(names: Sequence[str]) -> None:
-    """Loads what a child had to, so that the next one finds it here."""
-    if new := [name for name in names if name not in sys.modules]:
-        for name in new:
-            with suppress(ImportError):
-                importlib.import_module(name)
-        gc.collect()
-        gc.freeze()  # else a child's collector would copy every page
-
-
 def main() -> None:
-    """Serves a `Harness`, or on the command line is one."""
-    if len(sys.argv) < 2 and "LD_PRELOAD" in os.environ:
-        serve(_forked)
-        return
+    """Runs a `Harness` for the command line."""
     names = [name for name in sys.argv[1:] if name in COMMANDS]
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
     with tempfile.TemporaryDirectory() as folder:

@@ -90,11 +90,18 @@ class Served:
             self._process = None
 
 
-def serve(answer: Callable[[Any], Any]) -> None:
-    """Answers requests, a line of JSON each, until there are no more."""
+def serve(answer: Callable[[Any], Any], limit_s: float | None = None) -> None:
+    """Answers requests, a line of JSON each, until there are no more.
+
+    It ends itself where one takes longer than `limit_s`, as nobody else may be left to end it.
+    """
     faulthandler.enable()
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer
     for line in sys.stdin:
-        replies.write(json.dumps(answer(json.loads(line))) + "\n")
+        if limit_s:
+            faulthandler.dump_traceback_later(limit_s, exit=True)
+        found = answer(json.loads(line))
+        faulthandler.cancel_dump_traceback_later()
+        replies.write(json.dumps(found) + "\n")
         replies.flush()
