@@ -26,7 +26,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 def test_the_command_after_an_interruption_ends_well(harness: Harness) -> None:
-    findings = list(harness.run(harness.some(25)))
+    findings = list(harness.run(harness.some(21)))
     assert [line for finding in findings for line in finding.wrong] == [], table(findings)
 
 
