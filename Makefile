@@ -98,13 +98,16 @@ server-acceptance: ON_A_SERVER = $(BIN)/pytest -m 'server and acceptance' -s --t
 gpu-test: $(VENV)/installed-test
 	$(BIN)/pytest -m gpu -s tests/gpu
 
+PODMAN_CACHE = VIDSIM_CACHE=$(or $(VIDSIM_CACHE),$(abspath $(VENV))/weights)
+
 # Containers, networks and mounts live in namespaces of their own, and end with them; so does what
 # podman notes of images outside of the test's folder.
 podman-test: $(VENV)/installed-test
 	$(BIN)/pip download -q --no-deps -d $(VENV)/milvus milvus==2.3.5
 	mkdir -p /var/lib/containers
-	VIDSIM_TEST_MILVUS=$(VENV)/milvus unshare --net --mount --pid --fork --kill-child --mount-proc \
-		sh -c 'ip link set lo up && mount -t tmpfs run /run && \
+	$(PODMAN_CACHE) $(BIN)/vidsim models pull  # there is no network within
+	$(PODMAN_CACHE) VIDSIM_TEST_MILVUS=$(VENV)/milvus unshare --net --mount --pid --fork --kill-child \
+		--mount-proc sh -c 'ip link set lo up && mount -t tmpfs run /run && \
 			mount -t tmpfs containers /var/lib/containers && \
 			exec $(BIN)/pytest -m podman tests/deploy/test_podman.py'
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .schemas.results import VerifyReport as VerifyReport
     from .search.library import Library as Library
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Library": "search.library",

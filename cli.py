@@ -33,6 +33,7 @@ from .schemas.options import (
     Preset,
     SegmentSeconds,
     Uri,
+    Wait,
 )
 from .search.bench import commands as bench
 
@@ -177,6 +178,7 @@ def ingest(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="List all that was passed over.")
     ] = False,
+    wait: Wait = False,
     json: Json = False,
 ) -> Answer:
     """Read a folder of videos and store what is new or changed."""
@@ -184,7 +186,7 @@ def ingest(
     from .search.library import Library
     from .search.report_text import ingest_notes, ingest_text
 
-    with Bars() as bars, Library.open(index=index, progress=bars) as opened:
+    with Bars() as bars, Library.open(index=index, wait=wait, progress=bars) as opened:
         report = opened.ingest(
             folder,
             library=library,
@@ -218,6 +220,7 @@ def ingest_audioset(
         Path | None,
         typer.Option(metavar="CSV", help="AudioSet's class_labels_indices.csv, to name labels."),
     ] = None,
+    wait: Wait = False,
     json: Json = False,
 ) -> Answer:
     """Read AudioSet's published VGGish embeddings."""
@@ -225,7 +228,7 @@ def ingest_audioset(
     from .search.library import Library
     from .search.report_text import ingest_notes, ingest_text
 
-    with Bars() as bars, Library.open(progress=bars) as opened:
+    with Bars() as bars, Library.open(wait=wait, progress=bars) as opened:
         report = opened.ingest_audioset(folder, library=library, class_labels=class_labels)
     wrong = f"No clip in {folder} could be read; fetch AudioSet's features again."
     error = _nothing_stored(report, wrong)
@@ -328,11 +331,12 @@ def remove(
         list[str], typer.Argument(metavar="NAME", help="Libraries, or ids of videos.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Wait = False,
 ) -> Answer:
     """Remove libraries or videos; the files themselves stay."""
     from .search.library import Library
 
-    with Library.open() as opened:
+    with Library.open(wait=wait) as opened:
         found = opened.find(*names)
         what = f"{count(sum(map(len, found.values())), 'video')} of {', '.join(found)}"
         if not yes and not os.isatty(0):
@@ -353,6 +357,7 @@ def reindex(
         bool, typer.Option("--fresh", help="Delete what is there first, and write all of it.")
     ] = False,
     index: IndexOption = None,
+    wait: Wait = False,
 ) -> Answer:
     """Bring Milvus in step with the shards; no video is read.
 
@@ -363,7 +368,7 @@ def reindex(
     from .search.library import Library
     from .search.report_text import how_to_use, reindex_notes
 
-    with Bars() as bars, Library.open(uri=uri, index=index, progress=bars) as opened:
+    with Bars() as bars, Library.open(uri=uri, index=index, wait=wait, progress=bars) as opened:
         report = opened.reindex(*libraries or (), fresh=fresh)
     change = how_to_use(opened.place, Library.open().place)
     return Answer(report, notes=[*reindex_notes(report), *([change] if change else [])])
@@ -383,6 +388,7 @@ def verify(
         typer.Option(metavar="N|all", help="Vectors compared per library and collection."),
     ] = "100",
     uri: Uri = None,
+    wait: Wait = False,
     json: Json = False,
 ) -> Answer:
     """Compare Milvus with the shards row by row."""
@@ -393,7 +399,7 @@ def verify(
 
     if sample != "all" and not sample.isdecimal():
         raise typer.BadParameter(f"{sample!r} is no number and not all.", param_hint="--sample")
-    with Bars() as bars, Library.open(uri=uri, progress=bars) as opened:
+    with Bars() as bars, Library.open(uri=uri, wait=wait, progress=bars) as opened:
         report = opened.verify(
             *libraries or (), sample="all" if sample == "all" else int(sample), repair=repair
         )
@@ -414,6 +420,7 @@ def tune_index(
         ),
     ] = 0.99,
     index: IndexOption = None,
+    wait: Wait = False,
     json: Json = False,
 ) -> Answer:
     """Give each collection the index that its size needs."""
@@ -421,7 +428,7 @@ def tune_index(
     from .search.library import Library
     from .search.report_text import noted, tuning_table
 
-    with Bars() as bars, Library.open(index=index, progress=bars) as opened:
+    with Bars() as bars, Library.open(index=index, wait=wait, progress=bars) as opened:
         report = opened.tune_index(recall=recall)
     return Answer(report, [tuning_table(report)], noted(report.notes), json, always=True)
 
@@ -458,6 +465,7 @@ def import_(
         str | None,
         typer.Option(metavar="NAME", help="The library's name, for files that do not say one."),
     ] = None,
+    wait: Wait = False,
     json: Json = False,
 ) -> Answer:
     """Store what export files hold, the capstone's too."""
@@ -465,7 +473,7 @@ def import_(
     from .search.library import Library
     from .search.report_text import import_text, noted
 
-    with Bars() as bars, Library.open(progress=bars) as opened:
+    with Bars() as bars, Library.open(wait=wait, progress=bars) as opened:
         report = opened.import_files(*files, library=library)
     imported = any(found.imported for found in report.libraries)
     notes = noted(report.notes) + ([] if imported else ["Nothing new to do."])

@@ -20,8 +20,10 @@ from .extract.batching import FailedVideo
 from .extract.embed import EmbedOptions, embed_all
 from .milvus.store import open_store
 from .plan import Plan, make_plan
-from .shards.home import Home, Place, stored_root, writing
-from .shards.shard_files import CatalogEntry, stored_weights
+from .shards.home import Home, Place, stored_root
+from .shards.layout import CatalogEntry
+from .shards.lock import HeldLock, writing
+from .shards.shard_files import stored_weights
 from .sync import moves
 from .sync.repair import bring_in_step, remove
 from .sync.writer import Writer
@@ -62,7 +64,7 @@ def ingest(
     listing = list_media(folder)
     name = library_name(folder, library)
     root = folder if folder.is_dir() else folder.parent
-    with writing(place.home):
+    with writing(place.home, f"ingest of {name}", place.wait) as held:
         home = Home(place)
         catalog = home.shards.catalog(name)
         _check_root(catalog, root, name)
@@ -88,11 +90,11 @@ def ingest(
             removed = []
             if prune and plan.missing:
                 removed = plan.missing
-                remove(store, home, name, removed)
+                notes += remove(store, home, name, removed)
                 catalog = home.shards.catalog(name)
             writer = Writer(store, home, name, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})
-            failed = plan.failed + _embed(writer, plan.todo, joining, progress, meter)
+            failed = plan.failed + _embed(writer, plan.todo, joining, progress, meter, held)
             with meter.working(Stage.WRITE):
                 writer.finish()
             notes += [note for note in writer.notes if note not in notes] + store.notes
@@ -123,21 +125,25 @@ def _embed(
     options: EmbedOptions,
     progress: Progress,
     meter: Meter,
+    held: HeldLock,
 ) -> list[FailedFile]:
     """Embed and write `videos` in parallel; complete videos are written whatever happens."""
     failed: list[FailedFile] = []
     if not videos:
         return failed
+    held.tell(0, len(videos))
 
-    def write(video: EmbeddedVideo) -> None:
+    def write(video: EmbeddedVideo, done: int) -> None:
         with meter.beside(Stage.WRITE):
             writer.add(video)
+        if not writer.waiting:
+            held.tell(done, len(videos))
 
     with ThreadPoolExecutor(1, "vidsim-writer") as beside:
         writing = beside.submit(lambda: None)
         try:
             with closing(embed_all(videos, options, progress, meter=meter)) as results:
-                for result in results:
+                for done, result in enumerate(results, start=1):
                     if isinstance(result, FailedVideo):
                         _log.info("%s failed: %s", result.video.path, result.reason)
                         failed.append(FailedFile(path=result.video.path, reason=result.reason))
@@ -145,7 +151,7 @@ def _embed(
                     _log.debug("%s: %s", result.video.video_id, result.row_counts())
                     with meter.waiting(Stage.WRITE):
                         writing.result()  # one at a time, which bounds the queue of writes
-                    writing = beside.submit(write, result)
+                    writing = beside.submit(write, result, done)
         finally:
             with meter.waiting(Stage.WRITE):
                 wait([writing])

@@ -62,9 +62,8 @@ _SEGMENT_BYTES = 512 * 2**20
 """Milvus cuts a collection into segments of this size, its ``dataCoord.segment.maxSize`` where
 that is smallest, and builds an index in each."""
 
-LITE_SEGMENT_BYTES = 32 * 2**20
-"""The same for the embedded Milvus: it seals a file at this size, and merges files up to it; either
-takes a few times as much memory for a moment."""
+_LITE_SEGMENT_BYTES = 128 * 2**20
+"""The same for Milvus Lite: it seals what it has in memory at this size."""
 
 _ROWS_A_LIST = 39
 """Fewest rows for which faiss trains a centroid without a warning."""
@@ -145,7 +144,7 @@ LITE = Target(
     "IVF_FLAT",
     _CPU_INDEXES | {"HNSW_SQ"},
     nested_parameters=True,
-    segment_bytes=LITE_SEGMENT_BYTES,
+    segment_bytes=_LITE_SEGMENT_BYTES,
 )
 SERVER = Target("server", "FLAT", "IVF_FLAT", _CPU_INDEXES)
 GPU_SERVER = Target(

@@ -3,12 +3,18 @@
 A shard holds a batch of videos of one library::
 
     /                   format, version, library, created, vidsim
-    /videos/...         one entry per video: id, path, label, fingerprint, ...; in newer shards
-                        damage and sound_damage (what did not decode), audio_track (0: default)
+    /videos/...         one entry per video: id, path, label, fingerprint, ..., damage and
+                        sound_damage (what did not decode), audio_track (0: default)
     /segments/...       one entry per segment: video (index), index, start_s, end_s
     /vid2img            strips (n, 20, 100, 3) uint8, segment (n,) index into /segments
     /rows/BACKBONE      vectors (n, dim) float32 as extracted, segment, start_s, end_s,
                         videos: which videos it was computed for, with rows or without
+    /searched/BACKBONE  what searches compare with, one row per segment: vectors (n, dim) float32
+                        as Milvus holds them, in one piece, with the attribute crc32 of its
+                        bytes; segment, start_s, end_s
+
+Every other dataset is in chunks with a Fletcher-32 each, and texts are UTF-8 of one length, padded
+with zeros. Version 1 had neither, variable-length texts, and nothing searched.
 
 An export holds one backbone of any number of videos, row by row. In the native layout::
 
@@ -30,6 +36,7 @@ In both, `INDEX` holds what an import needs to restore the videos::
 SHARD_FORMAT = "vidsim-shard"
 EXPORT_FORMAT = "vidsim-export"
 LAYOUT_VERSION = 1
+SHARD_VERSION = 2
 
 INDEX = ".vidsim"
 """The group of an export that restores its videos; no library can have this name."""

@@ -34,6 +34,9 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"] | None,
     typer.Option(help="Where networks run [default: auto]."),
 ]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait where another process writes to the home.")
+]
 Uri = Annotated[
     str | None,
     typer.Option(

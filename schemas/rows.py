@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .collections import FIELDS
 
@@ -30,3 +30,11 @@ class StoredRow:
 def stored_row(entity: Mapping[str, Any]) -> StoredRow:
     """Convert an entity or `Record` to a row without its vector."""
     return StoredRow(**{name: entity[name] for name in SCALARS})
+
+
+class Hit(NamedTuple):
+    """A search hit: its id, its video's id, and the inner product."""
+
+    id: str
+    video_id: str
+    score: float

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from ..ingest.shards.home import Home, Place
-from ..ingest.shards.shard_files import CatalogEntry, Shards
-from ..ingest.system.atomic_file import whole_file
-from ..ingest.system.unreadable import told
+from ..ingest.shards.layout import CatalogEntry
+from ..ingest.shards.shard_files import Shards
+from ..ingest.system.checked_json import ChangedError, read_checked, write_checked
 from ..schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone
+from ..schemas.errors import StoreError
 from .fusion import Background
 from .videos import VideoVectors, from_embedded, similarity
 
@@ -65,6 +67,22 @@ Moments = tuple[float, float, float]
 """Number of pairs, mean, and mean square of their similarities."""
 
 
+@dataclass(frozen=True)
+class _Note:
+    """What was measured of a library.
+
+    Attributes:
+        shards: The `Shards.stamp` of what it was measured on.
+        moments: By backbone.
+    """
+
+    shards: str
+    moments: dict[str, Moments]
+
+
+_NOTE = TypeAdapter(_Note)
+
+
 def _prior_moments(backbone: Backbone) -> Moments:
     # The default backbone of the modality stands in for one that has no measured prior.
     prior = _PRIOR.get(backbone.name) or _PRIOR[PRESETS[DEFAULT_PRESET][backbone.modality]]
@@ -84,18 +102,15 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
     """Return moments by backbone, from the note under `home` unless the library has changed."""
     opened = Home(Place(home))
     shards = opened.shards
-    with told(f"A shard of {library}"):
-        stamp = [[p.name, p.stat().st_mtime_ns] for p in shards.files(library)]
+    stamp = shards.stamp(library)
     note = home / "background" / f"{library}.json"
     try:
-        kept = json.loads(note.read_text())
-        if kept["shards"] == stamp:
-            return {name: tuple(m) for name, m in kept["moments"].items()}
-    except FileNotFoundError:
-        pass  # not measured yet
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        kept = _NOTE.validate_python(read_checked(note) or {"shards": "", "moments": {}})
+        if kept.shards == stamp:
+            return kept.moments
+    except (StoreError, ChangedError, ValidationError) as error:
         _log.warning("%s cannot be used (%s); %s is measured again.", note, error, library)
-    if not stamp:
+    if not shards.files(library):
         return {}
     catalog = shards.catalog(library)
     moments = {
@@ -104,9 +119,7 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
         if (found := _measure(shards, library, catalog, shards.backbones[name])) is not None
     }
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(note) as partial:
-            partial.write_text(json.dumps({"shards": stamp, "moments": moments}))
+        write_checked(note, {"shards": stamp, "moments": moments})
     except OSError as error:  # the next query measures again
         _log.info("%s cannot be written (%s).", note, error)
     return moments

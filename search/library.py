@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -26,7 +26,6 @@ from .background import refresh
 if TYPE_CHECKING:
     from ..ingest.extract.batching import FailedVideo
     from ..ingest.extract.embed import Embedder, EmbedOptions
-    from ..ingest.milvus.store import Store
     from ..schemas.collections import IndexPolicy
     from ..schemas.embedding import EmbeddedVideo
     from ..schemas.evaluation import EvaluationReport
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from ..schemas.video import Video
+    from .search_index import SearchIndex
 
 Watcher = Progress | Report | None
 """Receiver of progress reports: a display, a function that takes a `Step`, or None."""
@@ -57,10 +57,10 @@ Device = Literal["auto", "cpu", "cuda"]
 class Library:
     """An opened home with all of its libraries, to ingest into and to search.
 
-    A query after the first loads nothing: networks, decoder and Milvus stay open. Any number of
-    threads may call one `Library`; calls that need Milvus or the networks take turns. While the
-    embedded Milvus is open (from the first query on, until `close` or a call that writes), no
-    other process can use it; a server has no such limit.
+    A query after the first loads nothing: networks, decoder and what is searched stay open. Any
+    number of threads may call one `Library`: queries take turns, and so do calls that write, which
+    queries need not wait for. Other processes may read the same home at any time; one of them
+    writes at a time.
 
     Use it as a context manager, or call `close`, which ends the decoder and audio processes.
     """
@@ -75,7 +75,8 @@ class Library:
         self._settings = settings(place.home)
         self._progress = progress
         self._lock = RLock()
-        self._store: Store | None = None
+        self._write_lock = Lock()
+        self._index: SearchIndex | None = None
         self._opened = ExitStack()
         self._embedder: tuple[str, Embedder] | None = None
 
@@ -86,6 +87,7 @@ class Library:
         *,
         uri: str | None = None,
         index: IndexPolicy | None = None,
+        wait: bool = False,
         progress: Watcher = None,
     ) -> Self:
         """Open a home as the command line does, with its settings, server, token and certificates.
@@ -94,6 +96,7 @@ class Library:
             home: The folder; None for ``VIDSIM_HOME``, or the platform's own.
             uri: A Milvus server, or ``embedded``; None for what the settings say.
             index: Indexes of a server's new collections: ``auto``, ``cpu`` or ``gpu``.
+            wait: Whether calls that write wait for another process that writes to the home.
             progress: Receives the progress of every call that has no other.
 
         Raises:
@@ -109,6 +112,7 @@ class Library:
             chosen.client_cert,
             chosen.client_key,
             index or chosen.index,
+            wait,
         )
         return cls(place, progress)
 
@@ -274,8 +278,8 @@ class Library:
         )
         with self._lock:
             told = self._told(progress)
-            store = self._searched()
-            return answer(os.fspath(clip), store, self._place, options, told, self._embed)
+            index = self._searched()
+            return answer(os.fspath(clip), index, self._place, options, told, self._embed)
 
     def libraries(self) -> list[LibrarySummary]:
         """Summarise what each library holds, by name.
@@ -573,21 +577,22 @@ class Library:
 
     @contextmanager
     def _writing(self) -> Iterator[Place]:
-        """Lock other threads out of Milvus while a writer opens it for itself."""
-        with self._lock:
-            self._release()
+        """Have calls that write take turns."""
+        with self._write_lock:
             yield self._place
 
-    def _searched(self) -> Store:
-        """Return the store to search, opening it at the first query."""
-        from ..ingest.milvus.store import open_store
+    def _searched(self) -> SearchIndex:
+        """Return what is searched, opened at the first query, as it is now."""
+        from .search_index import open_index
 
-        if self._store is None:
-            self._store = self._opened.enter_context(open_store(self._place))
-        return self._store
+        if self._index is None:
+            self._index = self._opened.enter_context(open_index(self._place))
+        else:
+            self._index.refresh()
+        return self._index
 
     def _release(self) -> None:
-        self._store = None
+        self._index = None
         self._opened.close()
 
     def _embed(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..ingest.milvus.store import Store
 from ..schemas.backbones import Backbone
 from ..schemas.embedding import to_query
 from ..schemas.rows import StoredRow
+from .search_index import SearchIndex
 from .videos import VideoVectors, from_products, from_stored
 
 _SEGMENTS_PER_VIDEO = 2
@@ -15,39 +15,38 @@ _SEGMENTS_PER_VIDEO = 2
 
 
 def propose(
-    store: Store,
+    index: SearchIndex,
     backbone: Backbone,
     query: VideoVectors,
     count: int,
-    held: int,
     expression: str = "",
     hidden: str = "",
 ) -> list[str]:
     """Return ids of the videos whose segments are nearest to any of the query's, best first.
 
-    Milvus returns segments; larger requests follow until they cover `count` videos or no segments
+    Searches return segments; larger requests follow until they cover `count` videos or no segments
     are left.
 
     Args:
-        store: Store to search.
+        index: What is searched.
         backbone: Backbone whose collection to search.
         query: The query's vectors.
         count: Number of videos.
-        held: Number of stored segments of the backbone, at least roughly.
         expression: Milvus filter.
         hidden: Id of a video to leave out: the query's own, whose segments are requested on top.
             A filter would do, but costs Lite and servers more than the search.
     """
     queries = to_query(backbone, query.means)
-    most = store.max_top_k(backbone)
+    most = index.max_top_k(backbone)
     limit = max(count, count * _SEGMENTS_PER_VIDEO // len(queries))
     limit += len(queries) if hidden else 0
+    held = index.held(backbone)
     if held <= 4 * limit:  # few enough to request all of them at once
         limit = held + 1
     limit = min(limit, most)
     while True:
         best: dict[str, float] = {}
-        answers = store.search(backbone, queries, limit, expression)
+        answers = index.search(backbone, queries, limit, expression)
         for hits in answers:
             for _, video_id, score in hits:
                 if video_id != hidden:
@@ -59,17 +58,17 @@ def propose(
 
 
 def similarity_to_each(
-    store: Store, backbone: Backbone, query: VideoVectors, video_ids: Collection[str]
+    index: SearchIndex, backbone: Backbone, query: VideoVectors, video_ids: Collection[str]
 ) -> dict[str, float]:
     """Return the `videos.similarity` of a query to each of `video_ids` that has the modality."""
     queries = to_query(backbone, query.means)
-    found, products = store.largest_products(backbone, queries, video_ids)
+    found, products = index.largest_products(backbone, queries, video_ids)
     likeness = from_products(backbone, products, query.means).mean(axis=0)
     return dict(zip(found, likeness.tolist()))
 
 
 def fetch_videos(
-    store: Store, backbone: Backbone, video_ids: Collection[str]
+    index: SearchIndex, backbone: Backbone, video_ids: Collection[str]
 ) -> tuple[dict[str, VideoVectors], dict[str, StoredRow]]:
     """Fetch the vectors of videos, and one row of each for its path and label.
 
@@ -77,7 +76,7 @@ def fetch_videos(
     """
     vectors: dict[str, VideoVectors] = {}
     samples: dict[str, StoredRow] = {}
-    for rows, found in store.fetch_videos(backbone, video_ids):
+    for rows, found in index.fetch_videos(backbone, video_ids):
         vectors.update(from_stored(backbone, rows, found))
         samples.update({row.video_id: row for row in rows})
     return vectors, samples

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..ingest.discover.regular_file import ODD_NAMES, odd_kind
 from ..ingest.discover.videos import describe
-from ..ingest.milvus.filters import differs, equals, is_in
-from ..ingest.milvus.store import Store, open_store
-from ..ingest.shards.home import Counts, Place, distrusted, read_notes
+from ..ingest.milvus.filters import differs, is_in
+from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
 from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones
-from ..schemas.collections import Level, levels
 from ..schemas.errors import LibraryError, MediaError, ModelError
 from ..schemas.modality import Modality
 from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
@@ -26,6 +23,7 @@ from ..schemas.video import SEGMENT_SECONDS
 from .background import background
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
 from .neighbours import fetch_videos, propose, similarity_to_each
+from .search_index import SearchIndex, open_index
 from .tuned import read_tuned, tuned_path
 from .videos import VideoVectors, align, from_embedded
 
@@ -98,28 +96,28 @@ class _Clip:
 
 
 def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
-    """Rank stored videos by similarity to `clip`, as `answer` does, with a store of its own.
+    """Rank stored videos by similarity to `clip`, as `answer` does, opening what is searched.
 
     Raises:
-        VidsimError: As `answer`, or the store cannot be opened.
+        VidsimError: As `answer`, or the index cannot be opened.
     """
-    with open_store(place) as store:
-        return answer(clip, store, place, options, progress)
+    with open_index(place) as index:
+        return answer(clip, index, place, options, progress)
 
 
 def answer(
     clip: str,
-    store: Store,
+    index: SearchIndex,
     place: Place,
     options: QueryOptions,
     progress: Progress,
     embed: Embed | None = None,
 ) -> QueryResult:
-    """Rank stored videos by similarity to `clip`; an open store answers sooner.
+    """Rank stored videos by similarity to `clip`; an open index answers sooner.
 
     Args:
         clip: The id of a stored video (then nothing is decoded), or a file.
-        store: The Milvus of `place`.
+        index: What is searched, that of `place`.
         place: Home and Milvus of the libraries.
         options: Search options.
         progress: Receives the progress of embedding a new clip.
@@ -134,17 +132,16 @@ def answer(
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
-    noted = read_notes(place.home)
-    counts = {library: note.counts for library, note in noted.items()}
-    libraries = _choose_libraries(counts, options.libraries)
+    stored = index.weights()
+    libraries = _choose_libraries(stored, options.libraries)
     own = clip.partition("/")[0]
-    backbones = _choose_backbones(
-        store, options, _held(counts, [own] if own in counts else libraries)
-    )
+    asked_of = [own] if own in stored else libraries
+    held = {name for library in asked_of for name in stored.get(library, ())}
+    backbones = _choose_backbones(index, options, held)
     if options.expression:
-        store.check_filter(next(iter(backbones.values())), options.expression)
-    searched = {library: noted[library].weights for library in libraries if library in noted}
-    subject = _embed_or_fetch(clip, store, backbones, searched, options, progress, embed)
+        index.check_filter(options.expression)
+    searched = {library: stored[library] for library in libraries if library in stored}
+    subject = _embed_or_fetch(clip, index, backbones, searched, options, progress, embed)
     asked = {m: backbones[m] for m in subject.vectors}
     if not asked:
         raise MediaError(
@@ -157,13 +154,9 @@ def answer(
     _log.debug(
         "%s is compared by %s in %s", clip, ", ".join(b.name for b in asked.values()), libraries
     )
-    held = _start_counts(store, asked)
-    similarities = _similarities(
-        store, subject, asked, counts, max(TOP, options.k), " and ".join(scope)
-    )
+    check = index.begin_check(libraries, asked.values())
+    similarities = _similarities(index, subject, asked, max(TOP, options.k), " and ".join(scope))
     notes = [f"{subject.name}: {subject.damage}"] if subject.damage else []
-    notes += _missing_rows(store, counts, libraries, asked, held)
-    notes += _outdated(place.home, store.name, libraries)
     notes += _other_weights(searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         notes += _tune(weights, place.home, asked)
@@ -172,7 +165,8 @@ def answer(
         options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
     )
     best = dict(list(fused.items())[: options.k])
-    matches, samples = _fetch(store, asked, best)  # where they match is reported to the row
+    matches, samples = _fetch(index, asked, best)  # where they match is reported to the row
+    notes += check()
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
@@ -207,25 +201,15 @@ def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> lis
     return sorted(asked or counts)
 
 
-def _held(counts: Mapping[str, Counts], libraries: Sequence[str]) -> set[str]:
-    """Return the names of the backbones that `libraries` have rows of."""
-    return {
-        name
-        for library in libraries
-        for name, held in counts.get(library, {}).items()
-        if held["rows"]
-    }
-
-
 def _choose_backbones(
-    store: Store, options: QueryOptions, held: Collection[str]
+    index: SearchIndex, options: QueryOptions, held: Collection[str]
 ) -> dict[Modality, Backbone]:
     """Choose one stored backbone per requested modality.
 
     An override wins, then the preset's; where no preset is named and its backbone is not `held`,
     any that is: a library of AudioSet's clips is compared by VGGish.
     """
-    stored = store.backbones()
+    stored = index.backbones()
     if not stored:
         if held:
             raise LibraryError(
@@ -237,7 +221,7 @@ def _choose_backbones(
         options.modalities or tuple(Modality),
         options.overrides,
         options.preset or DEFAULT_PRESET,
-        store.known,
+        index.known,
     )
     chosen = {}
     for modality, backbone in wanted.items():
@@ -262,7 +246,7 @@ def _choose_backbones(
 
 def _embed_or_fetch(
     clip: str,
-    store: Store,
+    index: SearchIndex,
     backbones: Mapping[Modality, Backbone],
     searched: Mapping[str, Mapping[str, str]],
     options: QueryOptions,
@@ -270,10 +254,9 @@ def _embed_or_fetch(
     embed: Embed | None,
 ) -> _Clip:
     """Return the query; `searched` are the weights of the rows to compare it with."""
-    fetched, _ = _fetch(store, backbones, [clip])
+    fetched, _ = _fetch(index, backbones, [clip])
     vectors = {modality: found[clip] for modality, found in fetched.items() if found}
-    itself = equals("video_id", clip)
-    if vectors or any(store.count(b, itself, levels(b)[-1]) for b in store.backbones()):
+    if vectors or index.knows(clip):
         return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
     path = Path(clip)
     _check_file(path)
@@ -331,36 +314,21 @@ def _embed(
     return _Clip(str(path), vectors, not_itself=same, damage=result.damage.describe())
 
 
-def _start_counts(
-    store: Store, backbones: Mapping[Modality, Backbone]
-) -> dict[tuple[str, Level], Future[int]]:
-    """Start counting the rows and segments in Milvus, by backbone and level.
-
-    Without a filter: such a count is nearly free, and most searches cover everything.
-    """
-    return {
-        (backbone.name, level): store.start(partial(store.count, backbone, "", level))
-        for backbone in backbones.values()
-        for level in store.queried_levels(backbone)
-    }
-
-
 def _fetch(
-    store: Store, backbones: Mapping[Modality, Backbone], video_ids: Collection[str]
+    index: SearchIndex, backbones: Mapping[Modality, Backbone], video_ids: Collection[str]
 ) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
     """Fetch the vectors of videos by modality, and one row of each video."""
-    found = store.concurrently(
-        partial(fetch_videos, store, b, video_ids) for b in backbones.values()
+    found = index.concurrently(
+        partial(fetch_videos, index, b, video_ids) for b in backbones.values()
     )
     samples = {name: row for _, rows in found for name, row in rows.items()}
     return {m: vectors for m, (vectors, _) in zip(backbones, found, strict=True)}, samples
 
 
 def _similarities(
-    store: Store,
+    index: SearchIndex,
     subject: _Clip,
     backbones: Mapping[Modality, Backbone],
-    counts: Mapping[str, Counts],
     proposals: int,
     expression: str,
 ) -> dict[Modality, dict[str, float]]:
@@ -369,66 +337,23 @@ def _similarities(
     A video missing from one modality's list may still be similar in it, so it is looked up.
     """
     queries = [(backbone, subject.vectors[modality]) for modality, backbone in backbones.items()]
-    lists = store.concurrently(
+    lists = index.concurrently(
         partial(
             propose,
-            store,
+            index,
             backbone,
             query,
             proposals,
-            _noted(counts.values(), backbone, levels(backbone)[-1]),
             expression,
             subject.hidden,
         )
         for backbone, query in queries
     )
     proposed = {video_id for each in lists for video_id in each}
-    found = store.concurrently(
-        partial(similarity_to_each, store, b, query, proposed) for b, query in queries
+    found = index.concurrently(
+        partial(similarity_to_each, index, b, query, proposed) for b, query in queries
     )
     return dict(zip(backbones, found, strict=True))
-
-
-def _missing_rows(
-    store: Store,
-    counts: Mapping[str, Counts],
-    libraries: Collection[str],
-    backbones: Mapping[Modality, Backbone],
-    held: Mapping[tuple[str, Level], Future[int]],
-) -> list[str]:
-    """Return a line per backbone whose row counts differ between Milvus and the shards."""
-    notes: list[str] = []
-    if not libraries:
-        return notes
-    for backbone in backbones.values():
-        for level in store.queried_levels(backbone):
-            asked = [counts[library] for library in libraries if library in counts]
-            expected = _noted(asked, backbone, level)
-            found = held[backbone.name, level].result()
-            if found != expected:
-                # A server's quick count may lack the latest writes.
-                found = store.count(backbone, is_in("library", libraries), level, strong=True)
-            if found != expected:
-                notes.append(
-                    f"Milvus holds {found} {level} of {backbone.name} where the shards hold "
-                    f"{expected}; 'vidsim reindex' repairs this."
-                )
-                break
-    return notes
-
-
-def _outdated(home: Path, milvus: str, libraries: Iterable[str]) -> list[str]:
-    """Return a line per library that may have outdated rows in Milvus that no count reveals."""
-    return [
-        f"Milvus may hold outdated rows of {library}; 'vidsim reindex' repairs this."
-        for library in libraries
-        if distrusted(home, library, milvus)
-    ]
-
-
-def _noted(counts: Iterable[Counts], backbone: Backbone, level: Level) -> int:
-    """Sum the rows or segments of a backbone over libraries with these counts."""
-    return sum(each.get(backbone.name, {}).get(level, 0) for each in counts)
 
 
 def _other_weights(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..ingest.system.atomic_file import whole_file
-from ..ingest.system.unreadable import told, unwritten
+from ..ingest.system.checked_json import ChangedError, read_checked, write_checked
+from ..ingest.system.unreadable import unwritten
 from ..schemas.backbones import Backbone
 from ..schemas.errors import StoreError
 from ..schemas.evaluation import TunedWeights
@@ -28,9 +28,7 @@ def write_tuned(home: Path, tuned: TunedWeights) -> Path:
     """
     path = tuned_path(home)
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            partial.write_text(tuned.model_dump_json(indent=2))
+        write_checked(path, tuned.model_dump(mode="json"))
     except OSError as error:
         raise StoreError(unwritten(str(path), error)) from error
     return path
@@ -44,12 +42,12 @@ def read_tuned(home: Path, backbones: Mapping[Modality, Backbone]) -> dict[Modal
     """
     path = tuned_path(home)
     try:
-        with told(f"The note {path}"):
-            if not path.exists():
-                return None
-            tuned = TunedWeights.model_validate_json(path.read_bytes())
+        found = read_checked(path)
+        if found is None:
+            return None
+        tuned = TunedWeights.model_validate(found)
         weights = {Modality(m): w for m, w in tuned.weights.items()}
-    except (OSError, ValidationError, ValueError) as error:
+    except (ChangedError, ValidationError, ValueError) as error:
         raise StoreError(
             f"{path} is damaged; delete it, or write it anew with 'vidsim evaluate --tune-weights'."
         ) from error

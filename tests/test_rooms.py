@@ -15,9 +15,6 @@ MOST_LINES = 400
 
 LONGER = {
     "cli.py": "every command with its options",
-    "ingest/milvus/lite_client.py": "what pymilvus' client does, for the embedded Milvus",
-    "ingest/milvus/store.py": "one class for both kinds of Milvus",
-    "ingest/shards/shard_files.py": "reading and writing of one file format",
     "search/library.py": "a method for each thing that can be done, with its documentation",
     "search/query.py": "the whole way of a query",
 }

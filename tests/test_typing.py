@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from .helpers.readme import shown_python
 
 CLIENT = '''
 """Ingests a folder and lists what is most like a clip."""
@@ -46,9 +45,7 @@ Library.open().query("clip.avi").results[0].modalities["color"].likeness
 @pytest.mark.skipif(find_spec("mypy") is None, reason="needs mypy, which vidsim[test] brings")
 def test_programs_elsewhere_are_checked_strictly(tmp_path: Path) -> None:
     for page in ("README.md", "docs/walkthrough.md"):
-        text = (ROOT / page).read_text()
-        (shown,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-        (tmp_path / f"{Path(page).stem.lower()}.py").write_text(shown)
+        (tmp_path / f"{Path(page).stem.lower()}.py").write_text(shown_python(page))
     (tmp_path / "client.py").write_text(CLIENT.lstrip())
     (tmp_path / "wrong.py").write_text(WRONG.lstrip())
     programs = sorted(path.name for path in tmp_path.glob("*.py"))

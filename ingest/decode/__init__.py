@@ -1,1 +1,1 @@
-"""A file becomes frames and samples, in worker processes with limits."""
+"""Decode files into frames and audio samples, in worker processes with limits."""

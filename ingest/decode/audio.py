@@ -1,4 +1,4 @@
-"""The sound of one file as 16 kHz mono, pulled a stretch at a time."""
+"""Decode the audio of one file as 16 kHz mono, on demand."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from .container import Skipped, open_local, packets
 from .timeline import Track
 
 _JUMP_S = 0.1
-"""Timestamps this far from where the samples before them end are a gap, not jitter."""
+"""A timestamp further than this from the end of the previous samples is a discontinuity, not
+jitter."""
 
 _MEMORY_S = 0.5
-"""Half-life of the energies by which channels are mixed."""
+"""Half-life of the channel energies that decide the mix."""
 
 _LOUDER = 4.0
-"""Another channel leads once it has so many times the energy, 6 dB more."""
+"""Another channel becomes the reference once it has this many times the energy, 6 dB more."""
 
 _SILENT_BESIDE = 1e-6
-"""A channel with this part of the loudest one's energy, 60 dB less, is silent beside it."""
+"""A channel with at most this fraction of the loudest one's energy, -60 dB, counts as silent."""
 
 _OPPOSITE = 0.5
-"""Channels whose correlation is below the negative of this are of opposite phase. Music and speech
-in stereo lie above 0; reverberation alone around it."""
+"""Channels whose correlation is below minus this have opposite phase. Stereo music and speech are
+above 0, reverberation alone around it."""
 
 
 def _is_discontinuity(time_s: float | None, expected_s: float | None) -> bool:
@@ -40,38 +41,38 @@ def _is_discontinuity(time_s: float | None, expected_s: float | None) -> bool:
 
 
 def _channels(frames: list[AudioFrame]) -> FloatArray:
-    """(channels, n) float32 of packed frames; NaN and infinity become silence."""
+    """Return packed frames as (channels, n) float32; NaN and infinity become silence."""
     parts = [frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T for frame in frames]
     joined = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
     return np.asarray(np.nan_to_num(joined, nan=0.0, posinf=0.0, neginf=0.0), np.float32)
 
 
 class Mixer:
-    """Mixes channels down to one, whatever their phase, without making anything quieter.
+    """Mixes channels down to mono, whatever their phase, without making anything quieter.
 
-    The mean of the channels is what most recordings want, and libav's own downmix is louder than
-    its input by a factor of 1.41. Two kinds need more: a channel that is the negative of another
-    would cancel it, so it is turned over; and channels that are silent would make the others
-    quieter, so they do not count. Both are told by the energy of about the last half second.
+    The mean of the channels suits most recordings; libav's own downmix is louder than its input
+    by a factor of 1.41. Two cases need more: a channel that is the negative of another would
+    cancel it, so it is inverted; silent channels would make the others quieter, so they are left
+    out. Both are detected from the energies of about the last half second.
     """
 
     def __init__(self) -> None:
-        """Has heard nothing yet."""
+        """Start without history."""
         self._products: npt.NDArray[np.float64] | None = None
         self._leading = 0
 
     def mix(self, channels: FloatArray) -> FloatArray:
-        """The next samples (n,) float32 of channels (c, n), c as at the calls before."""
+        """Mix the next samples, (c, n) float32 with the c of previous calls, to (n,) float32."""
         count, samples = channels.shape
         if count == 1 or not samples:
             return np.asarray(channels[0], np.float32)
         new = channels.astype(np.float64) @ channels.T
         if self._products is None or len(self._products) != count:
             self._products, self._leading = np.zeros((count, count)), 0
-        # One sum over time for every pair, of which the older half counts half as much.
+        # A sum over time per pair of channels, which decays with the half-life.
         self._products = self._products * 0.5 ** (samples / (_MEMORY_S * SAMPLE_RATE)) + new
         energy = self._products.diagonal()
-        # The one that others are held against stays: the sign of the mix would flip with it.
+        # Keep the reference channel while it is loud enough: a change may flip the mix's sign.
         if energy.max() > _LOUDER * energy[self._leading]:
             self._leading = int(energy.argmax())
         loudest = self._leading
@@ -84,10 +85,10 @@ class Mixer:
 
 
 class AudioReader:
-    """Reads ascending stretches of the sound of a file, holding little more than one.
+    """Reads ascending intervals of a file's audio, holding little more than one in memory.
 
-    It has its own container, so that sound and picture may lie in the file in any order
-    and neither waits in memory for the other.
+    It opens its own container, so that audio and video may lie in the file in any order and
+    neither waits in memory for the other.
     """
 
     def __init__(
@@ -98,14 +99,14 @@ class AudioReader:
         skipped: Skipped,
         on_progress: Callable[[], None],
     ) -> None:
-        """Decodes nothing yet.
+        """Prepare to read, without decoding yet.
 
         Args:
             path: The file.
             stream: Index of the audio stream.
-            track: When its packets are heard, on the clock of the file.
+            track: Its packets' times on the clock of the file.
             skipped: Counts the packets that do not decode.
-            on_progress: Called for every packet.
+            on_progress: Called per packet.
         """
         self._pieces = self._decode(path, stream, track, skipped, on_progress)
         self._held: deque[tuple[int, FloatArray]] = deque()
@@ -113,22 +114,22 @@ class AudioReader:
         self._exhausted = False
 
     def prime(self) -> bool:
-        """Decodes the first samples; False where there are none."""
+        """Decode the first samples; return False if there are none."""
         return bool(self._held) or self._pull()
 
     def take(self, start_s: float, end_s: float) -> FloatArray | None:
-        """The sound from `start_s` to `end_s`, which must ascend from call to call.
+        """Return the audio from `start_s` to `end_s`, which must ascend from call to call.
 
         Returns:
-            (n,) float32 mono at `SAMPLE_RATE`, full scale 1.0. Gaps are zeros; it is
-            shorter than asked where the sound ends earlier. None where there is none.
+            (n,) float32 mono at `SAMPLE_RATE`, full scale 1.0. Gaps are zeros; it is shorter
+            than requested if the audio ends earlier. None if there is none.
         """
         first, end = round(start_s * SAMPLE_RATE), round(end_s * SAMPLE_RATE)
         while self._end < end and self._pull():
             pass
         while self._held and self._held[0][0] + len(self._held[0][1]) <= first:
             self._held.popleft()
-        # Pieces may overlap where a clock has jumped: one behind another may end before it.
+        # Pieces may overlap where a clock has jumped: a later one may end before an earlier one.
         inside = [(at, s) for at, s in self._held if at < end and at + len(s) > first]
         if not inside:
             return None
@@ -141,7 +142,7 @@ class AudioReader:
         return sound
 
     def _pull(self) -> bool:
-        """Holds one more piece; False at the end of the sound."""
+        """Decode one more piece; return False at the end of the audio."""
         for at, samples in self._pieces:
             if len(samples) and at + len(samples) > 0:
                 self._held.append((at, samples))
@@ -165,19 +166,19 @@ class AudioReader:
         anchor = emitted = 0
         expected: float | None = None
         for frame in _frames(path, stream_index, track, skipped, on_progress):
-            time_s = frame.time  # None without a timestamp.
+            time_s = frame.time  # None if it has no timestamp
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or now != layout or _is_discontinuity(time_s, expected):
                 if resampler is not None:
                     yield anchor + emitted, mixer.mix(_channels(resampler.resample(None)))
-                # Channels are kept, for `Mixer`; packed, since planes over eight are out of reach.
+                # All channels, for `Mixer`; packed, as PyAV does not reach planes beyond eight.
                 resampler = AudioResampler(format="flt", rate=SAMPLE_RATE)
                 layout = now
                 expected = (expected or 0.0) if time_s is None else time_s
                 anchor, emitted = round(expected * SAMPLE_RATE), 0
             assert expected is not None
             expected += frame.samples / frame.sample_rate
-            frame.pts = None  # The position is counted here; the resampler must not pad.
+            frame.pts = None  # the position is counted here, so the resampler must not pad
             try:
                 samples = mixer.mix(_channels(resampler.resample(frame)))
             except (av.FFmpegError, ValueError):
@@ -197,7 +198,7 @@ def _frames(
     skipped: Skipped,
     on_progress: Callable[[], None],
 ) -> Iterator[AudioFrame]:
-    """Decodes one stream; packets get the times of the file's clock before they are decoded."""
+    """Decode one stream, after setting its packets' timestamps to the clock of the file."""
     number = -1
     with open_local(path) as container:
         stream = container.streams[stream_index]

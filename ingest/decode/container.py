@@ -1,4 +1,4 @@
-"""Opening a file safely with PyAV, and its packets."""
+"""Open a file safely with PyAV, and read its packets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from av.stream import Discard, Stream
 
 from ...schemas.errors import MediaError
 
-# Formats that hold their own content. Playlists (hls, dash, concat), image sequences and
-# devices are left out: they make libav open whatever other file or address they name.
+# Self-contained formats. Playlists (hls, dash, concat), image sequences and devices are left
+# out: they make libav open any file or address that they name.
 _CONTAINERS = (
     "3g2,3gp,aac,ac3,aiff,amr,apng,asf,au,avi,caf,dv,eac3,flac,flv,gif,h263,h264,hevc,ivf,m4v,"
     "matroska,mjpeg,mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,w64,wav,webm,wv,"
@@ -22,22 +22,22 @@ _CONTAINERS = (
 )
 
 _RESYNC_BYTES = 1 << 28
-"""How much of a transport stream may be no packets before it is given up, where libav takes
-64 KiB: less than a second of a hole in a large one. Some two seconds are read meanwhile."""
+"""Bytes without a packet after which demuxing a transport stream fails. libav's default of 64 KiB
+is less than a second of a hole in a large stream; to read this many takes some two seconds."""
 
 _OF_THE_DISK = frozenset(
     {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
 )
-"""What says that a file could not be read, and nothing of what is in it."""
+"""Errors of the disk or network, which tell nothing about the file's content."""
 
 
 @dataclass
 class Skipped:
-    """What did not decode, over a file.
+    """Counts of what did not decode in a file.
 
     Attributes:
-        packets: Packets, of picture and sound.
-        sound_s: Seconds of sound.
+        packets: Video and audio packets.
+        sound_s: Seconds of audio.
     """
 
     packets: int = 0
@@ -45,19 +45,19 @@ class Skipped:
 
 
 def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
-    """Opens a local file in one of the known container formats.
+    """Open a local file in one of the supported container formats.
 
     Args:
         path: The file.
-        on: What decodes its pictures; None for the CPU.
+        on: The hardware that decodes its video; None for the CPU.
 
     Raises:
-        MediaError: It cannot be read, or is in none of them.
+        MediaError: It cannot be read, or has another format.
     """
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _CONTAINERS,
-        "resync_size": str(_RESYNC_BYTES),  # of MPEG-TS; others take no notice
+        "resync_size": str(_RESYNC_BYTES),  # for MPEG-TS; other demuxers ignore it
     }
     try:
         return av.open(f"file:{path}", options=options, hwaccel=on)
@@ -74,7 +74,7 @@ def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
 def packets(
     container: InputContainer, stream: int | None, skipped: Skipped
 ) -> Iterator[av.Packet[Stream] | None]:
-    """The packets of one stream (None: of all) up to the end or the first unreadable one.
+    """Yield the packets of one stream (None: of all) up to the end or the first unreadable one.
 
     The last of a stream is empty, or None after an unreadable one: it flushes the decoder.
 
@@ -91,7 +91,7 @@ def packets(
     except MemoryError:
         raise
     except IndexError:
-        pass  # PyAV, at the end of a file in which streams began that it does not know
+        pass  # PyAV raises it at the end of a file in which streams began that it does not know
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise MediaError(f"it could not be read to its end ({error.strerror})") from None
@@ -101,5 +101,5 @@ def packets(
 
 
 def too_large(width: int, height: int) -> str:
-    """Says that a picture is too large."""
+    """Return the error message for a picture that is too large."""
     return f"its picture is too large: {width}x{height} pixels"

@@ -1,4 +1,4 @@
-"""One moment of an interlaced picture, whose even and odd rows are of two."""
+"""Deinterlace: reduce a frame whose even and odd rows are two moments to one of them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import numpy as np
 import numpy.typing as npt
 
 _COMB = 10 / 255
-"""How far beyond both of its neighbours a row is of another moment, as a share of full scale.
+"""A pixel that is beyond both of its vertical neighbours by more than this fraction of full scale
+is from the other moment.
 
 Measured together with `_AROUND`: 20 of 255, and none or one pixel around, are worse where much
 moves (docs/decoding.md)."""
 
 _AROUND = np.ones((5, 5), np.uint8)
-"""Pixels around one of another moment that are taken for it too."""
+"""The pixels around one from the other moment that count as such too."""
 
 
 def deinterlace(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The moment of the even rows.
+    """Return the moment of the even rows.
 
-    An odd row keeps its detail where it fits between its neighbours, as in all that stands
-    still; where it does not, they are averaged in its place.
+    Pixels of odd rows are kept where they fit between their neighbours, as wherever nothing
+    moves; elsewhere the average of the neighbours replaces them.
 
     Args:
         picture: (h, w, 3) uint8 or uint16.
 
     Returns:
-        The same shape and type.
+        The same shape and dtype.
     """
     if len(picture) < 2:
         return picture

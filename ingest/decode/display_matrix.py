@@ -1,4 +1,4 @@
-"""Which way up a frame is shown: the display matrix of its container or its coded pictures."""
+"""Read and apply a display matrix, which says how to rotate and flip a frame."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from ...schemas.embedding import ByteArray
 DisplayMatrix = npt.NDArray[np.int32]
 
 _NEWEST_SIDE_DATA = 40
-"""Above every kind of side data that FFmpeg 8 has, some of which PyAV 18 has no name for."""
+"""Above every side data type of FFmpeg 8, some of which PyAV 18 cannot name."""
 
 
 def display_matrix(frame: VideoFrame) -> DisplayMatrix | None:
-    """(3, 3) of the frame, which libav's decoders also copy there from the stream and the packet.
+    """Return a frame's display matrix, (3, 3) int32; None if it has none.
 
-    It sends (x, y) to (a x + c y, b x + d y), with a, b in its first row and c, d in its second.
+    libav's decoders also copy there that of the stream or the packet. It maps (x, y) to
+    (a x + c y, b x + d y), with a, b in its first row and c, d in its second.
     """
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # one kind that PyAV cannot name, such as EXIF, hides all the others
+    except ValueError:  # a type that PyAV cannot name, such as EXIF, hides all others
         data = _of_known_kinds(frame).side_data.get("DISPLAYMATRIX")
     if data is None:
         return None
@@ -34,7 +35,7 @@ def display_matrix(frame: VideoFrame) -> DisplayMatrix | None:
 
 
 def _of_known_kinds(frame: VideoFrame) -> VideoFrame:
-    """The frame without the side data that PyAV cannot name."""
+    """Return the frame without the side data that PyAV cannot name."""
     graph = Graph()
     last = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
@@ -50,7 +51,7 @@ def _of_known_kinds(frame: VideoFrame) -> VideoFrame:
 
 
 def upright(rgb: ByteArray, matrix: DisplayMatrix | None) -> ByteArray:
-    """Turns and mirrors (h, w, 3) as the display matrix says, to the nearest quarter turn."""
+    """Rotate and flip (h, w, 3) by the display matrix, to the nearest quarter turn."""
     if matrix is None:
         return rgb
     (a, b), (c, d) = matrix[0, :2], matrix[1, :2]

@@ -1,4 +1,4 @@
-"""Frames that show nothing: black, white or any one colour, as before a film or in a fade."""
+"""Detect flat frames: black, white or any single colour, as before a film or in a fade."""
 
 from __future__ import annotations
 
@@ -9,42 +9,41 @@ import numpy.typing as npt
 from ...schemas.embedding import ByteArray
 
 BAR = 24
-"""Grey level up to which an edge that stays dark throughout is a letterbox's (video black is
-16, and codecs stray from it). A choice, as the next one is; neither was measured."""
+"""Grey level up to which an edge that is dark throughout belongs to a letterbox (video black is
+16, and codecs stray from it). Chosen, not measured, as is the next one."""
 
 MOST_BAR = 0.35
-"""Part of a side that a bar may take on one edge; more is a dark scene."""
+"""Fraction of a side that a bar may take at one edge; more is a dark scene."""
 
 _CELLS = 28
-"""Frames are averaged over so many cells a side, 8x8 pixels of 224: grain of a standard deviation
-of 5 levels is left with under one, and what is eight pixels wide is still seen. Pixels that are
-over at the right and below are left out, since cells of whole pixels are averaged 3.5 times
-faster."""
+"""Cells per side over which a frame is averaged, 8x8 pixels each at 224. This reduces grain with a
+standard deviation of 5 levels to under one, and keeps what is eight pixels wide. Leftover pixels
+at the right and the bottom are cropped, as cells of whole pixels are averaged 3.5 times faster."""
 
 _RANGE = 8
-"""Grey levels between the darkest and the brightest cell, in the channel where they differ most,
-under which a frame is flat. Twice the range that grain of a deviation of 5 levels leaves. Real
-frames reach 19 in drone_visible (clear skies), 35 in capstone70, 70 in neardup_semi, 117 in
-ucf101_mini, and 14 in av_segments, where two of 480 frames are black and reach 1."""
+"""Range in levels from the darkest to the brightest cell, in the channel where it is largest,
+below which a frame is flat. Twice the range that grain with a deviation of 5 levels leaves. The
+least of real frames is 19 in drone_visible (clear skies), 35 in capstone70, 70 in neardup_semi,
+117 in ucf101_mini, and 14 in av_segments, where two of 480 frames are black and have 1."""
 
 _UNEQUAL = 0.02
-"""Part of a side by which two bars of a letterbox may differ: codecs blur where they end."""
+"""Fraction of a side by which two bars of a letterbox may differ: codecs blur their edges."""
 
 _BLUR = 0.01
-"""Part of a side beyond each bar that is left out too, being a blend of bar and picture."""
+"""Fraction of a side cropped beyond each bar, being a blend of bar and picture."""
 
 
 def flat_frames(frames: ByteArray) -> npt.NDArray[np.bool_]:
-    """Which frames (n, h, w, 3) show nothing, (n,).
+    """Return which frames (n, h, w, 3) are flat, (n,) bool.
 
-    What counts is the range and not the spread, so that a bird in a clear sky is something.
-    The bars of a letterbox are not looked at.
+    The range decides, not the variance, so that a bird in a clear sky counts as content. The bars
+    of a letterbox are ignored.
     """
     return np.array([_is_flat(frame) for frame in frames], np.bool_)
 
 
 def all_flat(frames: ByteArray) -> bool:
-    """Whether all frames (n, h, w, 3) show nothing; ends with the first that shows something."""
+    """Return whether all frames (n, h, w, 3) are flat; stop at the first that is not."""
     return all(_is_flat(frame) for frame in frames)
 
 
@@ -64,13 +63,13 @@ def _range(frame: ByteArray) -> int:
 
 
 def _without_bars(frame: ByteArray) -> ByteArray:
-    """What lies between dark bars at top and bottom, or left and right; else the frame.
+    """Crop dark bars at top and bottom, or left and right; else return the frame itself.
 
-    Bars on all four sides may as well be a bright thing on black, which is no flat frame.
+    Bars on all four sides are kept: they may be a bright object on black, which is not flat.
     """
     edges = frame[0], frame[-1], frame[:, 0], frame[:, -1]
     if all(edge.max() > BAR for edge in edges):
-        return frame  # most frames, and soon told
+        return frame  # most frames, and a cheap check
     top, bottom = _edges(cv2.reduce(frame, 1, cv2.REDUCE_MAX).max(axis=(1, 2)) > BAR)
     left, right = _edges(cv2.reduce(frame, 0, cv2.REDUCE_MAX).max(axis=(0, 2)) > BAR)
     height, width = frame.shape[:2]
@@ -82,7 +81,7 @@ def _without_bars(frame: ByteArray) -> ByteArray:
 
 
 def _edges(bright: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """First and end index between two bars of the same width, or of all."""
+    """Return the first and end index between two bars of equal width, or of the whole side."""
     size = len(bright)
     lit = np.flatnonzero(bright)
     if not len(lit):

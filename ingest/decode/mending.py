@@ -1,4 +1,4 @@
-"""Stamps that are wrong, put where their neighbours and the other streams say."""
+"""Correct wrong timestamps from their neighbours and the other streams."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy.typing as npt
 from .stamps import BACK_S, JUMP_S, OFTEN, SOON, Floats, Line, Stamps, is_smooth
 
 _AHEAD = 8
-"""Packets looked ahead to tell a few wrong stamps from a clock that has jumped."""
+"""Packets of lookahead that tell a few wrong timestamps from a discontinuity."""
 
 _ENOUGH = 4
-"""Packets that tell what a clock does, whatever a single one of them says."""
+"""Packets that suffice to tell where a clock is, even if one of them is wrong."""
 
 _LEAP = 10
-"""A step of so many usual ones is none of a stream that runs on."""
+"""A step of more than this many usual ones is a leap, not part of a continuous stream."""
 
 _REORDERED = 17
-"""A picture is decoded at most so many pictures before it is shown: H.264 and HEVC keep 16."""
+"""Frames by which decoding may precede presentation: H.264 and HEVC keep 16."""
 
 
 def mended(
     streams: Sequence[Stamps], limit_s: float, on_progress: Callable[[], None]
 ) -> list[Line]:
-    """Streams whose wrong stamps stand where their neighbours and the other streams say."""
+    """Return the streams with their wrong timestamps corrected."""
     lines = [_line(stream, limit_s, on_progress) for stream in streams]
     jumps = [_lasting(line, limit_s) for line in lines]  # before anything is moved
     for line in lines:
@@ -41,13 +41,13 @@ def mended(
 
 
 def _line(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> Line:
-    """A stream whose presentation times fit its decoding times."""
+    """Return a stream with its presentation times corrected to fit its decoding times."""
     decoded, shown = _first_filled(stamps.decoded_s), stamps.shown_s.copy()
     clock = np.where(np.isnan(decoded), shown, decoded)
     usual_s = _usual(clock)
     reordered_s = max(BACK_S, _REORDERED * usual_s)
-    # Both stamps of a packet are one clock's: a presentation time far from its decoding time is
-    # the one that is wrong, since decoding times are held against each other below.
+    # Both timestamps of a packet are from one clock. If they are far apart, the presentation time
+    # is the wrong one, since decoding times are checked against each other below.
     ahead = shown - decoded
     usually_ahead = float(np.nanmedian(ahead)) if not np.isnan(ahead).all() else np.nan
     if not np.isnan(usually_ahead):
@@ -64,7 +64,7 @@ def _line(stamps: Stamps, limit_s: float, on_progress: Callable[[], None]) -> Li
         clock,
         np.where(np.isnan(shown), clock, shown),
         np.zeros(len(clock), np.int64),
-        # Presentation times, where they stand in, go back by as many as are reordered.
+        # Presentation times that stand in for decoding times go back by reordering.
         reordered_s if np.isnan(decoded).any() else BACK_S,
         usual_s,
         usually_ahead,
@@ -77,13 +77,13 @@ def _usual(clock_s: Floats) -> float:
 
 
 def _jumps(clock_s: Floats, limit_s: float, back_s: float) -> npt.NDArray[np.int64]:
-    """Numbers of the packets with which a clock goes back, or ahead by more than `limit_s`."""
+    """Return the numbers of the packets at which a clock goes back, or ahead by over `limit_s`."""
     steps = np.diff(clock_s)
     return np.flatnonzero((steps < -back_s) | (steps > limit_s)) + 1
 
 
 def _lasting(line: Line, limit_s: float) -> npt.NDArray[np.int64]:
-    """Places in the file at which the clock of a stream jumps and stays where it is then."""
+    """Return the places in the file (`Stamps.place`) of a stream's lasting clock jumps."""
     known = line.known
     clock = line.clock_s[known]
     jumps = _jumps(clock, limit_s, line.back_s)
@@ -93,7 +93,7 @@ def _lasting(line: Line, limit_s: float) -> npt.NDArray[np.int64]:
 
 
 def _stays(clock_s: Floats, at: int, limit_s: float) -> bool:
-    """Whether a clock that jumps with a packet stays there, and it is not that one's stamp."""
+    """Return whether a clock jump at a packet lasts, and is not one wrong timestamp."""
     before_s = float(np.median(clock_s[max(at - _ENOUGH, 0) : at]))
     after_s = float(np.median(clock_s[at : at + _ENOUGH]))
     return after_s < before_s or after_s > before_s + limit_s
@@ -102,16 +102,16 @@ def _stays(clock_s: Floats, at: int, limit_s: float) -> bool:
 def _mend_start(
     line: Line, others: Sequence[tuple[Line, npt.NDArray[np.int64]]], limit_s: float
 ) -> None:
-    """Puts the first packets before those after them, where the clock jumps and no other does.
+    """Move the packets before a clock's first jump to just before those after it.
 
-    A clock that starts again does so for all streams. Where the others run on, the packets before
-    are the wrong ones: up to `_AHEAD` of them unless another stream jumps as well, more of them
-    only where another stream keeps to what comes after.
+    A clock that restarts does so for all streams. If the others continue, the packets before the
+    jump are wrong: up to `_AHEAD` of them unless another stream jumps as well, more only if
+    another stream agrees with what comes after.
 
     Args:
         line: The stream.
-        others: The others, and where in the file their clocks jump.
-        limit_s: The largest gap that is none of the clock.
+        others: The other streams, and the places in the file of their clock jumps.
+        limit_s: The longest gap that is not a discontinuity.
     """
     known = line.known
     clock = line.clock_s[known]
@@ -140,19 +140,19 @@ def _mend_start(
 
 
 def _keeps_to(other: Line, place: npt.NDArray[np.int64], clock_s: Floats) -> bool:
-    """Whether another stream runs on beside these packets, its clock near theirs."""
+    """Return whether another stream continues beside these packets, its clock near theirs."""
     known = other.known
     theirs = other.stamps.place[known]
     chosen = (theirs > place[0]) & (theirs < place[-1])
     between = np.searchsorted(place, theirs[chosen]) - 1
-    # The last sound of a piece may come after the first picture of the next, in one go.
+    # The last audio of a piece may come after the first frame of the next, in one batch.
     if len(np.unique(between)) < _ENOUGH - 1:
         return False
     return bool((np.abs(other.clock_s[known[chosen]] - clock_s[between]) <= JUMP_S).all())
 
 
 def _mend_single(line: Line, limit_s: float, on_progress: Callable[[], None]) -> None:
-    """Puts single wrong stamps where their neighbours say."""
+    """Correct single wrong timestamps from their neighbours."""
     known = line.known
     clock = line.clock_s
     if is_smooth(np.diff(clock[known]), limit_s, line.back_s):
@@ -167,17 +167,17 @@ def _mend_single(line: Line, limit_s: float, on_progress: Callable[[], None]) ->
             right = float(after[0]) - line.usual_s if before is None else before + line.usual_s
             ahead, apart = line.ahead_s, line.shown_s[i]
             if abs(apart - right - ahead) < abs(apart - clock[i] - ahead):
-                clock[i] = right  # its presentation time is right: libav has guessed the other
+                clock[i] = right  # the presentation time is right; libav guessed the other
             else:
                 line.move(slice(i, i + 1), right - float(clock[i]))
         last = int(i)
 
 
 def _mend_runs(line: Line, others: Sequence[Line]) -> None:
-    """Puts runs of packets back that leap away from their clock, and which it does without.
+    """Move back runs of packets that leap away from their clock, which then returns.
 
-    That the clock comes back to just where it would be without them tells it: a clock that
-    starts again may be anywhere.
+    The evidence is that it returns to just where the run would end without the leaps; a clock
+    that restarts may be anywhere.
     """
     known = line.known
     clock = line.clock_s[known]
@@ -197,7 +197,7 @@ def _mend_runs(line: Line, others: Sequence[Line]) -> None:
 
 
 def _run_on(others: Sequence[Line], place: npt.NDArray[np.int64]) -> bool:
-    """Whether the clocks of other streams run on from one place in the file to another."""
+    """Return whether the other streams' clocks are continuous between two places in the file."""
     for other in others:
         known = other.known
         first, behind = np.searchsorted(other.stamps.place[known], place)
@@ -210,7 +210,7 @@ def _run_on(others: Sequence[Line], place: npt.NDArray[np.int64]) -> bool:
 
 
 def _mend_end(line: Line, others: Sequence[Line]) -> None:
-    """Puts the last packets where those before end, if they leap ahead when all else is over."""
+    """Move the last packets to those before, if they leap ahead after all other streams end."""
     known = line.known
     clock = line.clock_s[known]
     leap_s = max(JUMP_S, _LEAP * line.usual_s)
@@ -221,13 +221,13 @@ def _mend_end(line: Line, others: Sequence[Line]) -> None:
     before_s, leap_s = float(clock[first - 1]), float(clock[first] - clock[first - 1])
     ends = [float(np.nanmax(other.clock_s)) for other in others if len(other.known)]
     over = bool(ends) and all(abs(end - before_s) <= JUMP_S for end in ends)
-    # A picture that says that it stays for so long does.
+    # A frame whose stated duration is that long does last so long.
     if over and line.stamps.duration_s[known[first - 1]] < leap_s / 2:
         line.move(known[first:], line.usual_s - leap_s)
 
 
 def _first_filled(decoded_s: Floats) -> Floats:
-    """Decoding times with those before the first known one, which libav leaves out, filled in."""
+    """Fill in the decoding times before the first known one, which libav leaves out."""
     filled = decoded_s.copy()
     known = np.flatnonzero(~np.isnan(filled))
     if len(known) > 1 and known[0] > 0:
@@ -237,38 +237,38 @@ def _first_filled(decoded_s: Floats) -> Floats:
 
 
 def _is_reached(shown_s: float, decoded_s: float, around_s: Floats, limit_s: float) -> bool:
-    """Whether decoding soon gets to where a packet is presented, far ahead of its own decoding.
+    """Return whether decoding times soon reach a packet's far-off presentation time.
 
-    So it is at a pause: the picture that ends it may be decoded before it, since those that are
-    shown before are made from it.
+    They do at a pause: the frame that ends it may be decoded before it, since frames that are
+    shown earlier are predicted from it.
 
     Args:
-        shown_s: When it is presented.
-        decoded_s: When it is decoded.
-        around_s: When the packet before it, it and the next ones are decoded.
-        limit_s: The largest gap that is none of the clock.
+        shown_s: The packet's presentation time.
+        decoded_s: Its decoding time.
+        around_s: Decoding times of the packet before it, itself and the next ones.
+        limit_s: The longest gap that is not a discontinuity.
     """
     if not around_s[0] - BACK_S <= decoded_s <= shown_s:
-        return False  # its decoding time is the one that is wrong
+        return False  # the decoding time is the wrong one
     jumps = np.flatnonzero(np.diff(around_s) > limit_s)
     if len(jumps):
         around_s = around_s[: jumps[0] + 1]
-    # Twice: where decoding times are missing, libav gives a wrong presentation time to a later
-    # packet as its decoding time.
+    # More than once: if decoding times are missing, libav gives a wrong presentation time to a
+    # later packet as its decoding time.
     return bool((around_s >= shown_s).sum() > 1)
 
 
 def _is_wrong(
     time_s: float, before: float | None, after: Floats, limit_s: float, back_s: float
 ) -> bool:
-    """Whether a stamp is wrong by itself: the clock goes on afterwards as if it were not there.
+    """Return whether a single timestamp is wrong: the clock continues as if it were not there.
 
     Args:
-        time_s: The stamp.
-        before: The one before it, put right; None at the start.
+        time_s: The timestamp.
+        before: The one before it, corrected; None at the start.
         after: Those that follow.
-        limit_s: The largest gap that is none of the clock.
-        back_s: The largest step back that is none.
+        limit_s: The longest gap that is not a discontinuity.
+        back_s: The largest step back that is not one.
     """
     if not len(after):
         return before is not None and time_s > before + limit_s
@@ -280,5 +280,5 @@ def _is_wrong(
         return False
     if time_s < before - back_s or time_s > before + limit_s:
         return True
-    # Within a pause that might be: wrong if the clock goes back afterwards, to where it was.
+    # It may lie in a pause; it is wrong if the clock then goes back to where it was.
     return bool(after[0] < time_s - back_s and after[0] >= before - back_s)

@@ -1,8 +1,7 @@
-"""What is not in a file any more: bytes that hold no packets, ends that were cut off.
+"""Detect what a file has lost: bytes that hold no packets, ends that were cut off.
 
-A demuxer passes over what it does not understand and says nothing of it. That something is gone is
-believed only where bytes tell it: a gap in time alone is a pause. Nothing of this moves a picture
-or changes a duration.
+Demuxers silently skip what they do not understand. Only bytes are evidence of a loss: a gap in
+time alone is a pause. Losses move no frame and change no duration.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ Spans = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Where packets begin and end in the file."""
 
 _LEAST_S = 1.0
-"""Gaps and ends shorter than this are not told."""
+"""Seconds below which gaps and missing ends are not reported."""
 
 _LEAST_PART = 0.02
-"""Nor is what a header says more than is there, by less than this."""
+"""Fraction of the duration below which a missing part is not reported either."""
 
 _FILLED = 0.25
-"""A gap in time is one in the file if it has this part of the bytes that such a time usually has:
-a pause has next to none."""
+"""A gap in time is a hole in the file if it holds at least this fraction of the bytes that such a
+time usually takes; a pause holds next to none."""
 
 _LEAST_BYTES = 1024
-"""What containers write between packets is less."""
+"""More bytes than containers write between packets."""
 
 _SAID = frozenset({"matroska,webm", "avi", "flac", "flv"})
-"""Formats whose headers name the length; of others libav may reckon it from the rate."""
+"""Formats whose header states the duration; for others libav may estimate it from the bit rate."""
 
 _INDEXED = "mov,mp4,m4a,3gp,3g2,mj2"
 """The format whose header lists every packet."""
 
 _RAW = frozenset({"aac", "mp3"})
-"""Formats of packets alone."""
+"""Formats that consist of packets only."""
 
 _RIFF = frozenset({"avi", "wav"})
-"""Formats whose first bytes say how many follow, up to 4 GiB."""
+"""Formats whose first bytes state the number of bytes that follow, up to 4 GiB."""
 
 _RIFF_MOST = 0x7FFF0000
-"""Above this they say that it was not known yet, or not what is meant."""
+"""From here on the stated number is a placeholder or wrong."""
 
 _SYNC = 0x47
 _SIZES = (188, 192, 204)
@@ -57,11 +56,11 @@ class Bytes:
     """Where the packets of one stream lie in the file.
 
     Attributes:
-        pos: Of each packet where it begins; -1 where that is unknown.
-        size: And how long it is.
-        stamp_s: What it says of its time, NaN where it says nothing.
-        end_s: The latest end that any of them names.
-        indexed: Packets that the header lists; 0 where it lists none.
+        pos: Position of each packet, -1 if unknown.
+        size: Size of each packet.
+        stamp_s: Presentation timestamp of each packet in seconds, NaN if missing.
+        end_s: The latest end that a packet states.
+        indexed: Number of packets that the header lists, 0 if it lists none.
     """
 
     pos: list[int] = field(default_factory=list)
@@ -79,15 +78,15 @@ def missing(
     chosen: Sequence[tuple[Track, Bytes]],
     others: Sequence[Bytes],
 ) -> str:
-    """What is known to be missing of a file, in words; "" where nothing is.
+    """Describe what is known to be missing from a file; "" if nothing is.
 
     Args:
         path: The file.
-        size: Its bytes.
+        size: Its size in bytes.
         name: Its format, as libav names it.
-        header_s: The length that its header names, 0 where it names none.
+        header_s: The duration that its header states in seconds, 0 if none.
         chosen: The streams that are used.
-        others: Those that are not.
+        others: The other streams.
     """
     tracks = [track for track, _ in chosen if len(track.shown_s)]
     there_s = max((track.end_s for track in tracks), default=0.0)
@@ -125,9 +124,9 @@ def missing(
 
 
 def _gaps(tracks: Sequence[Track]) -> list[tuple[float, float]]:
-    """Stretches of at least a second in which nothing of any stream begins."""
+    """Return (start, end) gaps of over a second in which no packet of any stream begins."""
     times = np.unique(np.concatenate([track.shown_s for track in tracks]))
-    # What begins last before a gap lasts as long as is usual.
+    # The last packet before a gap is taken to last the usual time.
     usual_s = min(track.period_s for track in tracks)
     wide = np.flatnonzero(np.diff(times) > _LEAST_S + usual_s)
     periods = max(track.period_s for track in tracks)
@@ -143,15 +142,15 @@ def _is_hole(
     end_s: float,
     rate: float,
 ) -> bool:
-    """Whether the file has bytes for a stretch without packets, `rate` of which make a second."""
+    """Return whether the file holds bytes for a gap, at `rate` bytes per second."""
     if name == "flac":
-        return True  # samples are counted, and what does not decode lies in the packet before
-    # Of packets whose time is unknown nothing is said.
+        return True  # samples are numbered, and unreadable bytes are part of the packet before
+    # Packets without a time are ignored.
     after = [pos[track.packets_s >= end_s - 1e-6] for track, (pos, _) in chosen]
     ends = min((int(pos.min()) for pos in after if len(pos)), default=0)
     begins = 0
     for track, (pos, behind) in chosen:
-        # Ogg's first packet of a page is timed by the page before.
+        # Ogg times the first packet of a page by the page before.
         before = behind[(track.packets_s <= start_s + 1e-6) & (pos < ends)]
         begins = max(begins, int(before.max(initial=0)))
     pos, behind = others
@@ -163,12 +162,12 @@ def _is_hole(
 
 
 def _filled(of: Bytes) -> npt.NDArray[np.int64]:
-    """Positions, those that are unknown being that of the packet before."""
+    """Return packet positions, unknown ones replaced by that of the packet before."""
     return np.maximum.accumulate(np.array(of.pos, np.int64))
 
 
 def _spans(of: Bytes) -> Spans:
-    """Where each packet begins and ends; those of a page have one position."""
+    """Return where each packet begins and ends; packets of an Ogg page share one position."""
     pos, total = _filled(of), np.cumsum(of.size)
     first = np.searchsorted(pos, pos)
     return pos, pos + total - np.where(first > 0, total[first - 1], 0)
@@ -181,9 +180,9 @@ def _said_s(
     chosen: Sequence[tuple[Track, Bytes]],
     known: Sequence[Bytes],
 ) -> float:
-    """The length that the header of a file names, 0 where it is none to be believed."""
+    """Return the duration that a file's header states; 0 if none, or not to be trusted."""
     if name == _INDEXED:
-        # Of every stream that is used some packets are not there.
+        # The minimum, so that every used stream must lack packets.
         said = [
             track.end_s + (of.indexed - len(of.pos)) * track.period_s
             for track, of in chosen
@@ -195,10 +194,10 @@ def _said_s(
         with open(path, "rb") as file:
             file.seek(max(0, first - 2048))
             before = file.read(min(first, 2048))
-        # The frame before the first counts them; without it libav reckons from the rate.
+        # A frame before the first counts them; without it libav estimates from the bit rate.
         return header_s if b"Xing" in before or b"Info" in before else 0.0
     if name == "matroska,webm":
-        # It counts what a packet says that it lasts, however wrong: bytes must be missing as well.
+        # It includes the packets' stated durations, however wrong: bytes must be missing as well.
         there_s = max(track.end_s for track, _ in chosen if len(track.shown_s))
         size = os.path.getsize(path)
         rest = max(size, _segment_end(path)) - max(int(_spans(of)[1].max()) for _, of in chosen)
@@ -208,7 +207,7 @@ def _said_s(
 
 
 def _segment_end(path: str) -> int:
-    """Where a Matroska file says that it ends, 0 where it does not know."""
+    """Return where a Matroska file ends by its header; 0 if unknown."""
     with open(path, "rb") as file:
         head = file.read(4096)
     at = head.find(b"\x18\x53\x80\x67") + 4
@@ -221,7 +220,7 @@ def _segment_end(path: str) -> int:
 
 
 def _riff(path: str) -> int:
-    """The bytes that a RIFF file says that it has, 0 where it does not know."""
+    """Return the size in bytes that a RIFF file states; 0 if unknown."""
     with open(path, "rb") as file:
         head = file.read(8)
     said = int.from_bytes(head[4:], "little")
@@ -229,7 +228,7 @@ def _riff(path: str) -> int:
 
 
 def _tags(path: str, size: int) -> int:
-    """Bytes at the end of a file of raw sound that are no sound; all where they are not known."""
+    """Return the bytes of tags at the end of a raw audio file; all of it if they are unknown."""
     with open(path, "rb") as file:
         file.seek(max(0, size - 4096))
         tail = file.read()
@@ -246,14 +245,14 @@ def _of_stream(
     rate: float,
     there_s: float,
 ) -> list[str]:
-    """What a transport stream has lost where its clock does not tell it, and at its end."""
+    """Describe what a transport stream has lost where its clock jumps, and at its end."""
     pos = np.concatenate([_filled(of) for of in known if of.pos])
     length = np.concatenate([np.array(of.size, np.int64) for of in known if of.pos])
     order = np.argsort(pos, kind="stable")
     pos, ends = pos[order], np.maximum.accumulate((pos + length)[order])
     if pos[0] < 0:
         return []
-    # Of the file, not of what is in it: half of a stream with slow sound is wrapping.
+    # The rate of the file, not of its packets: half of a stream of low-rate audio is overhead.
     steps = pos[1:] - ends[:-1]
     least = rate * _LEAST_S + 2 * _LEAST_BYTES
     rate = float(ends[-1] - pos[0] - steps[steps > least].sum()) / there_s
@@ -261,12 +260,12 @@ def _of_stream(
     facts = []
     for at in np.flatnonzero(steps > least):
         start, end = int(ends[at]), int(pos[at + 1])
-        # Where the clock runs on nothing is missing, whatever lies between.
+        # If the clock is continuous, nothing is missing, whatever lies between.
         if _clock_jumps(chosen, end) and not _is_stream(path, start, end):
             where_s = _time_at(chosen, end)
             facts.append(f"about {(end - start) / rate:.1f} s are missing at {where_s:.1f} s")
     left = size - int(ends[-1])
-    # The last packets of a stream that is not cut have some bytes around them.
+    # Even an uncut stream has some bytes around its last packets.
     if left > least + length.max() / 8:
         if not _is_stream(path, int(ends[-1]), size):
             facts.append(f"about {left / rate:.1f} s are missing at its end")
@@ -276,7 +275,7 @@ def _of_stream(
 
 
 def _clock_jumps(chosen: Sequence[tuple[Track, Bytes]], place: int) -> bool:
-    """Whether the stamps of every stream, as they are in the file, jump at a place in it."""
+    """Return whether the timestamps of every stream, as in the file, jump at a byte position."""
     for _, of in chosen:
         pos = _filled(of)
         stamps = np.array(of.stamp_s)
@@ -288,7 +287,7 @@ def _clock_jumps(chosen: Sequence[tuple[Track, Bytes]], place: int) -> bool:
 
 
 def _time_at(chosen: Sequence[tuple[Track, Bytes]], place: int) -> float:
-    """When the first packet from a place in the file on is presented."""
+    """Return when the first packet from a byte position on is presented."""
     times = [
         float(np.nanmin(track.packets_s[after]))
         for track, of in chosen
@@ -305,13 +304,13 @@ def _read(path: str, start: int, end: int) -> npt.NDArray[np.uint8]:
 
 
 def _is_stream(path: str, start: int, end: int) -> bool:
-    """Whether there are packets of a transport stream, if only empty ones."""
+    """Return whether these bytes are transport stream packets, even if only stuffing."""
     data = _read(path, start, end)
     return _phase(data) is not None
 
 
 def _phase(data: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
-    """Size of packets and where the first begins, None where most of it is none."""
+    """Return the packet size and the offset of the first; None if most bytes are no packets."""
     for size in _SIZES:
         for first in range(min(size, len(data))):
             marks = data[first::size]
@@ -321,7 +320,7 @@ def _phase(data: npt.NDArray[np.uint8]) -> tuple[int, int] | None:
 
 
 def _has_streams(path: str, start: int, end: int) -> bool:
-    """Whether most of the packets there are no stuffing."""
+    """Return whether most packets in these bytes are not stuffing (PID 0x1FFF)."""
     data = _read(path, start, end)
     phase = _phase(data)
     if phase is None:

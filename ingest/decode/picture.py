@@ -1,4 +1,4 @@
-"""One decoded frame and its pixels: upright, RGB, and of the size that a backbone wants."""
+"""Convert a decoded frame to upright RGB pixels of the size that a backbone takes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .display_matrix import display_matrix, upright
 from .rgb import resize, to_rgb
 
 _WIDEST = 4
-"""Wider pictures than 4:1 are squeezed to it, so that no frame takes much memory."""
+"""Largest aspect ratio, 4:1; longer frames are squeezed to it, which bounds their memory."""
 
 
 class Picture:
-    """A decoded frame whose pixels are converted when they are first asked for."""
+    """A decoded frame whose pixels are converted lazily, on first use."""
 
     def __init__(self, frame: VideoFrame, aspect: float, reformatter: VideoReformatter) -> None:
-        """Keeps the frame; `aspect` is width over height of one of its pixels."""
+        """Wrap a frame; `aspect` is the width over the height of one of its pixels."""
         self._frame = frame
         self._aspect = aspect
         self._reformatter = reformatter
@@ -27,7 +27,7 @@ class Picture:
         self._rgb: dict[tuple[int, int], ByteArray] = {}
 
     def fitted(self, sampling: FrameSampling) -> ByteArray:
-        """The picture as a backbone wants it, (size, size, 3) uint8 RGB."""
+        """Return the frame as `sampling` describes, (size, size, 3) uint8 RGB."""
         size = _converted_size(self._frame, self._aspect, sampling)
         if size not in self._rgb:
             rgb = to_rgb(self._frame, self._reformatter, *size)
@@ -38,10 +38,10 @@ class Picture:
 
 
 def _converted_size(frame: VideoFrame, aspect: float, sampling: FrameSampling) -> tuple[int, int]:
-    """Width and height of the picture that a backbone's is made from.
+    """Return the width and height of the conversion from which a backbone's frame is made.
 
-    Its short side is `SHORT_SIDE` for most, so that they share one conversion; larger for a
-    larger network.
+    The short side is `SHORT_SIDE` for most backbones, which then share one conversion, and larger
+    for those with larger input.
     """
     if sampling.fit == "stretch":
         return sampling.size, sampling.size
@@ -54,17 +54,17 @@ def _converted_size(frame: VideoFrame, aspect: float, sampling: FrameSampling) -
 
 
 def fit(rgb: ByteArray, sampling: FrameSampling) -> ByteArray:
-    """Resizes and cuts (h, w, 3) uint8 RGB to (size, size, 3) as `sampling` says."""
+    """Resize and crop (h, w, 3) uint8 RGB to (size, size, 3) as `sampling` describes."""
     size = sampling.size
     if sampling.fit == "stretch":
         return resize(rgb, size, size)
     if isinstance(sampling.resize, int):
-        # A crop that is larger than the short side still has to be filled.
+        # A crop larger than the short side must be filled too.
         scale = max(size, sampling.resize) / min(rgb.shape[:2])
         height, width = (round(side * scale) for side in rgb.shape[:2])
     else:
         height, width = sampling.resize
     rgb = resize(rgb, height, width)
-    # A margin of odd size is split as torchvision, timm and Hara's code split it.
+    # Odd margins are split as by torchvision, timm and Hara's code.
     top, left = round((height - size) / 2), round((width - size) / 2)
     return np.ascontiguousarray(rgb[top : top + size, left : left + size])

@@ -1,4 +1,4 @@
-"""The shape of a stream's pixels, which may be told late and may change."""
+"""The pixel aspect ratio of a stream, which may become known late and may change."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 
 _MOST = 10.0
-"""Pixels wider or higher than 10:1 are a mistake of the file; they are taken as square."""
+"""Pixels wider or higher than 10:1 are an error in the file; they count as square."""
 
 
 class PixelAspect:
-    """Width over height of one pixel, as the container or the coded pictures tell it.
+    """Width over height of a pixel, as the container or the coded frames state it.
 
-    As in libav's `av_guess_sample_aspect_ratio`, the container's word counts where it says
-    another than the coded pictures. Else those are followed from frame to frame.
+    As in libav's `av_guess_sample_aspect_ratio`, the container's value counts if it differs from
+    that of the coded frames. Otherwise theirs is followed from frame to frame.
     """
 
     def __init__(self, stream: Stream) -> None:
-        """Reads what is known before the first picture is decoded."""
+        """Read what is known before the first frame is decoded."""
         self._context = cast(VideoCodecContext, stream.codec_context)
         self._declared = cast(
             Fraction | None,
@@ -30,9 +30,9 @@ class PixelAspect:
         self._follows = not self._declared or self._declared == coded
 
     def now(self) -> float:
-        """That of the frame that was decoded last.
+        """Return that of the frame decoded last.
 
-        A decoder that holds frames back tells a change up to as many frames early.
+        A decoder that holds frames back shows a change early, by up to that many frames.
         """
         coded = self._context.sample_aspect_ratio if self._follows else None
         aspect = float(coded or self._declared or 1)

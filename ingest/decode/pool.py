@@ -1,4 +1,4 @@
-"""A pool of decoder processes: many files at once, none of which can hurt the others."""
+"""A pool of decoder processes: many files in parallel, each isolated from the others."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from .segments import DecodeRequest, Lost, Opened, SegmentMedia
 from .worker import request_to_fields
 
 _EVENTS_A_WORKER = 4
-"""Decoded segments that wait for the consumer, a worker; then decoding waits."""
+"""Events queued per worker before decoding waits for the consumer."""
 
 _FILES_A_CHILD = 256
-"""A decoder is replaced after this many files, so that no leak in a codec adds up."""
+"""Files after which a decoder is replaced, so that leaks in codecs do not add up."""
 
 _OPENED = -1
-"""Stands for `Opened` among the numbers of segments."""
+"""Stands for `Opened` among segment indexes."""
 
-# A decoder is one thread of work; numpy must not start a thread for every core.
+# A decoder is one thread of work; numpy must not start a thread per core.
 _ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What one file may cost; time counts only while a decoder is waited for.
+    """Limits for one file; time counts only while the pool waits for its decoder.
 
     Attributes:
         stall_s: Seconds without any sign of progress.
-        base_s: Seconds a file of no length may take.
-        per_second: Seconds a second of video may take on top of that.
-        scan_s: Seconds until the length of a file is known.
-        memory_mb: Address space of a decoder; only what it uses of it where `nvdec` is set.
-        file_mb: Largest file a decoder may write.
-        worker: What a decoder runs; tests put something worse in its place.
-        env: Further environment variables of a decoder.
-        nvdec: Whether decoders will be asked to have a GPU decode.
+        base_s: Seconds allowed for a file of zero duration.
+        per_second: Further seconds allowed per second of video.
+        scan_s: Seconds allowed until the duration is known.
+        memory_mb: Address space of a decoder in MiB; with `nvdec`, its private memory.
+        file_mb: Largest file a decoder may write, in MiB.
+        worker: ``module:function`` that a decoder runs; tests substitute a misbehaving one.
+        env: Environment variables added for a decoder.
+        nvdec: Whether decoders will be asked to decode on a GPU.
     """
 
     stall_s: float = 20.0
@@ -59,10 +59,10 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class Finished:
-    """A file was decoded to its end, into `segments` segments (0: nothing that was asked for).
+    """A file was decoded to its end, into `segments` segments (0 if nothing requested was found).
 
-    `damage` says what of it did not decode;
-    `without_sound` whether the sound was left out, since a decoder ended on it.
+    `damage` describes what did not decode; `without_sound` is whether the audio was left out
+    because the decoder failed with it.
     """
 
     segments: int
@@ -73,7 +73,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A file was given up, perhaps after some segments; `reason` follows "path: "."""
+    """Decoding of a file failed, perhaps after some segments; `reason` follows "path: "."""
 
     reason: str
 
@@ -86,19 +86,19 @@ def decode_all(
     workers: int,
     limits: DecodeLimits = DecodeLimits(),
 ) -> Generator[tuple[int, Event], None, None]:
-    """Decodes many files in `workers` processes.
+    """Decode many files in `workers` processes.
 
     Args:
-        requests: (number, request) pairs, read as decoders get free, in any thread.
-        workers: Processes, at least 1.
-        limits: What one file may cost.
+        requests: (number, request) pairs, consumed as decoders become free, in any thread.
+        workers: Number of processes, at least 1.
+        limits: Limits for one file.
 
     Yields:
-        (number, event): for every file perhaps an `Opened` and segments, in the order in which
-        `decode` has them, then one `Finished` or `Failed`. Files are interleaved.
+        (number, event) pairs. Per file: perhaps an `Opened` and segments, in the order of
+        `decode`, then one `Finished` or `Failed`. Files are interleaved.
 
     Raises:
-        WorkerError: No decoder can be started at all.
+        WorkerError: A decoder cannot be started.
         Exception: Whatever `requests` raises.
     """
     pool = _Pool(requests, max(1, workers), limits)
@@ -109,11 +109,11 @@ def decode_all(
 
 
 class _StoppedError(Exception):
-    """The consumer has had enough."""
+    """The consumer has stopped."""
 
 
 class _Pool:
-    """The threads of one `decode_all`, each with a child of its own."""
+    """The threads of one `decode_all`, each with its own child process."""
 
     def __init__(
         self, requests: Iterable[tuple[int, DecodeRequest]], workers: int, limits: DecodeLimits
@@ -146,7 +146,7 @@ class _Pool:
                 yield event
 
     def stop(self) -> None:
-        """Ends children and threads; whatever is still under way is lost."""
+        """End children and threads; work in progress is lost."""
         with self._children_lock:
             self._stopping.set()
             for child in self._children:
@@ -168,7 +168,7 @@ class _Pool:
             return next(self._requests, None)
 
     def _work(self) -> None:
-        """One thread: takes requests until there are none, through one child after another."""
+        """Run one thread: process requests until none are left, replacing the child as needed."""
         child: Child | None = None
         served = 0
         try:
@@ -190,7 +190,7 @@ class _Pool:
             self._put(None)
         except _StoppedError:
             pass
-        except BaseException as error:  # Must reach the consumer, who would wait for ever.
+        except BaseException as error:  # without it the consumer would wait forever
             with contextlib.suppress(_StoppedError):
                 self._put(error)
         finally:
@@ -198,10 +198,10 @@ class _Pool:
                 self._end(child)
 
     def _start(self) -> Child:
-        """A child that is ready.
+        """Start a child and wait until it is ready.
 
         Raises:
-            WorkerError: It does not start, which is no file's fault.
+            WorkerError: It does not start; no file is the cause.
         """
         limits = self._limits
         child = Child(
@@ -231,10 +231,10 @@ class _Pool:
     def _decode_picture_alone(
         self, number: int, request: DecodeRequest, sent: set[int], error: WorkerError
     ) -> bool:
-        """Decodes the picture of a file on which a decoder ended: the sound may be what did it.
+        """Decode a file again without its audio, which may be what made the decoder fail.
 
         Returns:
-            Whether that was so; then everything has been passed on.
+            Whether that worked; all events have then been passed on.
         """
         if not request.audio or not request.frames or self._stopping.is_set():
             return False
@@ -256,18 +256,19 @@ class _Pool:
         sent: set[int],
         damage: str = "",
     ) -> None:
-        """Has one file decoded and passes its events on.
+        """Decode one file in a child and pass its events on.
 
         Args:
-            child: What decodes it.
-            number: Of the file.
-            request: What is wanted of it.
-            sent: What was passed on by an earlier try, and is by this one: `_OPENED`, and the
-                numbers of segments.
+            child: The decoder.
+            number: Number of the file.
+            request: What to decode.
+            sent: Events passed on by an earlier try, extended by this one: `_OPENED` and segment
+                indexes.
             damage: Why this is another try, "" for the first.
 
         Raises:
-            WorkerError: The child crashed, hung or took too long; or another try failed.
+            WorkerError: The child crashed, hung, ran out of memory or took too long; or another
+                try failed.
         """
         limits = self._limits
         allowed, spent = limits.scan_s, 0.0
@@ -362,10 +363,10 @@ def _lost(message: Message) -> Lost:
 
 
 def _segment(message: Message, request: DecodeRequest) -> SegmentMedia:
-    """The segment of a message; its arrays must be what was asked for.
+    """Return the segment of a message, after checking that its arrays match the request.
 
     Raises:
-        WorkerError: They are not: the child may have been taken over by what it read.
+        WorkerError: They do not: a hostile file may have taken over the child.
     """
     frames = {
         name.removeprefix("frames/"): array

@@ -1,21 +1,21 @@
-"""Which streams of an MPEG transport stream belong together: its programmes."""
+"""Read the programmes of an MPEG transport stream: which of its streams belong together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 _READ_BYTES = 1 << 20
-"""Tables come several times a second: the first MiB has them all."""
+"""Programme tables repeat several times per second, so the first MiB has them all."""
 
 _SYNC = 0x47
 _SIZES = (188, 192, 204)
-"""Of a packet: plain, with a time before it (Blu-ray), with a checksum behind it."""
+"""Bytes per packet: plain, with a leading time code (Blu-ray), with a trailing checksum."""
 
 _IN_A_ROW = 5
 
 
 def programmes(path: str) -> set[frozenset[int]]:
-    """The streams of each programme, by their PIDs; empty where the tables are not found."""
+    """Return the PIDs of each programme's streams; empty if the tables are not found."""
     with open(path, "rb") as file:
         data = file.read(_READ_BYTES)
     tables: dict[int, set[frozenset[int]]] = {}
@@ -42,12 +42,12 @@ def programmes(path: str) -> set[frozenset[int]]:
 
 
 def _length(data: bytes, at: int) -> int:
-    """A length of 12 bits."""
+    """Read a 12-bit length."""
     return (data[at] & 0x0F) << 8 | data[at + 1]
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, bool, bytes]]:
-    """PID, whether a section begins, and payload of each packet."""
+    """Yield each packet's PID, whether a section begins in it, and its payload."""
     at, size = 0, 0
     while at < len(data):
         if not size or data[at] != _SYNC:
@@ -67,7 +67,7 @@ def _packets(data: bytes) -> Iterator[tuple[int, bool, bytes]]:
 
 
 def _size(data: bytes, at: int) -> int:
-    """The size of the packets that begin here, 0 where none does."""
+    """Return the size of the packets that begin here; 0 if none does."""
     for size in _SIZES:
         starts = data[at : at + size * _IN_A_ROW : size]
         if len(starts) > 1 and set(starts) == {_SYNC}:
@@ -76,14 +76,14 @@ def _size(data: bytes, at: int) -> int:
 
 
 def _programme_tables(section: bytes) -> Iterator[int]:
-    """PIDs of the tables that an association table names."""
+    """Yield the PIDs of the programme map tables that a programme association table names."""
     for at in range(8, 3 + _length(section, 1) - 7, 4):
-        if section[at] or section[at + 1]:  # 0 is the network's
+        if section[at] or section[at + 1]:  # programme 0 is the network's own table
             yield (section[at + 2] & 0x1F) << 8 | section[at + 3]
 
 
 def _streams(section: bytes) -> frozenset[int]:
-    """PIDs of the streams that the table of a programme names."""
+    """Return the PIDs of the streams that a programme map table names."""
     end = 3 + _length(section, 1) - 4
     found, at = set(), 12 + (_length(section, 10) if len(section) > 11 else 0)
     while at + 5 <= end:

@@ -1,4 +1,4 @@
-"""The pixels of a decoded frame as an ordinary screen shows them: BT.709 RGB, 8 bit."""
+"""Convert a decoded frame to pixels for an ordinary screen: BT.709 RGB, 8 bits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ...schemas.embedding import ByteArray
 from .colorimetry import Primaries, Transfer, to_sdr
 from .deinterlace import deinterlace
 
-# Numbers of ITU-T H.273, as FFmpeg's AVColor... and thus PyAV have them.
+# Code points of ITU-T H.273, which FFmpeg's AVColor... and thus PyAV use.
 _TRANSFERS = {16: Transfer.PQ, 18: Transfer.HLG}
 _PRIMARIES = {9: Primaries.BT2020, 11: Primaries.P3, 12: Primaries.P3}
-_UNSPECIFIED = (0, 2, 3)  # the others are reserved
+_UNSPECIFIED = (0, 2, 3)  # 2 is; the others are reserved
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -28,27 +28,27 @@ _MATRICES = {
     6: Colorspace.ITU601,
     7: Colorspace.SMPTE240M,
     9: Colorspace.BT2020,
-    # With constant luminance, which libswscale refuses: nearly the same where colours are pale.
+    # With constant luminance, which libswscale refuses: nearly the same for pale colours.
     10: Colorspace.BT2020,
 }
 
 Pixels = npt.NDArray[Any]  # uint8 or uint16
 
 _HD_WIDTH, _HD_HEIGHT = 1280, 577
-"""From these sizes on a picture that names no matrix is taken for BT.709, as mpv and libplacebo
-(`pl_color_system_guess_ycbcr`) take it; libswscale alone would take BT.601."""
+"""Width or height from which a frame that states no matrix counts as BT.709, as in mpv and
+libplacebo (`pl_color_system_guess_ycbcr`); libswscale alone would assume BT.601."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How a frame's numbers stand for colours.
+    """How a frame encodes colours.
 
     Attributes:
-        matrix: From luma and chroma to RGB.
-        transfer: From RGB to light.
-        primaries: Which red, green and blue.
+        matrix: Conversion from luma and chroma to RGB.
+        transfer: Conversion from RGB to light.
+        primaries: Chromaticities of its red, green and blue.
         alpha: Whether it has an alpha channel.
-        interlaced: Whether its rows are of two moments.
+        interlaced: Whether its even and odd rows are two moments.
     """
 
     matrix: Colorspace
@@ -59,16 +59,16 @@ class Coding:
 
     @property
     def wide(self) -> bool:
-        """Whether its light or its primaries are not those of an ordinary screen."""
+        """Return whether its transfer or primaries differ from those of an ordinary screen."""
         return self.transfer is not Transfer.SDR or self.primaries is not Primaries.BT709
 
 
 def coding(frame: VideoFrame) -> Coding:
-    """What the frame's metadata says, and what is usual where they say nothing."""
+    """Return what a frame's metadata states, with the usual defaults for what it does not."""
     transfer = _TRANSFERS.get(frame.color_trc, Transfer.SDR)
     primaries = _PRIMARIES.get(frame.color_primaries, Primaries.BT709)
     if transfer is not Transfer.SDR and frame.color_primaries in _UNSPECIFIED:
-        primaries = Primaries.BT2020  # the only ones of BT.2100
+        primaries = Primaries.BT2020  # the only primaries of BT.2100
     matrix = _MATRICES.get(frame.colorspace)
     if matrix is None:
         if primaries is Primaries.BT2020:
@@ -89,16 +89,16 @@ def _has_alpha(pixel_format: str) -> bool:
 
 
 def to_rgb(frame: VideoFrame, reformatter: VideoReformatter, width: int, height: int) -> ByteArray:
-    """The picture as (height, width, 3) uint8 RGB of BT.709, over black where it is transparent."""
+    """Convert a frame to (height, width, 3) uint8 BT.709 RGB, over black where transparent."""
     found = coding(frame)
     whole = frame.width, frame.height
-    # Four times as fast as to convert a picture while it grows.
+    # To enlarge after converting is four times as fast as to do both at once.
     grows = width >= frame.width and height >= frame.height
     size = whole if grows else (width, height)
     alpha = found.alpha and not _opaque(frame, reformatter, found, size)
     if not (alpha or found.interlaced or found.wide):
         return resize(_converted(frame, reformatter, found, "rgb24", size), height, width)
-    # Fields and transparent pixels are told apart only before the picture shrinks.
+    # Fields and transparent pixels can be separated only before the frame shrinks.
     size = whole if alpha or found.interlaced else size
     pixels = _converted(frame, reformatter, found, _FORMATS[found.wide, alpha], size)
     if alpha:
@@ -109,14 +109,14 @@ def to_rgb(frame: VideoFrame, reformatter: VideoReformatter, width: int, height:
     return to_sdr(pixels, found.transfer, found.primaries) if found.wide else pixels
 
 
-# Not rgb48: of the picture's own size libswscale gets its colours wrong, with full chroma.
+# Not rgb48: without resizing and with full chroma, libswscale gets its colours wrong.
 _FORMATS = {
     (False, False): "rgb24",
     (False, True): "rgba",
     (True, False): "gbrp16le",
     (True, True): "gbrap16le",
 }
-"""Pixel format by whether it has 16 bits, and an alpha channel."""
+"""Pixel format by (16 bits, alpha channel)."""
 
 
 def _opaque(
@@ -127,10 +127,10 @@ def _opaque(
 
 
 def _over_black(pixels: Pixels) -> Pixels:
-    """(h, w, 4) with straight alpha -> (h, w, 3)."""
+    """Blend (h, w, 4) with straight alpha over black; return (h, w, 3)."""
     top = np.iinfo(pixels.dtype).max
     colours = np.ascontiguousarray(pixels[..., :3])
-    # Not in floats: the picture has its full size here.
+    # Integers, not floats: the frame has its full size here.
     return np.asarray(cv2.multiply(colours, cv2.merge([pixels[..., 3]] * 3), scale=1 / top))
 
 
@@ -141,8 +141,8 @@ def _converted(
     pixel_format: str,
     size: tuple[int, int],
 ) -> Pixels:
-    """(h, w, 3 or 4) of 8 or 16 bit; where it shrinks, averages."""
-    # Without full chroma, a white picture that shrinks to an even width comes out as 253.
+    """Convert a frame to (h, w, 3 or 4) of 8 or 16 bits, averaging pixels if it shrinks."""
+    # Without full chroma, a white frame that shrinks to an even width comes out as 253.
     how = Interpolation.AREA | Interpolation.FULL_CHR_H_INT
     pixels = reformatter.reformat(
         frame,
@@ -157,10 +157,10 @@ def _converted(
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """(h, w, 3) of 8 or 16 bit in another size."""
+    """Resize (h, w, 3) of 8 or 16 bits."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    # Averages where the picture shrinks, so that nothing finer than a pixel is left to alias.
+    # Average when shrinking, so that detail finer than a pixel does not alias.
     smaller = height * width < pixels.shape[0] * pixels.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how))

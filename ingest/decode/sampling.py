@@ -1,6 +1,6 @@
-"""Which moments of a segment are looked at, and which decoded frame serves each of them.
+"""Choose the sample times of a segment, and the decoded frame on the screen at each.
 
-Pure numpy and Python: nothing here knows about files or codecs.
+Pure numpy and Python, independent of files and codecs.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from ...schemas.video import Segment
 Item = TypeVar("Item")
 
 PATCH_SAMPLES = 15_600
-"""Samples of a patch of sound, 0.975 s at 16 kHz: 96 windows of 25 ms, one every 10 ms, the
-last of which ends on the last sample (YAMNet's parameters)."""
+"""Samples per audio patch, 0.975 s at 16 kHz: 96 windows of 25 ms, one every 10 ms, the last of
+which ends on the last sample (YAMNet's parameters)."""
 
 _ROUNDING_S = 5e-4
-"""A picture that begins this little later is on the screen already: half of Matroska's tick."""
+"""A frame that begins this little later counts as on the screen: half of Matroska's tick."""
 
 HOP_SAMPLES = 15_360
-"""Samples from one patch to the next, 0.96 s: their windows follow without a gap."""
+"""Samples from one patch to the next, 0.96 s, so that their windows follow without a gap."""
 
 
 def sample_times(sampling: FrameSampling, segment: Segment) -> npt.NDArray[np.float64]:
-    """The moments at which a backbone looks at a segment.
+    """Return the times at which a backbone samples a segment.
 
     Args:
-        sampling: How many frames, and how fast; without ``fps`` they are the midpoints of
-            ``count`` equal parts of the segment, with it they lie around its middle.
-        segment: The stretch to sample. Where it is shorter than ``count / fps`` seconds
-            the frames are spread evenly over it, so none lies outside.
+        sampling: Number and rate of the frames: without ``fps``, the midpoints of ``count``
+            equal parts of the segment; with it, a window around the segment's middle.
+        segment: The segment to sample. If it is shorter than ``count / fps`` seconds, the
+            frames are spread evenly over it, so none lies outside.
 
     Returns:
         (count,) float64 seconds from the start of the video, ascending.
@@ -53,17 +53,17 @@ def lit_part(
     visible: Segment,
     samplings: Mapping[str, FrameSampling],
 ) -> Segment | None:
-    """The longest stretch of a segment that shows something, for windows that miss it.
+    """Return the longest part of a segment that shows something, if its windows miss it.
 
     Args:
-        times: Moments that were looked at, by sampling, ascending seconds.
-        flat: Which of them show nothing, by sampling.
-        visible: The segment they were taken from.
-        samplings: Those with ``fps`` are windows around the middle of a segment.
+        times: Sample times by sampling, ascending seconds.
+        flat: Whether the frame at each time is flat, by sampling.
+        visible: The sampled segment.
+        samplings: The samplings; those with ``fps`` are windows around the segment's middle.
 
     Returns:
-        The stretch between two such moments; None where no window holds a flat frame, or
-        nothing longer is shown than within the windows.
+        The part between two sample times; None if no window has a flat frame, or if no such
+        part is longer than those within the windows.
     """
     windows = [name for name, sampling in samplings.items() if sampling.fps is not None]
     if not any(flat[name].any() for name in windows):
@@ -78,7 +78,7 @@ def lit_part(
 
 
 def _longest(times: npt.NDArray[np.float64], lit: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """First and last of the longest run of `times` that are all `lit`; (0, 0) without any."""
+    """Return the first and last of the longest run of `times` that is all `lit`; (0, 0) if none."""
     runs = np.flatnonzero(np.diff(np.concatenate([[False], lit, [False]])))
     starts, ends = times[runs[::2]], times[runs[1::2] - 1]
     if not len(starts):
@@ -88,19 +88,19 @@ def _longest(times: npt.NDArray[np.float64], lit: npt.NDArray[np.bool_]) -> tupl
 
 
 class ShownReader(Generic[Item]):
-    """Serves ascending moments from a stream of timed items, of which it holds two.
+    """Looks up items by ascending time in a timed stream, holding two of them.
 
     Attributes:
-        last_s: Time of the last item that was read, None before the first.
+        last_s: Time of the last item read, None before the first.
         exhausted: Whether the stream has ended.
     """
 
     def __init__(self, items: Iterator[tuple[float, Item]]) -> None:
-        """Reads nothing yet.
+        """Wrap a stream, without reading from it yet.
 
         Args:
-            items: (seconds, item) pairs in presentation order; items that run backwards
-                in time are passed over.
+            items: (seconds, item) pairs in presentation order; items that go back in time are
+                skipped.
         """
         self._items = items
         self._shown: tuple[float, Item] | None = None
@@ -109,18 +109,18 @@ class ShownReader(Generic[Item]):
         self.exhausted = False
 
     def prime(self) -> bool:
-        """Reads the first item; False where there is none."""
+        """Read the first item; return False if there is none."""
         if self._next is None and self._shown is None:
             self._next = self._read()
         return self._next is not None or self._shown is not None
 
     def at(self, time_s: float) -> tuple[float, Item]:
-        """When the item on the screen at `time_s` came there, and the item: the last that began.
+        """Return (start, item) of the item on the screen at `time_s`, the last that began.
 
-        Before the first item it is the first.
+        Before the first item, return the first.
 
         Args:
-            time_s: Seconds; not earlier than at the call before.
+            time_s: Seconds, not less than in the previous call.
 
         Raises:
             ValueError: The stream is empty.

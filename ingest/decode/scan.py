@@ -1,4 +1,4 @@
-"""The first pass over a file: which streams are used, and when their packets are presented."""
+"""First pass over a file: choose the streams to decode, and time their packets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .stamps import Stamps
 from .timeline import Track, count_frames, straighten
 
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-"""Covers, previews and stills that a file shows beside its video."""
+"""Covers, previews and stills, which a file holds beside its video."""
 
 
 _BESIDE = (
@@ -33,22 +33,23 @@ _BESIDE = (
     | Disposition.hearing_impaired
     | Disposition.visual_impaired
 )
-"""Tracks that are heard beside the sound that goes with the picture, or in its place."""
+"""Audio tracks that accompany the main one, or replace it."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the packets of a file say about it, on the file's own clock (`timeline`).
+    """What the packets of a file tell about it, on the clock of the file (`timeline`).
 
     Attributes:
         video: Index of the video stream, None without one.
         audio: Index of the audio stream, None without one.
-        picture: When its packets are presented; None without a video stream.
-        sound: The same of the audio stream.
-        by_dts: Whether presentation times of the picture were missing, and decoding times stand in.
-        packets: Packets of both streams.
-        breaks_off: Whether the file ends in something unreadable.
-        missing: What is known to be missing of the file, in words.
+        picture: Times of the video stream's packets, None without one.
+        sound: Times of the audio stream's packets, None without one.
+        by_dts: Whether decoding timestamps stand in for missing presentation timestamps of the
+            video.
+        packets: Number of packets of both streams.
+        breaks_off: Whether the file ends in unreadable data.
+        missing: What is known to be missing from the file, as text.
     """
 
     video: int | None
@@ -62,12 +63,12 @@ class Scan:
 
     @property
     def video_s(self) -> npt.NDArray[np.float64]:
-        """(n,) float64 ascending presentation times of the picture."""
+        """Return the presentation times of the video, (n,) float64, ascending."""
         return self.picture.shown_s if self.picture is not None else np.zeros(0)
 
     @property
     def duration_s(self) -> float:
-        """When the last of picture and sound ends."""
+        """Return when the last of video and audio ends, in seconds."""
         tracks = [track for track in (self.picture, self.sound) if track is not None]
         return max((track.end_s for track in tracks), default=0.0)
 
@@ -75,24 +76,24 @@ class Scan:
 def scan(
     path: str, max_pixels: int, on_progress: Callable[[], None], audio_track: int | None = None
 ) -> Scan:
-    """Reads every packet's timestamps without decoding anything, and puts them onto one clock.
+    """Read the timestamps of all packets without decoding, and put them onto one clock.
 
     Args:
         path: The file.
-        max_pixels: Larger pictures are refused.
-        on_progress: Called for every packet.
-        audio_track: Which track of sound, from 1; None for the one that goes with the picture.
+        max_pixels: Most pixels per frame.
+        on_progress: Called per packet.
+        audio_track: Number of the audio track, from 1; None for the one that goes with the video.
 
     Raises:
-        MediaError: Not a video, encrypted, or larger than `max_pixels` a frame.
+        MediaError: It is not a video, is encrypted, or has more than `max_pixels` per frame.
     """
     with open_local(path) as container:
         pictures, sounds = _usable(container, "video"), _usable(container, "audio")
         read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
-        # Asked before packets are read: streams that begin later are unknown to PyAV, and it fails.
+        # Before packets are read: PyAV fails here once streams begin that it does not know.
         best = {stream.index: _best_sound(container, stream) for stream in pictures}
         best[-1] = _best_sound(container, None)
-        beside = Bytes()  # what is neither picture nor sound
+        beside = Bytes()  # packets of all other streams
         unread = Skipped()
         for place, packet in enumerate(packets(container, None, unread)):
             on_progress()
@@ -104,10 +105,11 @@ def scan(
         video = _moving(pictures, read)
         preferred = best[-1 if video is None else video.index]
         audio = _heard(_of_programme(container, sounds, video), preferred, read)
-        if audio_track is not None and audio_track <= len(sounds):  # else it is no reason for none
+        if audio_track is not None and audio_track <= len(sounds):  # else keep the default
             audio = sorted(sounds, key=lambda stream: stream.index)[audio_track - 1]
         if video is not None and container.format.name == "avi":
-            # AVI has no presentation times: what libav gives for some codecs are decoding times.
+            # AVI has no presentation timestamps: those libav gives for some codecs are decoding
+            # timestamps.
             read[video.index].pts = [None] * len(read[video.index].pts)
         chosen = [stream for stream in (video, audio) if stream is not None]
         count = sum(len(read[stream.index].pts) for stream in chosen)
@@ -142,7 +144,7 @@ def scan(
             and by_dts
             and len(picture.shown_s) < len(picture.packets_s) // 2
         ):
-            # A raw stream without any timestamp: frames are counted, at the rate it names.
+            # A raw stream without timestamps: frames are counted, at its stated frame rate.
             picture = count_frames(len(picture.packets_s), float(video.average_rate or 25))
         return Scan(
             None if video is None else video.index,
@@ -157,7 +159,7 @@ def scan(
 
 
 class _Packets:
-    """What the packets of one stream say, in the file's order; ticks of its clock."""
+    """The packets of one stream in file order, in ticks of its time base."""
 
     def __init__(self) -> None:
         self.place: list[int] = []
@@ -184,7 +186,7 @@ class _Packets:
     def stamps(self, stream: Stream) -> Stamps:
         base = stream.time_base or Fraction(1)
         rate = getattr(stream.codec_context, "sample_rate", 0)
-        # What is dropped of packets that are not presented at all is none of those that are.
+        # Priming within packets that are not presented is not dropped from those that are.
         left_out = self.counts.index(True) if True in self.counts else 0
         dropped_s = float(sum(self.duration[:left_out]) * base)
         return Stamps(
@@ -199,7 +201,7 @@ class _Packets:
 
 
 def _note(of: Bytes, packet: av.Packet[Stream]) -> None:
-    """Notes where a packet lies, and when it says that it ends."""
+    """Record a packet's position, timestamp and stated end."""
     of.pos.append(-1 if packet.pos is None else packet.pos)
     of.size.append(packet.size)
     stamp_s = np.nan
@@ -210,12 +212,12 @@ def _note(of: Bytes, packet: av.Packet[Stream]) -> None:
 
 
 def _to_seconds(ticks: Sequence[int | None], base: Fraction) -> npt.NDArray[np.float64]:
-    """Ticks of a clock as seconds, rounded once; NaN for None."""
+    """Convert ticks to seconds, rounded once; None becomes NaN."""
     return np.array(ticks, np.float64) * base.numerator / base.denominator
 
 
 def _usable(container: InputContainer, kind: Literal["video", "audio"]) -> list[Stream]:
-    """Streams that may be used, libav's choice first; covers and previews are no video."""
+    """Return the streams of a kind, libav's choice first, without covers and previews."""
     best = container.streams.best(kind)
     found = [
         stream
@@ -227,14 +229,14 @@ def _usable(container: InputContainer, kind: Literal["video", "audio"]) -> list[
 
 
 def _moving(pictures: Sequence[Stream], read: Mapping[int, _Packets]) -> Stream | None:
-    """The first video stream of more than one picture, else the first of one."""
+    """Return the first video stream of several frames, else the first of one, else the first."""
     shown = [stream for stream in pictures if read[stream.index].pts]
     moving = [stream for stream in shown if len(read[stream.index].pts) > 1]
     return next(iter([*moving, *shown, *pictures]), None)
 
 
 def _best_sound(container: InputContainer, video: Stream | None) -> int | None:
-    """The number of the sound that libav takes for a picture, if there is any."""
+    """Return the index of the audio stream that libav chooses for a video stream, if any."""
     best = container.streams.best("audio", related=video)
     return None if best is None else best.index
 
@@ -242,8 +244,8 @@ def _best_sound(container: InputContainer, video: Stream | None) -> int | None:
 def _heard(
     sounds: Sequence[Stream], preferred: int | None, read: Mapping[int, _Packets]
 ) -> Stream | None:
-    """The track of sound that is heard: libav's choice, if it holds anything and no comments."""
-    # What libav passes over where nothing is the default: who comments on the picture.
+    """Return the audio stream to use: libav's choice, unless it is empty or commentary."""
+    # libav does not tell commentary from the main audio if no track is the default.
     beside = [
         stream
         for stream in sounds
@@ -259,7 +261,7 @@ def _heard(
 def _of_programme(
     container: InputContainer, sounds: Sequence[Stream], video: Stream | None
 ) -> Sequence[Stream]:
-    """The tracks of sound without those that another programme has, and not the picture's."""
+    """Return the audio streams without those of other programmes than the video's."""
     if container.format.name != "mpegts" or video is None:
         return sounds
     found = programmes(container.name.removeprefix("file:"))

@@ -1,8 +1,8 @@
-"""Decodes one file into segments: sampled frames and 16 kHz mono sound.
+"""Decode one file into segments: sampled frames and 16 kHz mono audio.
 
-Runs in a child process only (`worker`): what it reads may be hostile. A first pass
-reads packet timestamps, so nothing depends on what a header claims; the second decodes,
-converts only the wanted frames, and hands each segment over as soon as it is complete.
+Runs in a child process only (`worker`), as the file may be hostile. The first pass reads packet
+timestamps, so nothing depends on what a header claims; the second decodes, converts only the
+sampled frames, and yields each segment as soon as it is complete.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ MAX_PIXELS = 8192 * 4320
 MAX_DURATION_S = 12 * 3600.0
 
 _FRAMES_TO_SPARE = 2
-"""So many packets at the end may give no picture: decoders keep some back where a file was cut."""
+"""Packets at the end that may yield no frame: decoders hold some back where a file was cut."""
 
 _MISSING_S = 0.5
-"""A picture that ends this early is sampled anew, up to its real end."""
+"""Video that ends this early is sampled again, up to its real end."""
 
 _WORTH_TELLING_S = 0.1
-"""Less than this is no damage: three frames."""
+"""A shorter loss does not count as damage: three frames."""
 
 _MOST_STRETCHES = 5
-"""Stretches named in a sentence; the seconds count all of them."""
+"""Intervals listed in a sentence; its seconds count all of them."""
 
 _SNIFFED_BYTES = 1 << 18
 
 _PROBE = FrameSampling(count=20, size=112, fit="stretch")
-"""What else is looked at of a segment where windows around its middle are all that is wanted; as
-many frames as `color` takes, of a quarter of the pixels that networks see."""
+"""Sampling added to a segment for which only windows around its middle are requested: as many
+frames as `color` takes, with a quarter of the pixels of the networks' inputs."""
 
 _MOST_LATE = 32
-"""Segments of a file that wait for another look: with four modalities some 9 MB each."""
+"""Segments per file that wait for a second look, some 9 MB each with four modalities."""
 
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """What is wanted of one file.
+    """What to decode of one file.
 
     Attributes:
         path: The file.
-        frames: Samplings by a name of the caller's choice; empty where no picture is wanted.
-        audio: Whether the sound is wanted.
+        frames: Samplings by a name of the caller's choice; empty for no frames.
+        audio: Whether to decode the audio.
         segment_seconds: Length of a segment of a long video, in seconds.
-        max_pixels: Larger pictures (width times height) are refused.
-        max_duration_s: Longer files are refused, in seconds.
+        max_pixels: Most pixels per frame (width times height); larger ones are refused.
+        max_duration_s: Longest duration in seconds; longer files are refused.
         threads: Threads of the video decoder.
         nvdec: Whether an NVIDIA GPU may decode large pictures; where it cannot, the CPU does.
-        audio_track: Which track of sound, from 1; None for the one that goes with the picture.
+        audio_track: Number of the audio track, from 1; None for the one that goes with the video.
     """
 
     path: str
@@ -82,14 +82,14 @@ class DecodeRequest:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file has been understood; comes before its segments.
+    """A file was opened and scanned; comes before its segments.
 
     Attributes:
-        duration_s: Seconds from the start of whichever stream begins first to the end of the last.
-        segments: Segments it is cut into; fewer follow where it is damaged or where a
-            stretch holds nothing that was asked for.
-        has_video: Whether a picture could be decoded, or is there but was not asked for.
-        has_audio: The same for sound.
+        duration_s: Seconds from the start of the earliest stream to the end of the last.
+        segments: Segments it is cut into; fewer follow if it is damaged or some hold nothing
+            that was requested.
+        has_video: Whether a frame could be decoded, or there is video that was not requested.
+        has_audio: The same for audio.
     """
 
     duration_s: float
@@ -100,13 +100,13 @@ class Opened:
 
 @dataclass(frozen=True)
 class SegmentMedia:
-    """What was decoded of one segment.
+    """The decoded frames and audio of one segment.
 
     Attributes:
-        segment: The stretch, in seconds from the start of whichever stream begins first.
-        frames: (count, size, size, 3) uint8 RGB by the request's names; empty where nothing is
-            on the screen, or no picture was asked for.
-        audio: (n,) float32 mono at 16 kHz, None where there is no sound.
+        segment: The segment, in seconds from the start of the earliest stream.
+        frames: (count, size, size, 3) uint8 RGB by the request's names; empty if nothing is on
+            the screen or no frames were requested.
+        audio: (n,) float32 mono at 16 kHz, None if there is no audio.
     """
 
     segment: Segment
@@ -116,13 +116,13 @@ class SegmentMedia:
 
 @dataclass(frozen=True)
 class Lost:
-    """What of a file did not decode; comes after its segments.
+    """The parts of a file that did not decode; comes after its segments.
 
     Attributes:
-        picture_s: (start, end) stretches without a picture, in seconds.
-        sound_s: Seconds of sound, wherever they were.
-        breaks_off: Whether the file ends in something unreadable.
-        missing: What is not in the file any more, in words.
+        picture_s: (start, end) intervals without frames, in seconds.
+        sound_s: Seconds of audio in total.
+        breaks_off: Whether the file ends in unreadable data.
+        missing: What is known to be missing from the file, as text.
     """
 
     picture_s: tuple[tuple[float, float], ...] = ()
@@ -131,7 +131,7 @@ class Lost:
     missing: str = ""
 
     def damage(self, duration_s: float) -> Damage:
-        """Says it of a file of `duration_s` seconds, as far as it is worth telling."""
+        """Describe the damage to a file of `duration_s` seconds, without negligible losses."""
         picture_s = sum(end - start for start, end in self.picture_s)
         picture, sound = "", ""
         if picture_s >= _WORTH_TELLING_S:
@@ -150,16 +150,15 @@ class Lost:
 def decode(
     request: DecodeRequest, on_progress: Callable[[], None] = lambda: None
 ) -> Iterator[Opened | SegmentMedia | Lost]:
-    """Decodes a file once, segment by segment.
+    """Decode a file once, segment by segment.
 
     Args:
-        request: What is wanted.
-        on_progress: Called for every packet that was read, so a caller can tell slow from
-            stuck.
+        request: What to decode.
+        on_progress: Called per packet read, so that a caller can tell slow from stuck.
 
     Yields:
-        One `Opened`, then the segments in order, then those whose window showed nothing (black,
-        a fade) while something else of them does, then one `Lost`.
+        One `Opened`, then the segments in order, then those whose windows show nothing (black, a
+        fade) though other parts of them do, then one `Lost`.
 
     Raises:
         MediaError: One sentence on why nothing, or nothing more, can be decoded.
@@ -217,8 +216,8 @@ def decode(
         audio = sound.take(segment.start_s, segment.end_s) if sound else None
         pictures: dict[str, ByteArray] = {}
         lit: Segment | None = None
-        # Without a frame of its own a segment shows the one before: worth a row only
-        # where something is heard meanwhile.
+        # A segment without a frame of its own shows the previous one, which is worth a row
+        # only if there is audio meanwhile.
         if frames is not None and picture is not None:
             begins = _begins(picture, segment)
             visible = visible_part(picture, picture_end, segment)
@@ -226,7 +225,7 @@ def decode(
                 pictures, lit = _pictures(frames, request.frames, visible)
                 real_end = _real_end(frames, picture)
                 if real_end is not None and not replanned and real_end < visible.end_s:
-                    # The picture ends early. Only damaged files are decoded a second time.
+                    # The video ends early. Only damaged files are decoded a second time.
                     replanned, picture_end = True, real_end
                     seen = np.array(decoded)
                     heard_s = found.sound.end_s if found.sound is not None and has_audio else 0.0
@@ -237,7 +236,7 @@ def decode(
                     frames = open_frames(decoded)
                     continue
                 if begins and not _any_within(decoded, segment, picture.period_s):
-                    pictures = {}  # of what begins here nothing could be decoded
+                    pictures = {}  # nothing that begins here could be decoded
         done += 1
         if pictures and lit is not None and len(late) < _MOST_LATE:
             late.append((SegmentMedia(segment, pictures, audio), lit))
@@ -258,7 +257,7 @@ def decode(
 
 
 def _any_within(decoded: array[float], segment: Segment, period_s: float) -> bool:
-    """Whether a frame was decoded that begins in the segment; `decoded` ascends."""
+    """Return whether a decoded frame begins in the segment; `decoded` ascends."""
     for time_s in reversed(decoded):
         if time_s < segment.start_s - period_s:
             return False
@@ -276,7 +275,7 @@ def _noting(
 
 
 def _cut_rest(segment: Segment, end_s: float, segment_seconds: float) -> list[Segment]:
-    """Cuts what is left from the start of `segment` on; nothing where it ends before."""
+    """Cut the rest of a file, from the start of `segment` to `end_s`; empty if that is earlier."""
     if end_s <= segment.start_s:
         return []
     return [
@@ -296,7 +295,7 @@ def _check_file(path: str) -> None:
 
 
 def _nothing(path: str, reason: str) -> str:
-    """`reason`, unless the file's boxes say that its content is encrypted."""
+    """Return `reason`, unless the file has MP4 boxes of encrypted content."""
     with open(path, "rb") as file:
         head = file.read(_SNIFFED_BYTES)
         file.seek(max(0, os.path.getsize(path) - _SNIFFED_BYTES))
@@ -307,7 +306,7 @@ def _nothing(path: str, reason: str) -> str:
 
 
 def _begins(picture: Track, segment: Segment) -> bool:
-    """Whether a picture begins within the segment (or at its end, where it has no length)."""
+    """Return whether a frame begins within the segment (or at its end, if it has no length)."""
     first = int(np.searchsorted(picture.shown_s, segment.start_s - 1e-6))
     if first == len(picture.shown_s):
         return False
@@ -316,7 +315,7 @@ def _begins(picture: Track, segment: Segment) -> bool:
 
 
 def visible_part(picture: Track, end_s: float, segment: Segment) -> Segment | None:
-    """The part of a segment in which something is on the screen."""
+    """Return the part of a segment in which something is on the screen, None if there is none."""
     start, end = max(segment.start_s, picture.start_s), min(segment.end_s, end_s)
     if start > end or (start == end and segment.end_s > segment.start_s):
         return None
@@ -326,10 +325,10 @@ def visible_part(picture: Track, end_s: float, segment: Segment) -> Segment | No
 def _pictures(
     frames: ShownReader[Picture], samplings: Mapping[str, FrameSampling], visible: Segment
 ) -> tuple[dict[str, ByteArray], Segment | None]:
-    """The frames of a segment, and where windows around its middle had better lie.
+    """Return the frames of a segment, and a better part of it for windows around its middle.
 
     Returns:
-        (count, size, size, 3) uint8 RGB by name; and a stretch, None where they lie well.
+        (count, size, size, 3) uint8 RGB by name; and the part, None if the windows are fine.
     """
     windowed = any(s.fps is not None for s in samplings.values())
     spread = any(s.fps is None for s in samplings.values())
@@ -341,7 +340,7 @@ def _pictures(
         return wanted, None
     ends = (pictures[n][[0, -1]] for n, s in samplings.items() if s.fps is not None)
     if not any(flat_frames(of).any() for of in ends):
-        return wanted, None  # nearly always, and soon told
+        return wanted, None  # nearly always, and a cheap check
     flat = {name: flat_frames(of) for name, of in pictures.items()}
     return wanted, lit_part(times, flat, visible, looked_at)
 
@@ -351,7 +350,7 @@ def _frames_at(
     samplings: Mapping[str, FrameSampling],
     times: Mapping[str, npt.NDArray[np.float64]],
 ) -> dict[str, ByteArray]:
-    """What is on the screen at `times` by name, each (count, size, size, 3) uint8 RGB."""
+    """Return the frames on the screen at `times` by name, each (count, size, size, 3) uint8 RGB."""
     pictures = {
         name: np.empty((s.count, s.size, s.size, 3), np.uint8) for name, s in samplings.items()
     }
@@ -367,7 +366,7 @@ def _looked_at_again(
     samplings: Mapping[str, FrameSampling],
     late: Iterable[tuple[SegmentMedia, Segment]],
 ) -> Iterator[SegmentMedia]:
-    """Segments with their windows around the middle of a stretch that shows something."""
+    """Yield segments with their windows moved to the middle of a part that shows something."""
     windows = {name: s for name, s in samplings.items() if s.fps is not None}
     for media, lit in late:
         times = {name: sample_times(sampling, lit) for name, sampling in windows.items()}
@@ -375,7 +374,7 @@ def _looked_at_again(
 
 
 def _real_end(frames: ShownReader[Picture], picture: Track) -> float | None:
-    """When the picture ended, where packets that say they come much later did not decode."""
+    """Return when the video ended, if packets timed much later did not decode; else None."""
     if not frames.exhausted or frames.last_s is None:
         return None
     later = picture.shown_s[picture.shown_s > frames.last_s + picture.period_s / 2]

@@ -1,4 +1,4 @@
-"""What the packets of a stream say of their times, and a stream while it is put in order."""
+"""Timestamps of a stream's packets, as in the file and while they are corrected."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 BACK_S = 0.5
-"""A stamp this much earlier than the one before it in its stream is no jitter. Decoding times
-ascend by definition; presentation times, which stand in where there are none, go back by a few
+"""A timestamp earlier than the previous one of its stream by more than this is not jitter. Decoding
+times ascend by definition; presentation times, which stand in for missing ones, go back by a few
 frames."""
 
 JUMP_S = 10.0
-"""A gap above this is a jump of the clock in formats whose clock may jump (MPEG-TS and -PS, Ogg;
-libav marks them): FFmpeg's ``dts_delta_threshold``."""
+"""A longer gap is a discontinuity in formats that allow them (MPEG-TS and -PS, Ogg; libav marks
+them): FFmpeg's ``dts_delta_threshold``."""
 
 PAUSE_S = 3600.0
-"""A gap above this is a jump in any format: nobody films an hour of nothing. Other formats hold
-pauses, which players keep."""
+"""A longer gap is a discontinuity in any format: nobody films an hour of nothing. Shorter ones in
+other formats are pauses, which players keep."""
 
 _LONGEST_SOUND_S = 1.0
-"""The last packet of sound lasts no longer than this or ten usual ones: codecs put a fraction of a
-second into each, yet some packets say 74 hours."""
+"""The last audio packet lasts at most this or ten usual ones, whichever is longer: codecs put a
+fraction of a second into each, yet some packets state 74 hours."""
 
 _ONLY_SOUND_S = 60.0
-"""A packet that is the only one may be long: whoever writes PCM chooses."""
+"""A single audio packet may be this long: with PCM the writer chooses its length."""
 
 _LONGEST_PICTURE_S = 3600.0
-"""The last picture stays on the screen for as long as it says, up to this."""
+"""The last frame stays on the screen for its stated duration, up to this."""
 
 _PERIOD_S = 0.04
-"""From one picture to the next where nothing tells."""
+"""Time from one frame to the next if nothing states it."""
 
 SAME_S = 1e-6
-"""Times this close are one: what rounding leaves."""
+"""Times this close are equal up to rounding."""
 
 SOON = 64
-"""Another stream goes back at most so many packets later where the clock of all starts again."""
+"""Packets within which another stream goes back too if the clock of all streams restarts."""
 
 OFTEN = 4096
-"""Packets after which a caller is told that work goes on."""
+"""Packets between two calls of `on_progress`."""
 
 
 @dataclass(frozen=True)
 class Stamps:
-    """The packets of one stream in the order in which they lie in the file; seconds.
+    """The packets of one stream in file order, in seconds.
 
     Attributes:
         place: (n,) int64 number of each packet among those of all streams.
-        decoded_s: (n,) decoding times, NaN where there is none.
-        shown_s: (n,) presentation times, NaN where there is none.
-        duration_s: (n,) how long each says that it lasts, 0 where it does not say.
+        decoded_s: (n,) decoding timestamps, NaN if missing.
+        shown_s: (n,) presentation timestamps, NaN if missing.
+        duration_s: (n,) stated durations, 0 if missing.
         counts: (n,) False for packets that are decoded but not presented (edit lists).
-        is_picture: Whether it is the picture.
-        padding_s: Sound at the start that the decoder drops (priming).
+        is_picture: Whether it is a video stream.
+        padding_s: Audio at the start that the decoder drops (priming).
     """
 
     place: npt.NDArray[np.int64]
@@ -70,7 +70,7 @@ class Stamps:
 
 @dataclass
 class Line:
-    """A stream that is being put in order: times are moved, packets get a stretch."""
+    """A stream during correction: times are moved, and packets are assigned to stretches."""
 
     stamps: Stamps
     clock_s: Floats
@@ -82,21 +82,21 @@ class Line:
 
     @property
     def known(self) -> npt.NDArray[np.int64]:
-        """Numbers of the packets whose time is known."""
+        """Return the numbers of the packets whose time is known."""
         return np.flatnonzero(~np.isnan(self.clock_s))
 
     def move(self, chosen: npt.NDArray[np.int64] | slice, by_s: float | Floats) -> None:
-        """Moves both times of these packets."""
+        """Move both times of these packets."""
         self.clock_s[chosen] += by_s
         self.shown_s[chosen] += by_s
 
     def moments(self, chosen: npt.NDArray[np.int64] | slice) -> Floats:
-        """Ascending moments at which these packets are presented, each once."""
+        """Return the distinct times at which these packets are presented, ascending."""
         shown = self.shown_s[chosen]
         return np.unique(shown[self.stamps.counts[chosen] & ~np.isnan(shown)])
 
     def end_s(self, moments: Floats, chosen: npt.NDArray[np.int64] | slice) -> float:
-        """When the last of these packets, presented at `moments`, ends: as it says, if it can."""
+        """Return when the last of these packets, at `moments`, ends: as stated, if plausible."""
         last = np.abs(self.shown_s[chosen] - moments[-1]) < SAME_S
         last &= self.stamps.counts[chosen]
         said = float(self.stamps.duration_s[chosen][last].max(initial=0.0))
@@ -107,7 +107,7 @@ class Line:
         return float(moments[-1]) + (said if 0 < said <= longest else usual)
 
     def period_s(self, moments: Floats) -> float:
-        """The usual time from one packet to the next."""
+        """Return the usual time from one packet to the next."""
         if len(moments) > 1:
             return float(np.median(np.diff(moments)))
         said = self.stamps.duration_s
@@ -116,5 +116,5 @@ class Line:
 
 
 def is_smooth(steps: Floats, limit_s: float, back_s: float) -> bool:
-    """Whether a clock with these steps runs on."""
+    """Return whether a clock with these steps is continuous."""
     return not len(steps) or bool(steps.min() >= -back_s and steps.max() <= limit_s)

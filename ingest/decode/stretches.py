@@ -1,4 +1,4 @@
-"""Stretches in which the clock of a file runs on, and how they follow each other."""
+"""Split packets into stretches of one continuous clock, and append these to one timeline."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy.typing as npt
 from .stamps import JUMP_S, OFTEN, PAUSE_S, SOON, Line, is_smooth
 
 _IN_STEP_S = 1.0
-"""Streams of a new stretch that would overlap the old by more are moved on, whichever leads."""
+"""Audio of a new stretch may overlap the old by up to this; beyond, the stretch starts later."""
 
 
 _NOT_BEGUN = -1
-"""The stretch of a stream of which no packet with a time has come."""
+"""The stretch of a stream that has had no packet with a timestamp yet."""
 
 
 def find_stretches(lines: Sequence[Line], limit_s: float, on_progress: Callable[[], None]) -> None:
-    """Numbers the stretches in which the clock runs on, over all streams."""
+    """Assign each packet its stretch of a continuous clock, numbered over all streams."""
     if all(
         is_smooth(np.diff(line.clock_s[~np.isnan(line.clock_s)]), limit_s, line.back_s)
         for line in lines
@@ -27,7 +27,7 @@ def find_stretches(lines: Sequence[Line], limit_s: float, on_progress: Callable[
     places = np.concatenate([line.stamps.place for line in lines])
     owners = np.repeat(np.arange(len(lines)), [len(line.clock_s) for line in lines])
     within = np.concatenate([np.arange(len(line.clock_s)) for line in lines])
-    # Of each stretch the last clock of every stream in it.
+    # Per stretch, the latest time of each stream in it.
     stretches: list[dict[int, float]] = [{}]
     now = [_NOT_BEGUN] * len(lines)
     latest = [-1] * len(lines)
@@ -51,13 +51,13 @@ def find_stretches(lines: Sequence[Line], limit_s: float, on_progress: Callable[
 def _restarts(
     lines: Sequence[Line], latest: Sequence[int], lasts: dict[int, float], time_s: float
 ) -> bool:
-    """Whether a stream begins, at `time_s`, just before the clock of the others goes back to it.
+    """Return whether a stream begins at `time_s` just before the others' clocks go back to it.
 
     Args:
         lines: The streams.
-        latest: The number of the latest packet of each.
-        lasts: The last clock of each stream in the newest stretch.
-        time_s: The clock of the first packet of the one that begins.
+        latest: Number of the latest packet of each stream.
+        lasts: Latest time of each stream in the newest stretch.
+        time_s: Time of the first packet of the stream that begins.
     """
     for stream, last_s in lasts.items():
         line = lines[stream]
@@ -77,8 +77,8 @@ def _choose(
     limit_s: float,
     back_s: float,
 ) -> int:
-    """The stretch to which the next packet of a stream belongs, perhaps a new one."""
-    # A stream that begins in the middle of a file most likely belongs to what is there now.
+    """Return the stretch to which the next packet of a stream belongs, perhaps a new one."""
+    # A stream that begins in the middle of a file most likely belongs to the newest stretch.
     begins = now == _NOT_BEGUN
     numbers = range(len(stretches) - 1, -1, -1) if begins else range(now, len(stretches))
     for number in numbers:
@@ -86,12 +86,12 @@ def _choose(
         newest = max(lasts.values(), default=time_s)
         apart = abs(time_s - newest)
         if stream in lasts:
-            # A picture may stay on the screen for as long as the sound goes on.
+            # A frame may stay on the screen for as long as the audio continues.
             runs_on = time_s <= lasts[stream] + limit_s or apart <= JUMP_S
             fits = time_s >= lasts[stream] - back_s and runs_on
         elif number:
             fits = apart <= JUMP_S
-        else:  # streams may start far apart, but only at the start of the file
+        else:  # only at the start of a file may streams start far apart
             fits = -limit_s <= time_s - newest <= PAUSE_S
         if fits:
             lasts[stream] = max(time_s, lasts.get(stream, time_s))
@@ -101,10 +101,10 @@ def _choose(
 
 
 def append_stretches(lines: Sequence[Line]) -> None:
-    """Moves every stretch to where the ones before it end, all its streams alike."""
+    """Shift every stretch to where those before it end, all its streams by the same amount."""
     count = 1 + max((int(line.stretch.max(initial=0)) for line in lines), default=0)
     moves = np.zeros(count)
-    ends: dict[int, float] = {}  # of each stream so far, on the clock of the file
+    ends: dict[int, float] = {}  # per stream so far, on the clock of the file
     members = [_by_stretch(line.stretch, count) for line in lines]
     for number in range(count):
         heads: dict[int, float] = {}
@@ -124,15 +124,15 @@ def append_stretches(lines: Sequence[Line]) -> None:
 
 
 def _by_stretch(stretch: npt.NDArray[np.int64], count: int) -> list[npt.NDArray[np.int64]]:
-    """Numbers of the packets of each stretch."""
+    """Return the numbers of the packets of each stretch."""
     order = np.argsort(stretch, kind="stable")
     return np.split(order, np.searchsorted(stretch[order], np.arange(1, count)))
 
 
 def _move(lines: Sequence[Line], heads: dict[int, float], ends: dict[int, float]) -> float:
-    """By how much a stretch that starts at `heads` is moved to follow what ends at `ends`."""
+    """Return the shift by which a stretch that starts at `heads` follows what ends at `ends`."""
     moves = {k: ends[k] - head for k, head in heads.items() if k in ends}
     move = max(moves.values(), default=max(ends.values()) - min(heads.values()))
-    # Pictures follow each other without a gap, unless the sound would overlap by much.
+    # Frames follow each other without a gap, unless the audio would overlap by much.
     lead = next((m for k, m in moves.items() if lines[k].stamps.is_picture), None)
     return lead if lead is not None and move - lead <= _IN_STEP_S else move

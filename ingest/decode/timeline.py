@@ -1,11 +1,11 @@
-"""One clock for a file: its packets' stamps, put in order stretch by stretch.
+"""Build one timeline for a file from its packets' timestamps.
 
-Containers promise stamps that run on; files break it. Recordings are put together without
-renumbering, a transmitter starts again, a 33-bit counter wraps, one stamp of thousands is wrong.
-`straighten` says by how much each packet's stamp must be moved so that picture and sound run on
-one clock from the first packet to the last. docs/decoding.md says what is believed, and why.
+Containers promise continuous timestamps; files break the promise. Recordings are concatenated
+without renumbering, a transmitter restarts, a 33-bit counter wraps, one timestamp of thousands is
+wrong. `straighten` moves each packet's timestamps so that video and audio follow one clock from the
+first packet to the last. docs/decoding.md says what is believed, and why.
 
-Pure numpy and Python: nothing here knows about files or codecs.
+Pure numpy and Python, independent of files and codecs.
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ from .stamps import JUMP_S, PAUSE_S, SAME_S, Floats, Stamps
 from .stretches import append_stretches, find_stretches
 
 _JITTER_S = 1e-3
-"""A picture that is decoded this close to where its packet is presented is that packet's."""
+"""A decoded frame this close to a packet's presentation time belongs to that packet."""
 
 _PACKETS_UNSEEN = 2
-"""So many packets in a row may have no picture of their own."""
+"""Consecutive packets that may lack a frame of their own without being a loss."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """One stream on the clock of the file, on which its earliest stream starts at 0.
+    """One stream on the clock of the file, on which the earliest stream starts at 0.
 
     Attributes:
-        packets_s: (n,) when each packet is presented, in the file's order; NaN where nothing
-            tells.
-        clock_s: (n,) its decoding time, or where it has none its presentation time.
-        shown_s: (m,) ascending moments at which something new is presented.
-        end_s: When the last of it ends.
+        packets_s: (n,) presentation time of each packet in file order, NaN if unknown.
+        clock_s: (n,) decoding time of each packet, or its presentation time if it has none.
+        shown_s: (m,) ascending times at which something new is presented.
+        end_s: When its last packet ends.
         period_s: The usual time from one packet to the next.
     """
 
@@ -47,19 +46,19 @@ class Track:
 
     @property
     def start_s(self) -> float:
-        """When it starts."""
+        """Return when it starts; 0 if it is empty."""
         return float(self.shown_s[0]) if len(self.shown_s) else 0.0
 
     def lost_s(self, decoded_s: Floats, until_s: float) -> list[tuple[float, float]]:
-        """The stretches before `until_s` of which nothing was decoded.
+        """Return the intervals before `until_s` of which nothing was decoded.
 
         Args:
-            decoded_s: (k,) ascending moments that were decoded.
-            until_s: Where decoding was given up, or the end.
+            decoded_s: (k,) ascending times of the decoded frames.
+            until_s: Where decoding stopped, or the end.
 
         Returns:
-            (start, end) pairs in seconds. One or two packets without a picture of their own are
-            no loss: fields come in pairs, and some codecs send what is never shown.
+            (start, end) pairs in seconds. One or two packets without a frame of their own are
+            no loss: fields come in pairs, and some codecs send frames that are never shown.
         """
         wanted = self.shown_s[self.shown_s < until_s - SAME_S]
         if not len(wanted):
@@ -81,15 +80,15 @@ def straighten(
     clock_jumps: bool,
     on_progress: Callable[[], None] = lambda: None,
 ) -> list[Track]:
-    """Puts streams onto one clock.
+    """Put streams onto one clock.
 
     Args:
-        streams: All that may be decoded.
-        clock_jumps: Whether the container's format lets its clock jump.
+        streams: The streams to decode.
+        clock_jumps: Whether the container's format allows discontinuities.
         on_progress: Called now and then: a file of hours takes seconds.
 
     Returns:
-        A track for each; one without any stamp has no moments and ends at 0.
+        A track per stream; one without timestamps has an empty `shown_s` and ends at 0.
     """
     limit_s = JUMP_S if clock_jumps else PAUSE_S
     lines = mended(streams, limit_s, on_progress)
@@ -112,6 +111,6 @@ def straighten(
 
 
 def count_frames(count: int, rate: float) -> Track:
-    """The track of a stream of `count` frames without any stamp, `rate` of which make a second."""
+    """Return the track of `count` frames without timestamps, at `rate` frames per second."""
     times = np.arange(count, dtype=np.float64) / rate
     return Track(times, times, times, count / rate, 1 / rate)

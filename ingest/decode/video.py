@@ -1,4 +1,4 @@
-"""The pictures of a file, decoded once."""
+"""Decode the video stream of a file, once."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .pixel_aspect import PixelAspect
 from .scan import Scan
 
 _NVDEC_PIXELS = 1920 * 1080
-"""From this size on a GPU decodes, where it may. Smaller pictures keep it from getting up to
-speed: torchcodec measured 100 frames of 480x270 at 300 ms on a GPU and 53 on a CPU, of 1920x1080
-at 12 and 17 (github.com/meta-pytorch/torchcodec, pull requests 344 and 242)."""
+"""Pixels per picture from which a GPU decodes, where it may. It is slower for smaller pictures:
+torchcodec measured 100 frames of 480x270 at 300 ms on a GPU and 53 on a CPU, of 1920x1080 at 12
+and 17 (github.com/meta-pytorch/torchcodec, pull requests 344 and 242)."""
 
 
 def video_frames(
@@ -36,22 +36,22 @@ def video_frames(
     on_progress: Callable[[], None],
     nvdec: bool = False,
 ) -> Iterator[tuple[float, Picture]]:
-    """Decodes the video stream once, in presentation order.
+    """Decode the video stream once, in presentation order.
 
     Args:
         path: The file.
         found: Its scan.
-        max_pixels: Larger pictures are refused.
-        threads: Of a decoder on the CPU.
+        max_pixels: Most pixels per frame.
+        threads: Threads of a CPU decoder.
         skipped: Counts packets that do not decode.
-        on_progress: Called for every packet.
+        on_progress: Called per packet.
         nvdec: Whether an NVIDIA GPU may decode large pictures.
 
     Yields:
-        Seconds on the clock of the file, and the frame.
+        (seconds on the clock of the file, frame) pairs.
 
     Raises:
-        MediaError: A frame larger than `max_pixels`.
+        MediaError: A frame has more than `max_pixels`.
     """
     picture = found.picture
     if found.video is None or picture is None:
@@ -66,13 +66,13 @@ def video_frames(
         context.thread_count = threads
         context.thread_type = "AUTO" if threads > 1 else "NONE"
         context.options = {"max_pixels": str(max_pixels)}
-        context.flags |= CodecFlags.copy_opaque  # a frame says which packet it came in
+        context.flags |= CodecFlags.copy_opaque  # a frame tells which packet it came from
         number = -1
         for packet in packets(container, found.video, skipped):
             on_progress()
             if packet is not None and packet.size:
                 number += 1
-                packet.opaque = (number,)  # an object of its own, by whose address PyAV keeps it
+                packet.opaque = (number,)  # a new object, as PyAV keys it by its address
             try:
                 frames = context.decode(packet)  # type: ignore[attr-defined]
             except MemoryError:
@@ -87,7 +87,8 @@ def video_frames(
                 if not found.by_dts:
                     time_s = _at(picture.packets_s, *(frame.opaque or ()))
                 elif packet is not None and packet.size:
-                    # Decoding times run ahead of the screen by a constant: frame 1 is the first.
+                    # Decoding timestamps differ from presentation by a constant, which the
+                    # first frame tells.
                     time_s = _at(picture.clock_s, number)
                     if time_s is not None:
                         ahead_s = time_s - picture.start_s if ahead_s is None else ahead_s
@@ -97,7 +98,7 @@ def video_frames(
 
 
 def _at(times_s: npt.NDArray[np.float64], number: int = -1) -> float | None:
-    """The time of a packet; None where it is unknown."""
+    """Return the time of a packet; None if unknown."""
     if not 0 <= number < len(times_s):
         return None
     time_s = float(times_s[number])
@@ -105,7 +106,7 @@ def _at(times_s: npt.NDArray[np.float64], number: int = -1) -> float | None:
 
 
 def _open_to_decode(path: str, video: int, nvdec: bool) -> InputContainer:
-    """Opens a file, for a GPU to decode if it may, if the picture is large, and if there is one."""
+    """Open a file for decoding, on a GPU if that is allowed, available and worth it."""
     container = open_local(path)
     context = cast(VideoCodecContext, container.streams[video].codec_context)
     if not nvdec or context.width * context.height < _NVDEC_PIXELS:

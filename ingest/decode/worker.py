@@ -1,4 +1,4 @@
-"""The child's side of decoding: serves requests one after another over its channel."""
+"""The child process of a decoder: serves requests one by one over its channel."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _HEARTBEAT_S = 1.0
 
 
 def main(channel: Channel) -> None:
-    """Answers every ``decode`` with opened, segment ..., and done or failed."""
+    """Answer each ``decode`` with ``opened``, ``segment`` ..., then ``done`` or ``failed``."""
     av.logging.set_level(av.logging.PANIC)
-    cv2.setNumThreads(1)  # The pool has a process for every core already.
+    cv2.setNumThreads(1)  # The pool already runs a process per core.
     while True:
         _serve(channel, request_from_fields(channel.receive().fields))
 
 
 def request_to_fields(request: DecodeRequest) -> dict[str, Any]:
-    """A request as JSON can hold it."""
+    """Return a request as fields that JSON can hold."""
     frames = {name: vars(sampling) for name, sampling in request.frames.items()}
     return {**vars(request), "frames": frames}
 
 
 def request_from_fields(fields: dict[str, Any]) -> DecodeRequest:
-    """The request that `request_to_fields` packed."""
+    """Return the request that `request_to_fields` packed."""
     frames = {name: _sampling(sampling) for name, sampling in fields["frames"].items()}
     return DecodeRequest(**{**fields, "frames": frames})
 
 
 def _sampling(fields: dict[str, Any]) -> FrameSampling:
-    resize = fields["resize"]  # JSON knows no tuples
+    resize = fields["resize"]  # JSON has no tuples
     return FrameSampling(**{**fields, "resize": resize if isinstance(resize, int) else (*resize,)})
 
 
@@ -46,7 +46,7 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
     last_sign = time.monotonic()
 
     def on_progress() -> None:
-        # Sent from the decoding loop itself, so a decoder that hangs falls silent.
+        # Sent from the decoding loop itself, so that a decoder that hangs falls silent.
         nonlocal last_sign
         if time.monotonic() - last_sign > _HEARTBEAT_S:
             channel.send("alive")

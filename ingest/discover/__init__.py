@@ -1,1 +1,1 @@
-"""Which files there are: a folder becomes a list of videos."""
+"""Find the media files in a folder, and describe each as a video."""

@@ -28,8 +28,9 @@ from ...schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from ..discover.videos import check_id, library_name
 from ..milvus.store import open_store
 from ..models.networks.quantization import dequantize
-from ..shards.home import Home, Place, stored_root, writing
-from ..shards.shard_files import CatalogEntry
+from ..shards.home import Home, Place, stored_root
+from ..shards.layout import CatalogEntry
+from ..shards.lock import writing
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.list_text import read_lines
@@ -101,7 +102,7 @@ def ingest_audioset(
     name = library_name(folder, library)
     failed: list[FailedFile] = []
     embedded = unchanged = 0
-    with writing(place.home):
+    with writing(place.home, f"import of {name}", place.wait):
         home = Home(place)
         catalog = home.shards.catalog(name)
         _check_imported(catalog, name)

@@ -46,12 +46,12 @@ def export(home: Path, folder: Path, libraries: Sequence[str], progress: Progres
         LibraryError: A library does not exist, or there is none at all.
         StoreError: A file cannot be read or written.
     """
-    shards = open_shards(home)
-    chosen = choose_libraries(shards, libraries)
-    return [
-        _export_one(shards, chosen, backbone, folder, progress)
-        for backbone in stored_backbones(shards, chosen)
-    ]
+    with open_shards(home).pinned() as shards:
+        chosen = choose_libraries(shards, libraries)
+        return [
+            _export_one(shards, chosen, backbone, folder, progress)
+            for backbone in stored_backbones(shards, chosen)
+        ]
 
 
 def _export_one(

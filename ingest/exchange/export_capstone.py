@@ -56,21 +56,21 @@ def export_capstone(
         LibraryError: A library does not exist, or there is none at all.
         StoreError: A file cannot be read or written.
     """
-    shards = open_shards(home)
-    chosen = choose_libraries(shards, libraries)
-    files = []
-    for backbone in stored_backbones(shards, chosen):
-        stage = f"exporting {backbone.name}"
-        progress.start(stage, None, "videos")
+    with open_shards(home).pinned() as shards:
+        chosen = choose_libraries(shards, libraries)
+        files = []
+        for backbone in stored_backbones(shards, chosen):
+            stage = f"exporting {backbone.name}"
+            progress.start(stage, None, "videos")
 
-        def items(of: Backbone = backbone, stage: str = stage) -> Items:
-            for item in read_indexed(shards, chosen, of):
-                yield item
-                progress.advance(stage, 1)
+            def items(of: Backbone = backbone, stage: str = stage) -> Items:
+                for item in read_indexed(shards, chosen, of):
+                    yield item
+                    progress.advance(stage, 1)
 
-        weights = exported_weights(shards, chosen, backbone)
-        files += _export_backbone(backbone, folder, weights, items)
-        progress.finish(stage)
+            weights = exported_weights(shards, chosen, backbone)
+            files += _export_backbone(backbone, folder, weights, items)
+            progress.finish(stage)
     return files
 
 

@@ -17,8 +17,10 @@ from ...schemas.results import ImportedLibrary, ImportReport
 from ..discover.videos import library_name
 from ..milvus.store import open_store
 from ..models.registry import keep
-from ..shards.home import Home, Place, writing
-from ..shards.shard_files import CatalogEntry, Shards, stored_weights
+from ..shards.home import Home, Place
+from ..shards.layout import CatalogEntry
+from ..shards.lock import writing
+from ..shards.shard_files import Shards, stored_weights
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.progress import Progress
@@ -68,7 +70,7 @@ def import_files(
     given = _by_library(sources)
     weights = {name: _weights(name, sources) for name in given}
     reports, notes = [], []
-    with writing(place.home):
+    with writing(place.home, f"import of {', '.join(given)}", place.wait):
         catalogs = {name: shards.catalog(name) for name in given}
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])

@@ -1,21 +1,17 @@
-"""Connections to Milvus, embedded or a server: retries, and actionable error messages."""
+"""Connections to Milvus by pymilvus: retries, and actionable error messages."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ...schemas.errors import StoreError
 from ..shards.home import EMBEDDED, Place
-from ..system.unreadable import hindrance
-from .lite_client import EmbeddedClient, EmbeddedError
-from .lite_home import open_embedded
 
 OLDEST_SERVER = (2, 3)
 """The oldest supported Milvus: 2.3.5 is the oldest that is tested, and 2.2 lacks ``count(*)``."""
@@ -63,8 +59,8 @@ class Connection:
     """An open Milvus; created by `open_client`.
 
     Attributes:
-        client: A pymilvus ``MilvusClient``, or for Lite in this process an `EmbeddedClient`.
-        lite: Whether it is Milvus Lite, embedded or behind a port.
+        client: A pymilvus ``MilvusClient``.
+        lite: Whether it is Milvus Lite, in this process or behind a port.
         about: Its location, without secrets.
         version: Version that it reports.
         patience_s: Seconds for which `call` retries.
@@ -79,8 +75,6 @@ class Connection:
     @property
     def errors(self) -> tuple[type[Exception], ...]:
         """The exceptions that methods of `client` raise."""
-        if isinstance(self.client, EmbeddedClient):
-            return (EmbeddedError,)
         from grpc import RpcError
         from pymilvus.exceptions import MilvusException
 
@@ -104,11 +98,6 @@ class Connection:
         Raises:
             StoreError: It still failed after the retries.
         """
-        if isinstance(self.client, EmbeddedClient):
-            try:
-                return function(*args, **options)
-            except EmbeddedError as error:
-                raise StoreError(self._hindered(action, error)) from error
         from tenacity import (
             Retrying,
             retry_if_exception,
@@ -146,45 +135,47 @@ class Connection:
                 f"Milvus at {self.about} went away ({reason(error)}) and could not {action}; "
                 "start it and run the same command again."
             )
-        return self._failed(action, reason(error))
-
-    def _hindered(self, action: str, error: EmbeddedError) -> str:
-        """Describe an error of Lite's files: a reindex recreates a missing or damaged one."""
-        found = hindrance(error)
-        if found is None or isinstance(error.__cause__, FileNotFoundError):
-            return self._failed(action, str(error))
-        return f"Milvus could not {action}: {found.sentence(f'a file of {self.about}')}"
-
-    @staticmethod
-    def _failed(action: str, why: str) -> str:
-        return f"Milvus could not {action} ({why}); run 'vidsim reindex' if this stays."
+        return f"Milvus could not {action} ({reason(error)}); run 'vidsim reindex' if this stays."
 
 
 @contextmanager
-def open_client(
-    place: Place, patience_s: float = QUERY_PATIENCE_S, writing: bool = False
-) -> Iterator[Connection]:
-    """Open Milvus Lite under the home of `place`, or its server, and close it afterwards.
+def open_client(place: Place, patience_s: float = QUERY_PATIENCE_S) -> Iterator[Connection]:
+    """Open the server of `place` by pymilvus, and close it afterwards.
+
+    Without one, pymilvus serves the Milvus Lite under the home in this process, for benchmarks.
 
     Args:
         place: Address and credentials of Milvus.
         patience_s: Seconds for which failing calls are retried.
-        writing: Whether rows will be written. If not, a read-only home suffices: whatever Lite
-            writes by itself is discarded.
 
     Raises:
-        StoreError: Another process holds it, permissions forbid reading or writing, it is damaged
-            or too old, its address, token or certificate is wrong, or it does not answer.
+        StoreError: It does not answer, is too old, or its address, token or certificate is wrong.
     """
-    lite = not place.uri
-    with _open_lite(place.home, writing) if lite else _open_server(place, patience_s) as connection:
+    opened = _open_server(place, patience_s) if place.uri else _open_lite(place)
+    with opened as connection:
         yield connection
 
 
 @contextmanager
-def _open_lite(home: Path, writing: bool) -> Iterator[Connection]:
-    with open_embedded(home, writing) as client:
-        yield Connection(client, True, str(home / "milvus.db"), "", 0.0)
+def _open_lite(place: Place) -> Iterator[Connection]:
+    from milvus_lite import server_manager_instance
+    from pymilvus import MilvusClient
+    from pymilvus.exceptions import MilvusException
+
+    _quieten_pymilvus()
+    path = place.home / "milvus.db"
+    try:
+        client = MilvusClient(str(path))
+    except MilvusException as error:
+        raise StoreError(
+            f"The store {path} cannot be opened ({reason(error)}); end what uses it, or set "
+            "VIDSIM_HOME to another folder."
+        ) from error
+    try:
+        yield Connection(client, True, str(path), "", 0.0)
+    finally:
+        client.close()
+        server_manager_instance.release_server(str(path))
 
 
 @contextmanager
@@ -194,7 +185,7 @@ def _open_server(place: Place, patience_s: float) -> Iterator[Connection]:
     from pymilvus.exceptions import MilvusException
     from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-    _prepare_pymilvus()
+    _quieten_pymilvus()
     address, token = _address(place)
     about = server_name(place)
     options = {"token": token, "timeout": _CONNECT_S, "dedicated": True, **_tls(place)}
@@ -350,8 +341,6 @@ def _kind(error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """Return what went wrong in one line, from the innermost cause."""
-    if isinstance(error, EmbeddedError):
-        return str(error)
     from grpc import RpcError
 
     for cause in _causes(error):
@@ -376,14 +365,6 @@ def _one_line(text: str) -> str:
     return lines[0][:300] if lines else ""
 
 
-def _prepare_pymilvus() -> None:
-    """Keep pymilvus from logging errors that it also raises, and from loading scipy.
-
-    It would load scipy, which takes a tenth of a second, to check for sparse vectors, which vidsim
-    never sends: it is told that the check is done.
-    """
-    with suppress(ImportError):
-        from pymilvus.client.utils import SciPyHelper
-
-        SciPyHelper._checked = True
+def _quieten_pymilvus() -> None:
+    """Keep pymilvus from logging errors that it also raises."""
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...schemas.errors import StoreError
+from ..system.checked_json import ChangedError, read_checked, write_checked
 from ..system.unreadable import unwritten
 
 
@@ -28,8 +28,8 @@ class IndexNotes(BaseModel):
 def read_notes(home: Path, server: str) -> IndexNotes:
     """Read the notes on `server`; empty where they are missing or damaged."""
     try:
-        return IndexNotes.model_validate_json(_path(home, server).read_bytes())
-    except (OSError, ValidationError):  # they can be measured again
+        return IndexNotes.model_validate(read_checked(_path(home, server)) or {})
+    except (StoreError, ChangedError, ValidationError):  # they can be measured again
         return IndexNotes()
 
 
@@ -40,11 +40,8 @@ def write_notes(home: Path, server: str, notes: IndexNotes) -> None:
         StoreError: `home` cannot be written.
     """
     path = _path(home, server)
-    partial = path.with_suffix(".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(notes.model_dump_json(indent=2))
-        os.replace(partial, path)
+        write_checked(path, notes.model_dump(mode="json"))
     except OSError as error:
         raise StoreError(unwritten(str(path), error)) from error
 

@@ -8,14 +8,17 @@ from statistics import median
 import numpy as np
 
 from ...schemas.backbones import Backbone
-from ...schemas.collections import Level, choose_index, collection_name, levels
+from ...schemas.collections import Level, choose_index, collection_name
 from ...schemas.embedding import FloatArray, index_dim, to_query
 from ...schemas.errors import LibraryError
 from ...schemas.results import IndexTuning, TunedIndex
-from ..shards.home import Place, open_shards, writing
+from ...schemas.rows import Hit
+from ..shards.home import Place, open_shards
+from ..shards.lock import writing
 from ..system.progress import Progress
 from .filters import is_in
-from .store import Hit, Store, open_store
+from .lite import NO_INDEX
+from .store import Store, open_store
 
 NEIGHBOURS = 10
 """Neighbours that recall is measured over: as many as the results of a query."""
@@ -46,9 +49,13 @@ def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
         LibraryError: Nothing is stored.
         StoreError: Milvus cannot be read, or cannot build an index.
     """
-    with writing(place.home), open_store(place, writing=True) as store:
-        videos = _sample_videos(place)
-        found = [(b, level) for b in store.backbones() for level in levels(b)]
+    videos = _sample_videos(place)
+    with writing(place.home, "index tuning", place.wait), open_store(place, writing=True) as store:
+        if store.embedded:
+            return IndexTuning(
+                target=store.target.name, recall=recall, collections=[], notes=[NO_INDEX]
+            )
+        found = [(b, level) for b in store.backbones() for level in store.levels(b)]
         progress.start("tuning", len(found), "collections")
         tuned = []
         for backbone, level in found:

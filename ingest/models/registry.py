@@ -25,8 +25,8 @@ from ...schemas.backbones import (
 from ...schemas.errors import ModelError, StoreError
 from ...schemas.modality import Modality
 from ...schemas.weights import TIMM_SCHEME, PublishedFiles
-from ..system.atomic_file import whole_file
-from ..system.unreadable import listed, told, unwritten
+from ..system.checked_json import ChangedError, read_checked, write_checked
+from ..system.unreadable import listed, unwritten
 
 _BACKBONE = TypeAdapter(Backbone)
 
@@ -43,9 +43,8 @@ def known_backbones(home: Path) -> dict[str, Backbone]:
         if path.suffix != ".json" or path.stem in known:
             continue
         try:
-            with told(f"The description {path}"):
-                backbone = _BACKBONE.validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
+            backbone = _BACKBONE.validate_python(read_checked(path))
+        except (ChangedError, ValidationError) as error:
             raise StoreError(
                 f"{path} is damaged; delete it and name the network once more, "
                 "with 'vidsim ingest FOLDER --model frame=timm:NAME'."
@@ -145,8 +144,6 @@ def keep(home: Path, backbone: Backbone) -> None:
     if timm_name(backbone) is None or path.exists():
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            partial.write_bytes(_BACKBONE.dump_json(backbone, indent=2))
+        write_checked(path, _BACKBONE.dump_python(backbone, mode="json"))
     except OSError as error:
         raise StoreError(unwritten(str(path), error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,10 @@ from ...schemas.collections import IndexPolicy, Level, levels
 from ...schemas.errors import StoreError
 from ...schemas.video import Video
 from ..models.registry import known_backbones
-from ..system.atomic_file import whole_file
-from ..system.unreadable import listed, told, unwritten
-from ..system.unwritable import may_be_written, shared_lock
-from .shard_files import CatalogEntry, Shards, stored_weights
+from ..system.checked_json import ChangedError, read_checked, write_checked
+from ..system.unreadable import told, unwritten
+from .layout import CatalogEntry
+from .shard_files import Shards, stored_weights
 
 Counts = dict[str, dict[Level, int]]
 """Number of entities by backbone and level."""
@@ -30,13 +31,17 @@ class LibraryNote:
     Attributes:
         counts: Rows and segments that Milvus must hold.
         weights: SHA-256 of the weights its rows were computed with, as in `stored_weights`.
+        stamp: The `Shards.stamp` of the shards that it was made from.
     """
 
     counts: Counts
     weights: dict[str, str]
+    stamp: str = ""
 
 
 _NOTE = TypeAdapter(LibraryNote)
+
+_log = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
 """Name of the Milvus Lite under vidsim's home, in place of a server's address."""
@@ -54,6 +59,7 @@ class Place:
         client_cert: PEM file that identifies this client, with `client_key`.
         client_key: Its private key.
         index: Index policy of new collections.
+        wait: Whether to wait for another process that writes to the home.
     """
 
     home: Path
@@ -63,6 +69,7 @@ class Place:
     client_cert: Path | None = None
     client_key: Path | None = None
     index: IndexPolicy = "auto"
+    wait: bool = False
 
 
 class Home:
@@ -119,15 +126,14 @@ class Home:
             if not catalog:
                 path.unlink(missing_ok=True)
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as partial:
-                partial.write_bytes(_NOTE.dump_json(self.noted(catalog)))
+            write_checked(path, _NOTE.dump_python(self.noted(library, catalog), mode="json"))
         except OSError as error:
             raise StoreError(unwritten(str(path), error)) from error
 
-    def noted(self, catalog: Mapping[str, CatalogEntry]) -> LibraryNote:
+    def noted(self, library: str, catalog: Mapping[str, CatalogEntry]) -> LibraryNote:
         """Return the note that `write_note` writes of a library."""
-        return LibraryNote(self.counts(catalog), stored_weights(catalog))
+        stamp = self.shards.stamp(library)
+        return LibraryNote(self.counts(catalog), stored_weights(catalog), stamp)
 
 
 def open_shards(home: Path) -> Shards:
@@ -136,65 +142,24 @@ def open_shards(home: Path) -> Shards:
 
 
 def read_notes(home: Path) -> dict[str, LibraryNote]:
-    """Read the last note of each library under `home`.
+    """Return the note of each library under `home`, made anew where it is not that of its shards.
 
     Raises:
-        StoreError: A note cannot be read, or both it and a shard are damaged.
+        StoreError: A note or a shard cannot be read.
     """
+    opened = Home(Place(home))
     found = {}
-    folder = home / "counts"
-    for path in listed(folder, f"The folder {folder}"):
-        if path.suffix != ".json":
-            continue
+    for library in opened.shards.libraries():
         try:
-            with told(f"The note {path}"):
-                found[path.stem] = _NOTE.validate_json(path.read_bytes())
-        except ValidationError:  # the shards have the same facts
-            opened = Home(Place(home))
-            found[path.stem] = opened.noted(opened.shards.catalog(path.stem))
+            content = read_checked(home / "counts" / f"{library}.json")
+            note = None if content is None else _NOTE.validate_python(content)
+        except (ChangedError, ValidationError) as error:
+            _log.warning("The note on %s is not used (%s).", library, error)
+            note = None
+        if note is None or note.stamp != opened.shards.stamp(library):
+            note = opened.noted(library, opened.shards.catalog(library))
+        found[library] = note
     return found
-
-
-@contextmanager
-def writing(home: Path) -> Iterator[None]:
-    """Hold the write lock of `home`.
-
-    Raises:
-        StoreError: Another process holds it, or the folder cannot be written.
-    """
-    from filelock import FileLock, Timeout  # a query writes nothing
-
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home / "writing.lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"Another vidsim process is writing to {home}; wait for it to end, "
-            "or set VIDSIM_HOME to another folder."
-        ) from error
-    except OSError as error:
-        raise StoreError(unwritten(f"The home {home}", error)) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def undisturbed(home: Path) -> Iterator[None]:
-    """Keep other processes from changing `home`, which need not be writable.
-
-    Raises:
-        StoreError: Another process is writing to it.
-    """
-    lock = home / "writing.lock"
-    if may_be_written(home) and may_be_written(lock):
-        with writing(home):
-            yield
-        return
-    with shared_lock(lock, f"The home {home}"):
-        yield
 
 
 @contextmanager

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...schemas.errors import StoreError
-from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_STRINGS
+from ...schemas.exports import SHARD_FORMAT, SHARD_VERSION, VIDEO_STRINGS
 from ...schemas.video import Video
 from ..system.unreadable import hindrance, open_h5
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
+
+
+DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError)
+"""Errors by which h5py tells of damage, on opening a shard or on reading it later."""
 
 
 def is_shard(name: str) -> bool:
@@ -33,14 +37,25 @@ def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
     """
     try:
         file = open_h5(path, f"The shard {path}", patience_s)
-        found = file.attrs.get("format"), file.attrs.get("version")
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        found = text_of(file.attrs.get("format", "")), int(file.attrs.get("version", 0))
+    except DAMAGE as error:
         if (why := hindrance(error)) is not None:
             raise StoreError(why.sentence(f"The shard {path}")) from error
-        raise _damaged(path, error) from error
-    if found != (SHARD_FORMAT, LAYOUT_VERSION):
+        raise damaged(path, error) from error
+    if found[0] != SHARD_FORMAT or not 1 <= found[1] <= SHARD_VERSION:
         file.close()
         raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
+    try:
+        library = text_of(file.attrs.get("library", ""))
+    except DAMAGE as error:
+        file.close()
+        raise damaged(path, error) from error
+    if library != path.parent.name:
+        file.close()
+        raise StoreError(
+            f"The shard {path} holds videos of {library}, not of {path.parent.name}; move it to "
+            "where it belongs."
+        )
     return file
 
 
@@ -51,23 +66,58 @@ def reading_shard(path: Path) -> Iterator[h5py.File]:
     Raises:
         StoreError: As `open_shard`.
     """
-    with open_shard(path) as file:
-        try:
-            yield file
-        except (OSError, KeyError, IndexError, RuntimeError, ValueError) as error:
-            if (found := hindrance(error)) is not None:
-                raise StoreError(found.sentence(f"The shard {path}")) from error
-            raise _damaged(path, error) from error
+    with open_shard(path) as file, damage_told(path):
+        yield file
 
 
-def _damaged(path: Path, error: Exception) -> StoreError:
+def version_of(path: Path) -> int:
+    """Return the version of a shard's layout.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    with reading_shard(path) as file:
+        return int(file.attrs["version"])
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Raise errors of reading an open shard as those of opening it.
+
+    Raises:
+        StoreError: As `open_shard`.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        if (found := hindrance(error)) is not None:
+            raise StoreError(found.sentence(f"The shard {path}")) from error
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: BaseException) -> StoreError:
+    """Return the error about a shard that was read and found wrong."""
     return StoreError(f"The shard {path} is damaged ({error}); delete it and run ingest again.")
 
 
-def read_video_table(file: h5py.File, library: str) -> list[Video]:
-    """Read the videos of an open shard of `library`, in order."""
+def text_of(value: str | bytes) -> str:
+    """Return a text attribute: variable-length in version 1, of fixed length since."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def texts(dataset: h5py.Dataset) -> list[str]:
+    """Return the texts of a dataset: variable-length in version 1, of fixed length since."""
+    return [
+        value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+        for value in dataset[:].tolist()
+    ]
+
+
+def read_video_table(file: h5py.File) -> list[Video]:
+    """Read the videos of an open shard, in order."""
     table = file["videos"]
-    texts = [table[name].asstr()[:] for name in VIDEO_STRINGS]
+    library = text_of(file.attrs["library"])
+    columns = [texts(table[name]) for name in VIDEO_STRINGS]
     sizes, times = table["size"][:], table["mtime_ns"][:]
     return [
         Video(
@@ -79,5 +129,5 @@ def read_video_table(file: h5py.File, library: str) -> list[Video]:
             size=int(size),
             mtime_ns=int(mtime_ns),
         )
-        for video_id, path, label, content, size, mtime_ns in zip(*texts, sizes, times)
+        for video_id, path, label, content, size, mtime_ns in zip(*columns, sizes, times)
     ]

@@ -25,7 +25,7 @@ from ...schemas.errors import StoreError
 from ...schemas.rows import StoredRow
 from ...schemas.video import Video, row_id
 from ..system.unreadable import too_many_files
-from .open_shard import is_shard, open_shard, read_video_table
+from .open_shard import is_shard, open_shard, read_video_table, texts
 from .shard_files import Shards
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class ShardRows:
     def _places_in(self, state: _State) -> dict[str, int]:
         if state not in self._places:
             with open_shard(Path(state[0]), patience_s=0) as file:
-                names = file["videos/video_id"].asstr()[:]
+                names = texts(file["videos/video_id"])
             self._places[state] = {name: place for place, name in enumerate(names)}
         return self._places[state]
 
@@ -235,7 +235,7 @@ class ShardRows:
             file = open_shard(Path(state[0]), patience_s=0)
             self._open[state] = _OpenShard(
                 file,
-                read_video_table(file, str(file.attrs["library"])),
+                read_video_table(file),
                 file["videos/segment_seconds"][:],
                 file["segments/video"][:],
                 file["segments/index"][:],

@@ -8,58 +8,34 @@ outdated entry back.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-from ... import __version__
-from ...schemas.backbones import BACKBONES, VID2IMG_SHAPE, Backbones, sound_backbones
-from ...schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, Rows, SegmentEmbedding, Version
+from ...schemas.backbones import BACKBONES, Backbones, sound_backbones
+from ...schemas.embedding import EmbeddedVideo, Version
 from ...schemas.errors import StoreError
-from ...schemas.exports import LAYOUT_VERSION, SHARD_FORMAT, VIDEO_NUMBERS, VIDEO_STRINGS
-from ...schemas.video import Segment, Video
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
-from .open_shard import is_shard, read_video_table, reading_shard
+from .layout import (
+    ALIGNMENT,
+    CatalogEntry,
+    entries_in,
+    videos_in,
+    weights_in,
+    write_shard,
+)
+from .manifest import ShardNote, note_of, read_manifest, write_manifest
+from .open_shard import damage_told, is_shard, open_shard, reading_shard
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
 
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """A stored video without its vectors.
-
-    Attributes:
-        rows: Rows by backbone, 0 for one that was computed and gave none.
-        described: Segments that have rows, by backbone.
-        shards: By backbone, the file that holds its rows.
-        weights: By backbone, the SHA-256 of the weights that its rows were computed with,
-            "" where it has none or they are unknown.
-        damage: What of it did not decode.
-        audio_track: Number of its audio track, from 1; None for the picture's own.
-    """
-
-    video: Video
-    duration_s: float
-    segment_seconds: float
-    segments: int
-    rows: dict[str, int] = field(default_factory=dict)
-    described: dict[str, int] = field(default_factory=dict)
-    shards: dict[str, Path] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
-    damage: Damage = NO_DAMAGE
-    audio_track: int | None = None
-
-    @property
-    def version(self) -> Version:
-        """The values that are equal for two entries of the same file, cut the same way."""
-        return self.video.fingerprint, self.segment_seconds, self.video.path
+_ATTEMPTS = 10
+"""Looks at a library whose shards change while they are opened."""
 
 
 class Shards:
@@ -69,16 +45,17 @@ class Shards:
         """Open `directory`, without creating it yet; its rows are those of `backbones`."""
         self.directory = directory
         self.backbones = backbones
+        self._pins: dict[Path, h5py.File] | None = None
         self._read: dict[str, tuple[list[tuple[Path, int, int, int]], dict[str, CatalogEntry]]] = {}
 
     def libraries(self) -> list[str]:
-        """Return the names of the libraries that have a shard.
+        """Return the names of the libraries that have a shard, or had one that is lost.
 
         Raises:
             StoreError: A folder of shards cannot be listed.
         """
         folders = listed(self.directory, f"The folder {self.directory}")
-        return [folder.name for folder in folders if self.files(folder.name)]
+        return [f.name for f in folders if self.files(f.name) or read_manifest(f)]
 
     def files(self, library: str) -> list[Path]:
         """Return the shards of `library`, oldest first.
@@ -90,6 +67,107 @@ class Shards:
         found = listed(folder, f"The folder {folder}")
         return [path for path in found if is_shard(path.name)]
 
+    def problems(self, library: str) -> list[str]:
+        """Return a sentence per shard that is missing or is not what was written.
+
+        Sizes alone are compared; `changed` reads the content.
+
+        Raises:
+            StoreError: The folder or its list cannot be read.
+        """
+        folder = self.directory / library
+        found = {path.name: path for path in self.files(library)}
+        problems = []
+        for name, note in (read_manifest(folder) or {}).items():
+            if name not in found:
+                problems.append(
+                    f"The shard {folder / name} is missing, and with it {note.videos} videos of "
+                    f"{library} in some modality; put it back from a copy, or run 'vidsim ingest' "
+                    "on the whole folder."
+                )
+            elif _size(found[name]) != note.bytes:
+                problems.append(
+                    f"The shard {folder / name} is not the one that was written there; 'vidsim "
+                    f"verify {library}' says whether it can be read."
+                )
+        return problems
+
+    def stamp(self, library: str) -> str:
+        """Return a text that changes with the shards of a library, and with nothing else.
+
+        Raises:
+            StoreError: Their folder or a shard cannot be read.
+        """
+        notes = read_manifest(self.directory / library) or {}
+        with told(f"A shard of {library}"):
+            state = [
+                (path.name, stat.st_size, notes[path.name].sha256)
+                if path.name in notes
+                else (path.name, stat.st_size, stat.st_mtime_ns)
+                for path in self.files(library)
+                for stat in [path.stat()]
+            ]
+        return hashlib.sha256(repr(state).encode()).hexdigest()
+
+    def changed(self, library: str) -> list[Path]:
+        """Return the shards whose content is not what was written, reading all of it.
+
+        Raises:
+            StoreError: A shard cannot be read.
+        """
+        notes = read_manifest(self.directory / library) or {}
+        with told(f"A shard of {library}"):
+            return [
+                path
+                for path in self.files(library)
+                if path.name in notes and note_of(path, notes[path.name].videos) != notes[path.name]
+            ]
+
+    def adopt(self, library: str) -> None:
+        """List the shards that an interrupted run wrote and did not list.
+
+        Raises:
+            StoreError: A shard cannot be read, or the list not be written.
+        """
+        self._list(library, {})
+
+    def settle(self, library: str) -> None:
+        """List the shards as they are, after what was missing is stored again or given up.
+
+        Raises:
+            StoreError: A shard cannot be read, or the list not be written.
+        """
+        self._list(library, {}, keep_missing=False)
+
+    def _list(
+        self, library: str, written: Mapping[str, ShardNote | None], keep_missing: bool = True
+    ) -> None:
+        """Bring the list of a library's shards in step after a change.
+
+        Args:
+            library: The library.
+            written: By file name, the notes of the shards written just now; None for one that is
+                deleted next: a kill in between leaves it unlisted, not listed and missing.
+            keep_missing: Whether to keep what is listed and not there, so that it is still told.
+        """
+        folder = self.directory / library
+        files = {path.name: path for path in self.files(library)}
+        try:
+            before = read_manifest(folder) or {}
+            notes = {name: n for name, n in before.items() if name in files or keep_missing}
+            notes = {name: n for name, n in notes.items() if name not in written}
+            notes |= {name: note for name, note in written.items() if note is not None}
+            for name, path in files.items():
+                if name in written:
+                    continue
+                if name not in notes or _size(path) != notes[name].bytes:
+                    with reading_shard(path) as file:
+                        notes[name] = note_of(path, len(file["videos/video_id"]))
+            if notes != before:
+                write_manifest(folder, notes)
+        except OSError as error:
+            raise StoreError(unwritten(f"The list of shards in {folder}", error)) from error
+
     def catalog(self, library: str) -> dict[str, CatalogEntry]:
         """Return the entries of `library` by video id, in order of first appearance.
 
@@ -98,15 +176,58 @@ class Shards:
         Raises:
             StoreError: A shard cannot be read.
         """
-        files = self.files(library)
-        with told(f"A shard of {library}"):
-            stamp = [(p, s.st_ino, s.st_mtime_ns, s.st_size) for p in files for s in [p.stat()]]
-        if library not in self._read or self._read[library][0] != stamp:
+        for attempt in range(_ATTEMPTS):
+            if self._pins is not None and library in self._read:
+                break
+            stamp = self._state(library)
+            if library in self._read and self._read[library][0] == stamp:
+                break
             entries: dict[str, CatalogEntry] = {}
-            for path in files:
-                add_entries(entries, path)
-            self._read[library] = stamp, entries
+            try:
+                for path, *_ in stamp:
+                    if self._pins is not None:
+                        self._pins[path] = open_shard(path)
+                    with self._reading(path) as file:
+                        _join(entries, entries_in(file, path))
+            except StoreError:
+                if attempt == _ATTEMPTS - 1 or self._state(library) == stamp:
+                    raise
+                continue  # a writer has replaced or removed a shard meanwhile
+            if self._state(library) == stamp or attempt == _ATTEMPTS - 1:
+                self._read[library] = stamp, entries
         return dict(self._read[library][1])
+
+    @contextmanager
+    def pinned(self) -> Iterator[Self]:
+        """Keep what is read within the block as it was when each library was first looked at.
+
+        Its shards stay open, so that a writer may replace or remove them meanwhile.
+        """
+        self._pins, self._read = {}, {}
+        try:
+            yield self
+        finally:
+            for file in self._pins.values():
+                file.close()
+            self._pins = None
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[h5py.File]:
+        pinned = self._pins and self._pins.get(path)
+        if not pinned:
+            with reading_shard(path) as file:
+                yield file
+            return
+        with damage_told(path):
+            yield pinned
+
+    def _state(self, library: str) -> list[tuple[Path, int, int, int]]:
+        found = []
+        for path in self.files(library):
+            with suppress(FileNotFoundError), told(f"The shard {path}"):
+                stat = path.stat()
+                found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return found
 
     def write(
         self,
@@ -137,13 +258,15 @@ class Shards:
                 names = set().union(*(v.backbones for v in videos))
                 weights = {n: digests(self.backbones[n]) for n in names}
             self._write_whole(path, library, videos, weights)
+            note = note_of(path, len(videos))
         except OSError as error:
             raise StoreError(unwritten(f"The shard in {directory}", error)) from error
+        self._list(library, {path.name: note})
         return path
 
     def read(
         self,
-        library: str,
+        library: str,  # noqa: ARG002
         entries: Collection[CatalogEntry],
         backbones: Collection[str] | None = None,
     ) -> Iterator[EmbeddedVideo]:
@@ -164,7 +287,8 @@ class Shards:
                         backbone
                     )
         for path in sorted(wanted):
-            yield from _read_videos(path, library, wanted[path])
+            with self._reading(path) as file:
+                yield from videos_in(file, wanted[path])
 
     def weights(self, library: str, backbone: str) -> str:
         """Return the SHA-256 of the weights that a library's rows of `backbone` were computed with.
@@ -185,7 +309,8 @@ class Shards:
                 removed. None keeps none. Other ids are left alone.
         """
         for path in self.files(library):
-            entries = _read_entries(path)
+            with reading_shard(path) as file:
+                entries, weights = entries_in(file, path), weights_in(file)
             staying = [
                 e
                 for e in entries
@@ -194,18 +319,44 @@ class Shards:
             if len(staying) == len(entries):
                 continue
             names = {e.video.video_id: set(e.rows) for e in staying}
-            videos = list(_read_videos(path, library, names)) if staying else []
-            weights = _read_weights(path)
+            videos: list[EmbeddedVideo] = []
+            if staying:
+                with reading_shard(path) as file:
+                    videos = list(videos_in(file, names))
             try:
                 if staying:
                     self._write_whole(path, library, videos, weights)
+                    self._list(library, {path.name: note_of(path, len(videos))})
                 else:
+                    self._list(library, {path.name: None})
                     path.unlink()
             except OSError as error:
                 raise StoreError(unwritten(f"The shard {path}", error)) from error
         directory = self.directory / library
         with suppress(OSError):  # it is not empty, or a file manager holds it
             directory.rmdir()
+
+    def replace(
+        self,
+        library: str,
+        files: Sequence[Path],
+        videos: Sequence[EmbeddedVideo],
+        weights: Mapping[str, str],
+    ) -> None:
+        """Write the videos of several adjacent shards into the last of them; delete the others.
+
+        Raises:
+            StoreError: A shard cannot be written or deleted.
+        """
+        *others, path = files
+        try:
+            self._write_whole(path, library, videos, weights)
+            note = note_of(path, len(videos))
+            self._list(library, {path.name: note, **{other.name: None for other in others}})
+            for other in others:
+                other.unlink()
+        except OSError as error:
+            raise StoreError(unwritten(f"The shard {path}", error)) from error
 
     def _write_whole(
         self,
@@ -220,9 +371,15 @@ class Shards:
         with (
             whole_file(path, sync=True) as partial,
             partial.open("w+b") as raw,
-            h5py.File(raw, "w", libver="latest") as file,
+            h5py.File(
+                raw,
+                "w",
+                libver="latest",
+                alignment_threshold=ALIGNMENT,
+                alignment_interval=ALIGNMENT,
+            ) as file,
         ):
-            _write(file, library, videos, weights, self.backbones)
+            write_shard(file, library, videos, weights, self.backbones)
 
 
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
@@ -231,7 +388,13 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
     Raises:
         StoreError: The shard cannot be read.
     """
-    for new in _read_entries(path):
+    with reading_shard(path) as file:
+        _join(catalog, entries_in(file, path))
+
+
+def _join(catalog: dict[str, CatalogEntry], entries: Iterable[CatalogEntry]) -> None:
+    """Add the entries of a newer shard to a catalog."""
+    for new in entries:
         old = catalog.get(new.video.video_id)
         if old and old.version == new.version:
             new = replace(
@@ -259,170 +422,6 @@ def stored_weights(catalog: Mapping[str, CatalogEntry]) -> dict[str, str]:
     return {backbone: ";".join(sorted(of - {""})) for backbone, of in found.items()}
 
 
-def _write(
-    file: h5py.File,
-    library: str,
-    videos: Sequence[EmbeddedVideo],
-    weights: Mapping[str, str],
-    backbones: Backbones,
-) -> None:
-    file.attrs.update(
-        format=SHARD_FORMAT,
-        version=LAYOUT_VERSION,
-        library=library,
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        vidsim=__version__,
-    )
-    import h5py
-
-    text = h5py.string_dtype("utf-8")
-    table = file.create_group("videos")
-    for name in VIDEO_STRINGS:
-        table.create_dataset(name, data=[getattr(v.video, name) for v in videos], dtype=text)
-    table["size"] = np.array([v.video.size for v in videos], np.int64)
-    table["mtime_ns"] = np.array([v.video.mtime_ns for v in videos], np.int64)
-    table["duration_s"] = np.array([v.duration_s for v in videos], np.float64)
-    table["segment_seconds"] = np.array([v.segment_seconds for v in videos], np.float64)
-    table.create_dataset("damage", data=[v.damage.picture for v in videos], dtype=text)
-    table.create_dataset("sound_damage", data=[v.damage.sound for v in videos], dtype=text)
-    table["audio_track"] = np.array([v.audio_track or 0 for v in videos], np.int32)
-
-    pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
-    segments = file.create_group("segments")
-    segments["video"] = np.array([i for i, _, _ in pieces], np.int32)
-    segments["index"] = np.array([s.index for _, s, _ in pieces], np.int32)
-    segments["start_s"] = np.array([s.start_s for _, s, _ in pieces], np.float64)
-    segments["end_s"] = np.array([s.end_s for _, s, _ in pieces], np.float64)
-
-    strips = [(n, e.vid2img) for n, (_, _, e) in enumerate(pieces) if e.vid2img is not None]
-    color = file.create_group("vid2img")
-    color["segment"] = np.array([n for n, _ in strips], np.int32)
-    color["strips"] = np.array([strip for _, strip in strips], np.uint8).reshape(-1, *VID2IMG_SHAPE)
-
-    for name in sorted(set().union(*(v.backbones for v in videos))):
-        backbone = backbones[name]
-        rows = [(n, e.rows[name]) for n, (_, _, e) in enumerate(pieces) if name in e.rows]
-        group = file.create_group(f"rows/{name}")
-        group.attrs.update(modality=backbone.modality.value, weights_sha256=weights[name])
-        group["videos"] = np.array(
-            [i for i, v in enumerate(videos) if name in v.backbones], np.int32
-        )
-        group["segment"] = np.repeat(
-            np.array([n for n, _ in rows], np.int32), [len(r.vectors) for _, r in rows]
-        )
-        empty = [np.zeros((0, backbone.dim), np.float32)]
-        group["vectors"] = np.concatenate(empty + [r.vectors for _, r in rows])
-        group["start_s"] = np.concatenate([np.zeros(0, np.float32)] + [r.start_s for _, r in rows])
-        group["end_s"] = np.concatenate([np.zeros(0, np.float32)] + [r.end_s for _, r in rows])
-
-
-def _read_weights(path: Path) -> dict[str, str]:
-    """Read, by backbone, the SHA-256 of the weights that a shard's rows were computed with."""
-    with reading_shard(path) as file:
-        groups = file.get("rows", {})
-        return {name: str(group.attrs["weights_sha256"]) for name, group in groups.items()}
-
-
-def _read_entries(path: Path) -> list[CatalogEntry]:
-    with reading_shard(path) as file:
-        library = str(file.attrs["library"])
-        videos = read_video_table(file, library)
-        numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-        told = _read_told(file)
-        owner = file["segments/video"][:]
-        counts = np.bincount(owner, minlength=len(videos))
-        rows: list[dict[str, int]] = [{} for _ in videos]
-        described: list[dict[str, int]] = [{} for _ in videos]
-        weights: dict[str, str] = {}
-        for name, group in file.get("rows", {}).items():
-            weights[name] = str(group.attrs["weights_sha256"])
-            of_row = group["segment"][:]
-            of_video = np.bincount(owner[of_row], minlength=len(videos))
-            with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
-            for i in group["videos"][:]:
-                rows[i][name] = int(of_video[i])
-                described[i][name] = int(with_rows[i])
-        return [
-            CatalogEntry(
-                video=video,
-                duration_s=float(numbers["duration_s"][i]),
-                segment_seconds=float(numbers["segment_seconds"][i]),
-                segments=int(counts[i]),
-                rows=rows[i],
-                described=described[i],
-                shards=dict.fromkeys(rows[i], path),
-                weights={name: weights[name] for name in rows[i]},
-                damage=told[i][0],
-                audio_track=told[i][1],
-            )
-            for i, video in enumerate(videos)
-        ]
-
-
-def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
-    """Read the damage and audio track of each video of a shard; older shards lack them."""
-    table = file["videos"]
-    none = [""] * len(table["video_id"])
-    picture, sound = (
-        [str(text) for text in table[name].asstr()[:]] if name in table else none
-        for name in ("damage", "sound_damage")
-    )
-    tracks = table["audio_track"][:].tolist() if "audio_track" in table else [0] * len(none)
-    return [(Damage(*of), track or None) for *of, track in zip(picture, sound, tracks)]
-
-
-def _read_videos(path: Path, library: str, wanted: dict[str, set[str]]) -> Iterator[EmbeddedVideo]:
-    """Yield the `wanted` videos of one shard, each with the backbones named for it."""
-    with reading_shard(path) as file:
-        videos = read_video_table(file, library)
-        numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-        told = _read_told(file)
-        table = {name: file["segments"][name][:] for name in file["segments"]}
-        strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
-        groups: dict[str, dict[str, np.ndarray]] = {}
-        for name in set().union(*wanted.values()):
-            groups[name] = {key: data[:] for key, data in file[f"rows/{name}"].items()}
-        for i, video in enumerate(videos):
-            if video.video_id not in wanted:
-                continue
-            names = wanted[video.video_id]
-            segments, embeddings = [], []
-            for n in np.flatnonzero(table["video"] == i).tolist():
-                segments.append(
-                    Segment(
-                        int(table["index"][n]),
-                        float(table["start_s"][n]),
-                        float(table["end_s"][n]),
-                    )
-                )
-                embeddings.append(_read_embedding(groups, names, n, strips.get(n)))
-            yield EmbeddedVideo(
-                video=video,
-                duration_s=float(numbers["duration_s"][i]),
-                segment_seconds=float(numbers["segment_seconds"][i]),
-                backbones=frozenset(names),
-                segments=tuple(segments),
-                embeddings=tuple(embeddings),
-                damage=told[i][0],
-                audio_track=told[i][1],
-            )
-
-
-def _read_embedding(
-    groups: dict[str, dict[str, np.ndarray]],
-    names: Collection[str],
-    segment: int,
-    strip: np.ndarray | None,
-) -> SegmentEmbedding:
-    rows = {}
-    for name in names:
-        group = groups[name]
-        # Rows are in the order of their segments, so a segment's rows are one slice.
-        first, last = np.searchsorted(group["segment"], [segment, segment + 1])
-        if last > first:
-            rows[name] = Rows(
-                group["vectors"][first:last],
-                group["start_s"][first:last],
-                group["end_s"][first:last],
-            )
-    return SegmentEmbedding(rows=rows, vid2img=strip)
+def _size(path: Path) -> int:
+    with told(f"The shard {path}"):
+        return path.stat().st_size

@@ -16,9 +16,8 @@ from ..shards.home import (
     open_shards,
     stored_root,
     trust,
-    undisturbed,
-    writing,
 )
+from ..shards.lock import writing
 from ..system.progress import Progress
 from .repair import reindex, remove
 from .verify import Sample, compare
@@ -96,7 +95,7 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
         StoreError: Another process holds the store, or it cannot be written.
     """
     home = Home(place)
-    with writing(home.path), open_store(place, writing=True) as store:
+    with writing(home.path, "removal", place.wait), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
             remove(store, home, library, video_ids)
 
@@ -117,7 +116,7 @@ def reindex_all(
         StoreError: Another process holds the store, or it cannot be written.
     """
     home = _opened(place, libraries)
-    with writing(home.path), open_store(place, writing=True) as store:
+    with writing(home.path, "reindexing", place.wait), open_store(place, writing=True) as store:
         report = reindex(store, home, libraries, progress, fresh)
         return report.model_copy(update={"notes": store.notes})
 
@@ -139,8 +138,10 @@ def verify_all(
         StoreError: Another process is writing, or Milvus or a shard cannot be read.
     """
     home = _opened(place, libraries)
-    held = writing if repair else undisturbed
-    with held(place.home), open_store(place, writing=repair, latest=True) as store:
+    with (
+        writing(place.home, "repair" if repair else "comparison", place.wait),
+        open_store(place, writing=repair, latest=True) as store,
+    ):
         report = compare(store, home, libraries, sample, progress, repair=repair)
         # A sample may miss a re-embedded video; reindex reads a row of each.
         for library in (libraries or home.shards.libraries()) if repair and sample == "all" else ():

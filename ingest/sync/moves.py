@@ -19,8 +19,9 @@ from ...schemas.errors import StoreError
 from ...schemas.video import Video
 from ..milvus.store import Store
 from ..shards.home import Home
-from ..shards.shard_files import CatalogEntry, Shards
-from ..system.atomic_file import whole_file
+from ..shards.layout import CatalogEntry
+from ..shards.shard_files import Shards
+from ..system.checked_json import ChangedError, read_checked, write_checked
 from .writer import Writer
 
 _CHUNK_SEGMENTS = 512
@@ -133,10 +134,8 @@ def finish(
 def unfinished(home: Path, library: str) -> dict[str, str]:
     """Return new ids by old ids, of moves that an interrupted run had begun."""
     try:
-        return _LIST.validate_json(_list_path(home, library).read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValidationError) as error:
+        return _LIST.validate_python(read_checked(_list_path(home, library)) or {})
+    except (StoreError, ChangedError, ValidationError) as error:
         # Both ids then stay stored: the old one is reported as missing, and --prune removes it.
         _log.warning("%s cannot be read: %s", _list_path(home, library), error)
         return {}
@@ -188,9 +187,7 @@ def _read(moves: Sequence[Move], shards: Shards, library: str) -> list[EmbeddedV
 def _write_list(home: Path, library: str, renamed: dict[str, str]) -> None:
     path = _list_path(home, library)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path, sync=True) as partial:
-            partial.write_bytes(_LIST.dump_json(renamed))
+        write_checked(path, renamed)
     except OSError as error:
         raise StoreError(_unwritable(path, error)) from error
 

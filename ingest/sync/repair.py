@@ -1,23 +1,37 @@
 """Keep Milvus in step with the shards: repair, reindex, remove.
 
-The order of writes ensures that Milvus never holds a row that the shards do not: rows go into
+The order of writes ensures that a server never holds a row that the shards do not: rows go into
 a shard before they go into Milvus, and out of Milvus before they go out of a shard. After a
-kill, counting finds whatever is missing in Milvus, and it is written again.
+kill, counting finds whatever is missing in Milvus, and it is written again. The Milvus Lite of a
+home, which no query reads, follows the shards at the end (`writer`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...schemas.collections import Level, levels
-from ...schemas.errors import LibraryError
+from ...schemas.backbones import Backbone
+from ...schemas.collections import Level
+from ...schemas.errors import LibraryError, StoreError
 from ...schemas.results import VerifyReport
 from ..milvus.filters import equals
 from ..milvus.store import Store
-from ..shards.home import Counts, Home, distrust_others, distrusted, trust
+from ..shards.home import (
+    Counts,
+    Home,
+    distrust,
+    distrust_others,
+    distrusted,
+    read_notes,
+    trust,
+)
 from ..system.progress import Progress, Silent
 from .verify import compare
+from .writer import Writer, left_behind
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,10 +60,14 @@ def repair(store: Store, home: Home, library: str) -> list[Repair]:
     """
     repairs = []
     # A backbone may have stale rows of files that were since embedded without it.
-    nothing: Counts = {b.name: dict.fromkeys(levels(b), 0) for b in store.backbones()}
-    for name, counts in (nothing | home.counts(home.shards.catalog(library))).items():
+    nothing: Counts = {b.name: dict.fromkeys(store.levels(b), 0) for b in store.backbones()}
+    for name, expected in (nothing | home.counts(home.shards.catalog(library))).items():
+        backbone = home.backbones[name]
+        counts = {level: expected[level] for level in store.levels(backbone)}
+        if store.embedded and _holds_all(store, home, backbone, library, counts):
+            continue
         here = equals("library", library)
-        found = {level: store.count(home.backbones[name], here, level) for level in counts}
+        found = {level: store.count(backbone, here, level) for level in counts}
         if found == counts:
             continue
         level = next(level for level in counts if found[level] != counts[level])
@@ -60,15 +78,43 @@ def repair(store: Store, home: Home, library: str) -> list[Repair]:
     return repairs
 
 
+def _holds_all(
+    store: Store, home: Home, backbone: Backbone, library: str, counts: Mapping[Level, int]
+) -> bool:
+    """Return whether the home's Milvus Lite holds as many rows as all its libraries together.
+
+    It counts those of one library a thousand times slower.
+    """
+    others = [note.counts for name, note in read_notes(home.path).items() if name != library]
+    return all(
+        store.held(backbone, level)
+        == here + sum(other.get(backbone.name, {}).get(level, 0) for other in others)
+        for level, here in counts.items()
+    )
+
+
 def bring_in_step(store: Store, home: Home, library: str, progress: Progress) -> list[str]:
     """Bring Milvus in step with the shards of `library`, before more is written to both.
+
+    An embedded one that cannot be read or written is left for later: only the shards are needed.
 
     Returns:
         Notes for the user, none where nothing had to be done.
 
     Raises:
-        StoreError: Milvus or a shard cannot be read or written.
+        StoreError: A server or a shard cannot be read or written.
     """
+    try:
+        return _bring_in_step(store, home, library, progress)
+    except StoreError as error:
+        if not store.embedded:
+            raise
+        _log.warning("%s", error)
+        distrust(home.path, library, store.name)
+        return [left_behind(error)]
+
+
+def _bring_in_step(store: Store, home: Home, library: str, progress: Progress) -> list[str]:
     if distrusted(home.path, library, store.name):
         reindex(store, home, [library], progress)
         return [f"{library}: Milvus may have been outdated; it was compared with the shards."]
@@ -100,8 +146,12 @@ def reindex(
         StoreError: Milvus or a shard cannot be read or written.
     """
     named = list(libraries) or home.shards.libraries()
-    for library in named if fresh else ():
-        for backbone in store.backbones():
+    store.drop_unused()
+    for backbone in store.backbones() if fresh else ():
+        if store.embedded and set(home.shards.libraries()) <= set(named):
+            store.drop(backbone)
+            continue
+        for library in named:
             store.delete_library(backbone, library)
     report = compare(store, home, libraries, "each video", progress, repair=True)
     for library in named:
@@ -110,20 +160,29 @@ def reindex(
     return report
 
 
-def remove(store: Store, home: Home, library: str, video_ids: Collection[str]) -> None:
-    """Remove videos from Milvus and then from the shards.
+def remove(store: Store, home: Home, library: str, video_ids: Collection[str]) -> list[str]:
+    """Remove videos from a server and then from the shards, or from the shards and then from Lite.
+
+    Returns:
+        Notes for the user.
 
     Raises:
         LibraryError: A video is not in the library.
-        StoreError: Milvus or a shard cannot be written.
+        StoreError: A server or a shard cannot be written.
     """
     catalog = home.shards.catalog(library)
     for video_id in video_ids:
         if video_id not in catalog:
             raise LibraryError(f"{video_id} is not stored; 'vidsim libraries' lists what is.")
+    if store.embedded:
+        writer = Writer(store, home, library, catalog)
+        writer.forget(video_ids)
+        writer.finish()
+        return writer.notes
     for name in sorted({n for video_id in video_ids for n in catalog[video_id].rows}):
         store.delete(home.backbones[name], video_ids)
         store.flush(home.backbones[name])
     distrust_others(home.path, library, store.name)
     home.shards.drop(library, dict.fromkeys(video_ids))
     home.write_note(library, home.shards.catalog(library))
+    return []

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ...schemas.backbones import Backbone
-from ...schemas.collections import BATCH_BYTES, Level, levels
+from ...schemas.collections import BATCH_BYTES, Level
 from ...schemas.embedding import EmbeddedVideo, from_index, index_dim
 from ...schemas.results import LevelComparison, VerifyReport
 from ...schemas.rows import stored_row
@@ -24,7 +24,7 @@ from ..milvus.filters import is_in
 from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
 from ..shards.home import Home
-from ..shards.shard_files import CatalogEntry
+from ..shards.layout import CatalogEntry
 from ..system.progress import Progress
 
 Sample = int | Literal["each video", "all"]
@@ -114,7 +114,7 @@ def compare(
     for backbone in home.backbones.values():
         if backbone.name not in (names if backbones is None else backbones):
             continue
-        held = {level: store.held(backbone, level) for level in levels(backbone)}
+        held = {level: store.held(backbone, level) for level in store.levels(backbone)}
         found = {
             library: _compare_library(run, backbone, library, catalog, held)
             for library, catalog in catalogs.items()
@@ -125,7 +125,7 @@ def compare(
                 scope = is_in("library", libraries) if libraries else ""
                 tallies = {library: found[library][level] for library in found}
                 others = _find_strays(run, backbone, level, scope, catalogs, tallies)
-                if level == "rows":
+                if level == store.levels(backbone)[0]:
                     elsewhere.update({i: n for i, n in others.items() if i not in known})
         if repair:
             store.flush(backbone)
@@ -153,13 +153,14 @@ def _compare_library(
     expected = run.home.counts(entries).get(backbone.name, dict.fromkeys(held, 0))
     tallies = {level: _Tally(_sampler(run.sample, expected[level])) for level in held}
     stage = f"{library} {backbone.name}"
-    run.progress.start(stage, expected["rows"], "rows")
+    followed = next(iter(held))
+    run.progress.start(stage, expected[followed], followed)
     read = run.home.shards.read(library, list(entries.values()), [backbone.name])
     for part in _parts(backbone, read):
         for level, tally in tallies.items():
             wanted = {r["id"]: r for video in part for r in records_of(backbone, video, level)}
             _compare_part(run, backbone, level, part, wanted, tally, bool(held[level]))
-            if level == "rows":
+            if level == followed:
                 run.progress.advance(stage, len(wanted))
     run.progress.finish(stage)
     return tallies
@@ -174,9 +175,8 @@ def _compare_part(
     tally: _Tally,
     any_held: bool,
 ) -> None:
-    videos = is_in("video_id", [v.video.video_id for v in part])
-    pages = run.store.scan(backbone, videos, level) if any_held else ()
-    found = {row.id: row for page in pages for row in page}
+    ids = [v.video.video_id for v in part]
+    found = {r.id: r for r in run.store.rows_of(backbone, ids, level)} if any_held else {}
     missing = wanted.keys() - found.keys()
     extra = found.keys() - wanted.keys()
     differing = {i for i in wanted.keys() & found if stored_row(wanted[i]) != found[i]}
@@ -205,7 +205,7 @@ def _other_vectors(
     """Return the ids of `records` whose vectors in Milvus differ."""
     other: set[str] = set()
     for batch in batches(records, _VECTORS):
-        rows, vectors = store.fetch(backbone, is_in("id", [r["id"] for r in batch]), level)
+        rows, vectors = store.fetch_ids(backbone, [r["id"] for r in batch], level)
         held = {row.id: vector for row, vector in zip(rows, vectors)}
         wanted = from_index(backbone, np.stack([r["vector"] for r in batch]))
         other.update(

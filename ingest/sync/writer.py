@@ -1,17 +1,26 @@
-"""Write embedded videos: first to a shard, which is the truth, then to Milvus, the index."""
+"""Write embedded videos: first to a shard, which is the truth, then to Milvus, the index.
+
+A server is written to batch by batch. Milvus Lite in the home is written to once, at the end, from
+the shards: nothing reads it meanwhile, and of its collections one at a time is in memory then.
+Until it holds everything it is marked as outdated.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from ...schemas.backbones import sound_backbones
 from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
+from ..milvus.records import batches
 from ..milvus.store import Store
-from ..shards.home import Home, distrust, distrust_others
-from ..shards.shard_files import CatalogEntry, add_entries
+from ..shards.compact import merge_newest
+from ..shards.home import Home, distrust, distrust_others, distrusted, trust
+from ..shards.layout import CatalogEntry
+from ..shards.shard_files import add_entries
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +58,15 @@ class Writer:
         self._segments = 0
         self._since = time.monotonic()
         self._touched: set[str] = set()
+        self._gone: dict[str, set[str]] = {}
+        self._new: dict[str, set[str]] = {}
+        self._outdated = False
         self._indexing = True
+
+    @property
+    def waiting(self) -> int:
+        """Number of videos that are not in a shard yet."""
+        return len(self._pending)
 
     def add(self, video: EmbeddedVideo) -> None:
         """Add an embedded video; write once the buffer is full."""
@@ -76,6 +93,7 @@ class Writer:
                 replaced[v.video.video_id] = others
         if stale or replaced:
             distrust_others(self._home.path, self.library, self._store.name)
+        self._begin()
         rows_gone = {i: set(e.rows) for i, e in stale.items()} | replaced
         self._index(lambda: self._delete_rows(rows_gone))
         path = self._home.shards.write(self.library, videos, self._weights)
@@ -88,6 +106,8 @@ class Writer:
                 {v.video.video_id: v.version for v in videos if v.video.video_id in stale},
             )
         add_entries(self.catalog, path)
+        if merge_newest(self._home.shards, self.library):
+            self.catalog.update(self._home.shards.catalog(self.library))
         self._index(lambda: self._upsert(videos))
         self._home.write_note(self.library, self.catalog)
 
@@ -97,6 +117,7 @@ class Writer:
         if not gone:
             return
         distrust_others(self._home.path, self.library, self._store.name)
+        self._begin()
         self._index(lambda: self._delete_rows({i: set(e.rows) for i, e in gone.items()}))
         self._touched.update(name for entry in gone.values() for name in entry.rows)
         self._home.shards.drop(self.library, dict.fromkeys(gone))
@@ -105,10 +126,36 @@ class Writer:
         self._home.write_note(self.library, self.catalog)
 
     def finish(self) -> None:
-        """Seal the collections written to."""
+        """Write what Milvus Lite lacks, and seal the collections written to."""
         self.flush()
-        self._index(self._flush_collections)
+        if self._store.embedded:
+            self._catch_up()
+        else:
+            self._index(self._flush_collections)
         self._home.write_note(self.library, self.catalog)  # a killed run may have left it unwritten
+
+    def _begin(self) -> None:
+        """Mark Milvus Lite as outdated, before the shards change."""
+        if self._store.embedded and not self._touched:
+            self._outdated = distrusted(self._home.path, self.library, self._store.name)
+            distrust(self._home.path, self.library, self._store.name)
+
+    def _catch_up(self) -> None:
+        """Bring Milvus Lite in step with what was written and removed, a collection at a time."""
+        for name in sorted(self._touched):
+            backbone = self._home.backbones[name]
+            gone, new = self._gone.pop(name, set()), self._new.pop(name, set())
+            self._index(partial(self._store.delete, backbone, gone))
+            entries = [self.catalog[i] for i in new if i in self.catalog]
+            read = self._home.shards.read(self.library, entries, [name])
+            for few in batches(read, _FLUSH_SEGMENTS):
+                self._index(partial(self._store.upsert, backbone, few))
+                if not self._indexing:
+                    return
+            self._index(partial(self._store.flush, backbone))
+        if self._touched and self._indexing and not self._outdated:
+            trust(self._home.path, self.library, self._store.name)
+        self._touched.clear()
 
     def _flush_collections(self) -> None:
         for name in sorted(self._touched):
@@ -118,11 +165,18 @@ class Writer:
         """Delete the rows, by backbone, of the videos with these ids."""
         for name in sorted({name for names in backbones.values() for name in names}):
             video_ids = [i for i, names in backbones.items() if name in names]
-            self._store.delete(self._home.backbones[name], video_ids)
+            if self._store.embedded:
+                self._gone.setdefault(name, set()).update(video_ids)
+                self._touched.add(name)
+            else:
+                self._store.delete(self._home.backbones[name], video_ids)
 
     def _upsert(self, videos: Sequence[EmbeddedVideo]) -> None:
         for name in sorted({n for v in videos for n in v.backbones}):
-            self._store.upsert(self._home.backbones[name], videos)
+            if self._store.embedded:
+                self._new.setdefault(name, set()).update(v.video.video_id for v in videos)
+            else:
+                self._store.upsert(self._home.backbones[name], videos)
             self._touched.add(name)
 
     def _index(self, action: Callable[[], object]) -> None:
@@ -135,10 +189,15 @@ class Writer:
             self._indexing = False
             _log.warning("%s cannot be written: %s", self._store.name, error)
             distrust(self._home.path, self.library, self._store.name)
-            self.notes.append(
-                f"{error} The embeddings are safe in the shards; "
-                "'vidsim reindex' writes the rest to Milvus."
-            )
+            self.notes.append(left_behind(error))
+
+
+def left_behind(error: StoreError) -> str:
+    """Return the note about a Milvus that could not be written, while the shards were."""
+    return (
+        f"{error} The embeddings are safe in the shards; "
+        "'vidsim reindex' writes the rest to Milvus."
+    )
 
 
 def _others(new: EmbeddedVideo, old: CatalogEntry) -> set[str]:

@@ -1,1 +1,1 @@
-"""The machine underneath: files written whole, worker processes, what cannot be read, progress."""
+"""The system layer: atomic files, worker processes, unreadable files, progress reporting."""

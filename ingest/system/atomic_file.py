@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 
@@ -13,7 +14,7 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
     """Provide a temporary path whose file replaces `path` when the block ends.
 
     If the block fails, `path` stays as it was and the temporary file is removed; only a kill
-    leaves it, under a name that ends in ``.partial``.
+    leaves it, under a name that ends in ``.partial``, until the next attempt.
 
     Args:
         path: The file to create or replace, in an existing folder.
@@ -23,6 +24,7 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
         OSError: It cannot be written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    _sweep(path)
     try:
         yield partial
         if sync:
@@ -33,6 +35,21 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what attempts of processes that are gone have left."""
+    for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        pid = left.name[len(path.name) + 1 : -len(".partial")]
+        if pid.isdecimal() and not _runs(int(pid)):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _runs(pid: int) -> bool:
+    import psutil  # only where something was left
+
+    return bool(psutil.pid_exists(pid))
 
 
 def _sync(path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ...ingest.milvus.store import open_store
-from ...ingest.shards.home import Home, Place, writing
+from ...ingest.shards.home import Home, Place
+from ...ingest.shards.lock import writing
 from ...ingest.sync.writer import Writer
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
@@ -89,7 +90,7 @@ def fill(place: Place, videos: int, backbones: Sequence[Backbone], progress: Pro
         StoreError: Milvus or a folder cannot be written.
     """
     began = time.perf_counter()
-    with writing(place.home), open_store(place, writing=True) as store:
+    with writing(place.home, "benchmark"), open_store(place, writing=True) as store:
         unknown = {b.name: "" for b in backbones}  # no weights computed them
         home = Home(place)
         catalog = home.shards.catalog(LIBRARY)

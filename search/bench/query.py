@@ -11,8 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...ingest.milvus.connection import open_client
-from ...ingest.milvus.store import Store, open_store
 from ...ingest.shards.home import Place
 from ...ingest.system.progress import Progress, Silent
 from ...schemas.backbones import Backbone
@@ -20,9 +18,9 @@ from ...schemas.results import QueryResult
 from ..background import background
 from ..library import Library
 from ..query import QueryOptions, answer
+from ..search_index import SearchIndex, open_index
 from .exact import BEST, Everything, recall
 from .library import open_library
-from .milvus import about
 from .results import QueryBench, QueryTiming
 from .synthetic import LIBRARY
 from .timing import use_threads
@@ -37,9 +35,9 @@ _PARTS = {
     "search": "search",
     "compare": "largest_products",
     "fetch": "fetch_videos",
-    "count": "count",
+    "check": "begin_check",
 }
-"""Methods of `Store` that a query spends its time in, by their names in the table."""
+"""Methods of `SearchIndex` that a query spends its time in, by their names in the table."""
 
 
 def bench_query(
@@ -51,7 +49,7 @@ def bench_query(
     progress: Progress,
     clip: Path | None = None,
 ) -> QueryBench:
-    """Time queries for stored ids on an open store, and judge the answers by exhaustive search.
+    """Time queries for stored ids on an open index, and judge the answers by exhaustive search.
 
     Args:
         videos: Videos of the synthetic library.
@@ -71,10 +69,9 @@ def bench_query(
         everything = Everything(backbones, ("rows", "segments"))
         everything.grow(videos, progress)
         asked = everything.sample(_WARM + queries)
-        with open_client(own) as milvus:
-            where = about(milvus)
-        with open_store(own) as store:
-            spent, answers = _ask(store, own, everything, asked, progress)
+        where = _described(own)
+        with open_index(own) as index:
+            spent, answers = _ask(index, own, everything, asked, progress)
         clip_ms = _ask_for(clip, own, progress) if clip else []
         chance = background(own.home, [LIBRARY], backbones)
     scores = everything.scores(asked, {b.modality: chance[b.name] for b in backbones})
@@ -94,16 +91,26 @@ def bench_query(
     )
 
 
-class _Watched:
-    """A store that records when its methods run, possibly several at a time."""
+def _described(place: Place) -> str:
+    if place.uri is None:
+        return "the shards, mapped into memory"
+    from ...ingest.milvus.connection import open_client
+    from .milvus import about
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    with open_client(place) as milvus:
+        return about(milvus)
+
+
+class _Watched:
+    """An index that records when its methods run, possibly several at a time."""
+
+    def __init__(self, index: SearchIndex) -> None:
+        self._index = index
         self.spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def __getattr__(self, name: str) -> Any:
-        """Return the store's attribute, timed if it is a method."""
-        found = getattr(self._store, name)
+        """Return the index's attribute, timed if it is a method."""
+        found = getattr(self._index, name)
 
         def timed(*args: object, **options: object) -> object:
             began = time.perf_counter()
@@ -125,7 +132,11 @@ def covered_ms(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def _ask(
-    store: Store, place: Place, everything: Everything, asked: Sequence[int], progress: Progress
+    index: SearchIndex,
+    place: Place,
+    everything: Everything,
+    asked: Sequence[int],
+    progress: Progress,
 ) -> tuple[Mapping[str, list[float]], list[QueryResult]]:
     """Return milliseconds of every query and its parts, then of faiss, and the answers."""
     spent: defaultdict[str, list[float]] = defaultdict(list)
@@ -135,9 +146,11 @@ def _ask(
     options = QueryOptions(k=BEST)
     progress.start("asking", len(asked), "queries")
     for number in asked:
-        watched = _Watched(store)
+        watched = _Watched(index)
         began = time.perf_counter()
-        result = answer(everything.ids[number], cast(Store, watched), place, options, Silent())
+        result = answer(
+            everything.ids[number], cast(SearchIndex, watched), place, options, Silent()
+        )
         took = 1000 * (time.perf_counter() - began)
         answers.append(result)
         spent["query"].append(took)

@@ -14,7 +14,8 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from ...ingest.milvus.store import open_store
-from ...ingest.shards.home import Place, writing
+from ...ingest.shards.home import Place
+from ...ingest.shards.lock import writing
 from ...ingest.system.progress import Silent
 from ...schemas.backbones import BACKBONES
 from ...schemas.collections import choose_index, levels
@@ -85,7 +86,7 @@ def _build(place: Place) -> float | None:
     from ...ingest.milvus.index_tuning import tune
 
     build_s = None
-    with writing(place.home), open_store(place, writing=True) as store:
+    with writing(place.home, "benchmark"), open_store(place, writing=True) as store:
         for backbone in store.backbones():
             for level in levels(backbone):
                 rows = store.count(backbone, "", level)
@@ -100,13 +101,14 @@ def _build(place: Place) -> float | None:
 
 def _ask(order: Order) -> Asked:
     from ..query import QueryOptions, answer
+    from ..search_index import open_index
 
     ms, answers = [], []
     opened = time.perf_counter()
-    with open_store(order.place) as store:
+    with open_index(order.place) as index:
         for video_id in order.asked:
             began = time.perf_counter()
-            answers.append(answer(video_id, store, order.place, QueryOptions(), Silent()))
+            answers.append(answer(video_id, index, order.place, QueryOptions(), Silent()))
             ended = time.perf_counter()
             ms.append(1000 * (ended - began))
             if len(answers) == 1:

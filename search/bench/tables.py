@@ -118,7 +118,7 @@ def query_table(bench: QueryBench) -> list[Line]:
     return [
         _markdown(rows),
         f"{bench.videos:,} synthetic videos ({held} rows), {filled}; {bench.queries} stored ids; "
-        f"recall@10 {bench.recall:.3f}; {bench.threads} threads; Milvus {bench.milvus}.",
+        f"recall@10 {bench.recall:.3f}; {bench.threads} threads; searched: {bench.milvus}.",
         *([f"The first new clip took {bench.first_clip_s:.1f} s."] if bench.first_clip_s else []),
         *bench.notes,
     ]

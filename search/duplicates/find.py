@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...ingest.shards.home import open_shards
-from ...ingest.shards.shard_files import CatalogEntry, Shards
+from ...ingest.shards.layout import CatalogEntry
+from ...ingest.shards.shard_files import Shards
 from ...ingest.system.progress import Progress
 from ...schemas.backbones import DEFAULT_PRESET, PRESETS, Backbones
 from ...schemas.duplicates import DuplicateOptions
@@ -92,26 +93,26 @@ def find_duplicates(
             embeddings and no identical files.
         StoreError: A shard cannot be read.
     """
-    shards = open_shards(home)
-    stored = _stored(shards, libraries)
-    pairs = [_identical(a, b) for a, b in same_content(stored)]
-    name, notes = _backbone(shards.backbones, stored, libraries, bool(pairs))
-    usable = [e for e in stored if e.rows.get(name)]
-    hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)
-    entries = [e for e in usable if e.video.video_id in hashes]
-    compared = [hashes[e.video.video_id] for e in entries]
-    matches = [
-        match
-        for match in match_videos(compared, options.max_distance, progress)
-        if not have_same_content(entries[match.first], entries[match.second])
-    ]
-    wanted = sorted({n for m in matches for n in (m.first, m.second)})
-    vectors = _vectors(shards, [entries[n] for n in wanted], name)
-    for match in matches:
-        first, second = entries[match.first], entries[match.second]
-        pair = _confirm(match, first, second, vectors)
-        if pair.similarity >= options.min_similarity:
-            pairs.append(pair)
+    with open_shards(home).pinned() as shards:
+        stored = _stored(shards, libraries)
+        pairs = [_identical(a, b) for a, b in same_content(stored)]
+        name, notes = _backbone(shards.backbones, stored, libraries, bool(pairs))
+        usable = [e for e in stored if e.rows.get(name)]
+        hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)
+        entries = [e for e in usable if e.video.video_id in hashes]
+        compared = [hashes[e.video.video_id] for e in entries]
+        matches = [
+            match
+            for match in match_videos(compared, options.max_distance, progress)
+            if not have_same_content(entries[match.first], entries[match.second])
+        ]
+        wanted = sorted({n for m in matches for n in (m.first, m.second)})
+        vectors = _vectors(shards, [entries[n] for n in wanted], name)
+        for match in matches:
+            first, second = entries[match.first], entries[match.second]
+            pair = _confirm(match, first, second, vectors)
+            if pair.similarity >= options.min_similarity:
+                pairs.append(pair)
     looked_at = {e.video.video_id for e in (*entries, *filter(has_content, stored))}
     return DuplicatesReport(
         libraries=sorted({e.video.library for e in stored}),

@@ -24,6 +24,7 @@ from vidsim.deploy.connection import MILVUS_PASSWORD, placeholders, read_secrets
 from ..helpers.clips import write_shades
 from ..helpers.command_line import vidsim
 from ..helpers.podman_engine import milvus_image, podman_engine, stand_in_image
+from ..helpers.readme import run_shown_python
 
 pytestmark = pytest.mark.podman
 
@@ -113,6 +114,14 @@ def test_data_is_still_there_after_down_and_up(run, engine, clips):
     again = json.loads(run("query", "clips/snow/1.mkv", "--json").stdout)
     assert again["results"] == first["results"]
     assert "Nothing new to do." in run("ingest", str(clips), "-m", "color").stderr
+
+
+def test_the_readme_s_python_runs_exactly_as_printed(run, weights, tmp_path):
+    run("up")
+    lines = run_shown_python(tmp_path, run.home)
+    assert [words[0] for words in lines] == ["1", "2", "3"]
+    assert lines[0][2].startswith("ucf101/")
+    assert not (run.home / "milvus.db").exists(), "the embedded Milvus was used"
 
 
 def test_up_twice_leaves_the_containers_alone(run, engine):

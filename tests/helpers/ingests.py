@@ -103,7 +103,7 @@ def in_step(place: Place, library: str = "lib") -> dict[str, int]:
     with open_store(place, writing=True) as store:
         assert {b.name for b in store.backbones()} >= set(wanted)
         for backbone in store.backbones():
-            for level in levels(backbone):
+            for level in store.levels(backbone):
                 rows, vectors = store.fetch(backbone, equals("library", library), level)
                 expected = wanted.get(backbone.name, {}).get(level, {})
                 assert sorted(r.id for r in rows) == sorted(expected)

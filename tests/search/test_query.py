@@ -13,7 +13,6 @@ from vidsim.ingest.shards.home import Home, Place, distrust, open_shards
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
-from vidsim.schemas.collections import collection_name
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit
 from vidsim.schemas.errors import LibraryError, MediaError, ModelError, WeightsError
 from vidsim.schemas.modality import Modality
@@ -21,7 +20,8 @@ from vidsim.schemas.results import QueryResult
 from vidsim.search.background import background
 from vidsim.search.fusion import WEIGHTS, fuse
 from vidsim.search.neighbours import propose
-from vidsim.search.query import QueryOptions, query
+from vidsim.search.query import QueryOptions, answer, query
+from vidsim.search.search_index import MilvusIndex, open_index
 from vidsim.search.videos import from_embedded, similarity
 
 from ..helpers.embedded_videos import embedded
@@ -60,6 +60,12 @@ def noisy(video: EmbeddedVideo, video_id: str, noise: float, *backbones: str) ->
 
 def ask(place: Place, clip: str, **options) -> QueryResult:
     return query(clip, place, QueryOptions(**options), Silent())
+
+
+def ask_milvus(place: Place, clip: str, **options) -> QueryResult:
+    """Asks a Milvus for what an embedded home answers from its shards."""
+    with open_store(place) as store:
+        return answer(clip, MilvusIndex(store, place), place, QueryOptions(**options), Silent())
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +204,11 @@ def test_a_candidate_of_one_modality_is_compared_in_the_others(place):
     away = replace(part.rows["i3d"], vectors=-part.rows["i3d"].vectors)
     odd = replace(odd, embeddings=(replace(part, rows={**part.rows, "i3d": away}),))
     keep(place, *videos, odd)
-    with open_store(place) as store:
+    with open_index(place) as index:
         i3d = BACKBONES["i3d"]
         vectors = from_embedded(i3d, videos[0])
         assert vectors is not None
-        assert "lib/odd.mp4" not in propose(store, i3d, vectors, 50, store.count(i3d))
+        assert "lib/odd.mp4" not in propose(index, i3d, vectors, 50)
     found = {r.video_id: r for r in ask(place, "lib/000.mp4", k=100).results}
     match = found["lib/odd.mp4"].modalities["motion"]
     assert match.similarity == pytest.approx(-1, abs=1e-5)
@@ -231,8 +237,8 @@ def test_rows_of_one_video_do_not_crowd_out_the_others(place):
     vectors = from_embedded(LITE0, crowd)
     assert vectors is not None
     one = replace(vectors, means=vectors.means[:1])
-    with open_store(place) as store:
-        found = propose(store, LITE0, one, 5, store.count(LITE0, level="segments"))
+    with open_index(place) as index:
+        found = propose(index, LITE0, one, 5)
     assert found[0] == "lib/crowd.mp4"
     assert len(found) == len(set(found)) == 5
 
@@ -299,7 +305,7 @@ def test_what_is_not_stored_is_named(filled, tmp_path):
         ask(Place(tmp_path / "empty"), "lib/00.mp4")
     shutil.rmtree(filled.home / "milvus.db")
     with pytest.raises(LibraryError, match="This Milvus holds nothing .*; run 'vidsim reindex'"):
-        ask(filled, "lib/00.mp4")
+        ask_milvus(filled, "lib/00.mp4")
 
 
 def test_a_clip_is_compared_by_the_backbone_that_its_library_has(filled):
@@ -315,7 +321,7 @@ def test_a_clip_is_compared_by_the_backbone_that_its_library_has(filled):
 def test_what_milvus_lost_is_told(filled):
     with open_store(filled) as store:
         store.delete(YAMNET, ["lib/05.mp4"])
-    (note,) = ask(filled, "lib/00.mp4").notes
+    (note,) = ask_milvus(filled, "lib/00.mp4").notes
     assert note == (
         "Milvus holds 24 segments of yamnet where the shards hold 26; 'vidsim reindex' repairs "
         "this."
@@ -324,16 +330,19 @@ def test_what_milvus_lost_is_told(filled):
 
 def test_what_may_be_outdated_is_told_though_all_counts_agree(filled):
     distrust(filled.home, "lib", "embedded")
-    (note,) = ask(filled, "lib/00.mp4").notes
+    (note,) = ask_milvus(filled, "lib/00.mp4").notes
     assert note == "Milvus may hold outdated rows of lib; 'vidsim reindex' repairs this."
 
 
-def test_rows_are_read_from_the_shards_and_the_embedded_milvus_opens_no_collection_of_them(filled):
+def test_an_embedded_home_answers_as_milvus_does_and_without_it(filled):
     before = ask(filled, "lib/00.mp4")
-    for collection in (filled.home / "milvus.db").rglob("vidsim_*"):
-        if collection_name(YAMNET) == collection.name or collection_name(LITE0) == collection.name:
-            (collection / "manifest.json").write_text("damaged")
+    milvus = ask_milvus(filled, "lib/00.mp4")
+    assert [r.video_id for r in milvus.results] == [r.video_id for r in before.results]
+    scores = [(a.score, b.score) for a, b in zip(milvus.results, before.results, strict=True)]
+    assert all(a == pytest.approx(b, abs=1e-5) for a, b in scores)
+    shutil.rmtree(filled.home / "milvus.db")
     assert ask(filled, "lib/00.mp4") == before
+    assert not (filled.home / "milvus.db").exists()
 
 
 def test_the_background_is_that_of_the_librarys_own_pairs(filled):

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pymilvus import MilvusClient
 
+from vidsim.ingest.milvus.backend import Hit
+from vidsim.ingest.milvus.connection import server_name
 from vidsim.ingest.milvus.index_notes import IndexNotes, read_notes, write_notes
 from vidsim.ingest.milvus.index_tuning import recall_of, tune
-from vidsim.ingest.milvus.store import Hit, open_store
+from vidsim.ingest.milvus.lite import NO_INDEX
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas import collections
@@ -28,6 +32,7 @@ from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.search.report_text import tuning_table
 
 from ...helpers.embedded_videos import embedded
+from ...helpers.milvus_targets import TARGETS, empty_place
 from ...helpers.printed import printed
 
 LAB = BACKBONES["labhist"]
@@ -41,7 +46,7 @@ QUIET = Silent()
         (SERVER, 39_062, 1280, Index("FLAT")),
         (SERVER, 39_063, 1280, Index("IVF_FLAT", 791)),
         (SERVER, 106_560, 1280, Index("IVF_FLAT", 1295)),  # of the 104,857 rows of a segment
-        (LITE, 13_320, 6001, Index("IVF_FLAT", 35)),  # 39 rows a list, 1,397 in a file
+        (LITE, 13_320, 6001, Index("IVF_FLAT", 143)),  # 39 rows a list, 5,591 in a file
         (GPU_SERVER, 1000, 1280, Index("GPU_BRUTE_FORCE")),
         (GPU_SERVER, 106_560, 1280, Index("GPU_IVF_FLAT", 1295)),
     ],
@@ -92,6 +97,7 @@ def fill(place: Place, count: int = 3000) -> np.ndarray:
     return unit(np.concatenate([v.embeddings[0].rows["labhist"].vectors for v in videos]))
 
 
+@pytest.mark.parametrize("target_place", TARGETS[1:], indirect=True)
 def test_a_tuned_index_finds_the_exact_neighbours(target_place, monkeypatch):
     vectors = fill(target_place)
     monkeypatch.setattr(collections, "EXACT_COMPONENTS", 1_000_000)
@@ -118,15 +124,18 @@ def test_a_tuned_index_finds_the_exact_neighbours(target_place, monkeypatch):
     assert (found.index_type, found.lists, found.probes, found.recall) == ("FLAT", 0, 0, 1.0)
 
 
-def test_a_search_looks_into_as_many_lists_as_were_noted(place, monkeypatch):
+@pytest.mark.server
+def test_a_search_looks_into_as_many_lists_as_were_noted(place, request, monkeypatch):
+    place = empty_place("lite over TCP", place.home, request)
     fill(place, 400)
     monkeypatch.setattr(collections, "EXACT_COMPONENTS", 1000)
     (found,) = tune(place, 1.0, QUIET).collections
-    assert read_notes(place.home, "embedded").probes == {"vidsim_color_labhist": found.probes}
+    noted = read_notes(place.home, server_name(place))
+    assert noted.probes == {"vidsim_color_labhist": found.probes}
+    asked = []
+    search = MilvusClient.search
+    monkeypatch.setattr(MilvusClient, "search", lambda *a, **o: asked.append(o) or search(*a, **o))
     with open_store(place) as store:
-        asked = []
-        search = store._milvus.client.search
-        store._milvus.client.search = lambda *a, **o: asked.append(o) or search(*a, **o)
         store.search(LAB, np.ones((1, LAB.dim), np.float32), 3)
         store.search(LAB, np.ones((1, LAB.dim), np.float32), 3, probes=2)
     assert [o["search_params"]["params"] for o in asked] == [
@@ -136,11 +145,24 @@ def test_a_search_looks_into_as_many_lists_as_were_noted(place, monkeypatch):
     assert all(o["consistency_level"] == "Bounded" for o in asked)
 
 
-def test_the_table_has_a_line_a_collection(place):
+@pytest.mark.server
+def test_the_table_has_a_line_a_collection(place, request):
+    place = empty_place("lite over TCP", place.home, request)
     fill(place, 20)
     head, line = printed([tuning_table(tune(place, 0.99, QUIET))])
     assert head.split()[:4] == ["collection", "rows", "index", "nlist"]
     assert line.split()[:6] == ["vidsim_color_labhist", "20", "FLAT", "-", "-", "1.000"]
+
+
+def test_an_embedded_home_needs_no_index(place):
+    fill(place, 20)
+    report = tune(place, 0.99, QUIET)
+    assert report.collections == []
+    assert report.notes == [NO_INDEX]
+    with open_store(place, writing=True) as store:
+        assert store.index(LAB, "rows") == Index("FLAT")
+        with pytest.raises(StoreError, match="searched exactly, from its shards"):
+            store.rebuild(LAB, "rows", Index("IVF_FLAT", 2))
 
 
 def test_nothing_is_tuned_where_nothing_is_stored(place):

@@ -16,13 +16,15 @@ from vidsim.ingest.milvus import indexes as vector_index
 from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.milvus.filters import equals, is_in
 from vidsim.ingest.milvus.indexes import wait_until_searchable
-from vidsim.ingest.milvus.store import Store, open_store
+from vidsim.ingest.milvus.records import records_of
+from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Home, Place
 from vidsim.ingest.sync.repair import remove, repair
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import Index, collection_name, levels
 from vidsim.schemas.embedding import to_index, to_query, unit
 from vidsim.schemas.errors import LibraryError, ModelError, StoreError
+from vidsim.schemas.rows import stored_row
 
 from ...helpers.embedded_videos import embedded
 from ...helpers.milvus_targets import TARGETS, drop_collections
@@ -40,11 +42,44 @@ def store(target_place):
 def test_rows_come_back_as_they_went_in(store):
     video = embedded("lib/a.mp4", segments=2, seed=4)
     assert store.upsert(LITE0, [video]) == 16
-    rows, vectors = store.fetch(LITE0, equals("video_id", "lib/a.mp4"))
-    wanted = np.concatenate([e.rows["efficientnet_lite0"].vectors for e in video.embeddings])
-    assert np.allclose(vectors, unit(wanted), atol=1e-6)
-    assert [r.id for r in rows][:2] == ["lib/a.mp4#00000.0", "lib/a.mp4#00000.1"]
-    assert (rows[8].segment, rows[8].start_s, rows[8].label) == (1, 10.0, "snow")
+    for level in store.levels(LITE0):
+        rows, vectors = store.fetch(LITE0, equals("video_id", "lib/a.mp4"), level)
+        wanted = records_of(LITE0, video, level)
+        assert rows == [stored_row(record) for record in wanted]
+        assert np.allclose(vectors, [record["vector"] for record in wanted], atol=1e-6)
+        assert store.fetch_ids(LITE0, [rows[1].id], level)[0] == rows[1:2]
+    assert [r.id for r in rows] == ["lib/a.mp4#00000.0", "lib/a.mp4#00001.0"]
+    assert (rows[1].segment, rows[1].start_s, rows[1].label) == (1, 10.0, "snow")
+
+
+def test_reading_creates_nothing(target_place):
+    drop_collections(target_place)
+    query = np.ones((2, LITE0.dim), np.float32)
+    with open_store(target_place) as store:
+        assert store.backbones() == []
+        for level in levels(LITE0):
+            assert store.count(LITE0, "", level) == store.held(LITE0, level) == 0
+            assert list(store.scan(LITE0, "", level)) == []
+            assert list(store.rows_of(LITE0, ["lib/a.mp4"], level)) == []
+            rows, vectors = store.fetch_ids(LITE0, ["lib/a.mp4#00000.0"], level)
+            assert (rows, vectors.shape) == ([], (0, LITE0.dim))
+            assert store.index(LITE0, level) == Index()
+        assert store.search(LITE0, query, 5) == [[], []]
+        ids, products = store.largest_products(LITE0, query, ["lib/a.mp4"])
+        assert (ids, products.shape) == ([], (2, 0))
+        store.delete(LITE0, ["lib/a.mp4"])
+        store.delete_library(LITE0, "lib")
+        store.flush(LITE0)
+        assert store.backbones() == []
+    assert not target_place.home.exists()
+
+
+def test_a_milvus_tells_which_levels_it_holds(store):
+    """Rows that are only looked up are not in the Milvus Lite of a home."""
+    store.upsert(LITE0, [embedded("lib/a.mp4")])
+    held = {level for level in levels(LITE0) if store.count(LITE0, "", level)}
+    assert held == set(store.levels(LITE0))
+    assert store.levels(LITE0) == (("segments",) if store.embedded else ("rows", "segments"))
 
 
 @pytest.mark.parametrize("target_place", TARGETS[1:], indirect=True)
@@ -95,8 +130,7 @@ def test_a_collection_that_a_server_is_loading_is_waited_for(target_place, monke
     drop_collections(target_place)
     monkeypatch.setattr(MilvusClient, "query", starting)
     monkeypatch.setattr(vector_index, "_PAUSE_SECONDS", 0)
-    with open_client(target_place) as milvus:
-        store = Store(milvus, target_place, "Strong")
+    with open_client(target_place) as milvus, open_store(target_place, writing=True) as store:
         store.upsert(LAB, [embedded("lib/a.mp4")])
         milvus.client.release_collection(store.create(LITE0))
         wait_until_searchable(milvus, told.append)
@@ -153,7 +187,8 @@ def test_an_index_of_which_few_lists_are_searched_hides_no_product(target_place)
         assert len(hits) < 2000
         ids, _ = store.largest_products(LAB, query, [v.video.video_id for v in videos])
         store.rebuild(LAB, "rows", Index())
-        indexes = store._milvus.client.list_indexes(collection_name(LAB))
+        with open_client(target_place) as milvus:
+            indexes = milvus.client.list_indexes(collection_name(LAB))
         assert sorted(indexes) == ["vector", "video_id"]  # else every look-up goes over all rows
     assert len(ids) == 2000
 
@@ -219,8 +254,11 @@ except StoreError as error:
 def test_a_garbage_directory_is_explained(place):
     (place.home).mkdir(parents=True)
     (place.home / "milvus.db").write_text("not a database")
-    with pytest.raises(StoreError, match="not a Milvus Lite directory"), open_store(place):
-        pass
+    with (
+        pytest.raises(StoreError, match="not a Milvus Lite directory"),
+        open_store(place) as store,
+    ):
+        store.backbones()
 
 
 def test_an_unreachable_server_is_explained(place):
@@ -231,23 +269,21 @@ def test_an_unreachable_server_is_explained(place):
         pass
 
 
-@pytest.mark.parametrize(("level", "held"), [("rows", 40), ("segments", 5)])
-def test_what_milvus_lost_is_noticed_and_repaired(target_place, tmp_path, level, held):
+def test_what_milvus_lost_is_noticed_and_repaired(store, tmp_path):
     home = Home(Place(tmp_path))
     videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(5)]
     home.shards.write("lib", videos)
-    with open_client(target_place) as milvus:
-        store = Store(milvus, target_place, "Strong")
-        store.upsert(LITE0, videos)
-        store.upsert(LAB, videos)
-        milvus.client.delete(collection_name(LITE0, level), filter=equals("video_id", "lib/3.mp4"))
+    store.upsert(LITE0, videos)
+    store.upsert(LAB, videos)
+    whole = {"rows": 40, "segments": 5}
+    for level in store.levels(LITE0):
+        held = whole[level]
+        gone = [r["id"] for r in records_of(LITE0, videos[3], level)]
+        store.delete_rows(LITE0, gone, level)
         (mended,) = repair(store, home, "lib")
         assert (mended.backbone, mended.level) == ("efficientnet_lite0", level)
         assert (mended.found, mended.expected) == (held * 4 // 5, held)
-        assert {level: store.count(LITE0, "", level) for level in levels(LITE0)} == {
-            "rows": 40,
-            "segments": 5,
-        }
+        assert all(store.count(LITE0, "", each) == whole[each] for each in store.levels(LITE0))
         assert repair(store, home, "lib") == []
 
 
@@ -269,8 +305,9 @@ def test_removing_takes_from_both(store, tmp_path):
     home.shards.write("lib", videos)
     for backbone in (LAB, LITE0):
         store.upsert(backbone, videos)
+        store.flush(backbone)
     remove(store, home, "lib", ["lib/a.mp4"])
     assert list(home.shards.catalog("lib")) == ["lib/b.mp4"]
-    assert (store.count(LAB), store.count(LITE0)) == (1, 8)
+    assert (store.count(LAB), store.count(LITE0, level="segments")) == (1, 1)
     with pytest.raises(LibraryError, match="lib/a.mp4 is not stored"):
         remove(store, home, "lib", ["lib/a.mp4"])

@@ -106,3 +106,18 @@ def test_a_full_disk_leaves_the_old_shards(shards, monkeypatch):
     with pytest.raises(StoreError, match="No space left.*free some space"):
         shards.write("lib", [embedded("lib/b.mp4")])
     assert list(shards.catalog("lib")) == ["lib/a.mp4"]
+
+
+def test_what_is_pinned_stays_as_it_was_while_others_write(shards):
+    videos = [embedded(f"lib/{name}.mp4", seed=n) for n, name in enumerate("abc")]
+    shards.write("lib", videos[:2])
+    shards.write("lib", videos[2:])
+    writer = Shards(shards.directory)
+    with shards.pinned():
+        catalog = shards.catalog("lib")
+        writer.drop("lib", {"lib/c.mp4": None, "lib/a.mp4": None})
+        writer.write("lib", [embedded("lib/d.mp4")])
+        assert shards.catalog("lib") == catalog
+        read = {v.video.video_id: v for v in shards.read("lib", catalog.values())}
+        assert all(same(read[v.video.video_id], v) for v in videos)
+    assert list(shards.catalog("lib")) == ["lib/b.mp4", "lib/d.mp4"]

@@ -12,7 +12,6 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
 from vidsim.ingest.milvus.connection import open_client
-from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES, choose_backbones
@@ -28,6 +27,7 @@ from vidsim.search.bench.synthetic import make_videos
 from vidsim.search.bench.tables import kmeans_table, knn_table, query_table
 from vidsim.search.bench.timing import interleave
 from vidsim.search.bench.vectors import clustered, exported
+from vidsim.search.search_index import ShardIndex
 from vidsim.search.videos import from_embedded, similarities
 
 from ...helpers.milvus_targets import empty_place
@@ -192,10 +192,10 @@ def asked(kept) -> QueryBench:
 def test_a_query_and_its_parts_are_timed_beside_faiss(asked):
     ms = {t.what: (t.p50_ms, t.p95_ms) for t in asked.timings}
     assert list(ms) == [
-        "query", "search", "compare", "fetch", "count", "rest", "faiss segments", "faiss rows"
+        "query", "search", "compare", "fetch", "check", "rest", "faiss segments", "faiss rows"
     ]  # fmt: skip
     assert all(0 < p50 <= p95 for p50, p95 in ms.values())
-    parts = ("search", "compare", "fetch", "count", "rest")
+    parts = ("search", "compare", "fetch", "check", "rest")
     assert all(ms[part][0] < ms["query"][1] for part in parts)
     assert asked.rows == {"labhist": 60, "efficientnet_lite0": 480, "yamnet": 210, "i3d": 60}
     assert (asked.videos, asked.queries, asked.notes) == (60, 4, [])
@@ -227,8 +227,10 @@ def test_exact_indexes_find_the_ten_best_of_all_videos(asked):
 
 
 def test_recall_falls_where_a_search_finds_the_wrong_videos(monkeypatch, kept, asked):
-    search = Store.search
-    monkeypatch.setattr(Store, "search", lambda *a, **o: [hits[-8:] for hits in search(*a, **o)])
+    search = ShardIndex.search
+    monkeypatch.setattr(
+        ShardIndex, "search", lambda *a, **o: [hits[-8:] for hits in search(*a, **o)]
+    )
     assert ask(Place(kept), kept).recall < 0.9
 
 

@@ -1,0 +1,316 @@
+"""The content of one shard: written with checksums, and read back as videos.
+
+HDF5 checks its own structure by checksums in its newest format, but not what datasets hold, and
+its heaps of variable-length strings not at all: sixteen zero bytes there make HDF5 1.14 loop for
+ever. So texts have a fixed length, and datasets a Fletcher-32 per chunk. The vectors that searches
+compare with are mapped into memory instead, and have one CRC-32 each.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ... import __version__
+from ...schemas.backbones import VID2IMG_SHAPE, Backbone, Backbones
+from ...schemas.collections import levels
+from ...schemas.embedding import (
+    NO_DAMAGE,
+    Damage,
+    EmbeddedVideo,
+    FloatArray,
+    Rows,
+    SegmentEmbedding,
+    Version,
+    segment_means,
+    to_index,
+)
+from ...schemas.exports import SHARD_FORMAT, SHARD_VERSION, VIDEO_NUMBERS, VIDEO_STRINGS
+from ...schemas.video import Segment, Video
+from .open_shard import read_video_table, text_of, texts
+
+if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
+    import h5py
+
+_CHUNK_BYTES = 128 * 2**10
+"""Bytes per checksum: a look-up of one video's eight frames reads one or two chunks."""
+
+ALIGNMENT = 4096
+"""Searched vectors begin at a page, as mapping them does."""
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """A stored video without its vectors.
+
+    Attributes:
+        rows: Rows by backbone, 0 for one that was computed and gave none.
+        described: Segments that have rows, by backbone.
+        shards: By backbone, the file that holds its rows.
+        weights: By backbone, the SHA-256 of the weights that its rows were computed with,
+            "" where it has none or they are unknown.
+        damage: What of it did not decode.
+        audio_track: Number of its audio track, from 1; None for the picture's own.
+    """
+
+    video: Video
+    duration_s: float
+    segment_seconds: float
+    segments: int
+    rows: dict[str, int] = field(default_factory=dict)
+    described: dict[str, int] = field(default_factory=dict)
+    shards: dict[str, Path] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    damage: Damage = NO_DAMAGE
+    audio_track: int | None = None
+
+    @property
+    def version(self) -> Version:
+        """The values that are equal for two entries of the same file, cut the same way."""
+        return self.video.fingerprint, self.segment_seconds, self.video.path
+
+
+def write_shard(
+    file: h5py.File,
+    library: str,
+    videos: Sequence[EmbeddedVideo],
+    weights: Mapping[str, str],
+    backbones: Backbones,
+) -> None:
+    """Write videos to a new shard, which is open as `ALIGNMENT` and ``libver="latest"`` say.
+
+    Args:
+        file: The empty file.
+        library: Library of all videos.
+        videos: The videos, each id once.
+        weights: SHA-256 of the weights by backbone.
+        backbones: The backbones known here.
+    """
+    _write_texts(
+        file.attrs,
+        format=SHARD_FORMAT,
+        library=library,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        vidsim=__version__,
+    )
+    file.attrs["version"] = SHARD_VERSION
+    table = file.create_group("videos")
+    for name in VIDEO_STRINGS:
+        _write(table, name, _encoded([getattr(v.video, name) for v in videos]))
+    _write(table, "size", np.array([v.video.size for v in videos], np.int64))
+    _write(table, "mtime_ns", np.array([v.video.mtime_ns for v in videos], np.int64))
+    _write(table, "duration_s", np.array([v.duration_s for v in videos], np.float64))
+    _write(table, "segment_seconds", np.array([v.segment_seconds for v in videos], np.float64))
+    _write(table, "damage", _encoded([v.damage.picture for v in videos]))
+    _write(table, "sound_damage", _encoded([v.damage.sound for v in videos]))
+    _write(table, "audio_track", np.array([v.audio_track or 0 for v in videos], np.int32))
+
+    pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
+    segments = file.create_group("segments")
+    _write(segments, "video", np.array([i for i, _, _ in pieces], np.int32))
+    _write(segments, "index", np.array([s.index for _, s, _ in pieces], np.int32))
+    _write(segments, "start_s", np.array([s.start_s for _, s, _ in pieces], np.float64))
+    _write(segments, "end_s", np.array([s.end_s for _, s, _ in pieces], np.float64))
+
+    strips = [(n, e.vid2img) for n, (_, _, e) in enumerate(pieces) if e.vid2img is not None]
+    color = file.create_group("vid2img")
+    _write(color, "segment", np.array([n for n, _ in strips], np.int32))
+    pictures = np.array([strip for _, strip in strips], np.uint8)
+    _write(color, "strips", pictures.reshape(-1, *VID2IMG_SHAPE))
+
+    for name in sorted(set().union(*(v.backbones for v in videos))):
+        backbone = backbones[name]
+        computed = [i for i, v in enumerate(videos) if name in v.backbones]
+        rows = [(n, e.rows[name]) for n, (_, _, e) in enumerate(pieces) if name in e.rows]
+        of_row = np.repeat(
+            np.array([n for n, _ in rows], np.int32), [len(r.vectors) for _, r in rows]
+        )
+        empty = [np.zeros((0, backbone.dim), np.float32)]
+        none = [np.zeros(0, np.float32)]
+        vectors = np.concatenate(empty + [r.vectors for _, r in rows])
+        start_s = np.concatenate(none + [r.start_s for _, r in rows])
+        end_s = np.concatenate(none + [r.end_s for _, r in rows])
+        group = file.create_group(f"rows/{name}")
+        _write_texts(group.attrs, modality=backbone.modality.value, weights_sha256=weights[name])
+        _write(group, "videos", np.array(computed, np.int32))
+        _write(group, "segment", of_row)
+        _write(group, "vectors", vectors)
+        _write(group, "start_s", start_s)
+        _write(group, "end_s", end_s)
+        _write_searched(
+            file.create_group(f"searched/{name}"),
+            searched_rows(backbone, of_row, vectors, start_s, end_s),
+        )
+
+
+@dataclass(frozen=True)
+class SearchedRows:
+    """What searches of one backbone compare with: one row per segment, as Milvus holds it.
+
+    Attributes:
+        of_row: (n,) number of each row's segment within the shard, ascending.
+        start_s: (n,) float32 start of what each row describes, seconds.
+        end_s: (n,) float32 its end.
+        vectors: (n, `index_dim`) float32 in the form of `to_index`.
+    """
+
+    of_row: npt.NDArray[np.int32]
+    start_s: FloatArray
+    end_s: FloatArray
+    vectors: FloatArray
+
+
+def searched_rows(
+    backbone: Backbone,
+    of_row: npt.NDArray[np.int32],
+    vectors: FloatArray,
+    start_s: FloatArray,
+    end_s: FloatArray,
+) -> SearchedRows:
+    """Return what is searched of rows as extracted: themselves, or their means per segment."""
+    if levels(backbone)[-1] == "segments" and len(of_row):
+        first = np.flatnonzero(np.diff(of_row, prepend=-1))
+        vectors = segment_means(backbone, vectors, first)
+        of_row = of_row[first]
+        start_s, end_s = np.minimum.reduceat(start_s, first), np.maximum.reduceat(end_s, first)
+    return SearchedRows(of_row, start_s, end_s, to_index(backbone, vectors))
+
+
+def _write_searched(group: h5py.Group, searched: SearchedRows) -> None:
+    _write(group, "segment", searched.of_row)
+    _write(group, "start_s", searched.start_s)
+    _write(group, "end_s", searched.end_s)
+    vectors = np.ascontiguousarray(searched.vectors, np.float32)
+    mapped = group.create_dataset("vectors", data=vectors)  # in one piece
+    mapped.attrs["crc32"] = np.uint32(zlib.crc32(vectors.tobytes()))
+
+
+def _write(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
+    """Write an array in chunks, each with a checksum."""
+    if not values.size:
+        group.create_dataset(name, data=values)
+        return
+    rows = max(1, min(len(values), _CHUNK_BYTES * len(values) // values.nbytes))
+    group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), fletcher32=True)
+
+
+def _write_texts(attrs: h5py.AttributeManager, **values: str) -> None:
+    for name, value in values.items():
+        attrs[name] = np.bytes_(value.encode() or b"\0")
+
+
+def _encoded(values: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """Return texts as UTF-8 of one length, padded with zeros."""
+    import h5py
+
+    encoded = [value.encode("utf-8", "surrogateescape") for value in values]
+    return np.array(encoded, h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
+
+
+def weights_in(file: h5py.File) -> dict[str, str]:
+    """Return, by backbone, the SHA-256 of the weights that an open shard's rows come from."""
+    groups = file.get("rows", {})
+    return {name: text_of(group.attrs["weights_sha256"]) for name, group in groups.items()}
+
+
+def entries_in(file: h5py.File, path: Path) -> list[CatalogEntry]:
+    """Return the entries of an open shard, which lies at `path`."""
+    videos = read_video_table(file)
+    numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
+    told = _read_told(file)
+    owner = file["segments/video"][:]
+    counts = np.bincount(owner, minlength=len(videos))
+    rows: list[dict[str, int]] = [{} for _ in videos]
+    described: list[dict[str, int]] = [{} for _ in videos]
+    for name, group in file.get("rows", {}).items():
+        of_row = group["segment"][:]
+        of_video = np.bincount(owner[of_row], minlength=len(videos))
+        with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
+        for i in group["videos"][:]:
+            rows[i][name] = int(of_video[i])
+            described[i][name] = int(with_rows[i])
+    weights = weights_in(file)
+    return [
+        CatalogEntry(
+            video=video,
+            duration_s=float(numbers["duration_s"][i]),
+            segment_seconds=float(numbers["segment_seconds"][i]),
+            segments=int(counts[i]),
+            rows=rows[i],
+            described=described[i],
+            shards=dict.fromkeys(rows[i], path),
+            weights={name: weights[name] for name in rows[i]},
+            damage=told[i][0],
+            audio_track=told[i][1],
+        )
+        for i, video in enumerate(videos)
+    ]
+
+
+def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
+    """Read the damage and audio track of each video of a shard; older shards lack them."""
+    table = file["videos"]
+    none = [""] * len(table["video_id"])
+    picture, sound = (
+        texts(table[name]) if name in table else none for name in ("damage", "sound_damage")
+    )
+    tracks = table["audio_track"][:].tolist() if "audio_track" in table else [0] * len(none)
+    return [(Damage(*of), track or None) for *of, track in zip(picture, sound, tracks)]
+
+
+def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterator[EmbeddedVideo]:
+    """Yield the `wanted` videos of an open shard, each with the backbones named for it."""
+    videos = read_video_table(file)
+    numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
+    told = _read_told(file)
+    table = {name: file["segments"][name][:] for name in file["segments"]}
+    strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
+    groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    for name in set().union(*wanted.values()):
+        groups[name] = {key: data[:] for key, data in file[f"rows/{name}"].items()}
+    for i, video in enumerate(videos):
+        if video.video_id not in wanted:
+            continue
+        names = wanted[video.video_id]
+        segments, embeddings = [], []
+        for n in np.flatnonzero(table["video"] == i).tolist():
+            start_s, end_s = float(table["start_s"][n]), float(table["end_s"][n])
+            segments.append(Segment(int(table["index"][n]), start_s, end_s))
+            embeddings.append(_read_embedding(groups, names, n, strips.get(n)))
+        yield EmbeddedVideo(
+            video=video,
+            duration_s=float(numbers["duration_s"][i]),
+            segment_seconds=float(numbers["segment_seconds"][i]),
+            backbones=frozenset(names),
+            segments=tuple(segments),
+            embeddings=tuple(embeddings),
+            damage=told[i][0],
+            audio_track=told[i][1],
+        )
+
+
+def _read_embedding(
+    groups: Mapping[str, Mapping[str, npt.NDArray[Any]]],
+    names: Collection[str],
+    segment: int,
+    strip: npt.NDArray[np.uint8] | None,
+) -> SegmentEmbedding:
+    rows = {}
+    for name in names:
+        group = groups[name]
+        # Rows are in the order of their segments, so a segment's rows are one slice.
+        first, last = np.searchsorted(group["segment"], [segment, segment + 1])
+        if last > first:
+            rows[name] = Rows(
+                group["vectors"][first:last],
+                group["start_s"][first:last],
+                group["end_s"][first:last],
+            )
+    return SegmentEmbedding(rows=rows, vid2img=strip)

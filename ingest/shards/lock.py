@@ -1,0 +1,159 @@
+"""The lock of a home: one process writes at a time, and says who it is and how far.
+
+Reading needs no lock: what is finished does not change.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from ...schemas.errors import StoreError
+from ..system.atomic_file import whole_file
+from ..system.unreadable import unwritten
+
+_log = logging.getLogger(__name__)
+
+_LOCK = "writing.lock"
+_HOLDER = "writing.json"
+
+_PATIENCE_S = 0.5
+"""Seconds to wait for the lock in any case: whoever asks who holds it takes it for a moment."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that writes to a home.
+
+    Attributes:
+        pid: Its number.
+        doing: What it does, such as ``ingest of ucf101``.
+        since_s: When it began, seconds since the epoch.
+        done: Videos finished, where it tells.
+        total: Videos to finish; 0 where it does not tell.
+    """
+
+    pid: int
+    doing: str
+    since_s: float
+    done: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        """Describe it for a sentence about the home."""
+        since = time.strftime("%H:%M", time.localtime(self.since_s))
+        return f"process {self.pid} ({self.doing}{self._progress()}) has been writing since {since}"
+
+    def note(self) -> str:
+        """Return the note of an answer that was given meanwhile."""
+        return (
+            f"Process {self.pid} is still writing ({self.doing}{self._progress()}); this is what "
+            "was finished."
+        )
+
+    def _progress(self) -> str:
+        return f", {self.done} of {self.total} videos" if self.total else ""
+
+
+_HOLDER_FORMAT = TypeAdapter(Holder)
+
+
+class HeldLock:
+    """The lock of a home, held by this process."""
+
+    def __init__(self, home: Path, doing: str) -> None:
+        """Note that this process holds it."""
+        self._path = home / _HOLDER
+        self._holder = Holder(os.getpid(), doing, time.time())
+        self._write()
+
+    def tell(self, done: int, total: int) -> None:
+        """Note how many videos are finished, for those who read meanwhile."""
+        self._holder = replace(self._holder, done=done, total=total)
+        self._write()
+
+    def release(self) -> None:
+        """Take the note away."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        try:
+            with whole_file(self._path) as partial:
+                partial.write_bytes(_HOLDER_FORMAT.dump_json(self._holder))
+        except OSError as error:  # others see that the home is locked, and not by whom
+            _log.info("%s cannot be written (%s).", self._path, error)
+
+
+@contextmanager
+def writing(home: Path, doing: str, wait: bool = False) -> Iterator[HeldLock]:
+    """Hold the write lock of `home`.
+
+    Args:
+        home: The home, created if missing.
+        doing: What for, as others are told.
+        wait: Whether to wait for another process that holds it.
+
+    Raises:
+        StoreError: Another process holds it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout  # a query writes nothing
+
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / _LOCK)
+        try:
+            lock.acquire(timeout=_PATIENCE_S)
+        except Timeout as error:
+            found = read_holder(home)
+            said = str(found) if found else "another process is writing"
+            if not wait:
+                raise StoreError(
+                    f"The home {home} is in use: {said}. Wait for it to end (--wait does), or set "
+                    "VIDSIM_HOME to another folder."
+                ) from error
+            _log.warning("The home %s is in use: %s. Waiting for it to end.", home, said)
+            lock.acquire()
+    except OSError as error:
+        raise StoreError(unwritten(f"The home {home}", error)) from error
+    held = HeldLock(home, doing)
+    try:
+        yield held
+    finally:
+        held.release()
+        lock.release()
+
+
+def holder(home: Path) -> Holder | None:
+    """Return who is writing to `home`; None where nobody is, or locks do not work there."""
+    try:
+        import fcntl
+
+        handle = os.open(home / _LOCK, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return read_holder(home) or Holder(0, "unknown", time.time())
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return None
+
+
+def read_holder(home: Path) -> Holder | None:
+    """Return what the last writer of `home` told; None where it told nothing."""
+    try:
+        return _HOLDER_FORMAT.validate_json((home / _HOLDER).read_bytes())
+    except (OSError, ValidationError):
+        return None

@@ -1,0 +1,104 @@
+"""One process writes to a home; others read it, and are told who writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from vidsim.ingest.shards.lock import holder, writing
+from vidsim.schemas.errors import StoreError
+
+HOLD = """
+import sys
+from pathlib import Path
+from vidsim.ingest.shards.lock import writing
+with writing(Path(sys.argv[1]), "ingest of clips") as held:
+    held.tell(12, 18)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(home: Path) -> Iterator[subprocess.Popen[str]]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout
+    assert child.stdout.readline() == "held\n"
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_the_second_writer_is_told_of_the_first(tmp_path):
+    with (
+        another_process(tmp_path) as child,
+        pytest.raises(StoreError) as caught,
+        writing(tmp_path, "reindexing"),
+    ):
+        pass
+    said = str(caught.value)
+    assert f"process {child.pid} (ingest of clips, 12 of 18 videos) has been writing since" in said
+    assert "--wait" in said
+    assert "VIDSIM_HOME" in said
+
+
+def test_a_reader_sees_who_writes_until_it_ends_or_is_killed(tmp_path):
+    assert holder(tmp_path) is None
+    with another_process(tmp_path) as child:
+        found = holder(tmp_path)
+        assert found is not None
+        assert (found.pid, found.done, found.total) == (child.pid, 12, 18)
+        assert found.note() == (
+            f"Process {child.pid} is still writing (ingest of clips, 12 of 18 videos); this is "
+            "what was finished."
+        )
+    assert holder(tmp_path) is None, "its note may stay; the lock does not"
+    with writing(tmp_path, "removal"):
+        found = holder(tmp_path)
+        assert found is not None
+        assert (found.pid, found.doing) == (os.getpid(), "removal")
+    assert holder(tmp_path) is None
+
+
+def test_it_is_waited_for_where_that_is_asked(tmp_path, caplog):
+    with another_process(tmp_path) as child:
+        assert child.stdin
+        began = time.monotonic()
+        threading.Timer(1.0, child.stdin.close).start()
+        with writing(tmp_path, "removal", wait=True):
+            assert time.monotonic() - began > 0.9
+    assert "Waiting for it to end." in caplog.text
+
+
+def test_asking_who_writes_never_turns_a_writer_away(tmp_path):
+    with writing(tmp_path, "removal"):
+        pass
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from vidsim.ingest.shards.lock import holder\n"
+        "end = time.monotonic() + 3\n"
+        "while time.monotonic() < end: holder(Path(sys.argv[1]))\n"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        for _ in range(200):
+            with writing(tmp_path, "removal"):
+                pass
+    finally:
+        asking.kill()
+        asking.wait()
