@@ -232,7 +232,7 @@ class Harness:
                 yield Finding(trial, query)
                 continue
             verify = self._guarded(lambda: _judge_task(self._ask(self._copy, "verify")))
-            if verify.verdict is Verdict.SAME and trial.path.startswith("shards/"):
+            if verify.verdict is Verdict.SAME and trial.path.endswith(".h5"):
                 verify = Judgement(Verdict.WRONG, "all is said to be well")
             repaired = self._guarded(lambda: _judge_task(self._ask(self._copy, "repair")))
             if not repaired.verdict.bad:

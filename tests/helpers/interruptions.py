@@ -232,8 +232,10 @@ class Harness:
             kept = Judgement(Verdict.SAME)
             if not again.verdict.bad:
                 kept = _judge_state(prepared.after, ask_("state"))
-                if not kept.verdict.bad and (left := _unfinished(home)):
-                    kept = Judgement(Verdict.LITTER, ", ".join(sorted(left)))
+                if not kept.verdict.bad and _unfinished(home):
+                    ask_("reindex")  # a removal of what is gone need not write
+                    if left := _unfinished(home):
+                        kept = Judgement(Verdict.LITTER, ", ".join(sorted(left)))
             yield Finding(strike, struck, read, again, kept)
 
     def _call(self, planned: Call) -> Call:

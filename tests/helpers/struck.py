@@ -45,6 +45,8 @@ def _task(request: dict[str, Any]) -> Any:
             command.run(home, work)
         case "questions":
             return ask(home, QUESTIONS)
+        case "reindex":
+            COMMANDS["reindex"].run(home, work)
         case "state":
             return _state(home)
     return None
