@@ -90,12 +90,17 @@ def _with_two_libraries(home: Path, work: Path) -> None:
 
 
 def _remove(home: Path, work: Path) -> None:
-    """Removes a video and a library: as a person would once more, what is still there of them."""
+    """Removes a video and a library, or what is still there of them.
+
+    Where nothing is, a removal would only say so; a person would then bring Milvus in step.
+    """
     with Library.open(home) as library:
         videos = {v.video_id for v in library.videos()}
         names = videos | {i.partition("/")[0] for i in videos}
         if there := [name for name in ("clips/day/0.mkv", "others") if name in names]:
             library.remove(*there)
+        else:
+            library.reindex()
 
 
 def _with_an_export(home: Path, work: Path) -> None:
