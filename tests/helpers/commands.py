@@ -1,0 +1,132 @@
+"""Small jobs for each command that writes: a home before it, and the command itself.
+
+All go through the front door; networks have stand-ins (full_home.py).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidsim.ingest.models.registry import keep
+from vidsim.schemas.modality import Modality
+from vidsim.search.library import Library
+
+from .answers import Question
+from .full_home import TIMM, TIMM_MODEL, write_video
+
+_VIDEOS = {"day/0.mkv": 0, "day/1 silent.mkv": 1, "night/2 long.mkv": 2, "night/3.mkv": 3}
+"""Name and seed: with those of `stand_ins` two shards."""
+
+_STAYS = "clips/night/2 long.mkv"
+
+QUESTIONS = (Question(_STAYS), *(Question(_STAYS, modality.value) for modality in Modality))
+"""About a video that every command leaves as it is."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command on a small home.
+
+    Attributes:
+        prepare: Makes the home, given its folder and one for videos and exports.
+        run: Does the command, given the same two.
+    """
+
+    prepare: Callable[[Path, Path], object]
+    run: Callable[[Path, Path], object]
+
+
+def _write(work: Path, library: str = "clips") -> Path:
+    for name, seed in _VIDEOS.items():
+        write_video(work / library / name, seed if library == "clips" else 100 + seed)
+    return work / library
+
+
+def _ingest(home: Path, work: Path) -> None:
+    with Library.open(home) as library:
+        library.ingest(work / "clips", prune=True)
+
+
+def _ingested(home: Path, work: Path) -> None:
+    _write(work)
+    _ingest(home, work)
+
+
+def _changed(home: Path, work: Path) -> None:
+    _ingested(home, work)
+    folder = work / "clips"
+    write_video(folder / "day" / "0.mkv", seed=10)
+    write_video(folder / "day" / "4.mkv", seed=4)
+    (folder / "day" / "1 silent.mkv").rename(folder / "night" / "5 silent.mkv")
+    (folder / "night" / "3.mkv").unlink()
+
+
+def _without_index(home: Path, work: Path) -> None:
+    _ingested(home, work)
+    shutil.rmtree(home / "milvus.db")
+
+
+def _with_half_an_index(home: Path, work: Path) -> None:
+    write_video(work / "clips" / "night" / "2 long.mkv", _VIDEOS["night/2 long.mkv"])
+    _ingest(home, work)
+    shutil.copytree(home / "milvus.db", work / "index")
+    _ingested(home, work)
+    shutil.rmtree(home / "milvus.db")
+    shutil.move(work / "index", home / "milvus.db")
+
+
+def _reindex(home: Path, work: Path, fresh: bool = False) -> None:
+    with Library.open(home) as library:
+        library.reindex(fresh=fresh)
+
+
+def _with_two_libraries(home: Path, work: Path) -> None:
+    _ingested(home, work)
+    with Library.open(home) as library:
+        library.ingest(_write(work, "others"))
+
+
+def _remove(home: Path, work: Path) -> None:
+    """Removes a video and a library, or what is still there of them.
+
+    Where nothing is, a removal would only say so; a person would then bring Milvus in step.
+    """
+    with Library.open(home) as library:
+        videos = {v.video_id for v in library.videos()}
+        names = videos | {i.partition("/")[0] for i in videos}
+        if there := [name for name in ("clips/day/0.mkv", "others") if name in names]:
+            library.remove(*there)
+        else:
+            library.reindex()
+
+
+def _with_an_export(home: Path, work: Path) -> None:
+    _ingested(home, work)
+    keep(work / "elsewhere", TIMM)
+    with Library.open(work / "elsewhere") as library:
+        library.ingest(_write(work, "others"), models={"frame": TIMM_MODEL})
+        library.export(work / "export")
+
+
+def _import(home: Path, work: Path) -> None:
+    with Library.open(home) as library:
+        library.import_files(*sorted((work / "export").iterdir()))
+
+
+def _repair(home: Path, work: Path) -> None:
+    with Library.open(home) as library:
+        library.verify(sample="all", repair=True)
+
+
+COMMANDS = {
+    "ingest": Command(lambda _, work: _write(work), _ingest),
+    "change and prune": Command(_changed, _ingest),
+    "reindex": Command(_without_index, _reindex),
+    "reindex --fresh": Command(_ingested, lambda home, work: _reindex(home, work, fresh=True)),
+    "remove": Command(_with_two_libraries, _remove),
+    "import": Command(_with_an_export, _import),
+    "verify --repair": Command(_with_half_an_index, _repair),
+}
