@@ -20,10 +20,9 @@ from .extract.batching import FailedVideo
 from .extract.embed import EmbedOptions, embed_all
 from .milvus.store import open_store
 from .plan import Plan, make_plan
+from .shards.catalog import CatalogEntry, stored_weights
 from .shards.home import Home, Place, stored_root
-from .shards.layout import CatalogEntry
 from .shards.lock import HeldLock, writing
-from .shards.shard_files import stored_weights
 from .sync import moves
 from .sync.repair import bring_in_step, remove
 from .sync.writer import Writer

@@ -15,7 +15,7 @@ from .discover.listing import Listing, printable, unlisted_note
 from .discover.regular_file import odd_kind
 from .discover.videos import describe
 from .extract.embed import EmbedOptions
-from .shards.layout import CatalogEntry
+from .shards.catalog import CatalogEntry
 from .sync.moves import Move, match
 from .system.progress import Progress
 

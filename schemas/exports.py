@@ -8,7 +8,8 @@ A shard holds a batch of videos of one library::
     /segments/...       one entry per segment: video (index), index, start_s, end_s
     /vid2img            strips (n, 20, 100, 3) uint8, segment (n,) index into /segments
     /rows/BACKBONE      vectors (n, dim) float32 as extracted, segment, start_s, end_s,
-                        videos: which videos it was computed for, with rows or without
+                        videos: which videos it was computed for, with rows or without;
+                        attributes modality, weights_sha256, description of a network of timm
     /searched/BACKBONE  what searches compare with, one row per segment: vectors (n, dim) float32
                         as Milvus holds them, in one piece, with the attribute crc32 of its
                         bytes; segment, start_s, end_s

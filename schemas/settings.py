@@ -91,6 +91,8 @@ def settings(home: Path | None = None) -> Settings:
         return Settings(**fixed)
     except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); correct that.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file} is no text in UTF-8 ({error}); write it anew.") from error
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{_PREFIX}{str(first['loc'][0]).upper()}"

@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from ..ingest.shards.catalog import CatalogEntry
 from ..ingest.shards.home import Home, Place
-from ..ingest.shards.layout import CatalogEntry
 from ..ingest.shards.shard_files import Shards
 from ..ingest.system.checked_json import ChangedError, read_checked, write_checked
 from ..schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone

@@ -259,7 +259,14 @@ def _embed_or_fetch(
     if vectors or index.knows(clip):
         return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
     path = Path(clip)
-    _check_file(path)
+    try:
+        _check_file(path)
+    except LibraryError as error:
+        if told := index.begin_check([clip.partition("/")[0]], ())():
+            raise LibraryError(
+                f"{clip} is no file, and not among what is found: {told[0]}"
+            ) from error
+        raise
     return _embed(path, backbones, searched, options, progress, embed)
 
 

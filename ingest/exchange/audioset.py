@@ -28,8 +28,8 @@ from ...schemas.video import LABEL_SEPARATOR, SEGMENT_SECONDS, Segment, Video
 from ..discover.videos import check_id, library_name
 from ..milvus.store import open_store
 from ..models.networks.quantization import dequantize
+from ..shards.catalog import CatalogEntry
 from ..shards.home import Home, Place, stored_root
-from ..shards.layout import CatalogEntry
 from ..shards.lock import writing
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer

@@ -17,10 +17,10 @@ from ...schemas.results import ImportedLibrary, ImportReport
 from ..discover.videos import library_name
 from ..milvus.store import open_store
 from ..models.registry import keep
+from ..shards.catalog import CatalogEntry, stored_weights
 from ..shards.home import Home, Place
-from ..shards.layout import CatalogEntry
 from ..shards.lock import writing
-from ..shards.shard_files import Shards, stored_weights
+from ..shards.shard_files import Shards
 from ..sync.repair import bring_in_step
 from ..sync.writer import Writer
 from ..system.progress import Progress

@@ -14,11 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from ...schemas.collections import IndexPolicy, Level, levels
 from ...schemas.errors import StoreError
 from ...schemas.video import Video
-from ..models.registry import known_backbones
+from ..models.registry import adopt, known_backbones
 from ..system.checked_json import ChangedError, read_checked, write_checked
-from ..system.unreadable import told, unwritten
-from .layout import CatalogEntry
-from .shard_files import Shards, stored_weights
+from ..system.unreadable import listed, told, unwritten
+from .catalog import CatalogEntry, stored_weights
+from .shard_files import Shards
 
 Counts = dict[str, dict[Level, int]]
 """Number of entities by backbone and level."""
@@ -94,6 +94,12 @@ class Home:
         self.path = place.home
         self.backbones = known_backbones(place.home)
         self.shards = Shards(place.home / "shards", self.backbones)
+        for library in self.shards.libraries():
+            for name, description in self.shards.unknown_backbones(library).items():
+                try:
+                    self.backbones[name] = adopt(description, self.backbones)
+                except ValueError as error:
+                    _log.warning("%s: %s is not known here (%s).", library, name, error)
 
     def counts(self, catalog: Mapping[str, CatalogEntry]) -> Counts:
         """Return what Milvus must hold of a library according to its shards."""
@@ -215,6 +221,13 @@ def distrusted(home: Path, library: str, milvus: str) -> bool:
     path = _distrust_path(home, library, milvus)
     with told(f"The note {path}"):
         return path.exists()
+
+
+def outdated(home: Path, milvus: str) -> set[str]:
+    """Return the libraries of which that Milvus may hold outdated rows, removed ones too."""
+    folder = _distrust_path(home, "", milvus).parent
+    found = listed(folder, f"The folder {folder}")
+    return {path.stem for path in found if path.suffix == ".distrusted"}
 
 
 def trust(home: Path, library: str, milvus: str) -> None:

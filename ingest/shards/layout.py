@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +22,18 @@ from ... import __version__
 from ...schemas.backbones import VID2IMG_SHAPE, Backbone, Backbones
 from ...schemas.collections import levels
 from ...schemas.embedding import (
-    NO_DAMAGE,
     Damage,
     EmbeddedVideo,
     FloatArray,
     Rows,
     SegmentEmbedding,
-    Version,
     segment_means,
     to_index,
 )
 from ...schemas.exports import SHARD_FORMAT, SHARD_VERSION, VIDEO_NUMBERS, VIDEO_STRINGS
-from ...schemas.video import Segment, Video
+from ...schemas.video import Segment
+from ..models.registry import description_of
+from .catalog import CatalogEntry
 from .open_shard import read_video_table, text_of, texts
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
@@ -44,37 +44,6 @@ _CHUNK_BYTES = 128 * 2**10
 
 ALIGNMENT = 4096
 """Searched vectors begin at a page, as mapping them does."""
-
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """A stored video without its vectors.
-
-    Attributes:
-        rows: Rows by backbone, 0 for one that was computed and gave none.
-        described: Segments that have rows, by backbone.
-        shards: By backbone, the file that holds its rows.
-        weights: By backbone, the SHA-256 of the weights that its rows were computed with,
-            "" where it has none or they are unknown.
-        damage: What of it did not decode.
-        audio_track: Number of its audio track, from 1; None for the picture's own.
-    """
-
-    video: Video
-    duration_s: float
-    segment_seconds: float
-    segments: int
-    rows: dict[str, int] = field(default_factory=dict)
-    described: dict[str, int] = field(default_factory=dict)
-    shards: dict[str, Path] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
-    damage: Damage = NO_DAMAGE
-    audio_track: int | None = None
-
-    @property
-    def version(self) -> Version:
-        """The values that are equal for two entries of the same file, cut the same way."""
-        return self.video.fingerprint, self.segment_seconds, self.video.path
 
 
 def write_shard(
@@ -139,6 +108,8 @@ def write_shard(
         end_s = np.concatenate(none + [r.end_s for _, r in rows])
         group = file.create_group(f"rows/{name}")
         _write_texts(group.attrs, modality=backbone.modality.value, weights_sha256=weights[name])
+        if (description := description_of(backbone)) is not None:
+            _write_texts(group.attrs, description=description)
         _write(group, "videos", np.array(computed, np.int32))
         _write(group, "segment", of_row)
         _write(group, "vectors", vectors)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ...schemas.errors import StoreError
-from ..system.atomic_file import whole_file
+from ..system.atomic_file import sweep, whole_file
 from ..system.unreadable import unwritten
 
 _log = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ def writing(home: Path, doing: str, wait: bool = False) -> Iterator[HeldLock]:
     except OSError as error:
         raise StoreError(unwritten(f"The home {home}", error)) from error
     held = HeldLock(home, doing)
+    sweep(home)
     try:
         yield held
     finally:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..system.checked_json import ChangedError, read_checked, write_checked
+from ..system.unreadable import told
 
 _log = logging.getLogger(__name__)
 
@@ -29,22 +30,24 @@ class ShardNote:
         bytes: Size of the file.
         sha256: Hash of its content.
         videos: Number of videos in it.
+        backbones: Names of the backbones that it has rows of.
     """
 
     bytes: int
     sha256: str
     videos: int
+    backbones: Sequence[str] = ()
 
 
-def note_of(path: Path, videos: int) -> ShardNote:
-    """Return the note of a shard that holds this many videos.
+def note_of(path: Path, videos: int, backbones: Iterable[str]) -> ShardNote:
+    """Return the note of a shard that holds this many videos, and rows of these backbones.
 
     Raises:
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return ShardNote(file.tell(), digest, videos)
+        return ShardNote(file.tell(), digest, videos, sorted(backbones))
 
 
 def read_manifest(folder: Path) -> dict[str, ShardNote] | None:
@@ -77,3 +80,71 @@ def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
         path.unlink(missing_ok=True)
         return
     write_checked(path, {name: asdict(notes[name]) for name in sorted(notes)})
+
+
+def problems(folder: Path, files: Collection[Path]) -> list[str]:
+    """Return a sentence per shard of a library that is missing or has another size than listed.
+
+    Args:
+        folder: The library's.
+        files: Its shards that are there.
+
+    Raises:
+        StoreError: The list or a shard cannot be read.
+    """
+    found = {path.name: path for path in files}
+    sentences = []
+    for name, note in (read_manifest(folder) or {}).items():
+        if name not in found:
+            sentences.append(
+                f"The shard {folder / name} is missing, and with it {note.videos} videos of "
+                f"{folder.name} in some modality; put it back from a copy, or run 'vidsim ingest' "
+                "on the whole folder."
+            )
+        elif size_of(found[name]) != note.bytes:
+            sentences.append(
+                f"The shard {folder / name} is not the one that was written there; 'vidsim "
+                f"verify {folder.name}' says whether it can be read."
+            )
+    return sentences
+
+
+def missing(folder: Path, files: Collection[Path]) -> list[str]:
+    """Return the names of shards that are listed and not among `files`."""
+    found = {path.name for path in files}
+    return [name for name in read_manifest(folder) or {} if name not in found]
+
+
+def changed(folder: Path, files: Collection[Path]) -> list[Path]:
+    """Return the shards whose content is not what was written, reading all of it."""
+    notes = read_manifest(folder) or {}
+    with told(f"A shard of {folder.name}"):
+        return [
+            path
+            for path in files
+            if path.name in notes and note_of(path, 0, ()).sha256 != notes[path.name].sha256
+        ]
+
+
+def stamp(folder: Path, files: Collection[Path]) -> str:
+    """Return a text that changes with the shards of a library, and with nothing else."""
+    notes = read_manifest(folder) or {}
+    with told(f"A shard of {folder.name}"):
+        state = [
+            (path.name, stat.st_size, notes[path.name].sha256)
+            if path.name in notes
+            else (path.name, stat.st_size, stat.st_mtime_ns)
+            for path in files
+            for stat in [path.stat()]
+        ]
+    return hashlib.sha256(repr(state).encode()).hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a shard in bytes.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    with told(f"The shard {path}"):
+        return path.stat().st_size

@@ -170,6 +170,12 @@ class SearchedVectors:
                 library.shards[entry] = kept.get(entry) or opened(self._directory / name / entry[0])
             except StoreError as error:
                 library.problems.append(f"{str(error).rstrip('.')}. Its videos are not searched.")
+        unknown = {n for shard in library.open() for n in shard.row_counts} - self.known.keys()
+        library.problems += [
+            f"{name} rows of the library are not compared: backbones/{name}.json, which describes "
+            "it, is missing; name the network once more, with 'vidsim ingest FOLDER --model'."
+            for name in sorted(unknown)
+        ]
         return library
 
     def close(self) -> None:

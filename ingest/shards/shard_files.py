@@ -8,28 +8,27 @@ outdated entry back.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ...schemas.backbones import BACKBONES, Backbones, sound_backbones
+from ...schemas.backbones import BACKBONES, Backbones
 from ...schemas.embedding import EmbeddedVideo, Version
 from ...schemas.errors import StoreError
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
+from . import manifest
+from .catalog import CatalogEntry, join_entries, stored_weights
 from .layout import (
     ALIGNMENT,
-    CatalogEntry,
     entries_in,
     videos_in,
     weights_in,
     write_shard,
 )
 from .manifest import ShardNote, note_of, read_manifest, write_manifest
-from .open_shard import damage_told, is_shard, open_shard, reading_shard
+from .open_shard import damage_told, is_shard, open_shard, reading_shard, text_of
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
@@ -75,49 +74,7 @@ class Shards:
         Raises:
             StoreError: The folder or its list cannot be read.
         """
-        folder = self.directory / library
-        found = {path.name: path for path in self.files(library)}
-        problems = []
-        for name, note in (read_manifest(folder) or {}).items():
-            if name not in found:
-                problems.append(
-                    f"The shard {folder / name} is missing, and with it {note.videos} videos of "
-                    f"{library} in some modality; put it back from a copy, or run 'vidsim ingest' "
-                    "on the whole folder."
-                )
-            elif _size(found[name]) != note.bytes:
-                problems.append(
-                    f"The shard {folder / name} is not the one that was written there; 'vidsim "
-                    f"verify {library}' says whether it can be read."
-                )
-        return problems
-
-    def missing(self, library: str) -> list[str]:
-        """Return the names of shards that are listed and not there.
-
-        Raises:
-            StoreError: The folder or its list cannot be read.
-        """
-        found = {path.name for path in self.files(library)}
-        notes = read_manifest(self.directory / library) or {}
-        return [name for name in notes if name not in found]
-
-    def stamp(self, library: str) -> str:
-        """Return a text that changes with the shards of a library, and with nothing else.
-
-        Raises:
-            StoreError: Their folder or a shard cannot be read.
-        """
-        notes = read_manifest(self.directory / library) or {}
-        with told(f"A shard of {library}"):
-            state = [
-                (path.name, stat.st_size, notes[path.name].sha256)
-                if path.name in notes
-                else (path.name, stat.st_size, stat.st_mtime_ns)
-                for path in self.files(library)
-                for stat in [path.stat()]
-            ]
-        return hashlib.sha256(repr(state).encode()).hexdigest()
+        return manifest.problems(self.directory / library, self.files(library))
 
     def changed(self, library: str) -> list[Path]:
         """Return the shards whose content is not what was written, reading all of it.
@@ -125,13 +82,42 @@ class Shards:
         Raises:
             StoreError: A shard cannot be read.
         """
-        notes = read_manifest(self.directory / library) or {}
-        with told(f"A shard of {library}"):
-            return [
-                path
-                for path in self.files(library)
-                if path.name in notes and note_of(path, notes[path.name].videos) != notes[path.name]
-            ]
+        return manifest.changed(self.directory / library, self.files(library))
+
+    def missing(self, library: str) -> list[str]:
+        """Return the names of shards that are listed and not there.
+
+        Raises:
+            StoreError: The folder or its list cannot be read.
+        """
+        return manifest.missing(self.directory / library, self.files(library))
+
+    def stamp(self, library: str) -> str:
+        """Return a text that changes with the shards of a library, and with nothing else.
+
+        Raises:
+            StoreError: Their folder or a shard cannot be read.
+        """
+        return manifest.stamp(self.directory / library, self.files(library))
+
+    def unknown_backbones(self, library: str) -> dict[str, str]:
+        """Return backbones of a library that this home does not know, with their descriptions.
+
+        Returns:
+            By name, what `registry.adopt` takes; "" where no shard has it.
+
+        Raises:
+            StoreError: The folder or its list cannot be read.
+        """
+        folder = self.directory / library
+        found: dict[str, str] = {}
+        for name, note in (read_manifest(folder) or {}).items():
+            for backbone in set(note.backbones) - self.backbones.keys():
+                with suppress(StoreError), reading_shard(folder / name) as file:
+                    attributes = file[f"rows/{backbone}"].attrs
+                    found[backbone] = text_of(attributes.get("description", ""))
+                found.setdefault(backbone, "")
+        return found
 
     def adopt(self, library: str, changed: Collection[str] = ()) -> None:
         """List the shards that an interrupted run wrote and did not list, except damaged ones.
@@ -179,9 +165,13 @@ class Shards:
             for name, path in files.items():
                 if name in written:
                     continue
-                if name not in notes or _size(path) != notes[name].bytes or name in changed:
+                if (
+                    name not in notes
+                    or manifest.size_of(path) != notes[name].bytes
+                    or name in changed
+                ):
                     with suppress(StoreError), reading_shard(path) as file:  # else it is damaged
-                        notes[name] = note_of(path, len(file["videos/video_id"]))
+                        notes[name] = note_of(path, len(file["videos/video_id"]), weights_in(file))
             if notes != before:
                 write_manifest(folder, notes)
         except OSError as error:
@@ -207,7 +197,7 @@ class Shards:
                     if self._pins is not None:
                         self._pins[path] = open_shard(path)
                     with self._reading(path) as file:
-                        _join(entries, entries_in(file, path))
+                        join_entries(entries, entries_in(file, path))
             except StoreError:
                 if attempt == _ATTEMPTS - 1 or self._state(library) == stamp:
                     raise
@@ -277,7 +267,7 @@ class Shards:
                 names = set().union(*(v.backbones for v in videos))
                 weights = {n: digests(self.backbones[n]) for n in names}
             self._write_whole(path, library, videos, weights)
-            note = note_of(path, len(videos))
+            note = note_of(path, len(videos), weights)
         except OSError as error:
             raise StoreError(unwritten(f"The shard in {directory}", error)) from error
         self._list(library, {path.name: note})
@@ -310,10 +300,7 @@ class Shards:
                 yield from videos_in(file, wanted[path])
 
     def weights(self, library: str, backbone: str) -> str:
-        """Return the SHA-256 of the weights that a library's rows of `backbone` were computed with.
-
-        See `stored_weights`; "" where there are no such rows.
-        """
+        """Return the `stored_weights` of a backbone; "" where there are no such rows."""
         return stored_weights(self.catalog(library)).get(backbone, "")
 
     def drop(self, library: str, keep: Mapping[str, Version | None]) -> None:
@@ -345,7 +332,7 @@ class Shards:
             try:
                 if staying:
                     self._write_whole(path, library, videos, weights)
-                    self._list(library, {path.name: note_of(path, len(videos))})
+                    self._list(library, {path.name: note_of(path, len(videos), weights)})
                 else:
                     self._list(library, {path.name: None})
                     path.unlink()
@@ -370,7 +357,7 @@ class Shards:
         *others, path = files
         try:
             self._write_whole(path, library, videos, weights)
-            note = note_of(path, len(videos))
+            note = note_of(path, len(videos), weights)
             self._list(library, {path.name: note, **{other.name: None for other in others}})
             for other in others:
                 other.unlink()
@@ -408,39 +395,4 @@ def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:
         StoreError: The shard cannot be read.
     """
     with reading_shard(path) as file:
-        _join(catalog, entries_in(file, path))
-
-
-def _join(catalog: dict[str, CatalogEntry], entries: Iterable[CatalogEntry]) -> None:
-    """Add the entries of a newer shard to a catalog."""
-    for new in entries:
-        old = catalog.get(new.video.video_id)
-        if old and old.version == new.version:
-            new = replace(
-                new,
-                rows={**old.rows, **new.rows},
-                described={**old.described, **new.described},
-                shards={**old.shards, **new.shards},
-                weights={**old.weights, **new.weights},
-                damage=old.damage.then(new.damage, new.rows),
-                audio_track=(new if sound_backbones(new.rows) else old).audio_track,
-            )
-        catalog[new.video.video_id] = new
-
-
-def stored_weights(catalog: Mapping[str, CatalogEntry]) -> dict[str, str]:
-    """Return, by backbone, the SHA-256 of the weights that a library's rows were computed with.
-
-    Commas join several files of one set of weights; semicolons join different sets, which an older
-    vidsim let mix. "" where there are none, or they are unknown.
-    """
-    found: dict[str, set[str]] = {}
-    for entry in catalog.values():
-        for backbone, digest in entry.weights.items():
-            found.setdefault(backbone, set()).add(digest)
-    return {backbone: ";".join(sorted(of - {""})) for backbone, of in found.items()}
-
-
-def _size(path: Path) -> int:
-    with told(f"The shard {path}"):
-        return path.stat().st_size
+        join_entries(catalog, entries_in(file, path))

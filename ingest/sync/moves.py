@@ -18,8 +18,8 @@ from ...schemas.embedding import EmbeddedVideo, merge
 from ...schemas.errors import StoreError
 from ...schemas.video import Video
 from ..milvus.store import Store
+from ..shards.catalog import CatalogEntry
 from ..shards.home import Home
-from ..shards.layout import CatalogEntry
 from ..shards.shard_files import Shards
 from ..system.checked_json import ChangedError, read_checked, write_checked
 from .writer import Writer

@@ -24,6 +24,7 @@ from ..shards.home import (
     distrust,
     distrust_others,
     distrusted,
+    outdated,
     read_notes,
     trust,
 )
@@ -106,6 +107,7 @@ def bring_in_step(store: Store, home: Home, library: str, progress: Progress) ->
     """
     home.shards.adopt(library)
     try:
+        _forget_removed(store, home)
         return _bring_in_step(store, home, library, progress)
     except StoreError as error:
         if not store.embedded:
@@ -113,6 +115,16 @@ def bring_in_step(store: Store, home: Home, library: str, progress: Progress) ->
         _log.warning("%s", error)
         distrust(home.path, library, store.name)
         return [left_behind(error)]
+
+
+def _forget_removed(store: Store, home: Home) -> None:
+    """Delete what an embedded Milvus has of libraries whose removal was interrupted."""
+    gone = outdated(home.path, store.name) - set(home.shards.libraries()) if store.embedded else ()
+    for library in gone:
+        for backbone in store.backbones():
+            store.delete_library(backbone, library)
+            store.flush(backbone)
+        trust(home.path, library, store.name)
 
 
 def _bring_in_step(store: Store, home: Home, library: str, progress: Progress) -> list[str]:

@@ -17,9 +17,9 @@ from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
 from ..milvus.records import batches
 from ..milvus.store import Store
+from ..shards.catalog import CatalogEntry
 from ..shards.compact import merge_newest
 from ..shards.home import Home, distrust, distrust_others, distrusted, trust
-from ..shards.layout import CatalogEntry
 from ..shards.shard_files import add_entries
 
 _log = logging.getLogger(__name__)

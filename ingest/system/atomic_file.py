@@ -24,7 +24,7 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
         OSError: It cannot be written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    _sweep(path)
+    _sweep_before(path)
     try:
         yield partial
         if sync:
@@ -37,13 +37,22 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def _sweep(path: Path) -> None:
-    """Remove what attempts of processes that are gone have left."""
+def sweep(folder: Path) -> None:
+    """Remove what processes that are gone have left below a folder."""
+    for left in folder.rglob("*.partial"):
+        _remove_left(left)
+
+
+def _sweep_before(path: Path) -> None:
     for left in path.parent.glob(f"{escape(path.name)}.*.partial"):
-        pid = left.name[len(path.name) + 1 : -len(".partial")]
-        if pid.isdecimal() and not _runs(int(pid)):
-            with suppress(OSError):
-                left.unlink()
+        _remove_left(left)
+
+
+def _remove_left(path: Path) -> None:
+    pid = path.name.split(".")[-2]
+    if pid.isdecimal() and not _runs(int(pid)):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _runs(pid: int) -> bool:

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ...ingest.shards.catalog import CatalogEntry
 from ...ingest.shards.home import open_shards
-from ...ingest.shards.layout import CatalogEntry
 from ...ingest.shards.shard_files import Shards
 from ...ingest.system.progress import Progress
 from ...schemas.backbones import DEFAULT_PRESET, PRESETS, Backbones

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from ...ingest.shards.layout import CatalogEntry
+from ...ingest.shards.catalog import CatalogEntry
 
 
 def has_content(entry: CatalogEntry) -> bool:

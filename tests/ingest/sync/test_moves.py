@@ -17,8 +17,8 @@ import pytest
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.milvus.store import Store
+from vidsim.ingest.shards.catalog import CatalogEntry
 from vidsim.ingest.shards.home import Place, open_shards
-from vidsim.ingest.shards.layout import CatalogEntry
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.moves import match
