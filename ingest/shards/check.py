@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ...schemas.errors import StoreError
 from ..system.progress import Progress
 from ..system.unreadable import unwritten
 from .layout import entries_in, videos_in
-from .open_shard import reading_shard
+from .open_shard import DamagedShardError, ForeignShardError, reading_shard
 from .shard_files import Shards
 
 ASIDE = "damaged"
@@ -23,12 +24,13 @@ class Wrong:
     Attributes:
         path: The shard.
         sentence: What is wrong with it.
-        whole: Whether all of its rows can be read nevertheless.
+        kind: ``changed`` where all of its rows can be read nevertheless, ``foreign`` where they
+            are not of this library or version.
     """
 
     path: Path
     sentence: str
-    whole: bool
+    kind: Literal["damaged", "changed", "foreign"]
 
 
 def check_library(shards: Shards, library: str, progress: Progress) -> list[Wrong]:
@@ -49,9 +51,11 @@ def check_library(shards: Shards, library: str, progress: Progress) -> list[Wron
                 for _ in videos_in(file, wanted):
                     pass
             if path in changed:
-                found.append(Wrong(path, f"{path} is not as written, but can be read.", True))
-        except StoreError as error:
-            found.append(Wrong(path, str(error), False))
+                found.append(Wrong(path, f"{path} is not as written, but can be read.", "changed"))
+        except DamagedShardError as error:
+            found.append(Wrong(path, str(error), "damaged"))
+        except ForeignShardError as error:
+            found.append(Wrong(path, str(error), "foreign"))
         progress.advance(stage, 1)
     progress.finish(stage)
     return found

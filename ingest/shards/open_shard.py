@@ -25,6 +25,18 @@ def is_shard(name: str) -> bool:
     return name.endswith(".h5") and name[0].isdigit()
 
 
+class UnusableShardError(StoreError):
+    """A shard was read, and what it holds cannot be used."""
+
+
+class DamagedShardError(UnusableShardError):
+    """A shard was read, and is not as it was written."""
+
+
+class ForeignShardError(UnusableShardError):
+    """A shard was read, and belongs to another library or to another version of vidsim."""
+
+
 def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
     """Open a shard for reading, once no other program holds it.
 
@@ -44,7 +56,7 @@ def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
         raise damaged(path, error) from error
     if found[0] != SHARD_FORMAT or not 1 <= found[1] <= SHARD_VERSION:
         file.close()
-        raise StoreError(f"{path} is no shard of this version of vidsim; move it away.")
+        raise ForeignShardError(f"{path} is no shard of this version of vidsim; move it away.")
     try:
         library = text_of(file.attrs.get("library", ""))
     except DAMAGE as error:
@@ -52,7 +64,7 @@ def open_shard(path: Path, patience_s: float | None = None) -> h5py.File:
         raise damaged(path, error) from error
     if library != path.parent.name:
         file.close()
-        raise StoreError(
+        raise ForeignShardError(
             f"The shard {path} holds videos of {library}, not of {path.parent.name}; move it to "
             "where it belongs."
         )
@@ -95,9 +107,9 @@ def damage_told(path: Path) -> Iterator[None]:
         raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: BaseException) -> StoreError:
+def damaged(path: Path, error: BaseException) -> DamagedShardError:
     """Return the error about a shard that was read and found wrong."""
-    return StoreError(
+    return DamagedShardError(
         f"The shard {path} is damaged ({error}); 'vidsim verify --repair' moves it away, and "
         "'vidsim ingest' then embeds its videos again."
     )

@@ -18,6 +18,7 @@ from ...schemas.embedding import FloatArray, Version, from_index, index_dim, to_
 from ...schemas.errors import StoreError
 from ...schemas.rows import StoredRow
 from ...schemas.video import Video, row_id
+from ..system.unreadable import hindrance
 from .layout import SearchedRows, searched_rows, weights_in
 from .open_shard import DAMAGE, damaged, open_shard, read_video_table
 
@@ -170,12 +171,12 @@ class OpenShard:
 
 
 def opened(path: Path) -> OpenShard:
-    """Open a shard at once, whoever holds it.
+    """Open a shard, once no other program holds it.
 
     Raises:
         StoreError: It cannot be read, is damaged, or is not a shard of this version.
     """
-    file = open_shard(path, patience_s=0)
+    file = open_shard(path)
     try:
         return OpenShard(
             path,
@@ -189,6 +190,8 @@ def opened(path: Path) -> OpenShard:
         )
     except BaseException as error:
         file.close()
+        if (found := hindrance(error)) is not None:
+            raise StoreError(found.sentence(f"The shard {path}")) from error
         if isinstance(error, DAMAGE):
             raise damaged(path, error) from error
         raise

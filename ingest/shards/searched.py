@@ -22,11 +22,11 @@ from ...schemas.embedding import FloatArray, Version, from_index
 from ...schemas.errors import StoreError
 from ...schemas.rows import SCALARS, Hit, StoredRow
 from ...schemas.video import row_id
-from ..system.unreadable import listed, told
+from ..system.unreadable import hindrance, listed, told
 from .home import Home
 from .layout import SearchedRows
 from .manifest import MANIFEST
-from .open_shard import DAMAGE, is_shard
+from .open_shard import DAMAGE, UnusableShardError, is_shard
 from .opened import FoundRows, OpenShard, opened
 from .row_filter import RowFilter
 
@@ -168,7 +168,7 @@ class SearchedVectors:
                 continue
             try:
                 library.shards[entry] = kept.get(entry) or opened(self._directory / name / entry[0])
-            except StoreError as error:
+            except UnusableShardError as error:
                 library.problems.append(f"{str(error).rstrip('.')}. Its videos are not searched.")
         unknown = {n for shard in library.open() for n in shard.row_counts} - self.known.keys()
         library.problems += [
@@ -368,6 +368,8 @@ class SearchedVectors:
         return False
 
     def _note_damage(self, shard: OpenShard, backbone: Backbone, error: BaseException) -> None:
+        if (found := hindrance(error)) is not None:  # nothing is wrong with the shard
+            raise StoreError(found.sentence(f"The shard {shard.path}")) from error
         why = str(error).rstrip(".")
         _log.warning("%s, %s: %s", shard.path, backbone.name, why)
         library = shard.path.parent.name

@@ -28,7 +28,14 @@ from .layout import (
     write_shard,
 )
 from .manifest import ShardNote, note_of, read_manifest, write_manifest
-from .open_shard import damage_told, is_shard, open_shard, reading_shard, text_of
+from .open_shard import (
+    UnusableShardError,
+    damage_told,
+    is_shard,
+    open_shard,
+    reading_shard,
+    text_of,
+)
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
@@ -62,8 +69,7 @@ class Shards:
         Raises:
             StoreError: Their folder cannot be listed.
         """
-        folder = self.directory / library
-        found = listed(folder, f"The folder {folder}")
+        found = listed(self.directory / library, f"The folder {self.directory / library}")
         return [path for path in found if is_shard(path.name)]
 
     def problems(self, library: str) -> list[str]:
@@ -163,15 +169,11 @@ class Shards:
             notes = {name: n for name, n in notes.items() if name not in written}
             notes |= {name: note for name, note in written.items() if note is not None}
             for name, path in files.items():
-                if name in written:
+                known = name in notes and manifest.size_of(path) == notes[name].bytes
+                if name in written or (known and name not in changed):
                     continue
-                if (
-                    name not in notes
-                    or manifest.size_of(path) != notes[name].bytes
-                    or name in changed
-                ):
-                    with suppress(StoreError), reading_shard(path) as file:  # else it is damaged
-                        notes[name] = note_of(path, len(file["videos/video_id"]), weights_in(file))
+                with suppress(UnusableShardError), reading_shard(path) as file:
+                    notes[name] = note_of(path, len(file["videos/video_id"]), weights_in(file))
             if notes != before:
                 write_manifest(folder, notes)
         except OSError as error:
@@ -310,7 +312,7 @@ class Shards:
             StoreError: A shard cannot be read or written.
 
         Args:
-            library: The library to change.
+            library: The library.
             keep: By video id, the version to keep: the id's entries of other versions are
                 removed. None keeps none. Other ids are left alone.
         """

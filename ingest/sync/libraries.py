@@ -208,18 +208,19 @@ def _check_shards(
     shards = home.shards
     for library in libraries:
         wrong = check_library(shards, library, progress)
+        broken = [w for w in wrong if w.kind == "damaged"]
+        changed = [w for w in wrong if w.kind == "changed"]
         if repair:
-            shards.adopt(library, [w.path.name for w in wrong if w.whole])
-            done += [move_aside(shards, library, w.path) for w in wrong if not w.whole]
-            done += [f"{w.path} was changed, and is listed as it is now." for w in wrong if w.whole]
-        else:
-            damage += [w.sentence for w in wrong]
+            shards.adopt(library, [w.path.name for w in changed])
+            done += [move_aside(shards, library, w.path) for w in broken]
+            done += [f"{w.path} was changed, and is listed as it is now." for w in changed]
+        damage += [w.sentence for w in wrong if not repair or w.kind == "foreign"]
         damage += [
             problem
             for problem in shards.problems(library)
             if repair or not any(str(w.path) in problem for w in wrong)
         ]
-        if repair or all(w.whole for w in wrong):
+        if not any(w.kind == "foreign" or (w.kind == "damaged" and not repair) for w in wrong):
             readable.append(library)
     return damage, done, readable
 
