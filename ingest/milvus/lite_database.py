@@ -119,7 +119,9 @@ class Database:
     def create(self, name: str, dim: int) -> None:
         """Create a collection of `FIELDS` and a vector of dimension `dim`.
 
-        A folder that was left before it became a collection is deleted first.
+        A folder that was left before it became a collection is deleted first. The rows of a
+        video lie in one of 16 parts, as its id has it: Lite merges files within a part only, and
+        takes five times as much memory as these files for that.
         """
         from milvus_lite import CollectionSchema, DataType, FieldSchema
 
@@ -130,6 +132,7 @@ class Database:
                 dtype=kinds[field.kind],
                 is_primary=field.name == FIELDS[0].name,
                 max_length=MAX_ID_LENGTH if field.kind == "string" else None,
+                is_partition_key=field.name == "video_id",
             )
             for field in FIELDS
         ]
