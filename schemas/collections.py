@@ -194,6 +194,15 @@ def collection_name(backbone: Backbone, level: Level = "rows") -> str:
     return name if level == "rows" else f"{name}_{level}"
 
 
+def is_looked_up(collection: str) -> bool:
+    """Return whether rows of a collection are looked up by video and never searched.
+
+    Those are the single rows of frames and sound, whose segments are searched.
+    """
+    modality = collection.removeprefix(COLLECTION_PREFIX).partition("_")[0]
+    return modality in {Modality.FRAME, Modality.AUDIO} and not collection.endswith("_segments")
+
+
 def collection_description(backbone: Backbone, level: Level = "rows") -> str:
     """Describe in one line, for Attu, what the collection holds, and its purpose."""
     what = f"{backbone.modality} ({backbone.about}), {level}"

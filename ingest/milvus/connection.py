@@ -80,6 +80,12 @@ class Connection:
 
         return MilvusException, RpcError
 
+    @property
+    def maps_files(self) -> bool:
+        """Whether collections can be left on disk and mapped into memory (Milvus 2.4)."""
+        found = re.match(r"v?(\d+)\.(\d+)", self.version)
+        return found is not None and tuple(map(int, found.groups())) >= (2, 4)
+
     def call(
         self,
         action: str,

@@ -38,7 +38,7 @@ _TIE = 1e-6
 
 
 def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
-    """Give every collection the index that fits its rows, and measure what searches need.
+    """Give every searched collection the index that fits it, and measure what searches need.
 
     Args:
         place: Place of the collections.
@@ -55,7 +55,7 @@ def tune(place: Place, recall: float, progress: Progress) -> IndexTuning:
             return IndexTuning(
                 target=store.target.name, recall=recall, collections=[], notes=[NO_INDEX]
             )
-        found = [(b, level) for b in store.backbones() for level in store.levels(b)]
+        found = [(b, store.levels(b)[-1]) for b in store.backbones()]  # the others are looked up
         progress.start("tuning", len(found), "collections")
         tuned = []
         for backbone, level in found:

@@ -20,6 +20,7 @@ from ...schemas.collections import (
     Level,
     Target,
     collection_description,
+    is_looked_up,
     levels,
     vector_description,
 )
@@ -64,6 +65,13 @@ def open_server(place: Place, patience_s: float, writing: bool, latest: bool) ->
         if writing and place.index == "gpu":
             server.target  # noqa: B018, to be refused before any work is done
         yield server
+
+
+LOOKED_UP = "FLAT"
+"""Index of vectors that are fetched and never searched: Milvus loads no collection without one."""
+
+ON_DISK = {"mmap.enabled": True}
+"""Property of their collections, of Milvus 2.4 and later (its documentation of mmap; not run)."""
 
 
 class Server:
@@ -121,7 +129,9 @@ class Server:
     def create(self, name: str, backbone: Backbone, level: Level) -> None:
         """Create and load a collection if it is missing.
 
-        A new one is searched exactly; 'vidsim tune-index' changes that once it is large.
+        A new one is searched exactly; 'vidsim tune-index' changes that once it is large. Rows that
+        are never searched, most of all, have an index that costs nothing to build, and stay on
+        disk where the server can read them there.
         """
         if not self.has(name):
             self._make(name, backbone, level)
@@ -153,7 +163,8 @@ class Server:
             description=vector_description(backbone),
         )
         parameters = client.prepare_index_params()
-        parameters.add_index("vector", index_type=self.target.exact, metric_type=METRIC)
+        kind = LOOKED_UP if is_looked_up(name) else self.target.exact
+        parameters.add_index("vector", index_type=kind, metric_type=METRIC)
         if not self._milvus.lite:  # else every look-up of a video scans the ids of all rows
             parameters.add_index("video_id", index_type="Trie")
         self._milvus.call(
@@ -163,6 +174,7 @@ class Server:
             schema=schema,
             # For `scan` alone: pymilvus' iterators cannot choose a level, all other calls do.
             consistency_level="Strong",
+            **({"properties": ON_DISK} if is_looked_up(name) and self._milvus.maps_files else {}),
         )
         # Indexes of an empty collection are ready at once; pymilvus would wait for half a second.
         self._milvus.call(f"index {name}", client.create_index, name, parameters, sync=False)
@@ -173,6 +185,10 @@ class Server:
         An interrupted rebuild leaves none; --index and VIDSIM_INDEX choose the processor.
         """
         found = described_index(self._milvus, name)
+        if is_looked_up(name):  # earlier versions gave it an index for searches
+            if found is None or found.index_type != LOOKED_UP:
+                rebuild(self._milvus, name, Index(LOOKED_UP), self.target)
+            return
         on_gpu = self.target.exact.startswith("GPU_")
         if found is None:
             rebuild(self._milvus, name, Index(self.target.exact), self.target)

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidsim.schemas.backbones import BACKBONES, PRESETS, choose_backbones
-from vidsim.schemas.collections import LITE, Index, backbone_of, collection_name
+from vidsim.schemas.collections import (
+    LITE,
+    Index,
+    backbone_of,
+    collection_name,
+    is_looked_up,
+    levels,
+)
 from vidsim.schemas.embedding import Rows, from_index, merge, to_index, to_query
 from vidsim.schemas.errors import ModelError
 from vidsim.schemas.modality import Modality, parse_modalities
@@ -104,6 +111,13 @@ def test_collections_are_named_after_their_backbone():
     for b in BACKBONES.values():
         assert backbone_of(collection_name(b)) is b
     assert backbone_of("somebody_elses") is None
+
+
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=lambda b: b.name)
+def test_a_level_that_is_not_searched_is_looked_up(backbone):
+    *others, searched = (collection_name(backbone, level) for level in levels(backbone))
+    assert all(is_looked_up(name) for name in others)
+    assert not is_looked_up(searched)
 
 
 def test_an_index_that_lite_only_pretends_to_build_is_refused():

@@ -34,6 +34,26 @@ def server_place(request, tmp_path):
     return empty_place("server", tmp_path / "home", request)
 
 
+# --- rows that are looked up and never searched ---
+
+
+def test_only_what_is_searched_gets_an_index_for_searches(server_place):
+    yamnet = BACKBONES["yamnet"]
+    videos = [embedded(f"lib/{i}.mp4", backbones=("yamnet",), seed=i) for i in range(8)]
+    with open_store(server_place, writing=True) as store:
+        store.upsert(yamnet, videos)
+        store.flush(yamnet)
+    rows = collection_name(yamnet)
+    with open_client(server_place) as milvus:
+        rebuild(milvus, rows, Index("IVF_FLAT", 2), SERVER)  # as earlier versions did
+        assert described_index(milvus, rows) == Index("IVF_FLAT", 2)
+    with open_store(server_place, writing=True) as store:  # as a reindex does
+        assert store.count(yamnet, "") == 80
+        assert store.index(yamnet, "rows") == Index("FLAT")
+        ((fetched, _),) = store.fetch_videos(yamnet, ["lib/3.mp4"])
+        assert len(fetched) == 10
+
+
 # --- GPU indexes, which this build has not ---
 
 
