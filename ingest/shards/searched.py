@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import FloatArray, Version, from_index
 from ...schemas.errors import StoreError
 from ...schemas.rows import SCALARS, Hit, StoredRow
-from ...schemas.video import row_id
 from ..system.unreadable import hindrance, listed, told
 from .home import Home
-from .layout import SearchedRows
 from .manifest import MANIFEST
 from .open_shard import DAMAGE, UnusableShardError, is_shard
 from .opened import FoundRows, OpenShard, opened
 from .row_filter import RowFilter
+from .searched_part import SearchedPart
 
 _log = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _Entry = tuple[str, int, int, int]
 """Name, inode, time and size of a file in a library's folder: others once it is replaced."""
@@ -57,56 +60,6 @@ class _Library:
         return list(self.shards.values())
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The searched rows of one backbone in one shard.
-
-    Attributes:
-        shard: The shard.
-        rows: Its searched rows.
-        owner: (n,) place of each row's video in the shard, ascending.
-        live: (n,) whether no newer shard holds the video too; None where that is so for all.
-        columns: Scalar fields asked for before, by name.
-    """
-
-    shard: OpenShard
-    rows: SearchedRows
-    owner: npt.NDArray[np.int32]
-    live: npt.NDArray[np.bool_] | None
-    columns: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-
-    def id(self, row: int) -> str:
-        """Return the key of a row, as Milvus has it."""
-        segment = int(self.shard.numbers[self.rows.of_row[row]])
-        return row_id(self.video_id(row), segment, 0)
-
-    def video_id(self, row: int) -> str:
-        """Return the id of a row's video."""
-        return self.shard.videos[int(self.owner[row])].video_id
-
-    def column(self, name: str) -> npt.NDArray[Any]:
-        """Return a scalar field of all rows, as `RowFilter.mask` takes it."""
-        if name not in self.columns:
-            if name == "id":
-                found = np.array([self.id(i) for i in range(len(self.owner))], object)
-            elif name == "segment":
-                found = self.shard.numbers[self.rows.of_row].astype(np.int64)
-            elif name in ("start_s", "end_s"):
-                found = getattr(self.rows, name).astype(np.float64)
-            else:
-                of_video = np.array([getattr(v, name) for v in self.shard.videos], object)
-                found = of_video[self.owner]
-            self.columns[name] = found
-        return self.columns[name]
-
-    def mask(self, wanted: RowFilter | None) -> npt.NDArray[np.bool_] | None:
-        """Return which rows count and match; None for all."""
-        if wanted is None or not len(self.owner):
-            return self.live
-        found = wanted.mask({name: self.column(name) for name in wanted.fields or {"segment"}})
-        return found if self.live is None else found & self.live
-
-
 class SearchedVectors:
     """What can be searched in a home, as of the last `refresh`.
 
@@ -121,8 +74,10 @@ class SearchedVectors:
         self.known = home.backbones
         self._libraries: dict[str, _Library] = {}
         self._places: dict[str, list[tuple[OpenShard, int]]] = {}
-        self._parts: dict[str, list[_Part]] = {}
+        self._parts: dict[str, list[SearchedPart]] = {}
         self._damaged: dict[tuple[str, str, str], str] = {}
+        self._pool = ThreadPoolExecutor(os.cpu_count(), "vidsim-search")
+        self._blas = ThreadpoolController()
         self.refresh()
 
     def refresh(self) -> None:
@@ -179,7 +134,8 @@ class SearchedVectors:
         return library
 
     def close(self) -> None:
-        """Close the shards; may be called again."""
+        """Close the shards, and end the threads."""
+        self._pool.shutdown()
         for library in self._libraries.values():
             for shard in library.open():
                 shard.file.close()
@@ -238,21 +194,19 @@ class SearchedVectors:
             limit: Most rows per query.
             wanted: Which rows count; None for all.
         """
-        found: list[list[Hit]] = [[] for _ in queries]
-        for part in self._of(backbone):
-            mask = part.mask(wanted)
-            rows = np.flatnonzero(mask) if mask is not None else None
-            vectors = part.rows.vectors if rows is None else part.rows.vectors[rows]
-            scores = queries @ vectors.T
-            count = min(limit, scores.shape[1])
-            if not count:
-                continue
-            best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-            for hits, of_query, places in zip(found, scores, best):
-                for place in places.tolist():
-                    row = place if rows is None else int(rows[place])
-                    hits.append(Hit(part.id(row), part.video_id(row), float(of_query[place])))
-        return [sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit] for hits in found]
+        parts = self._of(backbone)
+        nearest = self._spread(lambda part: nearest(part, queries, limit, wanted), parts)
+        scores = np.concatenate([np.empty((len(queries), 0)), *(s for s, _ in nearest)], axis=1)
+        rows = np.concatenate([np.empty((len(queries), 0), int), *(r for _, r in nearest)], axis=1)
+        of_part = np.repeat(np.arange(len(parts)), [s.shape[1] for s, _ in nearest])
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
+        return [
+            [
+                Hit(parts[of_part[n]].id(row), parts[of_part[n]].video_id(row), score)
+                for n, row, score in zip(places, row_of[places].tolist(), of[places].tolist())
+            ]
+            for places, row_of, of in zip(best, rows, scores)
+        ]
 
     def largest_products(
         self, backbone: Backbone, queries: FloatArray, video_ids: Collection[str]
@@ -307,7 +261,7 @@ class SearchedVectors:
 
     def _rows_of(
         self, backbone: Backbone, video_ids: Collection[str]
-    ) -> Iterator[tuple[_Part, npt.NDArray[np.int64]]]:
+    ) -> Iterator[tuple[SearchedPart, npt.NDArray[np.int64]]]:
         """Yield, per shard, the rows of videos, video by video."""
         places: dict[int, list[int]] = {}
         for video_id in video_ids:
@@ -323,16 +277,24 @@ class SearchedVectors:
             if len(rows):
                 yield part, rows
 
-    def _of(self, backbone: Backbone) -> list[_Part]:
+    def _of(self, backbone: Backbone) -> list[SearchedPart]:
         """Return the parts of a backbone, opened and checked at the first call."""
         if backbone.name not in self._parts:
             shards = [s for of in self._libraries.values() for s in of.open()]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:  # checksums take the time
-                parts = pool.map(lambda shard: self._part(shard, backbone), shards)
-                self._parts[backbone.name] = [part for part in parts if part is not None]
+            parts = self._spread(lambda shard: self._part(shard, backbone), shards)
+            self._parts[backbone.name] = [part for part in parts if part is not None]
         return self._parts[backbone.name]
 
-    def _part(self, shard: OpenShard, backbone: Backbone) -> _Part | None:
+    def _spread(self, do: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+        """Do something with each shard, one per core.
+
+        Numpy's own threads would wait for each other at every shard, for tens of milliseconds
+        each where another process computes.
+        """
+        with self._blas.limit(limits=1, user_api="blas"):
+            return list(self._pool.map(do, items))
+
+    def _part(self, shard: OpenShard, backbone: Backbone) -> SearchedPart | None:
         if backbone.name not in shard.weights:
             return None
         try:
@@ -342,7 +304,7 @@ class SearchedVectors:
         except DAMAGE as error:
             self._note_damage(shard, backbone, error)
             return None
-        return _Part(shard, rows, owner, live)
+        return SearchedPart(shard, rows, owner, live)
 
     def _live(
         self, shard: OpenShard, backbone: Backbone, owner: npt.NDArray[np.int32]
