@@ -195,10 +195,10 @@ class SearchedVectors:
             wanted: Which rows count; None for all.
         """
         parts = self._of(backbone)
-        nearest = self._spread(lambda part: nearest(part, queries, limit, wanted), parts)
-        scores = np.concatenate([np.empty((len(queries), 0)), *(s for s, _ in nearest)], axis=1)
-        rows = np.concatenate([np.empty((len(queries), 0), int), *(r for _, r in nearest)], axis=1)
-        of_part = np.repeat(np.arange(len(parts)), [s.shape[1] for s, _ in nearest])
+        found = self._spread(lambda part: nearest(part, queries, limit, wanted), parts)
+        scores = np.concatenate([np.empty((len(queries), 0)), *(s for s, _ in found)], axis=1)
+        rows = np.concatenate([np.empty((len(queries), 0), int), *(r for _, r in found)], axis=1)
+        of_part = np.repeat(np.arange(len(parts)), [s.shape[1] for s, _ in found])
         best = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
         return [
             [
