@@ -28,7 +28,7 @@ from .manifest import MANIFEST
 from .open_shard import DAMAGE, UnusableShardError, is_shard
 from .opened import FoundRows, OpenShard, opened
 from .row_filter import RowFilter
-from .searched_part import SearchedPart
+from .searched_part import SearchedPart, nearest
 
 _log = logging.getLogger(__name__)
 
