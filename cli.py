@@ -457,7 +457,8 @@ def tune_index(
 
     with Bars() as bars, Library.open(index=index, wait=wait, progress=bars) as opened:
         report = opened.tune_index(recall=recall)
-    return Answer(report, [tuning_table(report)], noted(report.notes), json, always=True)
+    tables = [tuning_table(report)] if report.collections else []
+    return Answer(report, tables, noted(report.notes), json, always=True)
 
 
 @app.command()
