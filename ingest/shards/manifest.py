@@ -82,26 +82,36 @@ def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
     write_checked(path, {name: asdict(notes[name]) for name in sorted(notes)})
 
 
-def problems(folder: Path, files: Collection[Path]) -> list[str]:
-    """Return a sentence per shard of a library that is missing or has another size than listed.
+def problems(folder: Path, files: Collection[Path], being_written: bool) -> list[str]:
+    """Return a sentence per shard of a library that is not there or not as listed.
 
     Args:
         folder: The library's.
         files: Its shards that are there.
+        being_written: Whether a process is writing to the home, which lists shards after it has
+            written them.
 
     Raises:
         StoreError: The list or a shard cannot be read.
     """
     found = {path.name: path for path in files}
     sentences = []
-    for name, note in (read_manifest(folder) or {}).items():
+    notes = read_manifest(folder) or {}
+    if notes and not being_written:
+        sentences = [
+            f"The shard {path} is not on its library's list: an interrupted run wrote it, or "
+            "somebody put it there; the next 'vidsim ingest' or 'vidsim verify --repair' lists it."
+            for path in files
+            if path.name not in notes
+        ]
+    for name, note in notes.items():
         if name not in found:
             sentences.append(
                 f"The shard {folder / name} is missing, and with it {note.videos} videos of "
                 f"{folder.name} in some modality; put it back from a copy, or run 'vidsim ingest' "
                 "on the whole folder."
             )
-        elif size_of(found[name]) != note.bytes:
+        elif not being_written and size_of(found[name]) != note.bytes:
             sentences.append(
                 f"The shard {folder / name} is not the one that was written there; 'vidsim "
                 f"verify {folder.name}' says whether it can be read."

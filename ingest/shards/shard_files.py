@@ -27,6 +27,7 @@ from .layout import (
     weights_in,
     write_shard,
 )
+from .lock import holder
 from .manifest import ShardNote, note_of, read_manifest, write_manifest
 from .open_shard import (
     UnusableShardError,
@@ -69,18 +70,17 @@ class Shards:
         Raises:
             StoreError: Their folder cannot be listed.
         """
-        found = listed(self.directory / library, f"The folder {self.directory / library}")
-        return [path for path in found if is_shard(path.name)]
+        folder = self.directory / library
+        return [p for p in listed(folder, f"The folder {folder}") if is_shard(p.name)]
 
     def problems(self, library: str) -> list[str]:
-        """Return a sentence per shard that is missing or is not what was written.
-
-        Sizes alone are compared; `changed` reads the content.
+        """Return a sentence per shard that is missing, unlisted or of another size than listed.
 
         Raises:
             StoreError: The folder or its list cannot be read.
         """
-        return manifest.problems(self.directory / library, self.files(library))
+        writer = holder(self.directory.parent)
+        return manifest.problems(self.directory / library, self.files(library), bool(writer))
 
     def changed(self, library: str) -> list[Path]:
         """Return the shards whose content is not what was written, reading all of it.

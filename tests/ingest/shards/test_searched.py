@@ -106,13 +106,25 @@ def test_a_missing_shard_is_told(home):
     assert SearchedVectors(home).problems(["lib"], []) == []
 
 
+def test_a_shard_that_is_on_no_list_is_told_and_searched(home):
+    copy = first_shard(home).read_bytes()
+    home.shards.drop("lib", {f"lib/{i:02}.mp4": None for i in range(6)})
+    (home.shards.directory / "lib" / "000009.h5").write_bytes(copy)
+    vectors = SearchedVectors(home)
+    (told,) = vectors.problems(["lib"], [])
+    assert "000009.h5 is not on its library's list" in told
+    assert vectors.knows("lib/00.mp4")
+    home.shards.adopt("lib")
+    assert SearchedVectors(home).problems(["lib"], []) == []
+
+
 def test_a_shard_of_another_library_is_told_and_not_searched(home):
     home.shards.write("other", [embedded("other/a.mp4")])
     (there,) = home.shards.files("other")
     there.rename(first_shard(home).with_name("000009.h5"))
     vectors = SearchedVectors(home)
-    (told,) = vectors.problems(["lib"], [])
-    assert "holds videos of other, not of lib" in told
+    told = vectors.problems(["lib"], [])
+    assert any("holds videos of other, not of lib" in sentence for sentence in told)
     assert not vectors.knows("other/a.mp4")
 
 
