@@ -21,12 +21,12 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 def test_a_damaged_file_changes_no_answer_without_a_word(harness: Harness) -> None:
-    findings = list(harness.run(plan(harness.home, 60)))
+    findings = list(harness.run(plan(harness.home, 30)))
     assert [line for finding in findings for line in finding.wrong] == [], table(findings)
 
 
 @pytest.mark.acceptance
 def test_any_damage_is_told_and_what_is_derived_is_repaired(harness: Harness) -> None:
-    findings = list(harness.run(plan(harness.home, 600, seed=1), repair=True))
+    findings = list(harness.run(plan(harness.home, 500, seed=1), repair=True))
     print(table(findings))
     assert [line for finding in findings for line in finding.wrong] == []
