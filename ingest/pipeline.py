@@ -96,7 +96,10 @@ def ingest(
             failed = plan.failed + _embed(writer, plan.todo, joining, progress, meter, held)
             with meter.working(Stage.WRITE):
                 writer.finish()
-            if folder.is_dir() and (missing := home.shards.missing(name)):
+            whole = folder.is_dir() and not failed and not listing.unlisted
+            embedded = {backbone.name for backbone in options.backbones.values()}
+            missing = home.shards.missing(name)
+            if missing and whole and home.shards.held_by(name, missing) <= embedded:
                 home.shards.settle(name)
                 notes.append(
                     f"The shards {', '.join(missing)} were missing; what the folder still has of "

@@ -182,11 +182,14 @@ class EmbeddedVideo:
 
 
 def merge(first: EmbeddedVideo, second: EmbeddedVideo) -> EmbeddedVideo:
-    """Merge two videos that hold different backbones of the same segments.
+    """Merge two videos; what the second was computed for replaces all that the first has of it.
 
     Segments match by their number: their ends may differ after a later decode.
     """
-    parts = {s.index: (s, e) for s, e in zip(first.segments, first.embeddings, strict=True)}
+    parts = {}
+    for segment, old in zip(first.segments, first.embeddings, strict=True):
+        kept = {name: rows for name, rows in old.rows.items() if name not in second.backbones}
+        parts[segment.index] = (segment, replace(old, rows=kept))
     for segment, new in zip(second.segments, second.embeddings, strict=True):
         known, old = parts.get(segment.index, (segment, SegmentEmbedding({})))
         strip = new.vid2img if new.vid2img is not None else old.vid2img

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from ..ingest.milvus.filters import equals, is_in
+from ..ingest.models.registry import known_backbones
 from ..ingest.shards.home import Home, LibraryNote, Place, distrusted, read_notes
 from ..ingest.shards.lock import holder
 from ..ingest.shards.row_filter import FilterError, RowFilter, parse_filter
@@ -109,7 +110,11 @@ class ShardIndex:
         self._home = home.path
         self._vectors = SearchedVectors(home)
         self._filters: dict[str, RowFilter] = {}
-        self.known = home.backbones
+
+    @property
+    def known(self) -> Backbones:
+        """As `SearchIndex`."""
+        return self._vectors.known
 
     def close(self) -> None:
         """Close the shards."""
@@ -187,7 +192,7 @@ class ShardIndex:
         if not expression:
             return None
         if expression not in self._filters:
-            self._filters[expression] = parse_filter(expression)
+            self._filters = {expression: parse_filter(expression)}  # one query asks several times
         return self._filters[expression]
 
 
@@ -211,6 +216,7 @@ class MilvusIndex:
         """As `SearchIndex`."""
         self._noted = read_notes(self._place.home)
         self._lacking = {}
+        self.known = self._store.known = known_backbones(self._place.home)
 
     def weights(self) -> Mapping[str, Mapping[str, str]]:
         """As `SearchIndex`."""

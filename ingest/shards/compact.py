@@ -39,7 +39,7 @@ def merge_newest(shards: Shards, library: str) -> bool:
         run.insert(0, path)
     if len(run) < SMALL_SHARDS:
         return False
-    for part in _alike(run):
+    for part in _alike(shards, run):
         if len(part) > 1:
             _merge(shards, library, part)
     return True
@@ -55,15 +55,15 @@ def compact(shards: Shards, library: str) -> tuple[int, int]:
         StoreError: A shard cannot be read or written.
     """
     before = shards.files(library)
-    for part in _alike(before):
+    for part in _alike(shards, before):
         if len(part) > 1 or version_of(part[0]) < SHARD_VERSION:
             _merge(shards, library, part)
     return len(before), len(shards.files(library))
 
 
-def _alike(files: Sequence[Path]) -> list[list[Path]]:
+def _alike(shards: Shards, files: Sequence[Path]) -> list[list[Path]]:
     """Group adjacent shards that fit into one, with the same weights of each backbone."""
-    groups: list[list[Path]] = []
+    groups: list[list[Path]] = [[]]
     size = 0
     known: dict[str, str] = {}
     for path in files:
@@ -71,12 +71,16 @@ def _alike(files: Sequence[Path]) -> list[list[Path]]:
             weights = weights_in(file)
         size += path.stat().st_size
         differs = any(known.get(name, digest) != digest for name, digest in weights.items())
-        if not groups or size > MERGED_BYTES or differs:
+        if size > MERGED_BYTES or differs:
             groups.append([])
             size, known = path.stat().st_size, {}
-        groups[-1].append(path)
-        known |= weights
-    return groups
+        if weights.keys() <= shards.backbones.keys():
+            groups[-1].append(path)
+            known |= weights
+        else:  # it could not be written again, and its neighbours must not pass it
+            groups.append([])
+            size, known = 0, {}
+    return [group for group in groups if group]
 
 
 def _merge(shards: Shards, library: str, files: Sequence[Path]) -> None:

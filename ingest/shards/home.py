@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from ..models.registry import adopt, known_backbones
 from ..system.checked_json import ChangedError, read_checked, write_checked
 from ..system.unreadable import listed, told, unwritten
 from .catalog import CatalogEntry, stored_weights
+from .manifest import read_manifest
+from .open_shard import reading_shard, text_of
 from .shard_files import Shards
 
 Counts = dict[str, dict[Level, int]]
@@ -95,7 +97,7 @@ class Home:
         self.backbones = known_backbones(place.home)
         self.shards = Shards(place.home / "shards", self.backbones)
         for library in self.shards.libraries():
-            for name, description in self.shards.unknown_backbones(library).items():
+            for name, description in _unknown_backbones(self.shards, library).items():
                 try:
                     self.backbones[name] = adopt(description, self.backbones)
                 except ValueError as error:
@@ -140,6 +142,23 @@ class Home:
         """Return the note that `write_note` writes of a library."""
         stamp = self.shards.stamp(library)
         return LibraryNote(self.counts(catalog), stored_weights(catalog), stamp)
+
+
+def _unknown_backbones(shards: Shards, library: str) -> dict[str, str]:
+    """Return backbones of a library that its home does not know, with their descriptions.
+
+    Returns:
+        By name, what `registry.adopt` takes; "" where no shard has it.
+    """
+    folder = shards.directory / library
+    found: dict[str, str] = {}
+    for name, note in (read_manifest(folder) or {}).items():
+        for backbone in set(note.backbones) - shards.backbones.keys():
+            with suppress(StoreError), reading_shard(folder / name) as file:
+                attributes = file[f"rows/{backbone}"].attrs
+                found[backbone] = text_of(attributes.get("description", ""))
+            found.setdefault(backbone, "")
+    return found
 
 
 def open_shards(home: Path) -> Shards:

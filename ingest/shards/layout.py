@@ -188,7 +188,7 @@ def _encoded(values: Sequence[str]) -> npt.NDArray[np.bytes_]:
 def weights_in(file: h5py.File) -> dict[str, str]:
     """Return, by backbone, the SHA-256 of the weights that an open shard's rows come from."""
     groups = file.get("rows", {})
-    return {name: text_of(group.attrs["weights_sha256"]) for name, group in groups.items()}
+    return {name: text_of(groups[name].attrs["weights_sha256"]) for name in list(groups)}
 
 
 def entries_in(file: h5py.File, path: Path) -> list[CatalogEntry]:
@@ -200,7 +200,9 @@ def entries_in(file: h5py.File, path: Path) -> list[CatalogEntry]:
     counts = np.bincount(owner, minlength=len(videos))
     rows: list[dict[str, int]] = [{} for _ in videos]
     described: list[dict[str, int]] = [{} for _ in videos]
-    for name, group in file.get("rows", {}).items():
+    groups = file.get("rows", {})
+    for name in list(groups):  # not its items(): h5py holds its lock while it yields them
+        group = groups[name]
         of_row = group["segment"][:]
         of_video = np.bincount(owner[of_row], minlength=len(videos))
         with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
@@ -241,11 +243,12 @@ def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterato
     videos = read_video_table(file)
     numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
     told = _read_told(file)
-    table = {name: file["segments"][name][:] for name in file["segments"]}
+    table = {name: file["segments"][name][:] for name in list(file["segments"])}
     strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
     groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
     for name in set().union(*wanted.values()):
-        groups[name] = {key: data[:] for key, data in file[f"rows/{name}"].items()}
+        group = file[f"rows/{name}"]
+        groups[name] = {key: group[key][:] for key in list(group)}
     for i, video in enumerate(videos):
         if video.video_id not in wanted:
             continue

@@ -124,12 +124,14 @@ def writing(home: Path, doing: str, wait: bool = False) -> Iterator[HeldLock]:
             lock.acquire()
     except OSError as error:
         raise StoreError(unwritten(f"The home {home}", error)) from error
-    held = HeldLock(home, doing)
-    sweep(home)
     try:
-        yield held
+        held = HeldLock(home, doing)
+        try:
+            sweep(home)
+            yield held
+        finally:
+            held.release()
     finally:
-        held.release()
         lock.release()
 
 

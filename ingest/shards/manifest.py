@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 """Name of the list in the folder of a library's shards."""
 
+_NEXT = ".next"
+"""Ending of the name under which a shard is listed before it is renamed into place."""
+
 
 @dataclass(frozen=True)
 class ShardNote:
@@ -82,6 +85,27 @@ def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
     write_checked(path, {name: asdict(notes[name]) for name in sorted(notes)})
 
 
+def announce(path: Path, note: ShardNote) -> None:
+    """Note what is about to be renamed to `path`: a kill after that leaves a shard that is known.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    notes = read_manifest(path.parent)
+    if notes is not None:
+        write_manifest(path.parent, {**notes, path.name + _NEXT: note})
+
+
+def carried_out(folder: Path, notes: Mapping[str, ShardNote]) -> dict[str, ShardNote]:
+    """Return the notes with those that were announced, where the shard is what they say."""
+    found = {name: note for name, note in notes.items() if not name.endswith(_NEXT)}
+    for name, note in notes.items():
+        path = folder / name.removesuffix(_NEXT)
+        if name.endswith(_NEXT) and path.exists() and note_of(path, 0, ()).sha256 == note.sha256:
+            found[path.name] = note
+    return found
+
+
 def problems(folder: Path, files: Collection[Path], being_written: bool) -> list[str]:
     """Return a sentence per shard of a library that is not there or not as listed.
 
@@ -96,13 +120,12 @@ def problems(folder: Path, files: Collection[Path], being_written: bool) -> list
     """
     found = {path.name: path for path in files}
     sentences = []
-    notes = read_manifest(folder) or {}
-    if notes and not being_written:
+    notes = carried_out(folder, read_manifest(folder) or {})
+    if not being_written:
         sentences = [
-            f"The shard {path} is not on its library's list: an interrupted run wrote it, or "
-            "somebody put it there; the next 'vidsim ingest' or 'vidsim verify --repair' lists it."
-            for path in files
-            if path.name not in notes
+            f"The shard {folder / name} is not on its library's list: an older vidsim wrote it, or "
+            "somebody put it there; 'vidsim verify --repair' lists it."
+            for name in unlisted(folder, files)
         ]
     for name, note in notes.items():
         if name not in found:
@@ -119,15 +142,28 @@ def problems(folder: Path, files: Collection[Path], being_written: bool) -> list
     return sentences
 
 
+def unlisted(folder: Path, files: Collection[Path]) -> list[str]:
+    """Return the names of shards that are not on their library's list, if it has one."""
+    notes = read_manifest(folder)
+    known = carried_out(folder, notes or {})
+    return [] if notes is None else [path.name for path in files if path.name not in known]
+
+
 def missing(folder: Path, files: Collection[Path]) -> list[str]:
     """Return the names of shards that are listed and not among `files`."""
     found = {path.name for path in files}
-    return [name for name in read_manifest(folder) or {} if name not in found]
+    return [name for name in _listed(folder) if name not in found]
+
+
+def _listed(folder: Path) -> dict[str, ShardNote]:
+    """Return the notes of a library's shards, without those that are announced."""
+    notes = read_manifest(folder) or {}
+    return {name: note for name, note in notes.items() if not name.endswith(_NEXT)}
 
 
 def changed(folder: Path, files: Collection[Path]) -> list[Path]:
     """Return the shards whose content is not what was written, reading all of it."""
-    notes = read_manifest(folder) or {}
+    notes = carried_out(folder, read_manifest(folder) or {})
     with told(f"A shard of {folder.name}"):
         return [
             path
@@ -138,7 +174,7 @@ def changed(folder: Path, files: Collection[Path]) -> list[Path]:
 
 def stamp(folder: Path, files: Collection[Path]) -> str:
     """Return a text that changes with the shards of a library, and with nothing else."""
-    notes = read_manifest(folder) or {}
+    notes = _listed(folder)
     with told(f"A shard of {folder.name}"):
         state = [
             (path.name, stat.st_size, notes[path.name].sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ DAMAGE = (OSError, KeyError, IndexError, RuntimeError, ValueError)
 
 def is_shard(name: str) -> bool:
     """Return whether a file of this name in a library's folder is one of its shards."""
-    return name.endswith(".h5") and name[0].isdigit()
+    return re.fullmatch(r"\d{6,}\.h5", name) is not None
 
 
 class UnusableShardError(StoreError):

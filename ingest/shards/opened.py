@@ -186,7 +186,7 @@ def opened(path: Path) -> OpenShard:
             file["segments/video"][:],
             file["segments/index"][:],
             weights_in(file),
-            {name: len(group["segment"]) for name, group in file.get("rows", {}).items()},
+            {name: len(file[f"rows/{name}/segment"]) for name in list(file.get("rows", {}))},
         )
     except BaseException as error:
         file.close()

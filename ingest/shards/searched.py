@@ -1,7 +1,7 @@
 """The searched vectors of a home, mapped into memory from its shards.
 
-Shards never change once they are in place, so any number of processes may read them, also while
-another one writes: what they hold is what was finished when they were opened.
+A shard is replaced whole or not at all, and an open one stays as it was: so any number of processes
+may read while another one writes. What they see is what was finished when they opened it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import FloatArray, Version, from_index
 from ...schemas.errors import StoreError
 from ...schemas.rows import SCALARS, Hit, StoredRow
+from ..system.blas import single_threaded_blas
 from ..system.unreadable import hindrance, listed, told
 from .home import Home
 from .manifest import MANIFEST
@@ -29,6 +30,7 @@ from .open_shard import DAMAGE, UnusableShardError, is_shard
 from .opened import FoundRows, OpenShard, opened
 from .row_filter import RowFilter
 from .searched_part import SearchedPart, nearest
+from .shard_files import ATTEMPTS
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class SearchedVectors:
 
     def __init__(self, home: Home) -> None:
         """Look at the shards of `home`, which need not exist."""
+        self._home = home
         self._directory = home.shards.directory
         self._shards = home.shards
         self.known = home.backbones
@@ -77,7 +80,6 @@ class SearchedVectors:
         self._parts: dict[str, list[SearchedPart]] = {}
         self._damaged: dict[tuple[str, str, str], str] = {}
         self._pool = ThreadPoolExecutor(os.cpu_count(), "vidsim-search")
-        self._blas = ThreadpoolController()
         self.refresh()
 
     def refresh(self) -> None:
@@ -86,21 +88,32 @@ class SearchedVectors:
         Raises:
             StoreError: The folder of shards cannot be listed.
         """
-        folders = listed(self._directory, f"The folder {self._directory}")
-        states = {path.name: _state(path) for path in folders}
-        states = {name: state for name, state in states.items() if state}
         before = self._libraries
+        states = self._states()
         if states == {name: library.state for name, library in before.items()}:
             return
-        self._libraries = {
-            name: self._opened(name, state, before[name].shards if name in before else {})
-            for name, state in states.items()
-        }
-        kept = {id(shard) for library in self._libraries.values() for shard in library.open()}
-        for library in before.values():
-            for shard in library.open():
-                if id(shard) not in kept:
-                    shard.file.close()
+        for attempt in range(ATTEMPTS):
+            found: dict[str, _Library] = {}
+            try:
+                for name, state in states.items():
+                    kept = before[name].shards if name in before else {}
+                    found[name] = self._opened(name, state, kept)
+                again = self._states()
+            except StoreError:
+                again = self._states()
+                if again == states or attempt == ATTEMPTS - 1:
+                    _close_others(found, before)
+                    raise
+            if again == states:
+                break
+            _close_others(found, before)  # a writer has replaced or removed a shard meanwhile
+            states = again
+        else:
+            raise StoreError(
+                f"The shards in {self._directory} change faster than they can be opened; ask again."
+            )
+        self._libraries = found
+        _close_others(before, found)
         self._parts, self._damaged, self._places = {}, {}, {}
         for library in self._libraries.values():
             several = set()
@@ -114,6 +127,11 @@ class SearchedVectors:
                 shard, place = self._places[video_id][0]
                 library.newest[video_id] = shard.version(place)
 
+    def _states(self) -> dict[str, tuple[_Entry, ...]]:
+        folders = listed(self._directory, f"The folder {self._directory}")
+        states = {path.name: _state(path) for path in folders}
+        return {name: state for name, state in states.items() if state}
+
     def _opened(
         self, name: str, state: tuple[_Entry, ...], kept: Mapping[_Entry, OpenShard]
     ) -> _Library:
@@ -125,7 +143,10 @@ class SearchedVectors:
                 library.shards[entry] = kept.get(entry) or opened(self._directory / name / entry[0])
             except UnusableShardError as error:
                 library.problems.append(f"{str(error).rstrip('.')}. Its videos are not searched.")
-        unknown = {n for shard in library.open() for n in shard.row_counts} - self.known.keys()
+        names = {n for shard in library.open() for n in shard.row_counts}
+        if names - self.known.keys():  # registered since
+            self.known = Home(self._home.place).backbones
+        unknown = names - self.known.keys()
         library.problems += [
             f"{name} rows of the library are not compared: backbones/{name}.json, which describes "
             "it, is missing; name the network once more, with 'vidsim ingest FOLDER --model'."
@@ -291,7 +312,7 @@ class SearchedVectors:
         Numpy's own threads would wait for each other at every shard, for tens of milliseconds
         each where another process computes.
         """
-        with self._blas.limit(limits=1, user_api="blas"):
+        with single_threaded_blas():
             return list(self._pool.map(do, items))
 
     def _part(self, shard: OpenShard, backbone: Backbone) -> SearchedPart | None:
@@ -347,15 +368,24 @@ def _state(folder: Path) -> tuple[_Entry, ...]:
     Raises:
         StoreError: It cannot be listed.
     """
+    found = []
     with told(f"The folder {folder}"):
         try:
             with os.scandir(folder) as entries:
-                found = [
-                    (entry.name, stat.st_ino, stat.st_mtime_ns, stat.st_size)
-                    for entry in entries
-                    if is_shard(entry.name) or entry.name == MANIFEST
-                    for stat in [entry.stat()]
-                ]
+                names = [e.name for e in entries if is_shard(e.name) or e.name == MANIFEST]
         except (FileNotFoundError, NotADirectoryError):
             return ()
+        for name in names:
+            with suppress(FileNotFoundError):  # removed just now
+                stat = os.stat(folder / name)
+                found.append((name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
     return tuple(sorted(found))
+
+
+def _close_others(libraries: Mapping[str, _Library], but: Mapping[str, _Library]) -> None:
+    """Close the shards of `libraries` that are not also open in the others."""
+    kept = {id(shard) for library in but.values() for shard in library.open()}
+    for library in libraries.values():
+        for shard in library.open():
+            if id(shard) not in kept:
+                shard.file.close()

@@ -35,13 +35,12 @@ from .open_shard import (
     is_shard,
     open_shard,
     reading_shard,
-    text_of,
 )
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
 
-_ATTEMPTS = 10
+ATTEMPTS = 10
 """Looks at a library whose shards change while they are opened."""
 
 
@@ -90,6 +89,14 @@ class Shards:
         """
         return manifest.changed(self.directory / library, self.files(library))
 
+    def unlisted(self, library: str) -> list[str]:
+        """Return the names of shards that are there and not listed, nor announced.
+
+        Raises:
+            StoreError: The folder or its list cannot be read.
+        """
+        return manifest.unlisted(self.directory / library, self.files(library))
+
     def missing(self, library: str) -> list[str]:
         """Return the names of shards that are listed and not there.
 
@@ -97,6 +104,11 @@ class Shards:
             StoreError: The folder or its list cannot be read.
         """
         return manifest.missing(self.directory / library, self.files(library))
+
+    def held_by(self, library: str, names: Collection[str]) -> set[str]:
+        """Return the backbones of which shards that are listed hold, or held, rows."""
+        notes = read_manifest(self.directory / library) or {}
+        return {backbone for name in names for backbone in notes[name].backbones}
 
     def stamp(self, library: str) -> str:
         """Return a text that changes with the shards of a library, and with nothing else.
@@ -106,36 +118,20 @@ class Shards:
         """
         return manifest.stamp(self.directory / library, self.files(library))
 
-    def unknown_backbones(self, library: str) -> dict[str, str]:
-        """Return backbones of a library that this home does not know, with their descriptions.
-
-        Returns:
-            By name, what `registry.adopt` takes; "" where no shard has it.
-
-        Raises:
-            StoreError: The folder or its list cannot be read.
-        """
-        folder = self.directory / library
-        found: dict[str, str] = {}
-        for name, note in (read_manifest(folder) or {}).items():
-            for backbone in set(note.backbones) - self.backbones.keys():
-                with suppress(StoreError), reading_shard(folder / name) as file:
-                    attributes = file[f"rows/{backbone}"].attrs
-                    found[backbone] = text_of(attributes.get("description", ""))
-                found.setdefault(backbone, "")
-        return found
-
-    def adopt(self, library: str, changed: Collection[str] = ()) -> None:
-        """List the shards that an interrupted run wrote and did not list, except damaged ones.
+    def adopt(
+        self, library: str, changed: Collection[str] = (), damaged: Collection[str] = ()
+    ) -> None:
+        """List what an interrupted run had announced and written, or all where there is no list.
 
         Args:
             library: The library.
             changed: File names of others that were found to be whole, though not as listed.
+            damaged: File names of damaged ones, which are told as missing once they are moved away.
 
         Raises:
             StoreError: The list cannot be read or written.
         """
-        self._list(library, {}, changed=changed)
+        self._list(library, {}, changed=changed, damaged=damaged)
 
     def settle(self, library: str) -> None:
         """List the shards as they are, after what was missing is stored again or given up.
@@ -151,6 +147,7 @@ class Shards:
         written: Mapping[str, ShardNote | None],
         keep_missing: bool = True,
         changed: Collection[str] = (),
+        damaged: Collection[str] = (),
     ) -> None:
         """Bring the list of a library's shards in step after a change.
 
@@ -160,20 +157,24 @@ class Shards:
                 deleted next: a kill in between leaves it unlisted, not listed and missing.
             keep_missing: Whether to keep what is listed and not there, so that it is still told.
             changed: Names of shards to list as they are now.
+            damaged: Names of shards to list though they cannot be read.
         """
         folder = self.directory / library
         files = {path.name: path for path in self.files(library)}
         try:
-            before = read_manifest(folder) or {}
-            notes = {name: n for name, n in before.items() if name in files or keep_missing}
+            before = read_manifest(folder)
+            notes = manifest.carried_out(folder, before or {})
+            notes = {name: n for name, n in notes.items() if name in files or keep_missing}
             notes = {name: n for name, n in notes.items() if name not in written}
             notes |= {name: note for name, note in written.items() if note is not None}
-            for name, path in files.items():
-                known = name in notes and manifest.size_of(path) == notes[name].bytes
-                if name in written or (known and name not in changed):
+            others = set(files) if before is None else {*changed, *damaged}
+            for name in others - written.keys():
+                if name in damaged:
+                    notes.setdefault(name, note_of(files[name], 0, ()))
                     continue
-                with suppress(UnusableShardError), reading_shard(path) as file:
-                    notes[name] = note_of(path, len(file["videos/video_id"]), weights_in(file))
+                with suppress(UnusableShardError), reading_shard(files[name]) as file:
+                    count = len(file["videos/video_id"])
+                    notes[name] = note_of(files[name], count, weights_in(file))
             if notes != before:
                 write_manifest(folder, notes)
         except OSError as error:
@@ -187,7 +188,7 @@ class Shards:
         Raises:
             StoreError: A shard cannot be read.
         """
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             if self._pins is not None and library in self._read:
                 break
             stamp = self._state(library)
@@ -197,14 +198,16 @@ class Shards:
             try:
                 for path, *_ in stamp:
                     if self._pins is not None:
+                        if path in self._pins:
+                            self._pins[path].close()
                         self._pins[path] = open_shard(path)
                     with self._reading(path) as file:
                         join_entries(entries, entries_in(file, path))
             except StoreError:
-                if attempt == _ATTEMPTS - 1 or self._state(library) == stamp:
+                if attempt == ATTEMPTS - 1 or self._state(library) == stamp:
                     raise
                 continue  # a writer has replaced or removed a shard meanwhile
-            if self._state(library) == stamp or attempt == _ATTEMPTS - 1:
+            if self._state(library) == stamp or attempt == ATTEMPTS - 1:
                 self._read[library] = stamp, entries
         return dict(self._read[library][1])
 
@@ -258,8 +261,9 @@ class Shards:
             directory.mkdir(parents=True, exist_ok=True)
             for stale in directory.glob("*.partial"):
                 stale.unlink()
-            files = self.files(library)
-            number = int(files[-1].stem) + 1 if files else 1
+            # Not the number of one that is missing: it may be put back.
+            known = {*(read_manifest(directory) or {}), *(p.name for p in self.files(library))}
+            number = max((int(name.partition(".")[0]) for name in known), default=0) + 1
             path = directory / f"{number:06d}.h5"
             if weights is None:
                 from ..models.weights import (
@@ -388,6 +392,9 @@ class Shards:
             ) as file,
         ):
             write_shard(file, library, videos, weights, self.backbones)
+            file.close()
+            raw.close()
+            manifest.announce(path, note_of(partial, len(videos), weights))
 
 
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:

@@ -103,6 +103,10 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
     with writing(home.path, "removal", place.wait), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
             remove(store, home, library, video_ids)
+            if not home.shards.catalog(library):  # also what only a missing shard held
+                for backbone in store.backbones():
+                    store.delete_library(backbone, library)
+                home.shards.settle(library)
 
 
 def reindex_all(
@@ -211,7 +215,10 @@ def _check_shards(
         broken = [w for w in wrong if w.kind == "damaged"]
         changed = [w for w in wrong if w.kind == "changed"]
         if repair:
-            shards.adopt(library, [w.path.name for w in changed])
+            whole = {*shards.unlisted(library), *(w.path.name for w in changed)}
+            shards.adopt(
+                library, whole - {w.path.name for w in broken}, [w.path.name for w in broken]
+            )
             done += [move_aside(shards, library, w.path) for w in broken]
             done += [f"{w.path} was changed, and is listed as it is now." for w in changed]
         damage += [w.sentence for w in wrong if not repair or w.kind == "foreign"]

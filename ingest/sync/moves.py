@@ -88,7 +88,7 @@ def carry_out(
         _write_list(home.path, library, unfinished(home.path, library) | renamed)
     notes: list[str] = []
     for weights, of in _by_weights(moves):
-        writer = Writer(store, home, library, catalog, weights=weights)
+        writer = Writer(store, home, library, catalog, weights=weights, merging=False)
         for chunk in _chunks(of):
             for video in _read(chunk, home.shards, library):
                 writer.add(video)

@@ -18,6 +18,7 @@ from ...schemas.errors import LibraryError, StoreError
 from ...schemas.results import VerifyReport
 from ..milvus.filters import equals
 from ..milvus.store import Store
+from ..shards.check import check_library
 from ..shards.home import (
     Counts,
     Home,
@@ -161,6 +162,8 @@ def reindex(
     named = list(libraries) or home.shards.libraries()
     for library in named:
         home.shards.adopt(library)
+        if fresh and (wrong := check_library(home.shards, library, progress)):
+            raise StoreError(wrong[0].sentence)
         if fresh and (missing := home.shards.missing(library)):
             raise StoreError(
                 f"Of {library} the shards {', '.join(missing)} are missing, and Milvus may have "

@@ -24,7 +24,7 @@ from ..milvus.filters import is_in
 from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
 from ..shards.catalog import CatalogEntry
-from ..shards.home import Home
+from ..shards.home import Home, outdated
 from ..system.progress import Progress
 
 Sample = int | Literal["each video", "all"]
@@ -138,9 +138,10 @@ def compare(
                 others = _find_strays(run, backbone, level, scope, catalogs, tallies)
                 if level == store.levels(backbone)[0]:
                     elsewhere.update({i: n for i, n in others.items() if i not in known})
-        if repair and store.embedded and not libraries:  # no other home can have written these
-            for library in elsewhere:
-                store.delete_library(backbone, library)
+        removed = outdated(home.path, store.name) - set(known) if repair and not libraries else ()
+        for library in removed:  # by a run that was interrupted
+            store.delete_library(backbone, library)
+            elsewhere.pop(library, None)
         if repair:
             store.flush(backbone)
         comparisons += [
@@ -150,8 +151,6 @@ def compare(
             if tally.shards or tally.milvus
         ]
     comparisons.sort(key=lambda c: c.library)
-    if repair and store.embedded:
-        elsewhere.clear()
     return VerifyReport(
         milvus=store.name, comparisons=comparisons, elsewhere=dict(sorted(elsewhere.items()))
     )

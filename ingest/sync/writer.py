@@ -41,11 +41,13 @@ class Writer:
         catalog: dict[str, CatalogEntry],
         flush_segments: int | None = None,
         weights: Mapping[str, str] | None = None,
+        merging: bool = True,
     ) -> None:
         """Write to `library` of `home`, and update `catalog`, its contents.
 
         `flush_segments` is for videos that are cheap to recreate: fewer and larger shards.
         `weights` are the SHA-256 of the weights by backbone, None for the installed ones.
+        `merging` says whether small shards may be merged: `catalog` then names other files.
         """
         self.library = library
         self.catalog = catalog
@@ -54,6 +56,7 @@ class Writer:
         self._home = home
         self._flush_segments = flush_segments or _FLUSH_SEGMENTS
         self._weights = weights
+        self._merging = merging
         self._pending: list[EmbeddedVideo] = []
         self._segments = 0
         self._since = time.monotonic()
@@ -106,10 +109,20 @@ class Writer:
                 {v.video.video_id: v.version for v in videos if v.video.video_id in stale},
             )
         add_entries(self.catalog, path)
-        if merge_newest(self._home.shards, self.library):
-            self.catalog.update(self._home.shards.catalog(self.library))
+        if self._merging:
+            self._merge()
         self._index(lambda: self._upsert(videos))
         self._home.write_note(self.library, self.catalog)
+
+    def _merge(self) -> None:
+        """Merge small shards if there are many; what they hold is safe where that fails."""
+        try:
+            if merge_newest(self._home.shards, self.library):
+                self.catalog.update(self._home.shards.catalog(self.library))
+        except (StoreError, OSError) as error:
+            self._merging = False
+            _log.warning("Small shards of %s are not merged: %s", self.library, error)
+            self.notes.append(f"Small shards of {self.library} were not merged ({error}).")
 
     def forget(self, video_ids: Collection[str]) -> None:
         """Remove stored videos from Milvus and then from the shards."""

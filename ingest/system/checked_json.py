@@ -42,7 +42,7 @@ def read_checked(path: Path) -> Any:
     with told(f"The file {path}"):
         try:
             raw = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
     try:
         found = json.loads(raw)

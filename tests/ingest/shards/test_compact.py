@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from vidsim.ingest.shards import compact as module
 from vidsim.ingest.shards.compact import compact, merge_newest
 from vidsim.ingest.shards.shard_files import Shards
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import EmbeddedVideo
 
 from ...helpers.embedded_videos import embedded
@@ -135,3 +137,26 @@ def test_shards_of_the_first_layout_are_brought_up_to_date(shards):
     assert contents(shards) == before
     with h5py.File(path) as file:
         assert "searched" in file
+
+
+def test_rows_that_were_replaced_do_not_come_back(shards):
+    """A sound that was computed anew has no rows in its silent segment."""
+    first = embedded("lib/a.mp4", backbones=("yamnet", "i3d"), segments=2, seed=1)
+    again = embedded("lib/a.mp4", backbones=("yamnet",), segments=2, seed=2)
+    silent = replace(again.embeddings[1], rows={})
+    shards.write("lib", [first])
+    shards.write("lib", [replace(again, embeddings=(again.embeddings[0], silent))])
+    before = contents(shards)
+    compact(shards, "lib")
+    assert shards.catalog("lib")["lib/a.mp4"].rows == {"i3d": 2, "yamnet": 10}
+    (whole,) = shards.read("lib", shards.catalog("lib").values())
+    assert whole.row_counts() == {"i3d": 2, "yamnet": 10}
+    assert {*before} == {*contents(shards)}
+
+
+def test_shards_of_a_backbone_that_is_not_known_here_stay_as_they_are(shards):
+    for i in range(3):
+        names = ("i3d", "labhist") if i == 1 else ("labhist",)
+        shards.write("lib", [embedded(f"lib/{i}.mp4", backbones=names)])
+    known = {name: b for name, b in BACKBONES.items() if name != "i3d"}
+    assert compact(Shards(shards.directory, known), "lib") == (3, 3)

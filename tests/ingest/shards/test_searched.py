@@ -114,7 +114,7 @@ def test_a_shard_that_is_on_no_list_is_told_and_searched(home):
     (told,) = vectors.problems(["lib"], [])
     assert "000009.h5 is not on its library's list" in told
     assert vectors.knows("lib/00.mp4")
-    home.shards.adopt("lib")
+    home.shards.adopt("lib", home.shards.unlisted("lib"))
     assert SearchedVectors(home).problems(["lib"], []) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import h5py
 import numpy as np
 import pytest
@@ -121,3 +123,55 @@ def test_what_is_pinned_stays_as_it_was_while_others_write(shards):
         read = {v.video.video_id: v for v in shards.read("lib", catalog.values())}
         assert all(same(read[v.video.video_id], v) for v in videos)
     assert list(shards.catalog("lib")) == ["lib/b.mp4", "lib/d.mp4"]
+
+
+def test_the_number_of_a_lost_shard_is_not_used_again(shards):
+    shards.write("lib", [embedded("lib/a.mp4")])
+    shards.write("lib", [embedded("lib/b.mp4")]).unlink()
+    assert shards.write("lib", [embedded("lib/c.mp4")]).name == "000003.h5"
+    assert shards.missing("lib") == ["000002.h5"]
+
+
+def test_an_older_copy_that_is_put_back_is_not_taken_for_the_shard(shards):
+    path = shards.write("lib", [embedded("lib/a.mp4"), embedded("lib/b.mp4", seed=1)])
+    shards.drop("lib", {"lib/a.mp4": None})
+    older = path.read_bytes()
+    shards.write("lib", [embedded("lib/c.mp4")])
+    shards.drop("lib", {"lib/c.mp4": None})
+    path.write_bytes(older + b"\0")
+    shards.adopt("lib")
+    assert "is not the one that was written there" in shards.problems("lib")[0]
+
+
+def test_a_damaged_shard_that_is_read_in_a_thread_blocks_no_other(shards):
+    """h5py holds its lock while it yields the members of a group."""
+    good = shards.write("lib", [embedded("lib/a.mp4")])
+    bad = shards.write("lib", [embedded("lib/b.mp4")])
+    with h5py.File(bad) as file:
+        rows = file["rows/efficientnet_lite0/vectors"]
+        at = rows.id.get_chunk_info(0).byte_offset
+    content = bytearray(bad.read_bytes())
+    content[at + 8] ^= 1
+    bad.write_bytes(content)
+    caught = []
+
+    def read() -> None:
+        try:
+            list(shards.read("lib", shards.catalog("lib").values()))
+        except StoreError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert caught
+    with h5py.File(good) as file:
+        assert len(file["videos/video_id"]) == 1
+
+
+def test_stray_files_in_the_folder_of_shards_are_no_libraries(shards):
+    shards.write("lib", [embedded("lib/a.mp4")])
+    (shards.directory / ".DS_Store").write_bytes(b"x")
+    (shards.directory / "lib" / "000001_old.h5").write_bytes(b"x")
+    assert shards.libraries() == ["lib"]
+    assert len(shards.catalog("lib")) == 1
