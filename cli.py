@@ -40,6 +40,9 @@ from .search.bench import commands as bench
 if TYPE_CHECKING:
     from .schemas.results import IngestReport
 
+_OPEN_FILES = 4096
+"""Limit of open files to ask for: that of two thousand shards."""
+
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, the same as typer's."""
 
@@ -75,11 +78,24 @@ for _name, _group in (("models", models.app), ("bench", bench.app)):
     app.add_typer(_group, name=_name, invoke_without_command=True, callback=_help_alone)
 
 
+def _allow_open_files() -> None:
+    """Raise the limit of open files, of which each shard takes two, as far as this user may."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     """Run the command line; turn exceptions into one sentence and an exit code."""
     # Imports create a million lasting objects: at the default of 700, scanning them for garbage
     # takes a tenth of the time of a query.
     gc.set_threshold(100_000)
+    _allow_open_files()
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [word for word in sys.argv[1:] if word != "--debug"]
     for stream in (sys.stdout, sys.stderr):
