@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from threading import Lock
 
 from threadpoolctl import ThreadpoolController
@@ -23,7 +24,7 @@ def single_threaded_blas() -> Iterator[None]:
     with _lock:
         _holders += 1
         if _holders == 1:
-            _limit.enter_context(ThreadpoolController().limit(limits=1, user_api="blas"))
+            _limit.enter_context(_controller().limit(limits=1, user_api="blas"))
     try:
         yield
     finally:
@@ -31,3 +32,9 @@ def single_threaded_blas() -> Iterator[None]:
             _holders -= 1
             if not _holders:
                 _limit.close()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """Look for the libraries once: it takes longer than a search."""
+    return ThreadpoolController()
