@@ -25,11 +25,6 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     made.close()
 
 
-def test_the_command_after_an_interruption_ends_well(harness: Harness) -> None:
-    findings = list(harness.run(harness.some(10)))
-    assert [line for finding in findings for line in finding.wrong] == [], table(findings)
-
-
 @pytest.mark.acceptance
 def test_every_command_survives_many_interruptions(harness: Harness) -> None:
     """`python -m vidsim.tests.helpers.interruptions` tries every one, which takes hours."""

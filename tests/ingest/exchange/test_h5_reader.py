@@ -106,6 +106,7 @@ def test_a_heap_of_strings_that_makes_hdf5_loop_is_given_up(native, how):
     assert said.endswith("ask whoever made it for a new copy.")
 
 
+@pytest.mark.acceptance
 def test_that_heap_makes_plain_h5py_loop(native):
     endless(native)
     code = "import h5py, sys; dict(h5py.File(sys.argv[1]).attrs)"

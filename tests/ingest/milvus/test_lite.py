@@ -31,6 +31,7 @@ from vidsim.schemas.errors import StoreError
 
 from ...helpers.embedded_videos import embedded
 from ...helpers.repository import ROOT
+from ...helpers.rooms import modules
 
 LAB, LITE0 = BACKBONES["labhist"], BACKBONES["efficientnet_lite0"]
 NAME = collection_name(LAB)
@@ -91,10 +92,9 @@ def test_no_private_name_of_milvus_lite_or_pymilvus_is_used() -> None:
     assert wrong == []
     elsewhere = [
         str(path)
-        for path in ROOT.rglob("*.py")
-        if path.parent != ROOT / "ingest" / "milvus"
-        and "tests" not in path.relative_to(ROOT).parts
-        and re.search(r"^\s*(import|from) milvus_lite", path.read_text(), re.MULTILINE)
+        for path in modules()
+        if path.parent != Path("ingest/milvus")
+        and re.search(r"^\s*(import|from) milvus_lite", (ROOT / path).read_text(), re.MULTILINE)
     ]
     assert elsewhere == []
 
@@ -159,6 +159,7 @@ def test_collections_that_are_no_longer_held_go_at_the_next_reindex(tmp_path):
         ]
 
 
+@pytest.mark.acceptance
 def test_sealing_takes_little_memory_however_much_is_written(tmp_path):
     """Lite makes a Python number of every value that it seals."""
     peaks = []

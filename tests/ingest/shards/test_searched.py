@@ -166,7 +166,7 @@ def test_every_changed_byte_of_a_shard_is_noticed_or_changes_nothing(home, tmp_p
 
     intact, _ = seen()
     noticed = 0
-    for _ in range(150):
+    for _ in range(40):
         damaged = bytearray(whole)
         at = int(random.integers(len(whole)))
         length = int(random.choice([1, 16, 4096]))
@@ -175,4 +175,4 @@ def test_every_changed_byte_of_a_shard_is_noticed_or_changes_nothing(home, tmp_p
         found, told = seen()
         assert found == intact or told, f"{length} bytes at {at}"
         noticed += bool(told)
-    assert noticed > 20
+    assert noticed > 5
