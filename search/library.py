@@ -327,9 +327,10 @@ class Library:
             LibraryError: A name is neither.
             StoreError: The home or Milvus cannot be written, or another process holds it.
         """
-        from ..ingest.sync.libraries import remove_all
+        from ..ingest.sync.libraries import mend_interrupted, remove_all
 
         with self._writing() as place:
+            mend_interrupted(place)
             found = self.find(*names)
             remove_all(place, found)
         return found

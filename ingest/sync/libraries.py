@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ...schemas.errors import LibraryError
 from ...schemas.results import CompactedLibrary, LibrarySummary, StoredVideo, VerifyReport
 from ...schemas.video import Video
+from ..milvus.connection import server_name
 from ..milvus.store import open_store
 from ..shards.check import check_library, move_aside
 from ..shards.compact import compact
@@ -17,13 +18,14 @@ from ..shards.home import (
     Home,
     Place,
     open_shards,
+    outdated,
     stored_root,
     trust,
 )
 from ..shards.lock import holder, writing
-from ..system.progress import Progress
+from ..system.progress import Progress, Silent
 from ..system.unwritable import may_be_written
-from .repair import reindex, remove
+from .repair import bring_in_step, reindex, remove
 from .verify import Sample, compare
 
 
@@ -91,6 +93,20 @@ def find(home: Path, names: Sequence[str]) -> dict[str, list[str]]:
                 "('--videos' the ids)."
             )
     return {library: list(video_ids) for library, video_ids in found.items()}
+
+
+def mend_interrupted(place: Place) -> None:
+    """Bring the Milvus of a home in step where an interrupted command left it marked as outdated.
+
+    Raises:
+        StoreError: Another process holds the home, or it cannot be read or written.
+    """
+    home = Home(place)
+    if place.uri or not outdated(home.path, server_name(place)):
+        return
+    with writing(home.path, "repair", place.wait), open_store(place, writing=True) as store:
+        for library in home.shards.libraries():
+            bring_in_step(store, home, library, Silent())
 
 
 def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
