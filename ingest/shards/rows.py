@@ -1,9 +1,6 @@
 """Random access to the rows of a few videos in the shards.
 
-The embedded Milvus reads a whole collection before it returns any of it. Frames and sound are
-searched by the means of segments, so a query needs the rows of only some ten videos: a few pages
-of a shard, where loading the collection of a UCF101-sized library takes seconds and most of the
-memory.
+What a Milvus lacks of the videos of an answer is read from here: a few pages of a shard.
 """
 
 from __future__ import annotations
