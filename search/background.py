@@ -117,7 +117,7 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
         moments = {
             name: found
             for name in opened.rows(catalog)
-            if (found := _measure(shards, library, catalog, shards.backbones[name])) is not None
+            if (found := _measure(shards, catalog, shards.backbones[name])) is not None
         }
     except StoreError as error:  # a query tells of its shards; the prior stands in
         _log.warning("%s cannot be measured: %s", library, error)
@@ -130,12 +130,12 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
 
 
 def _measure(
-    shards: Shards, library: str, catalog: Mapping[str, CatalogEntry], backbone: Backbone
+    shards: Shards, catalog: Mapping[str, CatalogEntry], backbone: Backbone
 ) -> Moments | None:
     """Measure a stored library; None where no two videos have rows of `backbone`."""
     entries = [catalog[i] for i in sorted(catalog) if catalog[i].rows.get(backbone.name)]
     found = {}
-    for video in shards.read(library, spread(entries), [backbone.name]):
+    for video in shards.read(spread(entries), [backbone.name]):
         vectors = from_embedded(backbone, video)
         if vectors is not None:
             found[video.video.video_id] = vectors

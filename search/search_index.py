@@ -290,7 +290,7 @@ class MilvusIndex:
                 partial(self._store.count, backbone, "", level)
             )
             for backbone in backbones
-            for level in self._store.queried_levels(backbone)
+            for level in self._store.levels(backbone)
         }
 
         def notes() -> list[str]:
@@ -324,7 +324,7 @@ class MilvusIndex:
             return notes
         asked = {name: self._noted[name] for name in libraries if name in self._noted}
         for backbone in backbones:
-            for level in self._store.queried_levels(backbone):
+            for level in self._store.levels(backbone):
                 expected = self._expected(asked, backbone, level)
                 found = held[backbone.name, level].result()
                 if found != expected:

@@ -269,7 +269,7 @@ def shard_row_ids(home: Path, library: str) -> Counter[str]:
     """Row ids that the shards hold, by backbone as a prefix."""
     shards = open_shards(home)
     found: Counter[str] = Counter()
-    for video in shards.read(library, list(shards.catalog(library).values())):
+    for video in shards.read(list(shards.catalog(library).values())):
         for segment, embedding in zip(video.segments, video.embeddings, strict=True):
             for name, rows in embedding.rows.items():
                 for i in range(len(rows.vectors)):

@@ -83,7 +83,7 @@ def _import(
         catalogs = {name: shards.catalog(name) for name in given}
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])
-            _check_contents(shards, name, sources, catalogs[name])
+            _check_contents(shards, sources, catalogs[name])
             _check_stored(name, weights[name], stored_weights(catalogs[name]))
         for source in sources:
             keep(place.home, source.backbone)
@@ -91,7 +91,7 @@ def _import(
             for name, videos in given.items():
                 notes += bring_in_step(store, home, name, progress)
                 writer = Writer(store, home, name, catalogs[name], weights=weights[name])
-                striped = _with_strips(shards, name, sources, catalogs[name])
+                striped = _with_strips(shards, sources, catalogs[name])
                 imported = _write(writer, sources, list(videos), striped, progress)
                 notes += writer.notes
                 reports.append(
@@ -185,7 +185,7 @@ def _check_versions(
 
 
 def _check_contents(
-    shards: Shards, library: str, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
+    shards: Shards, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
 ) -> None:
     """Compare rows where no fingerprint shows whether they belong to the stored video.
 
@@ -198,7 +198,7 @@ def _check_contents(
         name = source.backbone.name
         contents = {i: block.content for i, block in source.blocks.items() if block.content}
         stored = [e for i, e in catalog.items() if i in contents and name in e.rows]
-        for video in shards.read(library, stored, [name]):
+        for video in shards.read(stored, [name]):
             video_id = video.video.video_id
             if _stored_content(video, source.backbone) != contents[video_id]:
                 raise LibraryError(
@@ -218,14 +218,14 @@ def _stored_content(video: EmbeddedVideo, backbone: Backbone) -> str:
 
 
 def _with_strips(
-    shards: Shards, library: str, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
+    shards: Shards, sources: Sequence[Source], catalog: Mapping[str, CatalogEntry]
 ) -> set[str]:
     """Return the stored videos that have colour strips, if `sources` bring any."""
     if all(source.form != "strips" for source in sources):
         return set()
     return {
         video.video.video_id
-        for video in shards.read(library, catalog.values(), _COLORS)
+        for video in shards.read(catalog.values(), _COLORS)
         if any(e.vid2img is not None for e in video.embeddings)
     }
 

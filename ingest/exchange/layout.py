@@ -102,7 +102,7 @@ def read_indexed(
             yield from _read_strips(shards, library)
             continue
         entries = [e for e in catalog.values() if backbone.name in e.rows]
-        for item in shards.read(library, entries, [backbone.name]):
+        for item in shards.read(entries, [backbone.name]):
             found = [(i, e.rows.get(backbone.name)) for i, e in enumerate(item.embeddings)]
             rows = [(i, r) for i, r in found if r is not None]
             empty = np.zeros(0, np.float32)
@@ -127,7 +127,7 @@ def _read_strips(shards: Shards, library: str) -> Iterator[tuple[IndexedVideo, n
     without: dict[str, EmbeddedVideo] = {}
     done: set[str] = set()
     # A video comes once per shard; with several color backbones its strip comes twice.
-    for item in shards.read(library, list(catalog.values()), color):
+    for item in shards.read(list(catalog.values()), color):
         video_id = item.video.video_id
         kept = [(i, e.vid2img) for i, e in enumerate(item.embeddings) if e.vid2img is not None]
         if kept and video_id not in done:

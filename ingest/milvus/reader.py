@@ -80,10 +80,6 @@ class Reader:
         """Return the levels at which this Milvus holds a backbone, the searched one last."""
         return self._backend.levels(backbone)
 
-    def queried_levels(self, backbone: Backbone) -> tuple[Level, ...]:
-        """Return the levels whose collections a query reads: those that there are."""
-        return self.levels(backbone)
-
     def backbones(self) -> list[Backbone]:
         """Return the backbones that have a collection here."""
         names = set(self._backend.collections())

@@ -170,13 +170,13 @@ class OpenShard:
         return self.groups[name]
 
 
-def opened(path: Path) -> OpenShard:
-    """Open a shard, once no other program holds it.
+def opened(path: Path, patience_s: float | None = None) -> OpenShard:
+    """Open a shard, once no other program holds it; `patience_s` as for `open_shard`.
 
     Raises:
         StoreError: It cannot be read, is damaged, or is not a shard of this version.
     """
-    file = open_shard(path)
+    file = open_shard(path, patience_s)
     try:
         return OpenShard(
             path,

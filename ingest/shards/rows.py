@@ -9,24 +9,17 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ...schemas.backbones import Backbone
-from ...schemas.embedding import FloatArray, Version, from_index, to_index
+from ...schemas.embedding import Version
 from ...schemas.errors import StoreError
-from ...schemas.rows import StoredRow
-from ...schemas.video import Video, row_id
 from ..system.unreadable import too_many_files
-from .open_shard import is_shard, open_shard, read_video_table, texts
+from .open_shard import DAMAGE, is_shard, open_shard, texts
+from .opened import FoundRows, OpenShard, opened
 from .shard_files import Shards
-
-if TYPE_CHECKING:
-    import h5py
 
 _log = logging.getLogger(__name__)
 
@@ -37,103 +30,8 @@ files per process."""
 _MOST_SHARDS = 1000
 """Most shards per library. The first look into one of 1,000 videos took 0.8 ms."""
 
-_DAMAGE = (StoreError, OSError, KeyError, IndexError, RuntimeError, ValueError)
-"""Errors raised on opening a damaged shard, and by h5py on finding the damage later."""
-
-FoundRows = tuple[list[StoredRow], FloatArray]
-"""Rows of one video in order of segment and row, and vectors (n, dim) as Milvus returns them."""
-
 _State = tuple[str, int, int]
 """The path of a file, and the values that change when it is replaced."""
-
-
-@dataclass(frozen=True)
-class _Group:
-    """A shard's rows of one backbone; the vectors stay in the file.
-
-    Attributes:
-        videos: Numbers of the videos for which it was computed.
-        of_row: (n,) number of each row's segment within the shard, ascending.
-        start_s: (n,) float32 start of what each row describes, seconds.
-        end_s: (n,) float32 its end.
-        vectors: (n, dim) float32.
-    """
-
-    videos: frozenset[int]
-    of_row: npt.NDArray[np.int32]
-    start_s: FloatArray
-    end_s: FloatArray
-    vectors: h5py.Dataset
-
-
-@dataclass(frozen=True)
-class _OpenShard:
-    """An open shard, with an index of where each video lies.
-
-    Attributes:
-        file: The open file.
-        videos: In order.
-        segment_seconds: (videos,) segment length that each was cut with.
-        owner: (segments,) number of each segment's video, ascending.
-        numbers: (segments,) number of each segment within its video.
-        groups: Groups requested before, by backbone; None where the shard has none.
-    """
-
-    file: h5py.File
-    videos: list[Video]
-    segment_seconds: npt.NDArray[np.float64]
-    owner: npt.NDArray[np.int32]
-    numbers: npt.NDArray[np.int32]
-    groups: dict[str, _Group | None] = field(default_factory=dict)
-
-    def version(self, place: int) -> Version:
-        """Return the `CatalogEntry.version` of the video at `place`."""
-        video = self.videos[place]
-        return video.fingerprint, float(self.segment_seconds[place]), video.path
-
-    def rows(self, backbone: Backbone, place: int) -> FoundRows | None:
-        """Return the rows of a backbone for the video at `place`; None where not computed."""
-        group = self._group(backbone.name)
-        if group is None or place not in group.videos:
-            return None
-        video = self.videos[place]
-        begin, end = np.searchsorted(
-            group.of_row, np.searchsorted(self.owner, [place, place + 1])
-        ).tolist()
-        segments = group.of_row[begin:end]
-        within = np.arange(begin, end) - np.searchsorted(group.of_row, segments)
-        rows = [
-            StoredRow(
-                id=row_id(video.video_id, number, i),
-                video_id=video.video_id,
-                library=video.library,
-                path=video.path,
-                label=video.label,
-                segment=number,
-                start_s=start_s,
-                end_s=end_s,
-                fingerprint=video.fingerprint,
-            )
-            for number, i, start_s, end_s in zip(
-                self.numbers[segments].tolist(),
-                within.tolist(),
-                group.start_s[begin:end].tolist(),
-                group.end_s[begin:end].tolist(),
-            )
-        ]
-        return rows, from_index(backbone, to_index(backbone, group.vectors[begin:end]))
-
-    def _group(self, name: str) -> _Group | None:
-        if name not in self.groups:
-            found = self.file.get(f"rows/{name}")
-            self.groups[name] = found and _Group(
-                frozenset(found["videos"][:].tolist()),
-                found["segment"][:],
-                found["start_s"][:],
-                found["end_s"][:],
-                found["vectors"],
-            )
-        return self.groups[name]
 
 
 class ShardRows:
@@ -144,7 +42,7 @@ class ShardRows:
         self._shards = Shards(directory)
         self._known: dict[str, list[_State]] = {}
         self._places: dict[_State, dict[str, int]] = {}
-        self._open: OrderedDict[_State, _OpenShard] = OrderedDict()
+        self._open: OrderedDict[_State, OpenShard] = OrderedDict()
         self._told: set[str] = set()
 
     def find(self, backbone: Backbone, video_ids: Collection[str]) -> dict[str, FoundRows]:
@@ -160,7 +58,7 @@ class ShardRows:
                 found |= self._find(library, backbone, ids)
             except FileNotFoundError:
                 pass  # a library of another machine, or a shard replaced just now
-            except _DAMAGE as error:
+            except (StoreError, *DAMAGE) as error:
                 if too_many_files(error):
                     self.close()  # Milvus needs file handles too
                 if str(error) not in self._told:
@@ -225,18 +123,11 @@ class ShardRows:
             self._places[state] = {name: place for place, name in enumerate(names)}
         return self._places[state]
 
-    def _opened(self, state: _State) -> _OpenShard:
+    def _opened(self, state: _State) -> OpenShard:
         if state not in self._open:
             if len(self._open) == _OPEN_SHARDS:
                 self._open.popitem(last=False)[1].file.close()
-            file = open_shard(Path(state[0]), patience_s=0)
-            self._open[state] = _OpenShard(
-                file,
-                read_video_table(file),
-                file["videos/segment_seconds"][:],
-                file["segments/video"][:],
-                file["segments/index"][:],
-            )
+            self._open[state] = opened(Path(state[0]), patience_s=0)
         self._open.move_to_end(state)
         return self._open[state]
 

@@ -281,7 +281,6 @@ class Shards:
 
     def read(
         self,
-        library: str,  # noqa: ARG002
         entries: Collection[CatalogEntry],
         backbones: Collection[str] | None = None,
     ) -> Iterator[EmbeddedVideo]:
@@ -290,7 +289,6 @@ class Shards:
         A video whose backbones lie in several shards comes once per shard.
 
         Args:
-            library: The library of all `entries`.
             entries: From `catalog`.
             backbones: Rows to load; None for all.
         """

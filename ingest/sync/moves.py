@@ -90,7 +90,7 @@ def carry_out(
     for weights, of in _by_weights(moves):
         writer = Writer(store, home, library, catalog, weights=weights, merging=False)
         for chunk in _chunks(of):
-            for video in _read(chunk, home.shards, library):
+            for video in _read(chunk, home.shards):
                 writer.add(video)
             writer.flush()
         writer.forget([m.stored.video.video_id for m in of if m.renamed])
@@ -175,10 +175,10 @@ def _chunks(moves: Sequence[Move]) -> Iterator[list[Move]]:
         yield chunk
 
 
-def _read(moves: Sequence[Move], shards: Shards, library: str) -> list[EmbeddedVideo]:
+def _read(moves: Sequence[Move], shards: Shards) -> list[EmbeddedVideo]:
     """Read the stored rows of moved files, each video whole, under its new path."""
     pieces: dict[str, EmbeddedVideo] = {}
-    for piece in shards.read(library, [m.stored for m in moves]):
+    for piece in shards.read([m.stored for m in moves]):
         first = pieces.get(piece.video.video_id)
         pieces[piece.video.video_id] = merge(first, piece) if first else piece
     return [replace(pieces[m.stored.video.video_id], video=m.video) for m in moves]

@@ -170,7 +170,8 @@ def reindex(
                 "the last copy of their rows; put them back, or run 'vidsim ingest' on the whole "
                 "folder first."
             )
-    store.drop_unused()
+    if not any(map(home.shards.missing, home.shards.libraries())):  # else it may be the last copy
+        store.drop_unused()
     for backbone in store.backbones() if fresh else ():
         if store.embedded and set(home.shards.libraries()) <= set(named):
             store.drop(backbone)

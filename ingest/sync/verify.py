@@ -170,7 +170,7 @@ def _compare_library(
     stage = f"{library} {backbone.name}"
     followed = next(iter(held))
     run.progress.start(stage, expected[followed], followed)
-    read = run.home.shards.read(library, list(entries.values()), [backbone.name])
+    read = run.home.shards.read(list(entries.values()), [backbone.name])
     for part in _parts(backbone, read):
         for level, tally in tallies.items():
             wanted = {r["id"]: r for video in part for r in records_of(backbone, video, level)}

@@ -160,7 +160,7 @@ class Writer:
             gone, new = self._gone.pop(name, set()), self._new.pop(name, set())
             self._index(partial(self._store.delete, backbone, gone))
             entries = [self.catalog[i] for i in new if i in self.catalog]
-            read = self._home.shards.read(self.library, entries, [name])
+            read = self._home.shards.read(entries, [name])
             for few in batches(read, _FLUSH_SEGMENTS):
                 self._index(partial(self._store.upsert, backbone, few))
                 if not self._indexing:

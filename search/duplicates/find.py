@@ -363,7 +363,7 @@ def _vectors(
     found = {}
     for library in sorted({e.video.library for e in entries}):
         mine = [e for e in entries if e.video.library == library]
-        for video in shards.read(library, mine, [backbone]):
+        for video in shards.read(mine, [backbone]):
             vectors = from_embedded(shards.backbones[backbone], video)
             if vectors is not None:
                 found[video.video.video_id] = vectors

@@ -81,7 +81,7 @@ def shard_rows(place: Place, library: str) -> dict[str, dict[Level, dict[str, tu
     """Everything the shards hold: by backbone, level and row id, what Milvus should hold."""
     shards = open_shards(place.home)
     found: dict[str, dict[Level, dict[str, tuple]]] = {}
-    for video in shards.read(library, list(shards.catalog(library).values())):
+    for video in shards.read(list(shards.catalog(library).values())):
         for name in video.backbones:
             held = found.setdefault(name, {level: {} for level in levels(BACKBONES[name])})
             for segment, embedding in zip(video.segments, video.embeddings, strict=True):

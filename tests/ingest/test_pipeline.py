@@ -618,6 +618,19 @@ def test_a_second_ingest_at_once_is_refused(place, folder, networks):
     assert ingest(folder, place).videos == 3
 
 
+def test_a_missing_shard_is_told_until_all_that_it_held_is_stored_again(place, folder, networks):
+    ingest(folder, place, "color", "frame")
+    write_files(folder, {"new.mp4": "new"})
+    ingest(folder, place, "color", "frame")
+    shards = open_shards(place.home)
+    shards.files("lib")[0].unlink()
+    ingest(folder, place, "color")
+    assert shards.missing("lib") == ["000001.h5"], "its frames are stored nowhere"
+    report = ingest(folder, place, "color", "frame")
+    assert shards.missing("lib") == []
+    assert any("000001.h5 were missing" in note for note in report.notes)
+
+
 def test_a_deleted_index_is_built_anew(place, folder, networks):
     ingest(folder, place, "color", "frame")
     networks.clear()
@@ -708,7 +721,7 @@ def test_whatever_happens_in_between_a_last_run_makes_it_right(tmp_path_factory,
         assert set(catalog) <= set(files)
         assert {i for i, text in files.items() if text != "damaged"} <= set(catalog)
         shards = open_shards(place.home)
-        for stored in shards.read("lib", list(catalog.values())):
+        for stored in shards.read(list(catalog.values())):
             if files[stored.video.video_id] != "damaged":
                 assert stored.video.path == str(folder / stored.video.video_id.split("/")[1])
                 wanted = pretended(stored.video, stored.backbones, stored.segment_seconds)

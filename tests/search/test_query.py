@@ -101,7 +101,7 @@ def test_a_copy_comes_first_and_every_modality_says_so(filled):
 
 def test_the_score_is_the_fusion_of_exact_similarities_over_all_candidates(filled):
     shards = open_shards(filled.home)
-    videos = {v.video.video_id: v for v in shards.read("lib", list(shards.catalog("lib").values()))}
+    videos = {v.video.video_id: v for v in shards.read(list(shards.catalog("lib").values()))}
     backbones = [BACKBONES[n] for n in ALL]
     similarities = {
         b.modality: {
@@ -357,7 +357,7 @@ def test_an_embedded_home_answers_as_milvus_does_and_without_it(filled):
 
 def test_the_background_is_that_of_the_librarys_own_pairs(filled):
     shards = open_shards(filled.home)
-    read = list(shards.read("lib", list(shards.catalog("lib").values()), ["labhist"]))
+    read = list(shards.read(list(shards.catalog("lib").values()), ["labhist"]))
     means = [unit(from_embedded(LAB, v).means) for v in read]
     values = [(means[i] @ means[j].T).max(1).mean() for i in range(len(means)) for j in range(i)]
     own, prior, count = np.array(values), background(filled.home, [], [LAB])["labhist"], 20

@@ -132,7 +132,7 @@ def test_every_clip_arrives_as_tensorflow_reads_it(imported, features, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     shards = open_shards(place.home)
     catalog = shards.catalog("audioset")
-    videos = {v.video.video_id: v for v in shards.read("audioset", catalog.values())}
+    videos = {v.video.video_id: v for v in shards.read(catalog.values())}
     expected = json.loads(facts.read_text())
     assert len(expected) == len(videos) == CLIPS
     every = np.load(levels)["levels"]

@@ -134,7 +134,7 @@ def test_files_of_one_library_join_one_after_another(place, other, made, tmp_pat
     strips = [
         sum(e.vid2img is not None for e in video.embeddings)
         for video in open_shards(other.home).read(
-            "one", [open_shards(other.home).catalog("one")["one/strips only.mp4"]], ["vid2img"]
+            [open_shards(other.home).catalog("one")["one/strips only.mp4"]], ["vid2img"]
         )
     ]
     assert strips == [2]
@@ -318,7 +318,7 @@ def test_the_capstones_own_files_join_by_the_clips_name(place, old):
     }
     assert "vggish" not in catalog["ucf101/v_YoYo_g01_c02"].rows
     entry = catalog["ucf101/v_YoYo_g01_c01"]
-    ((part,),) = [v.embeddings for v in open_shards(place.home).read("ucf101", [entry])]
+    ((part,),) = [v.embeddings for v in open_shards(place.home).read([entry])]
     with h5py.File(old / "audio_sec_UCF_vggish.h5") as file:
         levels = file["feature_vectors"][:].astype(np.uint8)
     assert np.array_equal(part.rows["vggish"].vectors, dequantize(levels))
@@ -356,7 +356,7 @@ def test_the_capstones_own_audioset_files_are_read_with_their_labels(place, tmp_
     assert {i: e.video.label for i, e in catalog.items()} == {
         f"audioset/{n:06d}": "; ".join(f"label {m}" for m in of) for n, of in enumerate(lists)
     }
-    second = open_shards(place.home).read("audioset", [catalog["audioset/000001"]])
+    second = open_shards(place.home).read([catalog["audioset/000001"]])
     ((part,),) = [v.embeddings for v in second]
     assert np.array_equal(part.rows["vggish"].vectors, dequantize(levels[1].astype(np.uint8)))
     assert list(part.rows["vggish"].start_s) == list(range(10))

@@ -28,7 +28,7 @@ def contents(shards: Shards) -> dict[str, object]:
     found: dict[str, object] = {}
     catalog = shards.catalog("lib")
     rows: dict[str, dict[str, bytes]] = {}
-    for video in shards.read("lib", catalog.values()):
+    for video in shards.read(catalog.values()):
         for part in video.embeddings:
             for name, of in part.rows.items():
                 kept = rows.setdefault(video.video.video_id, {})
@@ -149,7 +149,7 @@ def test_rows_that_were_replaced_do_not_come_back(shards):
     before = contents(shards)
     compact(shards, "lib")
     assert shards.catalog("lib")["lib/a.mp4"].rows == {"i3d": 2, "yamnet": 10}
-    (whole,) = shards.read("lib", shards.catalog("lib").values())
+    (whole,) = shards.read(shards.catalog("lib").values())
     assert whole.row_counts() == {"i3d": 2, "yamnet": 10}
     assert {*before} == {*contents(shards)}
 

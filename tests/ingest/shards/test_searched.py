@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from vidsim.ingest.models.registry import keep
 from vidsim.ingest.shards.home import Home, Place
 from vidsim.ingest.shards.row_filter import parse_filter
 from vidsim.ingest.shards.searched import SearchedVectors
-from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.backbones import BACKBONES, timm_files
 from vidsim.schemas.collections import levels
 from vidsim.schemas.embedding import EmbeddedVideo, to_query
+from vidsim.schemas.weights import PublishedFiles
 
 from ...helpers.embedded_videos import embedded
 
@@ -176,3 +180,57 @@ def test_every_changed_byte_of_a_shard_is_noticed_or_changes_nothing(home, tmp_p
         assert found == intact or told, f"{length} bytes at {at}"
         noticed += bool(told)
     assert noticed > 5
+
+
+def test_a_shard_that_is_replaced_while_the_others_are_opened_loses_nothing(home, monkeypatch):
+    from vidsim.ingest.shards import searched as module
+
+    real, struck = module.opened, []
+
+    def opened(path, *args):
+        if not struck:
+            struck.append(path)  # an edited video: a new shard, and the old one without it
+            edited = embedded("lib/02.mp4", fingerprint="f1", backbones=("labhist",), seed=77)
+            home.shards.write("lib", [edited])
+            home.shards.drop("lib", {"lib/02.mp4": edited.version})
+        return real(path, *args)
+
+    monkeypatch.setattr(module, "opened", opened)
+    vectors = SearchedVectors(home)
+    (rows, _) = vectors.fetch(BACKBONES["labhist"], ["lib/02.mp4"])["lib/02.mp4"]
+    assert {row.fingerprint for row in rows} == {"f1"}
+    assert vectors.problems(["lib"], ALL) == []
+
+
+def test_a_file_that_vanishes_between_two_looks_does_not_take_its_library_along(home, monkeypatch):
+    gone = first_shard(home)
+    real = os.stat
+
+    def stat(path, *args, **options):
+        if str(path) == str(gone):
+            gone.unlink(missing_ok=True)
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    vectors = SearchedVectors(home)
+    assert vectors.knows("lib/07.mp4")
+    assert "is missing" in vectors.problems(["lib"], ALL)[0]
+
+
+def test_a_network_that_is_registered_later_is_searched_too(home):
+    vectors = SearchedVectors(home)
+    tiny = replace(
+        BACKBONES["resnet50"],
+        name="timm_tiny_x",
+        dim=16,
+        weights=PublishedFiles(
+            "timm_tiny_x", timm_files("tiny.x"), "MIT", "timm tiny.x", "its hub"
+        ),
+    )
+    keep(home.path, tiny)
+    other = Home(Place(home.path))
+    video = embedded("lib/x.mp4", backbones=("timm_tiny_x",), dims={"timm_tiny_x": 16})
+    other.shards.write("lib", [video], {"timm_tiny_x": ""})
+    vectors.refresh()
+    assert vectors.problems(["lib"], ["timm_tiny_x"]) == []
+    assert "timm_tiny_x" in [b.name for b in vectors.backbones()]

@@ -17,7 +17,7 @@ from ...helpers.embedded_videos import embedded
 
 def read_one(shards: Shards, video_id: str) -> EmbeddedVideo:
     library = video_id.split("/")[0]
-    (video,) = shards.read(library, [shards.catalog(library)[video_id]])
+    (video,) = shards.read([shards.catalog(library)[video_id]])
     return video
 
 
@@ -61,7 +61,7 @@ def test_later_modalities_join_earlier_ones(shards):
     shards.write("lib", [embedded("lib/a.mp4", backbones=("i3d",))])
     entry = shards.catalog("lib")["lib/a.mp4"]
     assert entry.rows == {"labhist": 1, "i3d": 1}
-    assert {n for v in shards.read("lib", [entry]) for n in v.backbones} == {"labhist", "i3d"}
+    assert {n for v in shards.read([entry]) for n in v.backbones} == {"labhist", "i3d"}
 
 
 def test_an_edited_file_replaces_what_was_there(shards):
@@ -120,7 +120,7 @@ def test_what_is_pinned_stays_as_it_was_while_others_write(shards):
         writer.drop("lib", {"lib/c.mp4": None, "lib/a.mp4": None})
         writer.write("lib", [embedded("lib/d.mp4")])
         assert shards.catalog("lib") == catalog
-        read = {v.video.video_id: v for v in shards.read("lib", catalog.values())}
+        read = {v.video.video_id: v for v in shards.read(catalog.values())}
         assert all(same(read[v.video.video_id], v) for v in videos)
     assert list(shards.catalog("lib")) == ["lib/b.mp4", "lib/d.mp4"]
 
@@ -157,7 +157,7 @@ def test_a_damaged_shard_that_is_read_in_a_thread_blocks_no_other(shards):
 
     def read() -> None:
         try:
-            list(shards.read("lib", shards.catalog("lib").values()))
+            list(shards.read(shards.catalog("lib").values()))
         except StoreError as error:
             caught.append(error)
 
@@ -175,3 +175,18 @@ def test_stray_files_in_the_folder_of_shards_are_no_libraries(shards):
     (shards.directory / "lib" / "000001_old.h5").write_bytes(b"x")
     assert shards.libraries() == ["lib"]
     assert len(shards.catalog("lib")) == 1
+
+
+def test_a_shard_that_was_renamed_and_not_yet_listed_is_known(shards, monkeypatch):
+    shards.write("lib", [embedded("lib/a.mp4")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Shards, "_list", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            shards.write("lib", [embedded("lib/b.mp4")])
+        with pytest.raises(KeyboardInterrupt):
+            shards.drop("lib", {"lib/a.mp4": None, "lib/nothing.mp4": None})
+    after = Shards(shards.directory)
+    assert after.unlisted("lib") == []
+    after.adopt("lib")
+    assert after.problems("lib") == []
+    assert after.changed("lib") == []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from vidsim import Library
 from vidsim.ingest.milvus.store import open_store
-from vidsim.ingest.shards.home import Home, Place
+from vidsim.ingest.shards.home import Home, Place, distrust
 from vidsim.schemas.backbones import BACKBONES
-from vidsim.schemas.errors import StoreError
+from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.results import VerifyReport
 
 from ...helpers.embedded_videos import embedded
@@ -107,3 +108,54 @@ def test_verify_needs_no_lock_while_another_process_writes(place):
     assert report.comparisons == []
     assert report.damage == []
     assert "Milvus Lite is compared once it has ended" in report.notes[0]
+
+
+def test_reindexing_afresh_deletes_nothing_where_a_shard_is_damaged(place):
+    path = shard(place, 1)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with Library(place) as library, pytest.raises(StoreError, match=r"000002\.h5 is damaged"):
+        library.reindex(fresh=True)
+    assert rows(place) == 9
+
+
+def test_a_damaged_shard_of_a_home_without_a_list_is_told_once_it_is_moved_away(place):
+    (shard(place, 0).parent / "manifest.json").unlink()
+    path = shard(place, 0)
+    path.write_bytes(path.read_bytes()[:-5000])
+    report = verify(place, repair=True)
+    assert "000001.h5 is missing" in report.damage[0]
+    assert rows(place) == 9, "the last copy"
+
+
+def test_a_library_whose_shards_are_gone_with_their_folder_keeps_its_rows(place):
+    shutil.rmtree(shard(place, 0).parent)
+    verify(place, repair=True)
+    with Library(place) as library:
+        library.reindex()
+    assert rows(place) == 9
+
+
+def test_what_an_interrupted_removal_left_goes_with_the_next_command(place):
+    distrust(place.home, "lib", "embedded")
+    home = Home(place)
+    home.shards.drop("lib", dict.fromkeys(home.shards.catalog("lib")))
+    assert rows(place) == 9
+    verify(place, repair=True)
+    assert rows(place) == 0
+
+
+def test_a_library_with_a_lost_shard_can_be_removed(place):
+    shard(place, 2).unlink()
+    with Library(place) as library:
+        library.remove("lib")
+        assert library.libraries() == []
+    assert rows(place) == 0
+
+
+def test_a_second_removal_mends_what_the_first_left(place):
+    home = Home(place)
+    distrust(place.home, "lib", "embedded")
+    home.shards.drop("lib", {"lib/4.mp4": None})
+    with Library(place) as library, pytest.raises(LibraryError):
+        library.remove("lib/4.mp4")
+    assert rows(place) == 8

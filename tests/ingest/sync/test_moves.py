@@ -33,7 +33,7 @@ def vectors(place: Place, video_id: str) -> dict[str, np.ndarray]:
     """What is stored of a video, by backbone."""
     shards = open_shards(place.home)
     found = {}
-    for video in shards.read("lib", [shards.catalog("lib")[video_id]]):
+    for video in shards.read([shards.catalog("lib")[video_id]]):
         for name in video.backbones:
             found[name] = np.concatenate([e.rows[name].vectors for e in video.embeddings])
     return found
