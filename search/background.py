@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -45,22 +45,32 @@ weight to its own."""
 
 
 def background(
-    home: Path, libraries: Collection[str], backbones: Sequence[Backbone]
+    home: Path,
+    libraries: Collection[str],
+    backbones: Sequence[Backbone],
+    tell: Callable[[str], object] = _log.warning,
 ) -> dict[str, Background]:
     """Return the background of each backbone over `libraries`, measuring only what has changed.
 
     Libraries without shards here (ingested elsewhere) count with the prior alone.
 
+    Args:
+        home: Home of the shards.
+        libraries: The libraries.
+        backbones: The backbones.
+        tell: Receives a sentence per library that cannot be measured, and then counts as one
+            without shards.
+
     Returns:
         By backbone name.
     """
-    measured = [_measured(home, library) for library in sorted(libraries)]
+    measured = [_measured(home, library, tell) for library in sorted(libraries)]
     return {b.name: pool(b, [m[b.name] for m in measured if b.name in m]) for b in backbones}
 
 
 def refresh(home: Path, library: str) -> None:
     """Measure a library again if it has changed, so that the next query need not."""
-    _measured(home, library)
+    _measured(home, library, _log.warning)
 
 
 Moments = tuple[float, float, float]
@@ -98,7 +108,7 @@ def pool(backbone: Backbone, measured: Sequence[Moments]) -> Background:
     return Background(mean, max(square - mean**2, 1e-8) ** 0.5)
 
 
-def _measured(home: Path, library: str) -> dict[str, Moments]:
+def _measured(home: Path, library: str, tell: Callable[[str], object]) -> dict[str, Moments]:
     """Return moments by backbone, from the note under `home` unless the library has changed."""
     opened = Home(Place(home))
     shards = opened.shards
@@ -119,8 +129,11 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
             for name in opened.rows(catalog)
             if (found := _measure(shards, catalog, shards.backbones[name])) is not None
         }
-    except StoreError as error:  # a query tells of its shards; the prior stands in
-        _log.warning("%s cannot be measured: %s", library, error)
+    except StoreError as error:
+        tell(
+            "Scores are on another scale than usual, as the similarity of random pairs of "
+            f"{library} cannot be measured: {error}"
+        )
         return {}
     try:
         write_checked(note, {"shards": stamp, "moments": moments})

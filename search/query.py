@@ -160,7 +160,7 @@ def answer(
     notes += _other_weights(searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         notes += _tune(weights, place.home, asked)
-    chance = background(place.home, libraries, list(asked.values()))
+    chance = background(place.home, libraries, list(asked.values()), notes.append)
     fused = fuse(
         options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -377,3 +378,17 @@ def test_the_background_is_measured_anew_when_the_library_changes(filled):
     keep(filled, *(noisy(copies, f"lib/same{i}.mp4", 0.01) for i in range(9)))
     after = background(filled.home, ["lib"], [LAB])["labhist"]
     assert after.mean > before.mean + 0.05
+
+
+def test_a_background_that_cannot_be_measured_is_told(filled):
+    shards = open_shards(filled.home)
+    shutil.rmtree(filled.home / "background", ignore_errors=True)
+    (path,) = shards.files("lib")
+    with h5py.File(path) as file:
+        at = file["rows/i3d/vectors"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[at + 8] ^= 1
+    path.write_bytes(content)
+    (told,) = ask(filled, "lib/00.mp4", modalities=(Modality.COLOR,)).notes
+    assert "the similarity of random pairs of lib cannot be measured" in told
+    assert "is damaged" in told
