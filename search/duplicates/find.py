@@ -97,6 +97,7 @@ def find_duplicates(
         stored = _stored(shards, libraries)
         pairs = [_identical(a, b) for a, b in same_content(stored)]
         name, notes = _backbone(shards.backbones, stored, libraries, bool(pairs))
+        damage = [p for name in libraries or shards.libraries() for p in shards.problems(name)]
         usable = [e for e in stored if e.rows.get(name)]
         hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)
         entries = [e for e in usable if e.video.video_id in hashes]
@@ -121,7 +122,7 @@ def find_duplicates(
         min_similarity=options.min_similarity,
         pairs=sorted(pairs, key=_surest_first),
         failed=failed,
-        notes=notes,
+        notes=notes + damage,
     )
 
 

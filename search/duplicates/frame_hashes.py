@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -240,9 +239,11 @@ def _load(folder: Path, video: Video) -> FrameHashes | None:
     path = folder / f"{video.fingerprint}.npz"
     try:
         with np.load(path, allow_pickle=False) as kept:
+            if "fingerprint" in kept and str(kept["fingerprint"]) != video.fingerprint:
+                return None  # another video's, under this name; vidsim 0.2 kept no fingerprint
             return FrameHashes(**{name: kept[name] for name in FrameHashes.__annotations__})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # not cached yet, or damaged: it is computed again
+    except Exception:  # not cached yet, or damaged, of which zipfile and numpy say much
+        return None
 
 
 def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
@@ -250,6 +251,6 @@ def _save(folder: Path, video: Video, hashes: FrameHashes) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, **vars(hashes))
+            np.savez(file, fingerprint=np.array(video.fingerprint), **vars(hashes))
     except OSError as error:  # they are computed again when needed
         _log.info("%s cannot be written (%s).", path, error)

@@ -13,6 +13,7 @@ import pytest
 from vidsim.ingest import pipeline
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.shards.home import open_shards
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.duplicates import DuplicateOptions
@@ -132,6 +133,46 @@ def test_hashes_in_a_file_that_was_cut_short_are_made_anew(place, two_seconds):
     assert failed == []
     assert np.array_equal(again["lib/a.mkv"].whole, first["lib/a.mkv"].whole)
     assert kept.read_bytes() == whole
+
+
+def test_hashes_of_another_video_under_this_ones_name_are_not_used(place, two_seconds):
+    frame_hashes(place.home, [two_seconds], 1, QUIET)
+    (kept,) = place.home.glob("hashes-*/*.npz")
+    whole = kept.read_bytes()
+    kept.rename(kept.with_stem("other"))
+    other = replace(two_seconds, fingerprint="other", path="nowhere")
+    found, failed = frame_hashes(place.home, [other], 1, QUIET)
+    assert (found, len(failed)) == ({}, 1)
+    frame_hashes(place.home, [two_seconds], 1, QUIET)
+    assert kept.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "at",
+    [6, 8],
+    ids=["a password is asked for", "an unknown compression"],
+)
+def test_hashes_in_a_file_that_no_zip_reader_takes_are_made_anew(place, two_seconds, at):
+    first, _ = frame_hashes(place.home, [two_seconds], 1, QUIET)
+    (kept,) = place.home.glob("hashes-*/*.npz")
+    content = bytearray(kept.read_bytes())
+    central = content.find(b"PK\x01\x02")
+    content[central + at + 2] |= 1 if at == 6 else 99
+    kept.write_bytes(content)
+    again, failed = frame_hashes(place.home, [two_seconds], 1, QUIET)
+    assert failed == []
+    assert np.array_equal(again["lib/a.mkv"].whole, first["lib/a.mkv"].whole)
+
+
+def test_a_lost_shard_is_told(place):
+    shards = open_shards(place.home).directory
+    for name in ("a", "b"):
+        path = Shards(shards).write(
+            "lib", [embedded(f"lib/{name}.mp4", backbones=("efficientnet_lite0",))]
+        )
+    path.unlink()
+    (told,) = (n for n in duplicates(place.home, "lib").notes if "missing" in n)
+    assert "000002.h5 is missing" in told
 
 
 @pytest.mark.parametrize("change", [{"size": 1}, {"mtime_ns": 1}])
