@@ -16,6 +16,12 @@ from .shard_files import Shards
 ASIDE = "damaged"
 """Folder beside a library's shards where damaged ones are moved."""
 
+_ANOTHER = (
+    "{path} is another shard than was written there, such as an older copy; put back the newest, "
+    "or 'vidsim verify --repair' moves this one away, and 'vidsim ingest' on the folder of "
+    "{library} then embeds again what it lacks."
+)
+
 
 @dataclass(frozen=True)
 class Wrong:
@@ -24,13 +30,14 @@ class Wrong:
     Attributes:
         path: The shard.
         sentence: What is wrong with it.
-        kind: ``changed`` where all of its rows can be read nevertheless, ``foreign`` where they
-            are not of this library or version.
+        kind: ``changed`` where all of its rows can be read nevertheless, ``another`` where it is
+            an intact shard and not the one that was written there, ``foreign`` where it is on no
+            list and its rows are not of this library or version.
     """
 
     path: Path
     sentence: str
-    kind: Literal["damaged", "changed", "foreign"]
+    kind: Literal["damaged", "changed", "another", "foreign"]
 
 
 def check_library(shards: Shards, library: str, progress: Progress) -> list[Wrong]:
@@ -40,7 +47,7 @@ def check_library(shards: Shards, library: str, progress: Progress) -> list[Wron
         StoreError: The library's list or a shard cannot be read, which is not damage.
     """
     files = shards.files(library)
-    changed = set(shards.changed(library))
+    changed, replaced = set(shards.changed(library)), set(shards.replaced(library))
     stage = f"{library} shards"
     found = []
     progress.start(stage, len(files), "shards")
@@ -50,19 +57,21 @@ def check_library(shards: Shards, library: str, progress: Progress) -> list[Wron
                 wanted = {e.video.video_id: set(e.rows) for e in entries_in(file, path)}
                 for _ in videos_in(file, wanted):
                     pass
-            if path in changed:
+            if path in replaced:
+                found.append(Wrong(path, _ANOTHER.format(path=path, library=library), "another"))
+            elif path in changed:
                 found.append(Wrong(path, f"{path} is not as written, but can be read.", "changed"))
         except DamagedShardError as error:
             found.append(Wrong(path, str(error), "damaged"))
         except ForeignShardError as error:
-            found.append(Wrong(path, str(error), "foreign"))
+            found.append(Wrong(path, str(error), "another" if path in replaced else "foreign"))
         progress.advance(stage, 1)
     progress.finish(stage)
     return found
 
 
 def move_aside(shards: Shards, library: str, path: Path) -> str:
-    """Move a damaged shard out of the way, keeping it; return what was done.
+    """Move a damaged or wrong shard out of the way, keeping it; return what was done.
 
     The library's list keeps it, so that it is told as missing until its videos are stored again.
 
@@ -81,6 +90,6 @@ def move_aside(shards: Shards, library: str, path: Path) -> str:
     except OSError as error:
         raise StoreError(unwritten(f"The shard {path}", error)) from error
     return (
-        f"The damaged shard {path} is now {there}; run 'vidsim ingest' on the folder of {library} "
-        "to embed its videos again."
+        f"The damaged or wrong shard {path} is now {there}; run 'vidsim ingest' on the folder of "
+        f"{library} to embed its videos again."
     )

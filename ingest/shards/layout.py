@@ -8,6 +8,7 @@ compare with are mapped into memory instead, and have one CRC-32 each.
 
 from __future__ import annotations
 
+import secrets
 import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -68,6 +69,7 @@ def write_shard(
         library=library,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         vidsim=__version__,
+        id=secrets.token_hex(16),
     )
     file.attrs["version"] = SHARD_VERSION
     table = file.create_group("videos")

@@ -21,6 +21,12 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 """Name of the list in the folder of a library's shards."""
 
+_COPY = "manifest.copy.json"
+"""What tells that a shard is lost must not be lost with it."""
+
+_HEAD_BYTES = 4096
+"""They hold the shard's own random id (`layout.write_shard`)."""
+
 _NEXT = ".next"
 """Ending of the name under which a shard is listed before it is renamed into place."""
 
@@ -34,12 +40,15 @@ class ShardNote:
         sha256: Hash of its content.
         videos: Number of videos in it.
         backbones: Names of the backbones that it has rows of.
+        head: Hash of its first `_HEAD_BYTES`, which tells it from any other shard at little cost;
+            "" where an older vidsim made the list.
     """
 
     bytes: int
     sha256: str
     videos: int
     backbones: Sequence[str] = ()
+    head: str = ""
 
 
 def note_of(path: Path, videos: int, backbones: Iterable[str]) -> ShardNote:
@@ -49,40 +58,56 @@ def note_of(path: Path, videos: int, backbones: Iterable[str]) -> ShardNote:
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
+        head = hashlib.sha256(file.read(_HEAD_BYTES)).hexdigest()
+        file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return ShardNote(file.tell(), digest, videos, sorted(backbones))
+        return ShardNote(file.tell(), digest, videos, sorted(backbones), head)
 
 
 def read_manifest(folder: Path) -> dict[str, ShardNote] | None:
-    """Return the notes of a library's shards by file name.
+    """Return the notes of a library's shards by file name, of the list or else of its copy.
 
     Returns:
-        None where there is no list (an older vidsim wrote the shards), or it is damaged: then the
-        shards that are there are all that is known.
+        None where there is no list (an older vidsim wrote the shards), or both are damaged: then
+        the shards that are there are all that is known.
 
     Raises:
         StoreError: It cannot be read.
     """
-    path = folder / MANIFEST
+    found = _read(folder / MANIFEST)
+    return _read(folder / _COPY) if found is None else found
+
+
+def _read(path: Path) -> dict[str, ShardNote] | None:
     try:
         notes = read_checked(path)
-        return None if notes is None else {name: ShardNote(**note) for name, note in notes.items()}
+        return {name: ShardNote(**note) for name, note in notes.items()} if notes else None
     except (ChangedError, TypeError, AttributeError) as error:
         _log.warning("%s; it is not used, and the next ingest makes it anew.", error)
         return None
 
 
+def is_written(folder: Path, notes: Mapping[str, ShardNote]) -> bool:
+    """Return whether the list and its copy both are these notes.
+
+    Raises:
+        StoreError: One cannot be read.
+    """
+    return all((_read(folder / name) or {}) == notes for name in (MANIFEST, _COPY))
+
+
 def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
-    """Write the notes of a library's shards; delete the list where there are none.
+    """Write the notes of a library's shards, twice; delete both where there are none.
 
     Raises:
         OSError: It cannot be written.
     """
-    path = folder / MANIFEST
     if not notes:
-        path.unlink(missing_ok=True)
+        for name in (_COPY, MANIFEST):
+            (folder / name).unlink(missing_ok=True)
         return
-    write_checked(path, {name: asdict(notes[name]) for name in sorted(notes)})
+    for name in (MANIFEST, _COPY):
+        write_checked(folder / name, {shard: asdict(notes[shard]) for shard in sorted(notes)})
 
 
 def announce(path: Path, note: ShardNote) -> None:
@@ -120,8 +145,14 @@ def problems(folder: Path, files: Collection[Path], being_written: bool) -> list
     """
     found = {path.name: path for path in files}
     sentences = []
-    notes = carried_out(folder, read_manifest(folder) or {})
-    if not being_written:
+    listed = read_manifest(folder)
+    notes = carried_out(folder, listed or {})
+    if listed is None and found:
+        sentences = [
+            f"The list of shards {folder / MANIFEST} is missing or damaged, so that no missing "
+            "shard would be noticed; 'vidsim verify --repair' lists those that are there."
+        ]
+    elif not being_written:
         sentences = [
             f"The shard {folder / name} is not on its library's list: an older vidsim wrote it, or "
             "somebody put it there; 'vidsim verify --repair' lists it."
@@ -132,14 +163,26 @@ def problems(folder: Path, files: Collection[Path], being_written: bool) -> list
             sentences.append(
                 f"The shard {folder / name} is missing, and with it {note.videos} videos of "
                 f"{folder.name} in some modality; put it back from a copy, or run 'vidsim ingest' "
-                "on the whole folder."
+                "on the whole folder; what was imported is removed and imported again."
             )
-        elif not being_written and size_of(found[name]) != note.bytes:
+        elif not being_written and (
+            size_of(found[name]) != note.bytes or is_another(found[name], note)
+        ):
             sentences.append(
                 f"The shard {folder / name} is not the one that was written there; 'vidsim "
                 f"verify {folder.name}' says whether it can be read."
             )
     return sentences
+
+
+def is_another(path: Path, note: ShardNote) -> bool:
+    """Return whether a shard is another one than its list says, however intact.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    with told(f"The shard {path}"), path.open("rb") as file:
+        return note.head not in ("", hashlib.sha256(file.read(_HEAD_BYTES)).hexdigest())
 
 
 def unlisted(folder: Path, files: Collection[Path]) -> list[str]:
@@ -170,6 +213,12 @@ def changed(folder: Path, files: Collection[Path]) -> list[Path]:
             for path in files
             if path.name in notes and note_of(path, 0, ()).sha256 != notes[path.name].sha256
         ]
+
+
+def replaced(folder: Path, files: Collection[Path]) -> list[Path]:
+    """Return the shards that are others than those that were written, however intact."""
+    notes = carried_out(folder, read_manifest(folder) or {})
+    return [path for path in files if path.name in notes and is_another(path, notes[path.name])]
 
 
 def stamp(folder: Path, files: Collection[Path]) -> str:

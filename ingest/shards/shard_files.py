@@ -89,6 +89,14 @@ class Shards:
         """
         return manifest.changed(self.directory / library, self.files(library))
 
+    def replaced(self, library: str) -> list[Path]:
+        """Return the shards that are others than those that were written, however intact.
+
+        Raises:
+            StoreError: A shard or the list cannot be read.
+        """
+        return manifest.replaced(self.directory / library, self.files(library))
+
     def unlisted(self, library: str) -> list[str]:
         """Return the names of shards that are there and not listed, nor announced.
 
@@ -175,7 +183,7 @@ class Shards:
                 with suppress(UnusableShardError), reading_shard(files[name]) as file:
                     count = len(file["videos/video_id"])
                     notes[name] = note_of(files[name], count, weights_in(file))
-            if notes != before:
+            if not manifest.is_written(folder, notes):
                 write_manifest(folder, notes)
         except OSError as error:
             raise StoreError(unwritten(f"The list of shards in {folder}", error)) from error

@@ -228,7 +228,7 @@ def _check_shards(
     shards = home.shards
     for library in libraries:
         wrong = check_library(shards, library, progress)
-        broken = [w for w in wrong if w.kind == "damaged"]
+        broken = [w for w in wrong if w.kind in ("damaged", "another")]
         changed = [w for w in wrong if w.kind == "changed"]
         if repair:
             whole = {*shards.unlisted(library), *(w.path.name for w in changed)}
@@ -243,7 +243,7 @@ def _check_shards(
             for problem in shards.problems(library)
             if repair or not any(str(w.path) in problem for w in wrong)
         ]
-        if not any(w.kind == "foreign" or (w.kind == "damaged" and not repair) for w in wrong):
+        if not any(w.kind == "foreign" or (w in broken and not repair) for w in wrong):
             readable.append(library)
     return damage, done, readable
 

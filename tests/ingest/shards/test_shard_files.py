@@ -190,3 +190,38 @@ def test_a_shard_that_was_renamed_and_not_yet_listed_is_known(shards, monkeypatc
     after.adopt("lib")
     assert after.problems("lib") == []
     assert after.changed("lib") == []
+
+
+def test_another_shard_of_the_same_size_is_not_taken_for_the_one_that_was_written(shards):
+    one, other = (shards.write("lib", [embedded(f"lib/{name}.mp4")]) for name in "ab")
+    assert one.stat().st_size == other.stat().st_size
+    assert shards.problems("lib") == []
+    other.write_bytes(one.read_bytes())
+    (told,) = shards.problems("lib")
+    assert f"{other} is not the one that was written there" in told
+    assert shards.replaced("lib") == [other]
+
+
+@pytest.mark.parametrize("left", [None, b"", b"{}", b'{"content": {}, "sha256": ""}'])
+def test_a_lost_shard_is_told_though_the_list_of_shards_is_lost_too(shards, left):
+    first = shards.write("lib", [embedded("lib/a.mp4")])
+    shards.write("lib", [embedded("lib/b.mp4")]).unlink()
+    listing = first.with_name("manifest.json")
+    whole = listing.read_bytes()
+    listing.unlink()
+    if left is not None:
+        listing.write_bytes(left)
+    assert shards.missing("lib") == ["000002.h5"]
+    assert "000002.h5 is missing" in shards.problems("lib")[0]
+    shards.adopt("lib")
+    assert listing.read_bytes() == whole
+
+
+def test_a_library_without_any_list_of_its_shards_says_that_none_would_be_missed(shards):
+    first = shards.write("lib", [embedded("lib/a.mp4")])
+    for listing in first.parent.glob("manifest*"):
+        listing.unlink()
+    (told,) = shards.problems("lib")
+    assert "no missing shard would be noticed; 'vidsim verify --repair'" in told
+    shards.adopt("lib")
+    assert shards.problems("lib") == []

@@ -100,6 +100,38 @@ def test_a_changed_shard_that_is_whole_is_named_and_then_taken_as_it_is(place):
     assert verify(place).damage == []
 
 
+def test_an_older_shard_is_moved_away_and_milvus_keeps_what_is_newer(place):
+    path = shard(place, 1)
+    older = path.read_bytes()
+    home = Home(place)
+    home.shards.drop("lib", {"lib/4.mp4": None})
+    home.shards.write("lib", [embedded("lib/4.mp4", seed=40)])
+    with Library(place) as library:
+        library.reindex()
+    newest = path.read_bytes()
+    path.write_bytes(older)
+    (told,) = verify(place).damage
+    assert f"{path} is another shard than was written there" in told
+    report = verify(place, repair=True)
+    assert (path.parent / "damaged" / path.name).read_bytes() == older
+    assert "is missing" in report.damage[0]
+    path.write_bytes(newest)
+    report = verify(place, sample="all")
+    assert report.damage == []
+    assert all(c.wrong == 0 for c in report.comparisons), "no row of Milvus is older"
+
+
+def test_a_shard_of_another_library_in_the_place_of_one_is_moved_away(place):
+    other = Home(place).shards.write("other", [embedded("other/1.mp4")])
+    path = shard(place, 1)
+    whole = path.read_bytes()
+    path.write_bytes(other.read_bytes())
+    told, *_ = verify(place, repair=True).notes
+    assert f"{path} is now {path.parent / 'damaged' / path.name}" in told
+    path.write_bytes(whole)
+    assert verify(place).damage == []
+
+
 def test_verify_needs_no_lock_while_another_process_writes(place):
     from vidsim.ingest.shards.lock import writing
 
@@ -119,8 +151,9 @@ def test_reindexing_afresh_deletes_nothing_where_a_shard_is_damaged(place):
 
 
 def test_a_damaged_shard_of_a_home_without_a_list_is_told_once_it_is_moved_away(place):
-    (shard(place, 0).parent / "manifest.json").unlink()
     path = shard(place, 0)
+    for listing in path.parent.glob("manifest*"):
+        listing.unlink()
     path.write_bytes(path.read_bytes()[:-5000])
     report = verify(place, repair=True)
     assert "000001.h5 is missing" in report.damage[0]
