@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .helpers.damage import Harness, plan, table
+from .helpers.damage import Harness, table
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 def test_a_damaged_file_changes_no_answer_without_a_word(harness: Harness) -> None:
-    findings = list(harness.run(plan(harness.home, 12)))
+    findings = list(harness.run(harness.plan(12)))
     assert [line for finding in findings for line in finding.wrong] == [], table(findings)
 
 
 @pytest.mark.acceptance
 def test_any_damage_is_told_and_what_is_derived_is_repaired(harness: Harness) -> None:
-    findings = list(harness.run(plan(harness.home, 120, seed=1), repair=True))
+    findings = list(harness.run(harness.plan(120, seed=1), repair=True))
     print(table(findings))
     assert [line for finding in findings for line in finding.wrong] == []

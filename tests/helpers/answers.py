@@ -124,11 +124,12 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
     return max(judgements, key=lambda j: order.index(j.verdict), default=Judgement(Verdict.SAME))
 
 
-def judge(intact: Answer, found: Answer, question: Question) -> Judgement:
-    """Compares an answer with that of the intact home."""
+def judge(intact: Answer, found: Answer, question: Question | str) -> Judgement:
+    """Compares an answer with that of the intact home; one that is no query is told by its name."""
     if "result" not in found:
         return _not_answered(found)
-    difference = _difference(intact["result"], found["result"])
+    compare = _difference if isinstance(question, Question) else _first_other
+    difference = compare(intact["result"], found["result"])
     if not difference:
         return Judgement(Verdict.SAME)
     if told := _told([intact["result"]], found["result"]):
@@ -178,7 +179,7 @@ def _not_answered(found: Answer) -> Judgement:
 
 
 def judge_all(
-    intact: Sequence[Answer], found: Sequence[Answer], questions: Sequence[Question]
+    intact: Sequence[Answer], found: Sequence[Answer], questions: Sequence[Question | str]
 ) -> Judgement:
     """The worst of several answers."""
     return worst([judge(*each) for each in zip(intact, found, questions, strict=True)])
@@ -218,6 +219,14 @@ def _difference(intact: dict[str, Any], found: dict[str, Any]) -> str:
         for name, value in one.items():
             if not alike(value, other[name]):
                 return f"rank {number + 1}: {name} {other[name]}, not {value}"
+    return ""
+
+
+def _first_other(intact: dict[str, Any], found: dict[str, Any]) -> str:
+    """What differs first between two results, "" for nothing; notes are none."""
+    for name, value in intact.items():
+        if name != "notes" and not alike(value, found[name]):
+            return f"{name} {str(found[name])[:200]}, not {str(value)[:200]}"
     return ""
 
 

@@ -1,13 +1,10 @@
 """One damaged file of a home at a time, and what its queries say then.
 
-``python -m vidsim.tests.helpers.damage 500`` prints the table of as many trials.
+``python -m vidsim.tests.helpers.damage 500 7`` prints the table of as many trials of seed 7.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import re
 import shutil
 import sys
 import tempfile
@@ -22,90 +19,22 @@ from vidsim.search.library import Library
 
 from .answers import Answer, Judgement, Question, Verdict, ask, attempt, judge_all, where_raised
 from .command_line import environment
-from .full_home import fill
+from .copies import Copy
+from .damages import DAMAGES, MANIFEST, Damager, Trial
+from .full_home import IMPORTED, fill, fill_again
 from .served import DiedError, HungError, Served, serve
 
-_LIMIT_S = 20.0
-"""A query of a stored video takes a second; what takes as long as this hangs."""
-
-_PAGE = 4096
+_LIMIT_S = 60.0
+"""What takes a second or two, and as long as this on a busy machine, hangs."""
 
 _TRUTH = ("shards/", "backbones/", "fusion-weights.json", "settings.env")
 """What is made from nothing else: everything beside it `verify --repair` makes anew."""
 
-_MAY_GO = ("fusion-weights.json", "settings.env")
-"""What a person may delete: of the former queries say so, the latter a person wrote."""
+_VERIFIED = ("shards/", "milvus.db/", "backbones/")
+"""What `verify` reads."""
 
-
-def _deleted(content: bytes, chance: random.Random) -> None:
-    return None
-
-
-def _emptied(content: bytes, chance: random.Random) -> bytes:
-    return b""
-
-
-def _truncated(content: bytes, chance: random.Random) -> bytes:
-    return content[: chance.randrange(len(content))]
-
-
-def _byte(content: bytes, chance: random.Random) -> bytes:
-    place = chance.randrange(len(content))
-    return _overwritten(content, place, bytes([content[place] ^ chance.randrange(1, 256)]))
-
-
-def _page(content: bytes, chance: random.Random) -> bytes:
-    place = chance.randrange(0, len(content), _PAGE)
-    return _overwritten(content, place, bytes(min(_PAGE, len(content) - place)))
-
-
-def _zeros(content: bytes, chance: random.Random) -> bytes:
-    place = chance.randrange(max(1, len(content) - 16))
-    return _overwritten(content, place, bytes(min(16, len(content))))
-
-
-def _digit(content: bytes, chance: random.Random) -> bytes:
-    places = [m.start() for m in re.finditer(rb"\d", content)]
-    if not places:
-        return content
-    place = chance.choice(places)
-    others = [d for d in b"0123456789" if d != content[place]]
-    return _overwritten(content, place, bytes([chance.choice(others)]))
-
-
-def _overwritten(content: bytes, place: int, new: bytes) -> bytes:
-    return content[:place] + new + content[place + len(new) :]
-
-
-DAMAGES: dict[str, Callable[[bytes, random.Random], bytes | None]] = {
-    "deleted": _deleted,
-    "emptied": _emptied,
-    "truncated": _truncated,
-    "a byte changed": _byte,
-    "a page zeroed": _page,
-    "16 bytes zeroed": _zeros,
-    "a digit changed": _digit,
-}
-"""What the file holds afterwards, None for no file."""
-
-_TEXTS = (".json", ".prev", ".env")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One damage to one file.
-
-    Attributes:
-        path: The file, relative to the home.
-        kind: Of the file.
-        damage: One of `DAMAGES`.
-        seed: Decides where the file is damaged.
-    """
-
-    path: str
-    kind: str
-    damage: str
-    seed: int
+_OTHERS = ("libraries", "duplicates")
+"""What is asked beside queries."""
 
 
 @dataclass(frozen=True)
@@ -116,87 +45,37 @@ class Finding:
         trial: The trial.
         query: The worst answer to the questions.
         verify: What `verify` did; None where it was not asked.
-        repaired: The worst answer after `verify --repair`; None where it was not asked.
+        repaired: The worst that came of `verify --repair`; None where it was not asked.
+        restored: The worst after its advice was followed; None where there was none.
     """
 
     trial: Trial
     query: Judgement
     verify: Judgement | None = None
     repaired: Judgement | None = None
+    restored: Judgement | None = None
+
+    @property
+    def told(self) -> dict[str, Judgement]:
+        """What came of each step."""
+        steps = {
+            "answers": self.query,
+            "verify": self.verify,
+            "after repair": self.repaired,
+            "after its advice": self.restored,
+        }
+        return {step: judged for step, judged in steps.items() if judged}
 
     @property
     def wrong(self) -> list[str]:
         """What is wrong of it, a line each."""
-        told = {"query": self.query, "verify": self.verify, "after repair": self.repaired}
+        trial = self.trial
         return [
-            f"{self.trial.path}, {self.trial.damage} (seed {self.trial.seed}), {what}: "
+            f"{trial.path}, {trial.damage} (seed {trial.seed}), {what}: "
             f"{judged.verdict}: {judged.why}"
-            for what, judged in told.items()
-            if judged and judged.verdict.bad
+            for what, judged in self.told.items()
+            if judged.verdict.bad
         ]
-
-
-def kinds(home: Path) -> dict[str, list[str]]:
-    """The files of a home by kind: the folder at the top, and what their names have in common."""
-    files = sorted(str(p.relative_to(home)) for p in home.rglob("*") if p.is_file())
-    patterns: dict[str, set[str]] = defaultdict(set)
-    for path in files:
-        patterns[_pattern(path)].add(str(Path(path).parent))
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in files:
-        pattern = _pattern(path)
-        top, _, name = pattern.rpartition("/")
-        if top and len(patterns[pattern]) == 1 and Path(path).suffix:
-            name = f"*{Path(path).suffix}"
-        found[f"{top}/{name}" if top else name].append(path)
-    return dict(found)
-
-
-def _pattern(path: str) -> str:
-    top, _, rest = path.partition("/")
-    name = re.sub(r"[\d_]+", "*", Path(path).stem) + Path(path).suffix if rest else top
-    return f"{top}/{name}" if rest else name
-
-
-def plan(home: Path, number: int, seed: int = 0) -> list[Trial]:
-    """So many trials, spread over all kinds of files and damages."""
-    chance = random.Random(seed)
-    trials: list[Trial] = []
-    while len(trials) < number:
-        turn = [
-            Trial(chance.choice(files), kind, damage, chance.randrange(1 << 30))
-            for kind, files in kinds(home).items()
-            for damage in DAMAGES
-        ]
-        chance.shuffle(turn)
-        trials += filter(partial(_changes, home), turn)
-    return trials[:number]
-
-
-def _changes(home: Path, trial: Trial) -> bool:
-    """Whether a trial is one: it changes the file, and nobody may do that."""
-    if trial.damage == "deleted":
-        return trial.kind not in _MAY_GO
-    if trial.damage == "a digit changed" and not trial.path.endswith(_TEXTS):
-        return False
-    content = (home / trial.path).read_bytes()
-    return bool(content) and _damaged(trial, content) != content
-
-
-def _damaged(trial: Trial, content: bytes) -> bytes | None:
-    return DAMAGES[trial.damage](content, random.Random(trial.seed))
-
-
-def damage(home: Path, trial: Trial) -> None:
-    """Damages a file as a bad disk does, which changes no date."""
-    path = home / trial.path
-    dates = path.stat()
-    content = _damaged(trial, path.read_bytes())
-    if content is None:
-        path.unlink()
-    else:
-        path.write_bytes(content)
-        os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
 
 
 class Harness:
@@ -204,59 +83,102 @@ class Harness:
 
     def __init__(self, work: Path) -> None:
         """Makes the home under `work`."""
-        self.home = work / "home"
-        self._copy = work / "copy"
-        self._questions = fill(self.home, work / "work")
-        self._served = Served("vidsim.tests.helpers.damage", environment(self._copy))
-        self._intact = self._queried(self._copied())
+        self._work = work / "work"
+        home = work / "home"
+        self._questions = fill(home, self._work)
+        self._damager = Damager(home, self._work / "earlier")
+        self.plan = self._damager.plan
+        self._copy = Copy(home, work / "copy")
+        self._served = Served("vidsim.tests.helpers.damage", environment(self._copy.path))
+        self._intact = self._answers()
 
-    def _copied(self) -> Path:
-        shutil.rmtree(self._copy, ignore_errors=True)
-        shutil.copytree(self.home, self._copy)
-        return self._copy
+    def _answers(self) -> list[Answer]:
+        found: list[Answer] = self._ask("ask")
+        return found
 
-    def _queried(self, home: Path) -> list[Answer]:
-        return self._ask(home, "query")
-
-    def _ask(self, home: Path, task: str) -> Any:
-        questions = [asdict(q) for q in self._questions] if task == "query" else []
-        request = {"home": str(home), "task": task, "questions": questions}
-        return self._served.ask(request, _LIMIT_S)
+    def _ask(self, task: str) -> Any:
+        request = {"home": str(self._copy.path), "work": str(self._work), "task": task}
+        return self._served.ask(
+            request | {"questions": [asdict(q) for q in self._questions]}, _LIMIT_S
+        )
 
     def run(self, trials: Sequence[Trial], repair: bool = False) -> Iterator[Finding]:
         """Tries them one after another; with `repair` also verifies and repairs."""
         for trial in trials:
-            damage(self._copied(), trial)
-            query = self._guarded(lambda: self._judge(self._queried(self._copy)))
+            self._copy.renew()
+            self._damager.damage(self._copy.path, trial)
+            query = _guarded(self._judge)
             if not repair:
                 yield Finding(trial, query)
                 continue
-            verify = self._guarded(lambda: _judge_task(self._ask(self._copy, "verify")))
-            if verify.verdict is Verdict.SAME and trial.path.endswith(".h5"):
-                verify = Judgement(Verdict.WRONG, "all is said to be well")
-            repaired = self._guarded(lambda: _judge_task(self._ask(self._copy, "repair")))
-            if not repaired.verdict.bad:
-                repaired = self._guarded(lambda: self._judge(self._queried(self._copy)))
-                derived = not trial.path.startswith(_TRUTH)
-                if derived and repaired.verdict in (Verdict.NOTED, Verdict.REFUSED):
-                    repaired = Judgement(Verdict.WRONG, f"not repaired: {repaired.why}")
-            yield Finding(trial, query, verify, repaired)
+            verify = None
+            if trial.path.startswith(_VERIFIED):
+                verify = _guarded(lambda trial=trial: self._verified(trial))
+            repaired = _guarded(lambda trial=trial: self._repaired(trial))
+            restored = None
+            if trial.of_shard and not repaired.verdict.bad:
+                restored = _guarded(lambda trial=trial: self._restored(trial))
+            yield Finding(trial, query, verify, repaired, restored)
 
-    def _judge(self, found: list[Answer]) -> Judgement:
-        return judge_all(self._intact, found, self._questions)
+    def _judge(self) -> Judgement:
+        return judge_all(self._intact, self._answers(), [*self._questions, *_OTHERS])
 
-    def _guarded(self, look: Callable[[], Judgement]) -> Judgement:
-        try:
-            return look()
-        except HungError as error:
-            return Judgement(Verdict.HANG, str(error))
-        except DiedError as error:
-            return Judgement(Verdict.TRACEBACK, str(error))
+    def _verified(self, trial: Trial) -> Judgement:
+        """Verifies: a shard that is not as it was must be named."""
+        found = self._ask("verify")
+        name = str(self._copy.path / trial.path)
+        if "result" in found and trial.of_shard:
+            damage = found["result"]["damage"]
+            alone = trial.paths == [trial.path]  # else only what can be read is known
+            if (alone or "deleted" not in trial.damage) and not any(name in s for s in damage):
+                return Judgement(Verdict.WRONG, f"{name} is not named: {damage}")
+        return _judge_task(found)
+
+    def _repaired(self, trial: Trial) -> Judgement:
+        """Repairs: what is derived is well again, and what is intact stays as it is."""
+        if (found := _judge_task(self._ask("repair"))).verdict not in (Verdict.SAME, Verdict.NOTED):
+            return found
+        if changed := self._copy.changed(_TRUTH, trial.paths):
+            if not (trial.of_shard and all(c.endswith(f"/{MANIFEST}") for c in changed)):
+                return Judgement(Verdict.WRONG, f"{', '.join(changed)} was changed by the repair")
+        of_milvus = trial.path.startswith("milvus.db/")  # which no query of the home reads
+        found = _judge_task(self._ask("verify")) if of_milvus else self._judge()
+        derived = not trial.path.startswith(_TRUTH)
+        if derived and found.verdict in (Verdict.NOTED, Verdict.REFUSED):
+            return Judgement(Verdict.WRONG, f"not repaired: {found.why}")
+        return found
+
+    def _restored(self, trial: Trial) -> Judgement:
+        """Puts a shard back, or ingests again: all is well, and no row of Milvus was lost."""
+        if trial.seed % 2:
+            self._copy.put_back([trial.path])
+            if trial.paths == [trial.path]:
+                found = self._ask("verify")
+                if found.get("result", {}).get("missing"):
+                    return Judgement(Verdict.WRONG, f"rows of Milvus are lost: {found['result']}")
+            done = self._ask("repair")
+        else:
+            done = self._ask("ingest")
+        if (found := _judge_task(done)).verdict not in (Verdict.SAME, Verdict.NOTED):
+            return Judgement(Verdict.STUCK, found.why)
+        for found in (_judge_task(self._ask("verify")), self._judge()):
+            if found.verdict is not Verdict.SAME:
+                return Judgement(Verdict.STUCK, f"{found.verdict}: {found.why}")
+        return Judgement(Verdict.SAME)
 
     def close(self) -> None:
         """Ends the process, and removes the copy."""
         self._served.close()
-        shutil.rmtree(self._copy, ignore_errors=True)
+        shutil.rmtree(self._copy.path, ignore_errors=True)
+
+
+def _guarded(look: Callable[[], Judgement]) -> Judgement:
+    try:
+        return look()
+    except HungError as error:
+        return Judgement(Verdict.HANG, str(error))
+    except DiedError as error:
+        return Judgement(Verdict.TRACEBACK, str(error))
 
 
 def _judge_task(found: Answer) -> Judgement:
@@ -264,48 +186,94 @@ def _judge_task(found: Answer) -> Judgement:
         return Judgement(Verdict.TRACEBACK, where_raised(found["traceback"]))
     if "refused" in found:
         return Judgement(Verdict.REFUSED, found["refused"])
-    return Judgement(Verdict.SAME if found["result"] else Verdict.NOTED)
+    told = [str(v) for v in found["result"].values() if v]
+    return Judgement(Verdict.NOTED if told else Verdict.SAME, "; ".join(told)[:500])
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """What queries said, by kind of file and damage, in Markdown."""
+    """What was answered, by kind of file and damage, in Markdown."""
     cells: dict[tuple[str, str], Counter[Verdict]] = defaultdict(Counter)
     for finding in findings:
         cells[finding.trial.kind, finding.trial.damage][finding.query.verdict] += 1
     rows = [["file", *DAMAGES]]
     for kind in sorted({f.trial.kind for f in findings}):
         told = [cells[kind, name] for name in DAMAGES]
-        rows.append([kind, *(", ".join(f"{c[v]} {v}" for v in Verdict if c[v]) for c in told)])
+        rows.append([kind, *(_counts(each) for each in told)])
+    steps: dict[str, Counter[Verdict]] = defaultdict(Counter)
+    for finding in findings:
+        for step, judged in finding.told.items():
+            steps[step][judged.verdict] += 1
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+    told_steps = [f"{step}: {_counts(found)}" for step, found in steps.items()]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:], "", *told_steps])
+
+
+def _counts(found: Counter[Verdict]) -> str:
+    return ", ".join(f"{found[v]} {v}" for v in Verdict if found[v])
 
 
 def _answer(request: dict[str, Any]) -> Any:
     home = Path(request["home"])
-    if request["task"] == "query":
-        questions = [
-            Question(**{**q, "libraries": tuple(q["libraries"])}) for q in request["questions"]
-        ]
-        return ask(home, questions)
+    match request["task"]:
+        case "ask":
+            questions = [
+                Question(**{**q, "libraries": tuple(q["libraries"])}) for q in request["questions"]
+            ]
+            return [
+                *ask(home, questions),
+                attempt(partial(_list, home)),
+                attempt(partial(_pairs, home)),
+            ]
+        case "ingest":
+            return attempt(partial(_ingest, home, Path(request["work"])))
     return attempt(partial(_verify, home, request["task"] == "repair"))
 
 
-def _verify(home: Path, repair: bool) -> bool:
-    """Whether all is well."""
+def _list(home: Path) -> dict[str, Any]:
+    with Library.open(home) as library:
+        libraries = [each.model_dump(mode="json") for each in library.libraries()]
+        videos = [each.model_dump(mode="json") for each in library.videos()]
+    notes = [sentence for each in libraries for sentence in each.pop("damage")]
+    return {"libraries": libraries, "videos": videos, "notes": notes}
+
+
+def _pairs(home: Path) -> dict[str, Any]:
+    with Library.open(home) as library:
+        return library.duplicates("birds").model_dump(mode="json")
+
+
+def _ingest(home: Path, work: Path) -> dict[str, Any]:
+    with Library.open(home) as library:
+        for each in library.libraries():
+            if each.damage and each.library == IMPORTED:
+                library.remove(IMPORTED)
+    fill_again(home, work)
+    return {}
+
+
+def _verify(home: Path, repair: bool) -> dict[str, Any]:
+    """What is not well, by what tells it."""
     with Library.open(home) as library:
         report = library.verify(sample="all", repair=repair)
-    return not report.notes and not any(c.wrong for c in report.comparisons)
+    wrong = [c.model_dump(mode="json") for c in report.comparisons if c.wrong]
+    return {
+        "damage": report.damage,
+        "notes": report.notes,
+        "differs": wrong,
+        "missing": [c for c in wrong if c["missing"] or c["differing"]],
+    }
 
 
 def main() -> None:
-    """Serves a `Harness`, or on the command line is one."""
+    """Serves a `Harness`, or on the command line is one: number of trials, and their seed."""
     if len(sys.argv) < 2:
         serve(_answer, 2 * _LIMIT_S)
         return
+    number, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(Path(folder))
         findings = []
-        for finding in harness.run(plan(harness.home, int(sys.argv[1])), repair=True):
+        for finding in harness.run(harness.plan(number, seed), repair=True):
             findings.append(finding)
             for line in finding.wrong:
                 print(line, flush=True)

@@ -7,10 +7,12 @@ settings.
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -54,6 +56,12 @@ TIMM = replace(
     ),
 )
 """A network of timm, as a registry has it."""
+
+IMPORTED = "roads"
+"""Library of which this home has no videos."""
+
+_SEGMENTS_PER_SHARD = 7
+"""One shard per folder of videos, and another of what changes, so that a trial costs little."""
 
 _TUNED = TunedWeights(
     weights={"color": 0.5, "frame": 1.25, "audio": 0.25, "motion": 0.75},
@@ -101,30 +109,50 @@ def stand_ins(segments_per_shard: int) -> Iterator[None]:
         yield
 
 
+_stand_ins = partial(stand_ins, _SEGMENTS_PER_SHARD)
+
+
 def fill(home: Path, work: Path) -> list[Question]:
-    """Makes `home`, with its videos and what was imported under `work`; gives questions to it."""
+    """Makes `home`, with its videos and what was imported under `work`; gives questions to it.
+
+    ``work/earlier`` is the home as it was before some of it was changed.
+    """
     for name, labels, number in (
-        ("birds", ("day", "night"), 4),
-        ("rivers", ("day", "night"), 4),
-        ("roads", ("day", "dusk"), 3),
+        ("birds", ("day", "night"), 3),
+        ("rivers", ("day", "night"), 3),
+        (IMPORTED, ("day", "dusk"), 2),
     ):
         _write_videos(work / name, labels, number)
     keep(work / "elsewhere", TIMM)
-    with stand_ins(segments_per_shard=6):
-        with Library.open(work / "elsewhere") as library:
-            library.ingest(work / "roads", models={"frame": TIMM_MODEL})
-            exported = library.export(work / "export")
-        with Library.open(home) as library:
-            library.ingest(work / "birds")
-            library.ingest(work / "rivers")
-            write_video(work / "rivers" / "night" / "0.mkv", seed=1000)
-            (work / "rivers" / "night" / "3.mkv").unlink()
-            library.ingest(work / "rivers", prune=True)
-            library.import_files(*exported)
-            library.duplicates("birds")
+    with (
+        _stand_ins(),
+        Library.open(work / "elsewhere") as library,
+    ):
+        library.ingest(work / IMPORTED, models={"frame": TIMM_MODEL})
+        library.export(work / "export")
+    _store(home, work)
+    shutil.copytree(home, work / "earlier")
+    write_video(work / "rivers" / "night" / "0.mkv", seed=1000)
+    (work / "rivers" / "night" / "1 silent.mkv").unlink()
+    fill_again(home, work)
+    with Library.open(home) as library:
+        library.duplicates("birds")
     write_tuned(home, _TUNED)
     (home / "settings.env").write_text("VIDSIM_SEGMENT_SECONDS=10\nVIDSIM_WORKERS=1\n")
     return _questions()
+
+
+def fill_again(home: Path, work: Path) -> None:
+    """Stores in `home` what `fill` stored there, where it is not."""
+    _store(home, work)
+    with _stand_ins(), Library.open(home) as library:
+        library.import_files(*sorted((work / "export").iterdir()))
+
+
+def _store(home: Path, work: Path) -> None:
+    with _stand_ins(), Library.open(home) as library:
+        for name in ("birds", "rivers"):
+            library.ingest(work / name, prune=True)
 
 
 def _write_videos(folder: Path, labels: Sequence[str], number: int) -> None:
