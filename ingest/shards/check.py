@@ -10,17 +10,12 @@ from ...schemas.errors import StoreError
 from ..system.progress import Progress
 from ..system.unreadable import unwritten
 from .layout import entries_in, videos_in
+from .manifest import ANOTHER
 from .open_shard import DamagedShardError, ForeignShardError, reading_shard
 from .shard_files import Shards
 
 ASIDE = "damaged"
 """Folder beside a library's shards where damaged ones are moved."""
-
-_ANOTHER = (
-    "{path} is another shard than was written there, such as an older copy; put back the newest, "
-    "or 'vidsim verify --repair' moves this one away, and 'vidsim ingest' on the folder of "
-    "{library} then embeds again what it lacks."
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def check_library(shards: Shards, library: str, progress: Progress) -> list[Wron
                 for _ in videos_in(file, wanted):
                     pass
             if path in replaced:
-                found.append(Wrong(path, _ANOTHER.format(path=path, library=library), "another"))
+                found.append(Wrong(path, ANOTHER.format(path=path, library=library), "another"))
             elif path in changed:
                 found.append(Wrong(path, f"{path} is not as written, but can be read.", "changed"))
         except DamagedShardError as error:

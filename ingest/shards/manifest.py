@@ -27,6 +27,13 @@ _COPY = "manifest.copy.json"
 _HEAD_BYTES = 4096
 """They hold the shard's own random id (`layout.write_shard`)."""
 
+ANOTHER = (
+    "{path} is another shard than was written there, such as an older copy; put back the newest, "
+    "or 'vidsim verify --repair' moves this one away, and 'vidsim ingest' on the folder of "
+    "{library} then embeds again what it lacks."
+)
+"""Sentence about a shard, however intact, in the place of another."""
+
 _NEXT = ".next"
 """Ending of the name under which a shard is listed before it is renamed into place."""
 

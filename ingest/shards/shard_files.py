@@ -137,8 +137,12 @@ class Shards:
             damaged: File names of damaged ones, which are told as missing once they are moved away.
 
         Raises:
-            StoreError: The list cannot be read or written.
+            StoreError: The list cannot be read or written, or another shard lies in the place of
+                one: what follows would take it for the truth.
         """
+        for path in self.replaced(library):
+            if path.name not in {*changed, *damaged}:
+                raise StoreError(manifest.ANOTHER.format(path=path, library=library))
         self._list(library, {}, changed=changed, damaged=damaged)
 
     def settle(self, library: str) -> None:

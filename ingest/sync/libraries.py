@@ -118,6 +118,7 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
     home = Home(place)
     with writing(home.path, "removal", place.wait), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
+            home.shards.adopt(library)
             remove(store, home, library, video_ids)
             if not home.shards.catalog(library):  # also what only a missing shard held
                 for backbone in store.backbones():

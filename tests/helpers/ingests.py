@@ -121,3 +121,4 @@ def note_weights(shard: Path, backbone: str, digest: str) -> None:
     """Has a shard say that its rows of `backbone` were computed with other weights."""
     with h5py.File(shard, "r+") as file:
         file[f"rows/{backbone}"].attrs["weights_sha256"] = digest
+    open_shards(shard.parents[2]).adopt(shard.parent.name, [shard.name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,10 @@ def test_an_older_shard_is_moved_away_and_milvus_keeps_what_is_newer(place):
         library.reindex()
     newest = path.read_bytes()
     path.write_bytes(older)
+    with Library(place) as library:
+        for change in (library.reindex, library.compact, partial(library.remove, "lib/1.mp4")):
+            with pytest.raises(StoreError, match="is another shard than was written there"):
+                change()
     (told,) = verify(place).damage
     assert f"{path} is another shard than was written there" in told
     report = verify(place, repair=True)
