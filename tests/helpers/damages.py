@@ -17,8 +17,8 @@ _MAY_GO = ("fusion-weights.json", "settings.env")
 
 _TEXTS = (".json", ".prev", ".env")
 
-MANIFEST = "manifest.json"
-"""The list beside a library's shards."""
+LISTS = ("manifest.json", "manifest.copy.json")
+"""The list beside a library's shards, and its copy."""
 
 
 def _deleted(content: bytes, chance: random.Random) -> None:
@@ -107,7 +107,7 @@ class Trial:
     @property
     def paths(self) -> list[str]:
         """All that it damages, relative to the home."""
-        both = [str(Path(self.path).with_name(MANIFEST))] if _WITH_LIST in self.damage else []
+        both = [str(Path(self.path).with_name(LISTS[0]))] if _WITH_LIST in self.damage else []
         return [self.path, *both]
 
 
