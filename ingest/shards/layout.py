@@ -22,6 +22,7 @@ from ... import __version__
 from ...schemas.backbones import VID2IMG_SHAPE, Backbone, Backbones
 from ...schemas.collections import levels
 from ...schemas.embedding import (
+    NO_DAMAGE,
     Damage,
     EmbeddedVideo,
     FloatArray,
@@ -33,7 +34,7 @@ from ...schemas.embedding import (
 from ...schemas.exports import SHARD_FORMAT, SHARD_VERSION, VIDEO_NUMBERS, VIDEO_STRINGS
 from ...schemas.video import Segment
 from ..models.registry import description_of
-from .catalog import CatalogEntry
+from .catalog import CatalogEntry, StoredRows
 from .open_shard import read_video_table, text_of, texts
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
@@ -194,40 +195,55 @@ def weights_in(file: h5py.File) -> dict[str, str]:
 def entries_in(file: h5py.File, path: Path) -> list[CatalogEntry]:
     """Return the entries of an open shard, which lies at `path`."""
     videos = read_video_table(file)
-    numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-    told = _read_told(file)
+    table = file["videos"]
+    durations, cuts = (table[name][:].tolist() for name in ("duration_s", "segment_seconds"))
     owner = file["segments/video"][:]
-    counts = np.bincount(owner, minlength=len(videos))
-    rows: list[dict[str, int]] = [{} for _ in videos]
-    described: list[dict[str, int]] = [{} for _ in videos]
-    groups = file.get("rows", {})
-    for name in list(groups):  # not its items(): h5py holds its lock while it yields them
-        group = groups[name]
-        of_row = group["segment"][:]
-        of_video = np.bincount(owner[of_row], minlength=len(videos))
-        with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
-        for i in group["videos"][:]:
-            rows[i][name] = int(of_video[i])
-            described[i][name] = int(with_rows[i])
-    weights = weights_in(file)
+    segments = np.bincount(owner, minlength=len(videos)).tolist()
     return [
-        CatalogEntry(
-            video=video,
-            duration_s=float(numbers["duration_s"][i]),
-            segment_seconds=float(numbers["segment_seconds"][i]),
-            segments=int(counts[i]),
-            rows=rows[i],
-            described=described[i],
-            shards=dict.fromkeys(rows[i], path),
-            weights={name: weights[name] for name in rows[i]},
-            damage=told[i][0],
-            audio_track=told[i][1],
+        CatalogEntry(*of)
+        for of in zip(
+            videos,
+            durations,
+            cuts,
+            segments,
+            _stored_rows(file, path, owner, len(videos)),
+            *_read_told(file),
+            strict=True,
         )
-        for i, video in enumerate(videos)
     ]
 
 
-def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
+def _stored_rows(
+    file: h5py.File, path: Path, owner: npt.NDArray[np.int32], videos: int
+) -> list[StoredRows]:
+    """Return what is stored of each video of a shard; those of the same numbers share it."""
+    names = list(file.get("rows", {}))  # not its items(): h5py holds its lock while it yields them
+    numbers = np.full((videos, 2 * len(names)), -1, np.int64)
+    for n, name in enumerate(names):
+        of_row = file[f"rows/{name}/segment"][:]
+        computed = file[f"rows/{name}/videos"][:]
+        rows = np.bincount(owner[of_row], minlength=videos)
+        described = np.bincount(owner[np.unique(of_row)], minlength=videos)
+        numbers[computed, 2 * n] = rows[computed]
+        numbers[computed, 2 * n + 1] = described[computed]
+    weights = weights_in(file)
+    kinds: dict[tuple[int, ...], StoredRows] = {}
+    found = []
+    for of in map(tuple, numbers.tolist()):
+        if of not in kinds:
+            there = {name: (of[2 * n], of[2 * n + 1]) for n, name in enumerate(names)}
+            there = {name: both for name, both in there.items() if both[0] >= 0}
+            kinds[of] = StoredRows(
+                rows={name: rows for name, (rows, _) in there.items()},
+                described={name: described for name, (_, described) in there.items()},
+                shards=dict.fromkeys(there, path),
+                weights={name: weights[name] for name in there},
+            )
+        found.append(kinds[of])
+    return found
+
+
+def _read_told(file: h5py.File) -> tuple[list[Damage], list[int | None]]:
     """Read the damage and audio track of each video of a shard; older shards lack them."""
     table = file["videos"]
     none = [""] * len(table["video_id"])
@@ -235,14 +251,15 @@ def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
         texts(table[name]) if name in table else none for name in ("damage", "sound_damage")
     )
     tracks = table["audio_track"][:].tolist() if "audio_track" in table else [0] * len(none)
-    return [(Damage(*of), track or None) for *of, track in zip(picture, sound, tracks)]
+    damage = [Damage(*of) if any(of) else NO_DAMAGE for of in zip(picture, sound)]
+    return damage, [track or None for track in tracks]
 
 
 def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterator[EmbeddedVideo]:
     """Yield the `wanted` videos of an open shard, each with the backbones named for it."""
     videos = read_video_table(file)
     numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-    told = _read_told(file)
+    damage, tracks = _read_told(file)
     table = {name: file["segments"][name][:] for name in list(file["segments"])}
     strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
     groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
@@ -265,8 +282,8 @@ def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterato
             backbones=frozenset(names),
             segments=tuple(segments),
             embeddings=tuple(embeddings),
-            damage=told[i][0],
-            audio_track=told[i][1],
+            damage=damage[i],
+            audio_track=tracks[i],
         )
 
 
