@@ -1,9 +1,7 @@
 """The content of one shard: written with checksums, and read back as videos.
 
-HDF5 checks its own structure by checksums in its newest format, but not what datasets hold, and
-its heaps of variable-length strings not at all: sixteen zero bytes there make HDF5 1.14 loop for
-ever. So texts have a fixed length, and datasets a Fletcher-32 per chunk. The vectors that searches
-compare with are mapped into memory instead, and have one CRC-32 each.
+Datasets and texts are checked as `system.checked_h5` says. The vectors that searches compare with
+are mapped into memory instead, and have one CRC-32 each.
 """
 
 from __future__ import annotations
@@ -34,14 +32,12 @@ from ...schemas.embedding import (
 from ...schemas.exports import SHARD_FORMAT, SHARD_VERSION, VIDEO_NUMBERS, VIDEO_STRINGS
 from ...schemas.video import Segment
 from ..models.registry import description_of
+from ..system.checked_h5 import encoded, write_array
 from .catalog import CatalogEntry, StoredRows
 from .open_shard import read_video_table, text_of, texts
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
-
-_CHUNK_BYTES = 128 * 2**10
-"""Bytes per checksum: a look-up of one video's eight frames reads one or two chunks."""
 
 ALIGNMENT = 4096
 """Searched vectors begin at a page, as mapping them does."""
@@ -73,27 +69,27 @@ def write_shard(
     file.attrs["version"] = SHARD_VERSION
     table = file.create_group("videos")
     for name in VIDEO_STRINGS:
-        _write(table, name, _encoded([getattr(v.video, name) for v in videos]))
-    _write(table, "size", np.array([v.video.size for v in videos], np.int64))
-    _write(table, "mtime_ns", np.array([v.video.mtime_ns for v in videos], np.int64))
-    _write(table, "duration_s", np.array([v.duration_s for v in videos], np.float64))
-    _write(table, "segment_seconds", np.array([v.segment_seconds for v in videos], np.float64))
-    _write(table, "damage", _encoded([v.damage.picture for v in videos]))
-    _write(table, "sound_damage", _encoded([v.damage.sound for v in videos]))
-    _write(table, "audio_track", np.array([v.audio_track or 0 for v in videos], np.int32))
+        write_array(table, name, encoded([getattr(v.video, name) for v in videos]))
+    write_array(table, "size", np.array([v.video.size for v in videos], np.int64))
+    write_array(table, "mtime_ns", np.array([v.video.mtime_ns for v in videos], np.int64))
+    write_array(table, "duration_s", np.array([v.duration_s for v in videos], np.float64))
+    write_array(table, "segment_seconds", np.array([v.segment_seconds for v in videos], np.float64))
+    write_array(table, "damage", encoded([v.damage.picture for v in videos]))
+    write_array(table, "sound_damage", encoded([v.damage.sound for v in videos]))
+    write_array(table, "audio_track", np.array([v.audio_track or 0 for v in videos], np.int32))
 
     pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
     segments = file.create_group("segments")
-    _write(segments, "video", np.array([i for i, _, _ in pieces], np.int32))
-    _write(segments, "index", np.array([s.index for _, s, _ in pieces], np.int32))
-    _write(segments, "start_s", np.array([s.start_s for _, s, _ in pieces], np.float64))
-    _write(segments, "end_s", np.array([s.end_s for _, s, _ in pieces], np.float64))
+    write_array(segments, "video", np.array([i for i, _, _ in pieces], np.int32))
+    write_array(segments, "index", np.array([s.index for _, s, _ in pieces], np.int32))
+    write_array(segments, "start_s", np.array([s.start_s for _, s, _ in pieces], np.float64))
+    write_array(segments, "end_s", np.array([s.end_s for _, s, _ in pieces], np.float64))
 
     strips = [(n, e.vid2img) for n, (_, _, e) in enumerate(pieces) if e.vid2img is not None]
     color = file.create_group("vid2img")
-    _write(color, "segment", np.array([n for n, _ in strips], np.int32))
+    write_array(color, "segment", np.array([n for n, _ in strips], np.int32))
     pictures = np.array([strip for _, strip in strips], np.uint8)
-    _write(color, "strips", pictures.reshape(-1, *VID2IMG_SHAPE))
+    write_array(color, "strips", pictures.reshape(-1, *VID2IMG_SHAPE))
 
     for name in sorted(set().union(*(v.backbones for v in videos))):
         backbone = backbones[name]
@@ -111,11 +107,11 @@ def write_shard(
         _write_texts(group.attrs, modality=backbone.modality.value, weights_sha256=weights[name])
         if (description := description_of(backbone)) is not None:
             _write_texts(group.attrs, description=description)
-        _write(group, "videos", np.array(computed, np.int32))
-        _write(group, "segment", of_row)
-        _write(group, "vectors", vectors)
-        _write(group, "start_s", start_s)
-        _write(group, "end_s", end_s)
+        write_array(group, "videos", np.array(computed, np.int32))
+        write_array(group, "segment", of_row)
+        write_array(group, "vectors", vectors)
+        write_array(group, "start_s", start_s)
+        write_array(group, "end_s", end_s)
         _write_searched(
             file.create_group(f"searched/{name}"),
             searched_rows(backbone, of_row, vectors, start_s, end_s),
@@ -156,34 +152,17 @@ def searched_rows(
 
 
 def _write_searched(group: h5py.Group, searched: SearchedRows) -> None:
-    _write(group, "segment", searched.of_row)
-    _write(group, "start_s", searched.start_s)
-    _write(group, "end_s", searched.end_s)
+    write_array(group, "segment", searched.of_row)
+    write_array(group, "start_s", searched.start_s)
+    write_array(group, "end_s", searched.end_s)
     vectors = np.ascontiguousarray(searched.vectors, np.float32)
     mapped = group.create_dataset("vectors", data=vectors)  # in one piece
     mapped.attrs["crc32"] = np.uint32(zlib.crc32(vectors.tobytes()))
 
 
-def _write(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
-    """Write an array in chunks, each with a checksum."""
-    if not values.size:
-        group.create_dataset(name, data=values)
-        return
-    rows = max(1, min(len(values), _CHUNK_BYTES * len(values) // values.nbytes))
-    group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), fletcher32=True)
-
-
 def _write_texts(attrs: h5py.AttributeManager, **values: str) -> None:
     for name, value in values.items():
         attrs[name] = np.bytes_(value.encode() or b"\0")
-
-
-def _encoded(values: Sequence[str]) -> npt.NDArray[np.bytes_]:
-    """Return texts as UTF-8 of one length, padded with zeros."""
-    import h5py
-
-    encoded = [value.encode("utf-8", "surrogateescape") for value in values]
-    return np.array(encoded, h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
 
 
 def weights_in(file: h5py.File) -> dict[str, str]:
