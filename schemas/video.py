@@ -29,7 +29,7 @@ class Segment:
             raise ValueError(f"not a segment: {self}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """A file of a library.
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from ..ingest.shards.catalog import CatalogEntry
+from ..ingest.shards.catalog import CatalogEntry, Totals
 from ..ingest.shards.home import Home, Place
 from ..ingest.shards.shard_files import Shards
 from ..ingest.system.checked_json import ChangedError, read_checked, write_checked
@@ -126,7 +126,7 @@ def _measured(home: Path, library: str, tell: Callable[[str], object]) -> dict[s
         catalog = shards.catalog(library)
         moments = {
             name: found
-            for name in opened.rows(catalog)
+            for name in opened.rows(Totals.of(catalog))
             if (found := _measure(shards, catalog, shards.backbones[name])) is not None
         }
     except StoreError as error:

@@ -13,11 +13,10 @@ from ...schemas.exports import EXPORT_FORMAT, INDEX, LAYOUT_VERSION
 from ...schemas.video import row_id
 from ..shards.home import open_shards
 from ..shards.shard_files import Shards
+from ..system.checked_h5 import append, encoded, growing_array, write_array
 from ..system.progress import Progress
 from .layout import (
-    TEXT,
     IndexedVideo,
-    append,
     choose_libraries,
     exported_weights,
     read_indexed,
@@ -78,9 +77,7 @@ def _export_one(
             weights_sha256=weights,
             libraries=list(libraries),
         )
-        vectors = file.create_dataset(
-            "vectors", (0, *shape), dtype, maxshape=(None, *shape), chunks=(64, *shape)
-        )
+        vectors = growing_array(file, "vectors", shape, dtype)
         for item, block in read_indexed(shards, libraries, backbone):
             append(vectors, block)
             items.append(item)
@@ -95,8 +92,9 @@ def _export_one(
             "paths": [v.path for v in videos],
         }
         for name, values in texts.items():
-            file.create_dataset(name, data=values, dtype=TEXT)
-        file["segments"] = np.array(segments, np.int32)
+            # Each is as long as the longest: packed, that costs nothing.
+            write_array(file, name, encoded(values), compression="gzip", compression_opts=1)
+        write_array(file, "segments", np.array(segments, np.int32))
         write_index(file, backbone, "native", weights, items)
         for name in ("start_s", "end_s"):
             file[name] = file[INDEX]["rows"][name]  # a hard link to the same dataset

@@ -20,10 +20,10 @@ from ...schemas.modality import Modality
 from ...schemas.video import LABEL_SEPARATOR, Video
 from ..models.networks.quantization import quantize
 from ..shards.home import open_shards
+from ..system.checked_h5 import append, growing_array, write_array
 from ..system.progress import Progress
 from .layout import (
     IndexedVideo,
-    append,
     choose_libraries,
     exported_weights,
     read_indexed,
@@ -126,17 +126,13 @@ def _export_merged(path: Path, backbone: Backbone, weights: str, items: Items) -
     of_videos = backbone.modality in (Modality.COLOR, Modality.MOTION)
     found: list[IndexedVideo] = []
     with written_whole(path) as file:
-        vectors = file.create_dataset(
-            "color_vid2imgs" if strips else "feature_vectors",
-            (0, backbone.dim),
-            np.uint8 if strips else np.float32,
-            maxshape=(None, backbone.dim),
-        )
+        name, dtype = ("color_vid2imgs", np.uint8) if strips else ("feature_vectors", np.float32)
+        vectors = growing_array(file, name, (backbone.dim,), dtype)
         for item, block in items:
             append(vectors, _as_published(backbone, block.reshape(len(block), backbone.dim)))
             found.append(item)
         labels = [_row_label(backbone.modality, i.video) for i in found for _ in i.owners]
-        file["vid_labels" if of_videos else "feature_labels"] = _bytes(labels)
+        write_array(file, "vid_labels" if of_videos else "feature_labels", _bytes(labels))
         write_index(file, backbone, "capstone", weights, found)
     return path
 
@@ -147,7 +143,7 @@ def _export_by_path(path: Path, backbone: Backbone, weights: str, items: Items) 
     with written_whole(path) as file:
         for item, block in items:
             if len(block):
-                file[item.video.video_id] = block
+                write_array(file, item.video.video_id, block)
             found.append(item)
         write_index(file, backbone, "capstone", weights, found)
     return path
@@ -158,13 +154,7 @@ def _export_audioset(folder: Path, backbone: Backbone, weights: str, clips: Item
     found = []
     with written_whole(path) as file:
         shape = (AUDIOSET_SECONDS, backbone.dim)
-        levels = file.create_dataset(
-            "audio_embeddings",
-            (0, *shape),
-            np.float64,
-            maxshape=(None, *shape),
-            chunks=(64, *shape),
-        )
+        levels = growing_array(file, "audio_embeddings", shape, np.float64)
         for item, rows in clips:
             append(levels, _as_published(backbone, rows)[None])
             found.append(item)

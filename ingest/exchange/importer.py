@@ -17,7 +17,7 @@ from ...schemas.results import ImportedLibrary, ImportReport
 from ..discover.videos import library_name
 from ..milvus.store import open_store
 from ..models.registry import keep
-from ..shards.catalog import CatalogEntry, stored_weights
+from ..shards.catalog import CatalogEntry, Totals, stored_weights
 from ..shards.home import Home, Place
 from ..shards.lock import writing
 from ..shards.shard_files import Shards
@@ -94,14 +94,15 @@ def _import(
                 striped = _with_strips(shards, sources, catalogs[name])
                 imported = _write(writer, sources, list(videos), striped, progress)
                 notes += writer.notes
+                totals = Totals.of(writer.catalog)
                 reports.append(
                     ImportedLibrary(
                         library=name,
                         imported=imported,
                         unchanged=len(videos) - imported,
-                        videos=len(writer.catalog),
-                        segments=sum(e.segments for e in writer.catalog.values()),
-                        rows=home.rows(writer.catalog),
+                        videos=totals.videos,
+                        segments=totals.segments,
+                        rows=home.rows(totals),
                     )
                 )
             notes += store.notes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +30,16 @@ from ...schemas.video import Segment, Video
 from ..models.registry import description_of
 from ..shards.shard_files import Shards
 from ..system.atomic_file import whole_file
+from ..system.checked_h5 import encoded, write_array
 from .h5_reader import H5File
 
 Layout = Literal["native", "capstone"]
 
-TEXT = h5py.string_dtype("utf-8")
+ATTRIBUTES_DIGEST = "attributes_sha256"
+"""Attribute of the index with the digest of the others; exports of vidsim 0.2 have none."""
+
+_FORMATS = ("v110", "v110")
+"""HDF5 1.10 and later read them, and check the file's own structure, which older formats cannot."""
 
 
 @dataclass(frozen=True)
@@ -191,21 +198,20 @@ def written_whole(path: Path) -> Iterator[h5py.File]:
     Raises:
         StoreError: It cannot be written.
     """
-    with written_at_once(path) as partial, h5py.File(partial, "w") as file:
+    with written_at_once(path) as partial, h5py.File(partial, "w", libver=_FORMATS) as file:
         yield file
-
-
-def append(dataset: h5py.Dataset, block: npt.NDArray[Any]) -> None:
-    """Append rows to a resizable dataset."""
-    if len(block):
-        dataset.resize(len(dataset) + len(block), axis=0)
-        dataset[-len(block) :] = block
 
 
 def exported_weights(shards: Shards, libraries: Sequence[str], backbone: Backbone) -> str:
     """Return the SHA-256 of the weights of `backbone` in the shards, joined as `Shards.weights`."""
     noted = (shards.weights(library, backbone.name) for library in libraries)
     return ";".join(dict.fromkeys(filter(None, noted)))
+
+
+def attributes_digest(attributes: Mapping[str, str | int | float]) -> str:
+    """Return the SHA-256 of an index's attributes, which HDF5 has no checksum of."""
+    told = {name: value for name, value in attributes.items() if name != ATTRIBUTES_DIGEST}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def write_index(
@@ -217,40 +223,42 @@ def write_index(
 ) -> None:
     """Write the index that `read_index` reads; rows are those of `items`, in their order."""
     group = file.create_group(INDEX)
-    group.attrs.update(
-        format=EXPORT_FORMAT,
-        version=LAYOUT_VERSION,
-        layout=layout,
-        vidsim=__version__,
-        modality=backbone.modality.value,
-        backbone=backbone.name,
-        weights_sha256=weights_sha256,
-    )
+    told: dict[str, str | int | float] = {
+        "format": EXPORT_FORMAT,
+        "version": LAYOUT_VERSION,
+        "layout": layout,
+        "vidsim": __version__,
+        "modality": backbone.modality.value,
+        "backbone": backbone.name,
+        "weights_sha256": weights_sha256,
+    }
     if description := description_of(backbone):
-        group.attrs["description"] = description
+        told["description"] = description
+    group.attrs.update(told, **{ATTRIBUTES_DIGEST: attributes_digest(told)})
     videos = group.create_group("videos")
     for name in (*VIDEO_STRINGS, "library"):
-        videos.create_dataset(name, data=[getattr(i.video, name) for i in items], dtype=TEXT)
+        write_array(videos, name, encoded([getattr(i.video, name) for i in items]))
     for name in ("size", "mtime_ns"):
-        videos[name] = np.array([getattr(i.video, name) for i in items], np.int64)
+        write_array(videos, name, np.array([getattr(i.video, name) for i in items], np.int64))
     for name in ("duration_s", "segment_seconds"):
-        videos[name] = np.array([getattr(i, name) for i in items], np.float64)
-    videos["computed"] = np.array([i.computed for i in items], np.uint8)
+        write_array(videos, name, np.array([getattr(i, name) for i in items], np.float64))
+    write_array(videos, "computed", np.array([i.computed for i in items], np.uint8))
 
     pieces = [(n, s) for n, i in enumerate(items) for s in i.segments]
     segments = group.create_group("segments")
-    segments["video"] = np.array([n for n, _ in pieces], np.int32)
-    segments["index"] = np.array([s.index for _, s in pieces], np.int32)
-    segments["start_s"] = np.array([s.start_s for _, s in pieces], np.float64)
-    segments["end_s"] = np.array([s.end_s for _, s in pieces], np.float64)
+    write_array(segments, "video", np.array([n for n, _ in pieces], np.int32))
+    write_array(segments, "index", np.array([s.index for _, s in pieces], np.int32))
+    write_array(segments, "start_s", np.array([s.start_s for _, s in pieces], np.float64))
+    write_array(segments, "end_s", np.array([s.end_s for _, s in pieces], np.float64))
 
     first = np.cumsum([0] + [len(i.segments) for i in items])
     owners = [start + i.owners for start, i in zip(first.tolist(), items)]
     rows = group.create_group("rows")
-    rows["segment"] = np.concatenate([np.zeros(0, np.int32), *owners]).astype(np.int32)
+    of_row = np.concatenate([np.zeros(0, np.int32), *owners]).astype(np.int32)
+    write_array(rows, "segment", of_row)
     for name in ("start_s", "end_s"):
         parts = [getattr(i, name) for i in items]
-        rows[name] = np.concatenate([np.zeros(0, np.float32), *parts])
+        write_array(rows, name, np.concatenate([np.zeros(0, np.float32), *parts]))
 
 
 def read_index(file: H5File) -> list[IndexedVideo]:

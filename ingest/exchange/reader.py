@@ -13,7 +13,7 @@ from ..models.registry import adopt
 from ..models.weights import digests
 from .capstone_files import read_capstone
 from .h5_reader import H5File, H5Reader
-from .layout import read_index
+from .layout import ATTRIBUTES_DIGEST, attributes_digest, read_index
 from .source import Block, Form, Source, check_shape, checked, merged_dataset, refuse
 
 
@@ -59,6 +59,8 @@ def _indexed(file: H5File, known: dict[str, Backbone]) -> Source:
     found = attributes.get("format"), attributes.get("version")
     if found != (EXPORT_FORMAT, LAYOUT_VERSION):
         refuse(path, "it is no export of this version of vidsim")
+    if attributes.get(ATTRIBUTES_DIGEST, digest := attributes_digest(attributes)) != digest:
+        refuse(path, f"the attributes of its {INDEX} are damaged (their checksum is another)")
     try:
         if "description" in attributes:
             described = adopt(str(attributes["description"]), known)

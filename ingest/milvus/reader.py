@@ -24,7 +24,6 @@ from ...schemas.errors import ModelError, StoreError
 from ...schemas.rows import SCALARS, Hit, StoredRow, stored_row
 from ..models.registry import known_backbones
 from ..shards.home import Place
-from ..shards.rows import ShardRows, in_order
 from .backend import Backend
 from .connection import reason, server_name
 from .filters import equals, is_in
@@ -52,7 +51,6 @@ class Reader:
         self.known = known_backbones(place.home)
         self._backend = backend
         self._indexes: dict[str, Index] = {}
-        self._shard_rows = ShardRows(place.home / "shards")
 
     @property
     def embedded(self) -> bool:
@@ -232,36 +230,12 @@ class Reader:
     def fetch_videos(
         self, backbone: Backbone, video_ids: Collection[str], level: Level = "rows"
     ) -> list[tuple[list[StoredRow], FloatArray]]:
-        """Fetch all rows or segments of videos in the form of `fetch`, in pages of whole videos.
-
-        Rows that this Milvus does not hold come from the shards (see `shard_rows`). Where those
-        hold none of the same segments, the segments stand for them.
-        """
-        held = level if level in self.levels(backbone) else levels(backbone)[-1]
-        pages = [
+        """Fetch all rows or segments of videos in the form of `fetch`, in pages of whole videos."""
+        return [
             page
             for ids in batches(sorted(video_ids), _VIDEOS_PER_CALL)
-            for page in self._fetch_pages(backbone, ids, held)
+            for page in self._fetch_pages(backbone, ids, level)
         ]
-        if held == level:
-            return pages
-        return [mixed for page in pages for mixed in self._with_shard_rows(backbone, page)]
-
-    def _with_shard_rows(
-        self, backbone: Backbone, page: tuple[list[StoredRow], FloatArray]
-    ) -> Iterator[tuple[list[StoredRow], FloatArray]]:
-        # Milvus decides: it may be older than the shards, or lack a video.
-        segments = _contents(page[0])
-        found = {
-            video_id: rows
-            for video_id, rows in self._shard_rows.find(backbone, segments).items()
-            if _contents(rows[0]).get(video_id) == segments[video_id]
-        }
-        if found:
-            yield in_order(backbone, found)
-        others = [i for i, row in enumerate(page[0]) if row.video_id not in found]
-        if others:
-            yield [page[0][i] for i in others], page[1][others]
 
     def _fetch_pages(
         self, backbone: Backbone, ids: Sequence[str], level: Level
@@ -320,14 +294,6 @@ def _in_order(backbone: Backbone, found: Iterable[Record]) -> tuple[list[StoredR
     vectors = np.array([vector for _, vector in rows], np.float32)
     vectors = vectors.reshape(len(rows), index_dim(backbone))
     return [row for row, _ in rows], from_index(backbone, vectors)
-
-
-def _contents(rows: Iterable[StoredRow]) -> dict[str, set[tuple[int, str, str]]]:
-    """Return, by video, the segments and file versions that rows belong to."""
-    contents: dict[str, set[tuple[int, str, str]]] = {}
-    for row in rows:
-        contents.setdefault(row.video_id, set()).add((row.segment, row.path, row.fingerprint))
-    return contents
 
 
 def fetch_limit(backbone: Backbone) -> int:

@@ -62,9 +62,8 @@ class Store(Reader):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the threads of `start`, and close the shards."""
+        """End the threads of `start`."""
         self._threads.shutdown(cancel_futures=True)
-        self._shard_rows.close()
 
     def start(self, call: Callable[[], _Answer]) -> Future[_Answer]:
         """Start a call that reads from this store, without waiting for it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from ...schemas.video import Video
 from ..models.registry import adopt, known_backbones
 from ..system.checked_json import ChangedError, read_checked, write_checked
 from ..system.unreadable import listed, told, unwritten
-from .catalog import CatalogEntry, stored_weights
+from .catalog import CatalogEntry, Totals
 from .manifest import read_manifest
 from .open_shard import reading_shard, text_of
 from .shard_files import Shards
@@ -28,17 +27,25 @@ Counts = dict[str, dict[Level, int]]
 
 @dataclass(frozen=True)
 class LibraryNote:
-    """A library's note beside its shards, so that a query need not read them.
+    """What there is of a library, noted beside its shards so that they need not be read for it.
 
     Attributes:
+        videos: Number of videos.
+        segments: Number of their segments.
+        seconds: Their length.
+        first: One of them; None without any.
         counts: Rows and segments that Milvus must hold.
         weights: SHA-256 of the weights its rows were computed with, as in `stored_weights`.
         stamp: The `Shards.stamp` of the shards that it was made from.
     """
 
+    videos: int
+    segments: int
+    seconds: float
+    first: Video | None
     counts: Counts
     weights: dict[str, str]
-    stamp: str = ""
+    stamp: str
 
 
 _NOTE = TypeAdapter(LibraryNote)
@@ -103,45 +110,80 @@ class Home:
                 except ValueError as error:
                     _log.warning("%s: %s is not known here (%s).", library, name, error)
 
-    def counts(self, catalog: Mapping[str, CatalogEntry]) -> Counts:
+    def counts(self, totals: Totals) -> Counts:
         """Return what Milvus must hold of a library according to its shards."""
-        rows: Counter[str] = Counter()
-        segments: Counter[str] = Counter()
-        for entry in catalog.values():
-            rows.update(entry.rows)
-            segments.update(entry.described)
+        there = totals.backbones()
         return {
-            name: {level: (rows if level == "rows" else segments)[name] for level in levels(b)}
-            for name, b in self.backbones.items()
-            if name in rows
+            name: {
+                level: (totals.rows if level == "rows" else totals.described)[name]
+                for level in levels(backbone)
+            }
+            for name, backbone in self.backbones.items()
+            if name in there
         }
 
-    def rows(self, catalog: Mapping[str, CatalogEntry]) -> dict[str, int]:
+    def rows(self, totals: Totals) -> dict[str, int]:
         """Return a library's number of rows, by backbone, according to its shards."""
-        return {name: found["rows"] for name, found in self.counts(catalog).items()}
+        return {name: found["rows"] for name, found in self.counts(totals).items()}
 
-    def write_note(self, library: str, catalog: Mapping[str, CatalogEntry]) -> None:
-        """Write a library's note: what Milvus must hold of it, and its weights.
+    def write_note(
+        self, library: str, catalog: Mapping[str, CatalogEntry], totals: Totals | None = None
+    ) -> None:
+        """Write the note of a library that holds `catalog`.
 
-        Lite can lose rows silently (a deleted file, a truncated log); a query compares its counts
+        Milvus can lose rows silently (a deleted file, a truncated log); a query compares its counts
         with the note.
+
+        Args:
+            library: The library.
+            catalog: What its shards hold.
+            totals: Of the catalog; None to add it up.
 
         Raises:
             StoreError: It cannot be written.
         """
-        path = self.path / "counts" / f"{library}.json"
+        path = self._note_path(library)
         try:
             if not catalog:
                 path.unlink(missing_ok=True)
                 return
-            write_checked(path, _NOTE.dump_python(self.noted(library, catalog), mode="json"))
+            note = self._noted(library, catalog, totals or Totals.of(catalog))
+            write_checked(path, _NOTE.dump_python(note, mode="json"))
         except OSError as error:
             raise StoreError(unwritten(str(path), error)) from error
 
-    def noted(self, library: str, catalog: Mapping[str, CatalogEntry]) -> LibraryNote:
-        """Return the note that `write_note` writes of a library."""
-        stamp = self.shards.stamp(library)
-        return LibraryNote(self.counts(catalog), stored_weights(catalog), stamp)
+    def note(self, library: str) -> LibraryNote:
+        """Return the note of a library, made anew where it is not that of its shards.
+
+        Raises:
+            StoreError: It or a shard cannot be read.
+        """
+        try:
+            content = read_checked(self._note_path(library))
+            note = None if content is None else _NOTE.validate_python(content)
+        except (ChangedError, ValidationError) as error:
+            _log.warning("The note on %s is not used (%s).", library, error)
+            note = None
+        if note is None or note.stamp != self.shards.stamp(library):
+            catalog = self.shards.catalog(library)
+            note = self._noted(library, catalog, Totals.of(catalog))
+        return note
+
+    def _noted(
+        self, library: str, catalog: Mapping[str, CatalogEntry], totals: Totals
+    ) -> LibraryNote:
+        return LibraryNote(
+            videos=totals.videos,
+            segments=totals.segments,
+            seconds=totals.seconds,
+            first=next((entry.video for entry in catalog.values()), None),
+            counts=self.counts(totals),
+            weights=totals.stored_weights(),
+            stamp=self.shards.stamp(library),
+        )
+
+    def _note_path(self, library: str) -> Path:
+        return self.path / "counts" / f"{library}.json"
 
 
 def _unknown_backbones(shards: Shards, library: str) -> dict[str, str]:
@@ -173,18 +215,7 @@ def read_notes(home: Path) -> dict[str, LibraryNote]:
         StoreError: A note or a shard cannot be read.
     """
     opened = Home(Place(home))
-    found = {}
-    for library in opened.shards.libraries():
-        try:
-            content = read_checked(home / "counts" / f"{library}.json")
-            note = None if content is None else _NOTE.validate_python(content)
-        except (ChangedError, ValidationError) as error:
-            _log.warning("The note on %s is not used (%s).", library, error)
-            note = None
-        if note is None or note.stamp != opened.shards.stamp(library):
-            note = opened.noted(library, opened.shards.catalog(library))
-        found[library] = note
-    return found
+    return {library: opened.note(library) for library in opened.shards.libraries()}
 
 
 @contextmanager

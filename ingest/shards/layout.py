@@ -1,9 +1,7 @@
 """The content of one shard: written with checksums, and read back as videos.
 
-HDF5 checks its own structure by checksums in its newest format, but not what datasets hold, and
-its heaps of variable-length strings not at all: sixteen zero bytes there make HDF5 1.14 loop for
-ever. So texts have a fixed length, and datasets a Fletcher-32 per chunk. The vectors that searches
-compare with are mapped into memory instead, and have one CRC-32 each.
+Datasets and texts are checked as `system.checked_h5` says. The vectors that searches compare with
+are mapped into memory instead, and have one CRC-32 each.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from ... import __version__
 from ...schemas.backbones import VID2IMG_SHAPE, Backbone, Backbones
 from ...schemas.collections import levels
 from ...schemas.embedding import (
+    NO_DAMAGE,
     Damage,
     EmbeddedVideo,
     FloatArray,
@@ -34,14 +33,12 @@ from ...schemas.embedding import (
 from ...schemas.exports import SHARD_FORMAT, SHARD_VERSION, VIDEO_NUMBERS, VIDEO_STRINGS
 from ...schemas.video import Segment
 from ..models.registry import description_of
-from .catalog import CatalogEntry
+from ..system.checked_h5 import encoded, write_array
+from .catalog import CatalogEntry, StoredRows
 from .open_shard import read_video_table, text_of, texts
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
-
-_CHUNK_BYTES = 128 * 2**10
-"""Bytes per checksum: a look-up of one video's eight frames reads one or two chunks."""
 
 ALIGNMENT = 4096
 """Searched vectors begin at a page, as mapping them does."""
@@ -74,27 +71,27 @@ def write_shard(
     file.attrs["version"] = SHARD_VERSION
     table = file.create_group("videos")
     for name in VIDEO_STRINGS:
-        _write(table, name, _encoded([getattr(v.video, name) for v in videos]))
-    _write(table, "size", np.array([v.video.size for v in videos], np.int64))
-    _write(table, "mtime_ns", np.array([v.video.mtime_ns for v in videos], np.int64))
-    _write(table, "duration_s", np.array([v.duration_s for v in videos], np.float64))
-    _write(table, "segment_seconds", np.array([v.segment_seconds for v in videos], np.float64))
-    _write(table, "damage", _encoded([v.damage.picture for v in videos]))
-    _write(table, "sound_damage", _encoded([v.damage.sound for v in videos]))
-    _write(table, "audio_track", np.array([v.audio_track or 0 for v in videos], np.int32))
+        write_array(table, name, encoded([getattr(v.video, name) for v in videos]))
+    write_array(table, "size", np.array([v.video.size for v in videos], np.int64))
+    write_array(table, "mtime_ns", np.array([v.video.mtime_ns for v in videos], np.int64))
+    write_array(table, "duration_s", np.array([v.duration_s for v in videos], np.float64))
+    write_array(table, "segment_seconds", np.array([v.segment_seconds for v in videos], np.float64))
+    write_array(table, "damage", encoded([v.damage.picture for v in videos]))
+    write_array(table, "sound_damage", encoded([v.damage.sound for v in videos]))
+    write_array(table, "audio_track", np.array([v.audio_track or 0 for v in videos], np.int32))
 
     pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
     segments = file.create_group("segments")
-    _write(segments, "video", np.array([i for i, _, _ in pieces], np.int32))
-    _write(segments, "index", np.array([s.index for _, s, _ in pieces], np.int32))
-    _write(segments, "start_s", np.array([s.start_s for _, s, _ in pieces], np.float64))
-    _write(segments, "end_s", np.array([s.end_s for _, s, _ in pieces], np.float64))
+    write_array(segments, "video", np.array([i for i, _, _ in pieces], np.int32))
+    write_array(segments, "index", np.array([s.index for _, s, _ in pieces], np.int32))
+    write_array(segments, "start_s", np.array([s.start_s for _, s, _ in pieces], np.float64))
+    write_array(segments, "end_s", np.array([s.end_s for _, s, _ in pieces], np.float64))
 
     strips = [(n, e.vid2img) for n, (_, _, e) in enumerate(pieces) if e.vid2img is not None]
     color = file.create_group("vid2img")
-    _write(color, "segment", np.array([n for n, _ in strips], np.int32))
+    write_array(color, "segment", np.array([n for n, _ in strips], np.int32))
     pictures = np.array([strip for _, strip in strips], np.uint8)
-    _write(color, "strips", pictures.reshape(-1, *VID2IMG_SHAPE))
+    write_array(color, "strips", pictures.reshape(-1, *VID2IMG_SHAPE))
 
     for name in sorted(set().union(*(v.backbones for v in videos))):
         backbone = backbones[name]
@@ -112,11 +109,11 @@ def write_shard(
         _write_texts(group.attrs, modality=backbone.modality.value, weights_sha256=weights[name])
         if (description := description_of(backbone)) is not None:
             _write_texts(group.attrs, description=description)
-        _write(group, "videos", np.array(computed, np.int32))
-        _write(group, "segment", of_row)
-        _write(group, "vectors", vectors)
-        _write(group, "start_s", start_s)
-        _write(group, "end_s", end_s)
+        write_array(group, "videos", np.array(computed, np.int32))
+        write_array(group, "segment", of_row)
+        write_array(group, "vectors", vectors)
+        write_array(group, "start_s", start_s)
+        write_array(group, "end_s", end_s)
         _write_searched(
             file.create_group(f"searched/{name}"),
             searched_rows(backbone, of_row, vectors, start_s, end_s),
@@ -157,34 +154,17 @@ def searched_rows(
 
 
 def _write_searched(group: h5py.Group, searched: SearchedRows) -> None:
-    _write(group, "segment", searched.of_row)
-    _write(group, "start_s", searched.start_s)
-    _write(group, "end_s", searched.end_s)
+    write_array(group, "segment", searched.of_row)
+    write_array(group, "start_s", searched.start_s)
+    write_array(group, "end_s", searched.end_s)
     vectors = np.ascontiguousarray(searched.vectors, np.float32)
     mapped = group.create_dataset("vectors", data=vectors)  # in one piece
     mapped.attrs["crc32"] = np.uint32(zlib.crc32(vectors.tobytes()))
 
 
-def _write(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:
-    """Write an array in chunks, each with a checksum."""
-    if not values.size:
-        group.create_dataset(name, data=values)
-        return
-    rows = max(1, min(len(values), _CHUNK_BYTES * len(values) // values.nbytes))
-    group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), fletcher32=True)
-
-
 def _write_texts(attrs: h5py.AttributeManager, **values: str) -> None:
     for name, value in values.items():
         attrs[name] = np.bytes_(value.encode() or b"\0")
-
-
-def _encoded(values: Sequence[str]) -> npt.NDArray[np.bytes_]:
-    """Return texts as UTF-8 of one length, padded with zeros."""
-    import h5py
-
-    encoded = [value.encode("utf-8", "surrogateescape") for value in values]
-    return np.array(encoded, h5py.string_dtype("utf-8", max([1, *map(len, encoded)])))
 
 
 def weights_in(file: h5py.File) -> dict[str, str]:
@@ -196,40 +176,55 @@ def weights_in(file: h5py.File) -> dict[str, str]:
 def entries_in(file: h5py.File, path: Path) -> list[CatalogEntry]:
     """Return the entries of an open shard, which lies at `path`."""
     videos = read_video_table(file)
-    numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-    told = _read_told(file)
+    table = file["videos"]
+    durations, cuts = (table[name][:].tolist() for name in ("duration_s", "segment_seconds"))
     owner = file["segments/video"][:]
-    counts = np.bincount(owner, minlength=len(videos))
-    rows: list[dict[str, int]] = [{} for _ in videos]
-    described: list[dict[str, int]] = [{} for _ in videos]
-    groups = file.get("rows", {})
-    for name in list(groups):  # not its items(): h5py holds its lock while it yields them
-        group = groups[name]
-        of_row = group["segment"][:]
-        of_video = np.bincount(owner[of_row], minlength=len(videos))
-        with_rows = np.bincount(owner[np.unique(of_row)], minlength=len(videos))
-        for i in group["videos"][:]:
-            rows[i][name] = int(of_video[i])
-            described[i][name] = int(with_rows[i])
-    weights = weights_in(file)
+    segments = np.bincount(owner, minlength=len(videos)).tolist()
     return [
-        CatalogEntry(
-            video=video,
-            duration_s=float(numbers["duration_s"][i]),
-            segment_seconds=float(numbers["segment_seconds"][i]),
-            segments=int(counts[i]),
-            rows=rows[i],
-            described=described[i],
-            shards=dict.fromkeys(rows[i], path),
-            weights={name: weights[name] for name in rows[i]},
-            damage=told[i][0],
-            audio_track=told[i][1],
+        CatalogEntry(*of)
+        for of in zip(
+            videos,
+            durations,
+            cuts,
+            segments,
+            _stored_rows(file, path, owner, len(videos)),
+            *_read_told(file),
+            strict=True,
         )
-        for i, video in enumerate(videos)
     ]
 
 
-def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
+def _stored_rows(
+    file: h5py.File, path: Path, owner: npt.NDArray[np.int32], videos: int
+) -> list[StoredRows]:
+    """Return what is stored of each video of a shard; those of the same numbers share it."""
+    names = list(file.get("rows", {}))  # not its items(): h5py holds its lock while it yields them
+    numbers = np.full((videos, 2 * len(names)), -1, np.int64)
+    for n, name in enumerate(names):
+        of_row = file[f"rows/{name}/segment"][:]
+        computed = file[f"rows/{name}/videos"][:]
+        rows = np.bincount(owner[of_row], minlength=videos)
+        described = np.bincount(owner[np.unique(of_row)], minlength=videos)
+        numbers[computed, 2 * n] = rows[computed]
+        numbers[computed, 2 * n + 1] = described[computed]
+    weights = weights_in(file)
+    kinds: dict[tuple[int, ...], StoredRows] = {}
+    found = []
+    for of in map(tuple, numbers.tolist()):
+        if of not in kinds:
+            there = {name: (of[2 * n], of[2 * n + 1]) for n, name in enumerate(names)}
+            there = {name: both for name, both in there.items() if both[0] >= 0}
+            kinds[of] = StoredRows(
+                rows={name: rows for name, (rows, _) in there.items()},
+                described={name: described for name, (_, described) in there.items()},
+                shards=dict.fromkeys(there, path),
+                weights={name: weights[name] for name in there},
+            )
+        found.append(kinds[of])
+    return found
+
+
+def _read_told(file: h5py.File) -> tuple[list[Damage], list[int | None]]:
     """Read the damage and audio track of each video of a shard; older shards lack them."""
     table = file["videos"]
     none = [""] * len(table["video_id"])
@@ -237,14 +232,15 @@ def _read_told(file: h5py.File) -> list[tuple[Damage, int | None]]:
         texts(table[name]) if name in table else none for name in ("damage", "sound_damage")
     )
     tracks = table["audio_track"][:].tolist() if "audio_track" in table else [0] * len(none)
-    return [(Damage(*of), track or None) for *of, track in zip(picture, sound, tracks)]
+    damage = [Damage(*of) if any(of) else NO_DAMAGE for of in zip(picture, sound)]
+    return damage, [track or None for track in tracks]
 
 
 def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterator[EmbeddedVideo]:
     """Yield the `wanted` videos of an open shard, each with the backbones named for it."""
     videos = read_video_table(file)
     numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-    told = _read_told(file)
+    damage, tracks = _read_told(file)
     table = {name: file["segments"][name][:] for name in list(file["segments"])}
     strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
     groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
@@ -267,8 +263,8 @@ def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterato
             backbones=frozenset(names),
             segments=tuple(segments),
             embeddings=tuple(embeddings),
-            damage=told[i][0],
-            audio_track=told[i][1],
+            damage=damage[i],
+            audio_track=tracks[i],
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,17 +135,8 @@ def read_video_table(file: h5py.File) -> list[Video]:
     """Read the videos of an open shard, in order."""
     table = file["videos"]
     library = text_of(file.attrs["library"])
-    columns = [texts(table[name]) for name in VIDEO_STRINGS]
-    sizes, times = table["size"][:], table["mtime_ns"][:]
-    return [
-        Video(
-            video_id=video_id,
-            library=library,
-            path=path,
-            label=label,
-            fingerprint=content,
-            size=int(size),
-            mtime_ns=int(mtime_ns),
-        )
-        for video_id, path, label, content, size, mtime_ns in zip(*columns, sizes, times)
-    ]
+    ids, paths, labels, contents = (texts(table[name]) for name in VIDEO_STRINGS)
+    labels = [sys.intern(label) for label in labels]
+    numbers = table["size"][:].tolist(), table["mtime_ns"][:].tolist()
+    same = itertools.repeat(library)
+    return [Video(*of) for of in zip(ids, same, paths, labels, contents, *numbers)]

@@ -40,6 +40,9 @@ from .open_shard import (
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
 
+_State = tuple[Path, int, int, int]
+"""A shard with its inode, time of modification and size: another one has others."""
+
 ATTEMPTS = 10
 """Looks at a library whose shards change while they are opened."""
 
@@ -52,7 +55,8 @@ class Shards:
         self.directory = directory
         self.backbones = backbones
         self._pins: dict[Path, h5py.File] | None = None
-        self._read: dict[str, tuple[list[tuple[Path, int, int, int]], dict[str, CatalogEntry]]] = {}
+        self._read: dict[str, tuple[list[_State], dict[str, CatalogEntry]]] = {}
+        self._entries: dict[str, dict[_State, list[CatalogEntry]]] = {}
 
     def libraries(self) -> list[str]:
         """Return the names of the libraries that have a shard, or had one that is lost.
@@ -195,7 +199,7 @@ class Shards:
     def catalog(self, library: str) -> dict[str, CatalogEntry]:
         """Return the entries of `library` by video id, in order of first appearance.
 
-        It is read again only if the shards have changed.
+        Of its shards only those are read again that have changed.
 
         Raises:
             StoreError: A shard cannot be read.
@@ -208,20 +212,28 @@ class Shards:
                 break
             entries: dict[str, CatalogEntry] = {}
             try:
-                for path, *_ in stamp:
-                    if self._pins is not None:
-                        if path in self._pins:
-                            self._pins[path].close()
-                        self._pins[path] = open_shard(path)
-                    with self._reading(path) as file:
-                        join_entries(entries, entries_in(file, path))
+                read = {state: self._entries_of(library, state) for state in stamp}
             except StoreError:
                 if attempt == ATTEMPTS - 1 or self._state(library) == stamp:
                     raise
                 continue  # a writer has replaced or removed a shard meanwhile
             if self._state(library) == stamp or attempt == ATTEMPTS - 1:
+                for of in read.values():
+                    join_entries(entries, of)
+                self._entries[library] = read
                 self._read[library] = stamp, entries
         return dict(self._read[library][1])
+
+    def _entries_of(self, library: str, state: _State) -> list[CatalogEntry]:
+        path = state[0]
+        if self._pins is not None:
+            if path in self._pins:
+                self._pins[path].close()
+            self._pins[path] = open_shard(path)
+        elif (known := self._entries.get(library, {}).get(state)) is not None:
+            return known
+        with self._reading(path) as file:
+            return entries_in(file, path)
 
     @contextmanager
     def pinned(self) -> Iterator[Self]:
@@ -247,7 +259,7 @@ class Shards:
         with damage_told(path):
             yield pinned
 
-    def _state(self, library: str) -> list[tuple[Path, int, int, int]]:
+    def _state(self, library: str) -> list[_State]:
         found = []
         for path in self.files(library):
             with suppress(FileNotFoundError), told(f"The shard {path}"):

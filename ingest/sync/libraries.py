@@ -38,16 +38,15 @@ def summarize(place: Place) -> list[LibrarySummary]:
     home = Home(place)
     found = []
     for library in home.shards.libraries():
-        catalog = home.shards.catalog(library)
-        entries = list(catalog.values())
+        note = home.note(library)
         found.append(
             LibrarySummary(
                 library=library,
-                videos=len(entries),
-                segments=sum(e.segments for e in entries),
-                hours=sum(e.duration_s for e in entries) / 3600,
-                rows=home.rows(catalog),
-                root=_origin(entries[0].video) if entries else "nothing that is left",
+                videos=note.videos,
+                segments=note.segments,
+                hours=note.seconds / 3600,
+                rows={name: of["rows"] for name, of in note.counts.items()},
+                root=_origin(note.first) if note.first else "nothing that is left",
                 damage=home.shards.problems(library),
             )
         )

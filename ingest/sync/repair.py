@@ -18,6 +18,7 @@ from ...schemas.errors import LibraryError, StoreError
 from ...schemas.results import VerifyReport
 from ..milvus.filters import equals
 from ..milvus.store import Store
+from ..shards.catalog import Totals
 from ..shards.check import check_library
 from ..shards.home import (
     Counts,
@@ -63,7 +64,7 @@ def repair(store: Store, home: Home, library: str) -> list[Repair]:
     repairs = []
     # A backbone may have stale rows of files that were since embedded without it.
     nothing: Counts = {b.name: dict.fromkeys(store.levels(b), 0) for b in store.backbones()}
-    for name, expected in (nothing | home.counts(home.shards.catalog(library))).items():
+    for name, expected in (nothing | home.counts(Totals.of(home.shards.catalog(library)))).items():
         backbone = home.backbones[name]
         counts = {level: expected[level] for level in store.levels(backbone)}
         if store.embedded and _holds_all(store, home, backbone, library, counts):

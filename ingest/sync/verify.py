@@ -23,7 +23,7 @@ from ...schemas.rows import stored_row
 from ..milvus.filters import is_in
 from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
-from ..shards.catalog import CatalogEntry
+from ..shards.catalog import CatalogEntry, Totals
 from ..shards.home import Home, outdated
 from ..system.progress import Progress
 
@@ -165,7 +165,7 @@ def _compare_library(
 ) -> dict[Level, _Tally]:
     """Compare the rows of the videos in `catalog` with Milvus, one part at a time."""
     entries = {i: e for i, e in catalog.items() if backbone.name in e.rows}
-    expected = run.home.counts(entries).get(backbone.name, dict.fromkeys(held, 0))
+    expected = run.home.counts(Totals.of(entries)).get(backbone.name, dict.fromkeys(held, 0))
     tallies = {level: _Tally(_sampler(run.sample, expected[level])) for level in held}
     stage = f"{library} {backbone.name}"
     followed = next(iter(held))

@@ -17,7 +17,7 @@ from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import StoreError
 from ..milvus.records import batches
 from ..milvus.store import Store
-from ..shards.catalog import CatalogEntry
+from ..shards.catalog import CatalogEntry, Totals
 from ..shards.compact import merge_newest
 from ..shards.home import Home, distrust, distrust_others, distrusted, trust
 from ..shards.shard_files import add_entries
@@ -57,6 +57,7 @@ class Writer:
         self._flush_segments = flush_segments or _FLUSH_SEGMENTS
         self._weights = weights
         self._merging = merging
+        self._totals = Totals.of(catalog)
         self._pending: list[EmbeddedVideo] = []
         self._segments = 0
         self._since = time.monotonic()
@@ -87,6 +88,7 @@ class Writer:
         self._since = time.monotonic()
         if not videos:
             return
+        ids = {v.video.video_id for v in videos}
         stale, replaced = {}, {}
         for v in videos:
             old = self.catalog.get(v.video.video_id)
@@ -108,11 +110,13 @@ class Writer:
                 self.library,
                 {v.video.video_id: v.version for v in videos if v.video.video_id in stale},
             )
+        self._totals.subtract(map(self.catalog.__getitem__, self.catalog.keys() & ids))
         add_entries(self.catalog, path)
+        self._totals.add(map(self.catalog.__getitem__, ids))
         if self._merging:
             self._merge()
         self._index(lambda: self._upsert(videos))
-        self._home.write_note(self.library, self.catalog)
+        self._home.write_note(self.library, self.catalog, self._totals)
 
     def _merge(self) -> None:
         """Merge small shards if there are many; what they hold is safe where that fails."""
@@ -136,7 +140,8 @@ class Writer:
         self._home.shards.drop(self.library, dict.fromkeys(gone))
         for video_id in gone:
             del self.catalog[video_id]
-        self._home.write_note(self.library, self.catalog)
+        self._totals.subtract(gone.values())
+        self._home.write_note(self.library, self.catalog, self._totals)
 
     def finish(self) -> None:
         """Write what Milvus Lite lacks, and seal the collections written to."""
@@ -145,7 +150,8 @@ class Writer:
             self._catch_up()
         else:
             self._index(self._flush_collections)
-        self._home.write_note(self.library, self.catalog)  # a killed run may have left it unwritten
+        # A killed run may have left it unwritten.
+        self._home.write_note(self.library, self.catalog, self._totals)
 
     def _begin(self) -> None:
         """Mark Milvus Lite as outdated, before the shards change."""

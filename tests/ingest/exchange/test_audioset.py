@@ -111,7 +111,7 @@ def stored_rows(place: Place) -> int:
     stored = [e for name in shards.libraries() for e in shards.catalog(name).values()]
     with open_store(place) as store:
         segments = store.count(VGGISH, level="segments")
-    assert segments == sum(e.described[VGGISH.name] for e in stored)
+    assert segments == sum(e.stored.described[VGGISH.name] for e in stored)
     return sum(e.rows[VGGISH.name] for e in stored)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,11 @@ import pytest
 from vidsim.ingest import pipeline
 from vidsim.ingest.exchange.export import export
 from vidsim.ingest.exchange.export_capstone import export_capstone
+from vidsim.ingest.exchange.h5_reader import H5Reader
 from vidsim.ingest.exchange.importer import import_files
+from vidsim.ingest.exchange.layout import attributes_digest
+from vidsim.ingest.exchange.reader import open_export
+from vidsim.ingest.exchange.source import read_videos
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
@@ -63,6 +68,15 @@ def made(place) -> list[EmbeddedVideo]:
     ]
     store(place, *videos)
     return videos
+
+
+def tell(path: Path, **attributes: str) -> None:
+    """Changes attributes of an export's index, as one would that was written so."""
+    with h5py.File(path, "r+") as file:
+        attrs = file[".vidsim"].attrs
+        attrs.update(attributes)
+        told = {name: getattr(value, "item", lambda v=value: v)() for name, value in attrs.items()}
+        attrs["attributes_sha256"] = attributes_digest(told)
 
 
 def contents(folder: Path) -> dict[str, dict[str, object]]:
@@ -259,13 +273,13 @@ def test_a_description_that_no_registry_wrote_is_refused(
     (path,) = export(place.home, tmp_path, [], QUIET)
     if "otherwise" in reason:
         keep(other.home, tiny)
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path) as file:
         description = json.loads(file[".vidsim"].attrs["description"])
         weights = description["weights"]
         weights["folder"] = changed.pop("folder", weights["folder"])
         weights["files"][0]["url"] = changed.pop("url", weights["files"][0]["url"])
         weights["files"] = changed.pop("files", weights["files"])
-        file[".vidsim"].attrs["description"] = json.dumps(description | changed)
+    tell(path, description=json.dumps(description | changed))
     known = known_backbones(other.home)
     with pytest.raises(StoreError, match=f"cannot be imported: .*{reason}"):
         take_in(other, path)
@@ -562,8 +576,7 @@ def test_sounds_that_are_not_quantised_are_refused(place, old, value):
 def test_other_weights_are_refused(place, other, tmp_path):
     store(place, embedded("lib/a.mp4"))
     export(place.home, tmp_path, [], QUIET)
-    with h5py.File(tmp_path / "frame_efficientnet_lite0.h5", "r+") as file:
-        file[".vidsim"].attrs["weights_sha256"] = "0" * 64
+    tell(tmp_path / "frame_efficientnet_lite0.h5", weights_sha256="0" * 64)
     with pytest.raises(StoreError, match="other weights"):
         take_in(other, tmp_path / "frame_efficientnet_lite0.h5")
 
@@ -573,8 +586,7 @@ def exported_with(weights: str, video_id: str, folder: Path) -> Path:
     home = Place(folder / "home")
     store(home, embedded(video_id, backbones=("labhist",)))
     export(home.home, folder, [], QUIET)
-    with h5py.File(folder / "color_labhist.h5", "r+") as file:
-        file[".vidsim"].attrs["weights_sha256"] = weights
+    tell(folder / "color_labhist.h5", weights_sha256=weights)
     return folder / "color_labhist.h5"
 
 
@@ -655,3 +667,49 @@ def test_the_report_names_libraries_and_backbones(place, old):
             "vggish",
             "resnet34_3d",
         }
+
+
+# --- damage ---
+
+
+def read_all(path: Path, reader: H5Reader) -> list[object]:
+    """All that an import takes from an export."""
+    source = open_export(path, None, dict(BACKBONES), reader)
+    found: list[object] = []
+    for video_id, video in read_videos([source], sorted(source.blocks)):
+        found += [video_id, video.video, video.duration_s, video.segment_seconds, video.segments]
+        for part in video.embeddings:
+            for name, rows in sorted(part.rows.items()):
+                found += [name, *(of.tobytes() for of in (rows.vectors, rows.start_s, rows.end_s))]
+            found.append(None if part.vid2img is None else part.vid2img.tobytes())
+    return found
+
+
+@pytest.mark.parametrize("write", [export, export_capstone])
+def test_every_changed_byte_of_an_export_is_noticed_or_changes_nothing(place, tmp_path, write):
+    names = ("labhist", "efficientnet_lite0", "resnet50")
+    store(place, *(embedded(f"lib/{n}.mp4", backbones=names, seed=n) for n in range(3)))
+    chance = random.Random(0)
+    noticed = 0
+    with H5Reader() as reader:
+        for path in write(place.home, tmp_path / "export", [], QUIET):
+            intact, wanted = path.read_bytes(), read_all(path, reader)
+            for _ in range(25):
+                place_, size = chance.randrange(len(intact)), chance.choice([1, 1, 16])
+                old = intact[place_ : place_ + size]
+                new = bytes(len(old)) if size > 1 else bytes([old[0] ^ chance.randrange(1, 256)])
+                path.write_bytes(intact[:place_] + new + intact[place_ + size :])
+                try:
+                    assert read_all(path, reader) == wanted
+                except StoreError:
+                    noticed += 1
+    assert noticed > 50
+
+
+def test_changed_attributes_of_an_export_are_noticed(place, other, tmp_path):
+    store(place, embedded("lib/a.mp4"))
+    (path, *_) = export(place.home, tmp_path, [], QUIET)
+    with h5py.File(path, "r+") as file:
+        file[".vidsim"].attrs["weights_sha256"] = "0" * 64
+    with pytest.raises(StoreError, match="attributes of its .vidsim are damaged"):
+        take_in(other, path)

@@ -39,7 +39,7 @@ def contents(shards: Shards) -> dict[str, object]:
         found[video_id] = (
             entry.version,
             entry.rows,
-            entry.described,
+            entry.stored.described,
             entry.weights,
             entry.segments,
             rows.get(video_id),

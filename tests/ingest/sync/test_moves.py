@@ -17,7 +17,7 @@ import pytest
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.milvus.store import Store
-from vidsim.ingest.shards.catalog import CatalogEntry
+from vidsim.ingest.shards.catalog import CatalogEntry, StoredRows
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync import writer
@@ -278,7 +278,7 @@ def video(video_id: str, content: str) -> Video:
 
 def test_names_and_labels_say_which_of_equal_files_moved_where():
     gone = [
-        CatalogEntry(video(video_id, "same"), 1.0, 10.0, 1)
+        CatalogEntry(video(video_id, "same"), 1.0, 10.0, 1, StoredRows())
         for video_id in ("lib/u/1/a.mp4", "lib/u/2/a.mp4", "lib/u/2/b.mp4")
     ]
     new = [video(i, "same") for i in ("lib/v/2/c.mp4", "lib/v/2/a.mp4", "lib/v/3/a.mp4")]
