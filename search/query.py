@@ -15,7 +15,7 @@ from ..ingest.milvus.filters import differs, is_in
 from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
 from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones
-from ..schemas.errors import LibraryError, MediaError, ModelError
+from ..schemas.errors import LibraryError, MediaError, ModelError, VidsimError
 from ..schemas.modality import Modality
 from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
 from ..schemas.rows import StoredRow
@@ -137,17 +137,21 @@ def answer(
     own = clip.partition("/")[0]
     asked_of = [own] if own in stored else libraries
     held = {name for library in asked_of for name in stored.get(library, ())}
-    backbones = _choose_backbones(index, options, held)
+    try:
+        backbones = _choose_backbones(index, options, held)
+    except (LibraryError, ModelError) as error:
+        raise _or_lost(error, clip, index, asked_of) from error
     if options.expression:
         index.check_filter(options.expression)
     searched = {library: stored[library] for library in libraries if library in stored}
     subject = _embed_or_fetch(clip, index, backbones, searched, options, progress, embed)
     asked = {m: backbones[m] for m in subject.vectors}
     if not asked:
-        raise MediaError(
+        nothing = MediaError(
             f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
             "ask for other modalities with -m."
         )
+        raise _or_lost(nothing, clip, index, asked_of)
     scope = [is_in("library", libraries)] if options.libraries else []
     scope += [f"({options.expression})"] if options.expression else []
     scope += [subject.not_itself] if subject.not_itself else []
@@ -175,6 +179,17 @@ def answer(
         results=_explain(best, subject, asked, matches, similarities, samples),
         notes=notes,
     )
+
+
+def _or_lost(
+    error: VidsimError, clip: str, index: SearchIndex, libraries: Collection[str]
+) -> VidsimError:
+    """Return an error about what is not stored, or one about what of `libraries` is lost."""
+    if told := index.begin_check(libraries, index.backbones())():
+        return type(error)(
+            f"What {clip} would be compared by is not among what is found: {told[0]}"
+        )
+    return error
 
 
 def _tune(

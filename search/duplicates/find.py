@@ -96,8 +96,13 @@ def find_duplicates(
     with open_shards(home).pinned() as shards:
         stored = _stored(shards, libraries)
         pairs = [_identical(a, b) for a, b in same_content(stored)]
-        name, notes = _backbone(shards.backbones, stored, libraries, bool(pairs))
         damage = [p for name in libraries or shards.libraries() for p in shards.problems(name)]
+        try:
+            name, notes = _backbone(shards.backbones, stored, libraries, bool(pairs))
+        except LibraryError as error:
+            if damage:
+                raise LibraryError(f"No frame embeddings are found: {damage[0]}") from error
+            raise
         usable = [e for e in stored if e.rows.get(name)]
         hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)
         entries = [e for e in usable if e.video.video_id in hashes]

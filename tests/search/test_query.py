@@ -15,7 +15,13 @@ from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit
-from vidsim.schemas.errors import LibraryError, MediaError, ModelError, WeightsError
+from vidsim.schemas.errors import (
+    LibraryError,
+    MediaError,
+    ModelError,
+    VidsimError,
+    WeightsError,
+)
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import QueryResult
 from vidsim.search.background import background
@@ -392,3 +398,16 @@ def test_a_background_that_cannot_be_measured_is_told(filled):
     (told,) = ask(filled, "lib/00.mp4", modalities=(Modality.COLOR,)).notes
     assert "the similarity of random pairs of lib cannot be measured" in told
     assert "is damaged" in told
+
+
+@pytest.mark.parametrize("modality", [Modality.FRAME, Modality.AUDIO])
+def test_what_a_lost_shard_held_is_no_fact_about_the_clip(place, modality):
+    """Sound is stored of another video too, pictures of none."""
+    keep(place, embedded("lib/a.mp4", backbones=("labhist",)))
+    others = embedded("lib/b.mp4", backbones=("labhist", "yamnet"), seed=1)
+    keep(place, embedded("lib/a.mp4", backbones=("efficientnet_lite0", "yamnet")), others)
+    lost = open_shards(place.home).files("lib")[1]
+    keep(place, embedded("lib/c.mp4", backbones=("labhist", "yamnet"), seed=2))
+    lost.unlink()
+    with pytest.raises(VidsimError, match=r"not among what is found: .*000002\.h5 is missing"):
+        ask(place, "lib/a.mp4", modalities=(modality,))

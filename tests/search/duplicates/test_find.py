@@ -175,6 +175,14 @@ def test_a_lost_shard_is_told(place):
     assert "000002.h5 is missing" in told
 
 
+def test_frames_that_were_in_a_lost_shard_are_told_as_lost(place):
+    shards = open_shards(place.home)
+    shards.write("lib", [embedded("lib/a.mp4", backbones=("labhist",))])
+    shards.write("lib", [embedded("lib/a.mp4", backbones=("efficientnet_lite0",))]).unlink()
+    with pytest.raises(LibraryError, match=r"000002\.h5 is missing"):
+        duplicates(place.home, "lib")
+
+
 @pytest.mark.parametrize("change", [{"size": 1}, {"mtime_ns": 1}])
 def test_hashes_of_a_file_that_has_changed_are_not_kept(place, two_seconds, change):
     found, failed = frame_hashes(place.home, [replace(two_seconds, **change)], 1, QUIET)
