@@ -123,12 +123,13 @@ def _measured(home: Path, library: str, tell: Callable[[str], object]) -> dict[s
     if not shards.files(library):
         return {}
     try:
-        catalog = shards.catalog(library)
-        moments = {
-            name: found
-            for name in opened.rows(Totals.of(catalog))
-            if (found := _measure(shards, catalog, shards.backbones[name])) is not None
-        }
+        with shards.pinned():  # a writer may replace one meanwhile
+            catalog = shards.catalog(library)
+            moments = {
+                name: found
+                for name in opened.rows(Totals.of(catalog))
+                if (found := _measure(shards, catalog, shards.backbones[name])) is not None
+            }
     except StoreError as error:
         tell(
             "Scores are on another scale than usual, as the similarity of random pairs of "

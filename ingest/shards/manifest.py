@@ -169,8 +169,8 @@ def problems(folder: Path, files: Collection[Path], being_written: bool) -> list
         if name not in found:
             sentences.append(
                 f"The shard {folder / name} is missing, and with it {note.videos} videos of "
-                f"{folder.name} in some modality; put it back from a copy, or run 'vidsim ingest' "
-                "on the whole folder; what was imported is removed and imported again."
+                f"{folder.name} in some modality; put it back from a copy, run 'vidsim ingest' "
+                "on the whole folder, or import an export of it."
             )
         elif not being_written and (
             size_of(found[name]) != note.bytes or is_another(found[name], note)

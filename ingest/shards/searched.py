@@ -346,8 +346,11 @@ class SearchedVectors:
         for other, there in self._places[shard.videos[place].video_id]:
             if other is shard:
                 return False
-            if there in other.computed(backbone.name):
-                return True
+            try:
+                if there in other.computed(backbone.name):
+                    return True
+            except DAMAGE as error:  # nothing is wrong with this shard's rows
+                self._note_damage(other, backbone, error)
         return False
 
     def _note_damage(self, shard: OpenShard, backbone: Backbone, error: BaseException) -> None:

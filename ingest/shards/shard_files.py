@@ -122,6 +122,11 @@ class Shards:
         notes = read_manifest(self.directory / library) or {}
         return {backbone for name in names for backbone in notes[name].backbones}
 
+    def lost_videos(self, library: str, names: Collection[str]) -> int:
+        """Return how many videos shards that are listed hold, or held."""
+        notes = read_manifest(self.directory / library) or {}
+        return sum(notes[name].videos for name in names)
+
     def stamp(self, library: str) -> str:
         """Return a text that changes with the shards of a library, and with nothing else.
 

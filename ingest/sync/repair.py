@@ -77,7 +77,9 @@ def repair(store: Store, home: Home, library: str) -> list[Repair]:
         repairs.append(Repair(library, name, level, found[level], counts[level]))
     if repairs:
         names = {r.backbone for r in repairs}
-        compare(store, home, [library], 0, Silent(), repair=True, backbones=names)
+        report = compare(store, home, [library], 0, Silent(), repair=True, backbones=names)
+        mended = {c.backbone for c in report.comparisons if c.repaired}
+        repairs = [r for r in repairs if r.backbone in mended]  # else all that differs is kept
     return repairs
 
 

@@ -62,10 +62,16 @@ class _Run:
     repair: bool
     lost: frozenset[str]
 
-    def delete(self, backbone: Backbone, library: str, ids: Collection[str], level: Level) -> None:
-        """Delete rows that no shard holds, unless a missing shard did: they are the last copy."""
-        if library not in self.lost:
-            self.store.delete_rows(backbone, sorted(ids), level)
+    def delete(self, backbone: Backbone, library: str, ids: Collection[str], level: Level) -> int:
+        """Delete rows that no shard holds, unless a missing shard did: they are the last copy.
+
+        Returns:
+            How many were deleted.
+        """
+        if library in self.lost:
+            return 0
+        self.store.delete_rows(backbone, sorted(ids), level)
+        return len(ids)
 
 
 @dataclass
@@ -78,6 +84,7 @@ class _Tally:
     missing: int = 0
     extra: int = 0
     differing: int = 0
+    repaired: int = 0
     vectors: int = 0
     examples: list[str] = field(default_factory=list)
 
@@ -145,7 +152,7 @@ def compare(
         if repair:
             store.flush(backbone)
         comparisons += [
-            _comparison(library, backbone, level, tally, repair)
+            _comparison(library, backbone, level, tally)
             for library, tallies in found.items()
             for level, tally in tallies.items()
             if tally.shards or tally.milvus
@@ -211,7 +218,8 @@ def _compare_part(
     if run.repair:
         to_write = missing | differing
         run.store.write(backbone, [r for i, r in wanted.items() if i in to_write], level)
-        run.delete(backbone, part[0].video.library, extra, level)
+        deleted = run.delete(backbone, part[0].video.library, extra, level)
+        tally.repaired += len(to_write) + deleted
 
 
 def _other_vectors(
@@ -256,7 +264,7 @@ def _find_strays(
             tally.extra += len(ids)
             tally.tell(ids)
             if run.repair:
-                run.delete(backbone, library, ids, level)
+                tally.repaired += run.delete(backbone, library, ids, level)
     return others
 
 
@@ -286,9 +294,7 @@ def _sampler(sample: Sample, rows: int) -> _Sampler:
     return lambda part: [r for r in part if next(number) in chosen]
 
 
-def _comparison(
-    library: str, backbone: Backbone, level: Level, tally: _Tally, repair: bool
-) -> LevelComparison:
+def _comparison(library: str, backbone: Backbone, level: Level, tally: _Tally) -> LevelComparison:
     return LevelComparison(
         library=library,
         backbone=backbone.name,
@@ -299,6 +305,6 @@ def _comparison(
         extra=tally.extra,
         differing=tally.differing,
         vectors=tally.vectors,
-        repaired=(tally.missing + tally.extra + tally.differing) if repair else 0,
+        repaired=tally.repaired,
         examples=tally.examples,
     )

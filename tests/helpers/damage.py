@@ -21,7 +21,7 @@ from .answers import Answer, Judgement, Question, Verdict, ask, attempt, judge_a
 from .command_line import environment
 from .copies import Copy
 from .damages import DAMAGES, LISTS, Damager, Trial
-from .full_home import IMPORTED, fill, fill_again
+from .full_home import fill, fill_again
 from .served import DiedError, HungError, Served, serve
 
 _LIMIT_S = 60.0
@@ -243,10 +243,6 @@ def _pairs(home: Path) -> dict[str, Any]:
 
 
 def _ingest(home: Path, work: Path) -> dict[str, Any]:
-    with Library.open(home) as library:
-        for each in library.libraries():
-            if each.damage and each.library == IMPORTED:
-                library.remove(IMPORTED)
     fill_again(home, work)
     return {}
 

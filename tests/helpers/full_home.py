@@ -57,9 +57,6 @@ TIMM = replace(
 )
 """A network of timm, as a registry has it."""
 
-IMPORTED = "roads"
-"""Library of which this home has no videos."""
-
 _SEGMENTS_PER_SHARD = 7
 """One shard per folder of videos, and another of what changes, so that a trial costs little."""
 
@@ -120,7 +117,7 @@ def fill(home: Path, work: Path) -> list[Question]:
     for name, labels, number in (
         ("birds", ("day", "night"), 3),
         ("rivers", ("day", "night"), 3),
-        (IMPORTED, ("day", "dusk"), 2),
+        ("roads", ("day", "dusk"), 2),
     ):
         _write_videos(work / name, labels, number)
     keep(work / "elsewhere", TIMM)
@@ -128,7 +125,7 @@ def fill(home: Path, work: Path) -> list[Question]:
         _stand_ins(),
         Library.open(work / "elsewhere") as library,
     ):
-        library.ingest(work / IMPORTED, models={"frame": TIMM_MODEL})
+        library.ingest(work / "roads", models={"frame": TIMM_MODEL})
         library.export(work / "export")
     _store(home, work)
     shutil.copytree(home, work / "earlier")

@@ -669,6 +669,23 @@ def test_the_report_names_libraries_and_backbones(place, old):
         }
 
 
+def test_an_import_of_what_a_lost_shard_held_settles_it(place, tmp_path):
+    videos = [embedded(f"lib/{n}.mp4", seed=n) for n in range(6)]
+    store(place, *videos[:3])
+    store(place, *videos[3:])
+    files = export(place.home, tmp_path / "export", [], QUIET)
+    lost = open_shards(place.home).files("lib")[0]
+    lost.unlink()
+    frames = [path for path in files if path.name.startswith("frame")]
+    take_in(place, *frames)
+    assert open_shards(place.home).missing("lib") == [lost.name]  # its colours are lost still
+    remove_all(place, {"lib": [v.video.video_id for v in videos[:3]]})
+    report = take_in(place, *files)
+    assert "000001.h5 were missing; 3 videos are stored again" in report.notes[-1]
+    assert open_shards(place.home).problems("lib") == []
+    in_step(place, "lib")
+
+
 # --- damage ---
 
 

@@ -11,6 +11,8 @@ import pytest
 from vidsim import Library
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Home, Place, distrust
+from vidsim.ingest.sync.repair import bring_in_step
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.results import VerifyReport
@@ -66,6 +68,15 @@ def test_a_missing_shard_is_named_and_milvus_keeps_its_rows(place):
             library.reindex(fresh=True)
         (summary,) = library.libraries()
         assert "000002.h5 is missing" in summary.damage[0]
+
+
+def test_rows_that_are_kept_are_not_said_to_be_repaired(place):
+    shard(place, 1).unlink()
+    report = verify(place, repair=True)
+    assert [(c.extra, c.repaired) for c in report.comparisons if c.backbone == LAB.name] == [(3, 0)]
+    with open_store(place, writing=True) as store:
+        assert bring_in_step(store, Home(place), "lib", Silent()) == []
+    assert rows(place) == 9
 
 
 def test_a_damaged_shard_is_named_and_moved_away_and_the_rest_goes_on(place):
