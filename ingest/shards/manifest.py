@@ -154,7 +154,7 @@ def problems(folder: Path, files: Collection[Path], being_written: bool) -> list
     sentences = []
     listed = read_manifest(folder)
     notes = carried_out(folder, listed or {})
-    if listed is None and found:
+    if listed is None and found and not being_written:
         sentences = [
             f"The list of shards {folder / MANIFEST} is missing or damaged, so that no missing "
             "shard would be noticed; 'vidsim verify --repair' lists those that are there."

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from vidsim.ingest.shards.lock import writing
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import StoreError
@@ -225,3 +226,11 @@ def test_a_library_without_any_list_of_its_shards_says_that_none_would_be_missed
     assert "no missing shard would be noticed; 'vidsim verify --repair'" in told
     shards.adopt("lib")
     assert shards.problems("lib") == []
+
+
+def test_the_first_shard_that_is_just_being_written_is_no_sign_of_a_lost_list(shards):
+    first = shards.write("lib", [embedded("lib/a.mp4")])
+    for listing in first.parent.glob("manifest*"):
+        listing.unlink()
+    with writing(shards.directory.parent, "ingest of lib"):
+        assert shards.problems("lib") == []
