@@ -18,6 +18,7 @@ from ...schemas.embedding import EmbeddedVideo, Version
 from ...schemas.errors import StoreError
 from ..system.atomic_file import whole_file
 from ..system.unreadable import listed, told, unwritten
+from ..system.written_h5 import written_h5
 from . import manifest
 from .catalog import CatalogEntry, join_entries, stored_weights
 from .layout import (
@@ -388,22 +389,10 @@ class Shards:
         weights: Mapping[str, str],
     ) -> None:
         """Write a shard; `weights` are the SHA-256 of its backbones' weights."""
-        import h5py
-
-        with (
-            whole_file(path, sync=True) as partial,
-            partial.open("w+b") as raw,
-            h5py.File(
-                raw,
-                "w",
-                libver="latest",
-                alignment_threshold=ALIGNMENT,
-                alignment_interval=ALIGNMENT,
-            ) as file,
-        ):
-            write_shard(file, library, videos, weights, self.backbones)
-            file.close()
-            raw.close()
+        aligned = {"alignment_threshold": ALIGNMENT, "alignment_interval": ALIGNMENT}
+        with whole_file(path, sync=True) as partial:
+            with written_h5(partial, libver="latest", **aligned) as file:
+                write_shard(file, library, videos, weights, self.backbones)
             manifest.announce(path, note_of(partial, len(videos), weights))
 
 
