@@ -113,12 +113,13 @@ def _measured(home: Path, library: str) -> dict[str, Moments]:
     if not shards.files(library):
         return {}
     try:
-        catalog = shards.catalog(library)
-        moments = {
-            name: found
-            for name in opened.rows(Totals.of(catalog))
-            if (found := _measure(shards, catalog, shards.backbones[name])) is not None
-        }
+        with shards.pinned():
+            catalog = shards.catalog(library)
+            moments = {
+                name: found
+                for name in opened.rows(Totals.of(catalog))
+                if (found := _measure(shards, catalog, shards.backbones[name])) is not None
+            }
     except StoreError as error:  # a query tells of its shards; the prior stands in
         _log.warning("%s cannot be measured: %s", library, error)
         return {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,8 +102,9 @@ def carried_out(folder: Path, notes: Mapping[str, ShardNote]) -> dict[str, Shard
     found = {name: note for name, note in notes.items() if not name.endswith(_NEXT)}
     for name, note in notes.items():
         path = folder / name.removesuffix(_NEXT)
-        if name.endswith(_NEXT) and path.exists() and note_of(path, 0, ()).sha256 == note.sha256:
-            found[path.name] = note
+        with suppress(FileNotFoundError):  # or it was removed just now
+            if name.endswith(_NEXT) and note_of(path, 0, ()).sha256 == note.sha256:
+                found[path.name] = note
     return found
 
 
@@ -176,13 +178,12 @@ def stamp(folder: Path, files: Collection[Path]) -> str:
     """Return a text that changes with the shards of a library, and with nothing else."""
     notes = _listed(folder)
     with told(f"A shard of {folder.name}"):
-        state = [
-            (path.name, stat.st_size, notes[path.name].sha256)
-            if path.name in notes
-            else (path.name, stat.st_size, stat.st_mtime_ns)
-            for path in files
-            for stat in [path.stat()]
-        ]
+        state = []
+        for path in files:
+            with suppress(FileNotFoundError):  # removed just now
+                stat = path.stat()
+                listed = notes[path.name].sha256 if path.name in notes else stat.st_mtime_ns
+                state.append((path.name, stat.st_size, listed))
     return hashlib.sha256(repr(state).encode()).hexdigest()
 
 

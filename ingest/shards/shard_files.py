@@ -28,8 +28,8 @@ from .layout import (
     weights_in,
     write_shard,
 )
-from .lock import holder
-from .manifest import ShardNote, note_of, read_manifest, write_manifest
+from .lock import writer
+from .manifest import MANIFEST, ShardNote, note_of, read_manifest, write_manifest
 from .open_shard import (
     UnusableShardError,
     damage_told,
@@ -37,15 +37,13 @@ from .open_shard import (
     open_shard,
     reading_shard,
 )
+from .settled import ATTEMPTS, settled
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
 
 _State = tuple[Path, int, int, int]
 """A shard with its inode, time of modification and size: another one has others."""
-
-ATTEMPTS = 10
-"""Looks at a library whose shards change while they are opened."""
 
 
 class Shards:
@@ -83,16 +81,21 @@ class Shards:
         Raises:
             StoreError: The folder or its list cannot be read.
         """
-        writer = holder(self.directory.parent)
-        return manifest.problems(self.directory / library, self.files(library), bool(writer))
+        folder = self.directory / library
+        return settled(
+            lambda: [*self.files(library), folder / MANIFEST],
+            lambda: manifest.problems(
+                folder, self.files(library), writer(self.directory.parent) is not None
+            ),
+        )
 
-    def changed(self, library: str) -> list[Path]:
-        """Return the shards whose content is not what was written, reading all of it.
+    def is_changed(self, path: Path) -> bool:
+        """Return whether a shard's content is not what was written, reading all of it.
 
         Raises:
-            StoreError: A shard cannot be read.
+            StoreError: It cannot be read.
         """
-        return manifest.changed(self.directory / library, self.files(library))
+        return bool(manifest.changed(path.parent, [path]))
 
     def unlisted(self, library: str) -> list[str]:
         """Return the names of shards that are there and not listed, nor announced.

@@ -17,6 +17,7 @@ from vidsim.schemas.embedding import EmbeddedVideo, Rows, unit
 from vidsim.schemas.errors import LibraryError, MediaError, ModelError, WeightsError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import QueryResult
+from vidsim.search import background as background_module
 from vidsim.search.background import background
 from vidsim.search.fusion import WEIGHTS, fuse
 from vidsim.search.neighbours import propose
@@ -377,3 +378,16 @@ def test_the_background_is_measured_anew_when_the_library_changes(filled):
     keep(filled, *(noisy(copies, f"lib/same{i}.mp4", 0.01) for i in range(9)))
     after = background(filled.home, ["lib"], [LAB])["labhist"]
     assert after.mean > before.mean + 0.05
+
+
+def test_the_background_is_that_of_one_moment_while_a_writer_removes_shards(filled, monkeypatch):
+    intact = background(filled.home, ["lib"], [LAB])
+    shutil.rmtree(filled.home / "background")
+    real = background_module.spread
+
+    def spread(videos):
+        shutil.rmtree(filled.home / "shards" / "lib", ignore_errors=True)
+        return real(videos)
+
+    monkeypatch.setattr(background_module, "spread", spread)
+    assert background(filled.home, ["lib"], [LAB]) == intact
