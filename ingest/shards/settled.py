@@ -11,6 +11,9 @@ from ...schemas.errors import StoreError
 ATTEMPTS = 10
 """Looks at a library whose shards change while they are looked at."""
 
+FileState = tuple[Path, int, int, int]
+"""A file with its inode, time of modification and size: another one has others."""
+
 _Found = TypeVar("_Found")
 
 
@@ -25,20 +28,21 @@ def settled(files: Callable[[], Iterable[Path]], look: Callable[[], _Found]) -> 
         StoreError: A file cannot be read.
     """
     for attempt in range(1, ATTEMPTS + 1):
-        before = _state(files())
+        before = state_of(files())
         try:
             found = look()
         except StoreError:
-            if attempt == ATTEMPTS or _state(files()) == before:
+            if attempt == ATTEMPTS or state_of(files()) == before:
                 raise
             continue
-        if not found or _state(files()) == before:
+        if not found or state_of(files()) == before:
             break
     return found
 
 
-def _state(files: Iterable[Path]) -> list[tuple[Path, int, int, int]]:
-    found = []
+def state_of(files: Iterable[Path]) -> list[FileState]:
+    """Return what changes with any of some files, without those that have gone."""
+    found: list[FileState] = []
     for path in files:
         try:
             stat = path.stat()

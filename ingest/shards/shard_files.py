@@ -17,7 +17,7 @@ from ...schemas.backbones import BACKBONES, Backbones
 from ...schemas.embedding import EmbeddedVideo, Version
 from ...schemas.errors import StoreError
 from ..system.atomic_file import whole_file
-from ..system.unreadable import listed, told, unwritten
+from ..system.unreadable import listed, unwritten
 from ..system.written_h5 import written_h5
 from . import manifest
 from .catalog import CatalogEntry, join_entries, stored_weights
@@ -37,13 +37,10 @@ from .open_shard import (
     open_shard,
     reading_shard,
 )
-from .settled import ATTEMPTS, settled
+from .settled import ATTEMPTS, FileState, settled, state_of
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
-
-_State = tuple[Path, int, int, int]
-"""A shard with its inode, time of modification and size: another one has others."""
 
 
 class Shards:
@@ -54,8 +51,8 @@ class Shards:
         self.directory = directory
         self.backbones = backbones
         self._pins: dict[Path, h5py.File] | None = None
-        self._read: dict[str, tuple[list[_State], dict[str, CatalogEntry]]] = {}
-        self._entries: dict[str, dict[_State, list[CatalogEntry]]] = {}
+        self._read: dict[str, tuple[list[FileState], dict[str, CatalogEntry]]] = {}
+        self._entries: dict[str, dict[FileState, list[CatalogEntry]]] = {}
 
     def libraries(self) -> list[str]:
         """Return the names of the libraries that have a shard, or had one that is lost.
@@ -216,7 +213,7 @@ class Shards:
                 self._read[library] = stamp, entries
         return dict(self._read[library][1])
 
-    def _entries_of(self, library: str, state: _State) -> list[CatalogEntry]:
+    def _entries_of(self, library: str, state: FileState) -> list[CatalogEntry]:
         path = state[0]
         if self._pins is not None:
             if path in self._pins:
@@ -251,13 +248,8 @@ class Shards:
         with damage_told(path):
             yield pinned
 
-    def _state(self, library: str) -> list[_State]:
-        found = []
-        for path in self.files(library):
-            with suppress(FileNotFoundError), told(f"The shard {path}"):
-                stat = path.stat()
-                found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_size))
-        return found
+    def _state(self, library: str) -> list[FileState]:
+        return state_of(self.files(library))
 
     def write(
         self,

@@ -175,6 +175,20 @@ def test_a_shard_that_is_written_between_looking_and_reading_the_list_is_not_mis
     assert struck
 
 
+def test_a_shard_that_vanishes_once_it_was_listed_is_no_error(shards, monkeypatch):
+    gone = shards.write("lib", [embedded("lib/a.mp4")])
+    shards.write("lib", [embedded("lib/b.mp4")])
+    real = os.stat
+
+    def stat(path, *args, **options):
+        if str(path) == str(gone):
+            gone.unlink(missing_ok=True)
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert list(Shards(shards.directory).catalog("lib")) == ["lib/b.mp4"]
+
+
 def test_the_number_of_a_lost_shard_is_not_used_again(shards):
     shards.write("lib", [embedded("lib/a.mp4")])
     shards.write("lib", [embedded("lib/b.mp4")]).unlink()
