@@ -29,7 +29,7 @@ from .layout import (
     write_shard,
 )
 from .lock import writer
-from .manifest import MANIFEST, ShardNote, note_of, read_manifest, write_manifest
+from .manifest import GIVEN_UP, MANIFEST, ShardNote, note_of, read_manifest, write_manifest
 from .open_shard import (
     UnusableShardError,
     damage_told,
@@ -61,7 +61,7 @@ class Shards:
             StoreError: A folder of shards cannot be listed.
         """
         folders = listed(self.directory, f"The folder {self.directory}")
-        return [f.name for f in folders if self.files(f.name) or read_manifest(f)]
+        return [f.name for f in folders if self.files(f.name) or manifest.missing(f, ())]
 
     def files(self, library: str) -> list[Path]:
         """Return the shards of `library`, oldest first.
@@ -158,8 +158,8 @@ class Shards:
 
         Args:
             library: The library.
-            written: By file name, the notes of the shards written just now; None for one that is
-                deleted next: a kill in between leaves it unlisted, not listed and missing.
+            written: By file name, the notes of the shards written just now; None for one to
+                delete.
             keep_missing: Whether to keep what is listed and not there, so that it is still told.
             changed: Names of shards to list as they are now.
             damaged: Names of shards to list though they cannot be read.
@@ -180,7 +180,13 @@ class Shards:
                 with suppress(UnusableShardError), reading_shard(files[name]) as file:
                     count = len(file["videos/video_id"])
                     notes[name] = note_of(files[name], count, weights_in(file))
-            if notes != before:
+            gone = [files[name] for name, note in written.items() if note is None]
+            if gone:  # a kill before they are deleted leaves that to the next command
+                said = {path.name + GIVEN_UP: note_of(path, 0, ()) for path in gone}
+                write_manifest(folder, notes | said)
+            for path in [*gone, *manifest.given_up(folder, before or {})]:
+                path.unlink(missing_ok=True)
+            if gone or notes != before:
                 write_manifest(folder, notes)
         except OSError as error:
             raise StoreError(unwritten(f"The list of shards in {folder}", error)) from error
@@ -347,7 +353,6 @@ class Shards:
                     self._list(library, {path.name: note_of(path, len(videos), weights)})
                 else:
                     self._list(library, {path.name: None})
-                    path.unlink()
             except OSError as error:
                 raise StoreError(unwritten(f"The shard {path}", error)) from error
         directory = self.directory / library
@@ -371,8 +376,6 @@ class Shards:
             self._write_whole(path, library, videos, weights)
             note = note_of(path, len(videos), weights)
             self._list(library, {path.name: note, **{other.name: None for other in others}})
-            for other in others:
-                other.unlink()
         except OSError as error:
             raise StoreError(unwritten(f"The shard {path}", error)) from error
 

@@ -7,6 +7,7 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -85,6 +86,20 @@ def test_dropping_everything_leaves_nothing(shards):
     assert list(shards.catalog("lib")) == ["lib/b.mp4"]
     shards.drop("lib", {"lib/b.mp4": None})
     assert shards.libraries() == []
+
+
+def test_a_library_whose_last_shard_was_about_to_go_is_gone_with_it(shards, monkeypatch):
+    shards.write("lib", [embedded("lib/a.mp4")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            shards.drop("lib", {"lib/a.mp4": None})
+    assert shards.libraries() == ["lib"]
+    shards.files("lib")[0].unlink()  # and then it was killed
+    assert shards.libraries() == []
+    shards.write("lib", [embedded("lib/b.mp4")])
+    assert shards.problems("lib") == []
+    assert list(shards.catalog("lib")) == ["lib/b.mp4"]
 
 
 def test_a_half_written_shard_is_not_seen(shards):
