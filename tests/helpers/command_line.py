@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vidsim.ingest.shards.home import Place
 
+from .warm import run
+
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k == "VIDSIM_CACHE" or k[:7] != "VIDSIM_"}
@@ -27,11 +29,4 @@ def environment_of(place: Place) -> dict[str, str]:
 
 def vidsim(home: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own, away from any terminal."""
-    return subprocess.run(
-        command(*words),
-        env=environment(home, **changes),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run("vidsim.cli:main", words, environment(home, **changes))
