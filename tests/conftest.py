@@ -15,11 +15,17 @@ from vidsim.ingest.shards.home import Place
 from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 
 from .helpers.clips import MakeClip, write_clip
+from .helpers.h5_in_thread import h5_in_thread
 from .helpers.milvus_targets import lite_server, milvus_server, target_place
 from .helpers.package_index import pulling
 from .helpers.repository import ROOT
 
-__all__ = ["lite_server", "milvus_server", "target_place"]  # fixtures, for pytest to find
+__all__ = [
+    "h5_in_thread",
+    "lite_server",
+    "milvus_server",
+    "target_place",
+]  # for pytest to find
 
 hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ, and are shared
 hypothesis_settings.load_profile("vidsim")

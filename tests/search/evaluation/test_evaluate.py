@@ -44,9 +44,12 @@ from vidsim.search.fusion import WEIGHTS, attend, combine
 from vidsim.search.query import QueryOptions, query
 from vidsim.search.tuned import tuned_path
 
+from ...helpers.command_line import vidsim
 from ...helpers.embedded_videos import embedded
 from ...helpers.evaluations import ALL, QUIET, UNEQUAL, figure, near, run, videos
 from ...helpers.printed import printed
+
+pytestmark = pytest.mark.usefixtures("h5_in_thread")
 
 
 def keep(place: Place, made: list[EmbeddedVideo]) -> None:
@@ -498,12 +501,7 @@ def test_a_network_of_timm_is_evaluated(exports, tmp_path):
     like = replace(BACKBONES["efficientnet_lite0"], name="timm_small_net")
     registered.write_bytes(TypeAdapter(Backbone).dump_json(like))
     words = ["evaluate", str(folder), "--json", "--model", "frame=timm:small.net"]
-    done = subprocess.run(
-        [sys.executable, "-c", "from vidsim.cli import main; main()", *words],
-        env=os.environ | {"VIDSIM_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-    )
+    done = vidsim(tmp_path / "home", *words)
     assert done.returncode == 0, done.stderr
     report = EvaluationReport.model_validate_json(done.stdout)
     assert report.backbones["frame"] == "timm_small_net"
