@@ -78,9 +78,10 @@ def impatient(monkeypatch):
     monkeypatch.setattr(unreadable, "PATIENCE_S", 0.2)
 
 
-@pytest.fixture
-def home(place) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
     """A home with a library of three videos, in Milvus and in two shards."""
+    place = Place(tmp_path_factory.mktemp("made") / "home")
     videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(3)]
     shards = open_shards(place.home)
     shards.write("lib", videos[:2], dict.fromkeys(NAMES, ""))
@@ -91,6 +92,12 @@ def home(place) -> Path:
             store.flush(BACKBONES[name])
     Home(place).write_note("lib", shards.catalog("lib"))
     return place.home
+
+
+@pytest.fixture
+def home(made, place) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, place.home))
 
 
 def run_query(home: Path, _: Path) -> None:
