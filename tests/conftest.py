@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ __all__ = [
 
 hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ, and are shared
 hypothesis_settings.load_profile("vidsim")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which Milvus Lite was tested with: the Makefile's LITE chooses one."""
+    terminalreporter.write_line(f"Milvus Lite {version('milvus-lite')}")
 
 
 @pytest.fixture(scope="session", autouse=True)
