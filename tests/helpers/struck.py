@@ -6,12 +6,16 @@ strikes.c is preloaded into it.
 from __future__ import annotations
 
 import ctypes
+import gc
+import importlib
 import json
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,6 @@ from .answers import Answer, ask, attempt
 from .commands import COMMANDS, QUESTIONS
 from .full_home import stand_ins
 from .served import serve
-from .warm import load
 
 LIMIT_S = 60.0
 """Commands and what follows take a second or two."""
@@ -84,8 +87,18 @@ def _forked(request: dict[str, Any]) -> Answer:
     if code:
         return {"ended": None if code == -signal.SIGABRT else code}
     found = json.loads(said)
-    load(found.pop("loaded"))
+    _load(found.pop("loaded"))
     return found
+
+
+def _load(names: Sequence[str]) -> None:
+    """Loads what a child had to, so that the next one finds it here."""
+    if new := [name for name in names if name not in sys.modules]:
+        for name in new:
+            with suppress(ImportError):
+                importlib.import_module(name)
+        gc.collect()
+        gc.freeze()  # else a child's collector would copy every page
 
 
 def main() -> None:

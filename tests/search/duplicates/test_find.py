@@ -19,6 +19,7 @@ from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DuplicatesReport
+from vidsim.schemas.video import Segment
 from vidsim.search.demo import disguise
 from vidsim.search.duplicates.find import find_duplicates, match_videos
 from vidsim.search.duplicates.frame_hashes import (
@@ -265,8 +266,23 @@ def silent_copies(folder: Path, make_clip) -> None:
         shutil.copy(folder / name, folder / f"same_{name}")
 
 
-def test_identical_files_are_duplicates_whatever_they_show(weights, place, make_clip, tmp_path):
+def embed_without_networks(videos, *_, **__):
+    """Two seconds each: a row of sound, or eight of frames."""
+    for video in videos:
+        name = "yamnet" if video.path.endswith(".wav") else "efficientnet_lite0"
+        made = embedded(video.video_id, backbones=(name,), seed=len(video.path))
+        yield replace(
+            made,
+            video=video,
+            duration_s=2.0,
+            backbones=frozenset({"efficientnet_lite0", "yamnet"}),
+            segments=(Segment(0, 0.0, 2.0),),
+        )
+
+
+def test_identical_files_are_duplicates_whatever_they_show(place, make_clip, tmp_path, monkeypatch):
     silent_copies(tmp_path / "lib", make_clip)
+    monkeypatch.setattr(pipeline, "embed_all", embed_without_networks)
     options = EmbedOptions(choose_backbones([Modality.FRAME, Modality.AUDIO]), workers=1)
     pipeline.ingest(tmp_path / "lib", place, options, QUIET)
     report = duplicates(place.home)
