@@ -16,17 +16,14 @@ from vidsim.ingest.shards.home import Place
 from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 
 from .helpers.clips import MakeClip, write_clip
+from .helpers.command_line import vidsim_here
 from .helpers.h5_in_thread import h5_in_thread
 from .helpers.milvus_targets import lite_server, milvus_server, target_place
 from .helpers.package_index import pulling
 from .helpers.repository import ROOT
 
-__all__ = [
-    "h5_in_thread",
-    "lite_server",
-    "milvus_server",
-    "target_place",
-]  # for pytest to find
+# Fixtures, for pytest to find.
+__all__ = ["h5_in_thread", "lite_server", "milvus_server", "target_place", "vidsim_here"]
 
 hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ, and are shared
 hypothesis_settings.load_profile("vidsim")

@@ -20,7 +20,6 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from vidsim.cli import main
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Bars
@@ -64,18 +63,12 @@ def home(shared) -> Path:
 
 
 @pytest.fixture
-def call(home, monkeypatch, capfd):
+def call(home, vidsim_here):
     """Runs the command line in this process: (exit code, stdout, stderr)."""
 
     def run(*words: str, **changes: str) -> tuple[int, str, str]:
-        for name, value in environment(home, **changes).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["vidsim", *words])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
+        done = vidsim_here(home, *words, **changes)
+        return done.returncode, done.stdout, done.stderr
 
     return run
 

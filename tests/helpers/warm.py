@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,12 @@ from .served import Served, serve
 
 _LIMIT_S = 120
 
-_EVERYWHERE = ("h5py", "milvus_lite", "pymilvus", "vidsim.cli", "vidsim.search.library")
-"""What is loaded at once; the rest once a child has needed it."""
+_LOADED = (
+    *("filelock", "h5py", "milvus_lite", "pymilvus", "rich.progress"),
+    *("vidsim.cli", "vidsim.ingest.pipeline", "vidsim.ingest.sync.libraries"),
+    *("vidsim.search.library", "vidsim.search.query", "vidsim.search.report_text"),
+)
+"""What most commands need."""
 
 _running: dict[tuple[str | int, ...], Served] = {}
 
@@ -58,18 +60,14 @@ def run(
 
 
 def _forked(request: dict[str, Any]) -> dict[str, int]:
-    loaded = Path(request["folder"], "loaded")
     child = os.fork()
     if not child:
         signal.alarm(_LIMIT_S)
-        atexit.register(lambda: loaded.write_text(json.dumps(list(sys.modules))))
         _become(request)
         module, _, function = request["function"].partition(":")
         getattr(importlib.import_module(module), function)()
         raise SystemExit  # it ends as an interpreter does
     _, status = os.waitpid(child, 0)
-    with suppress(FileNotFoundError):  # it was killed
-        load(json.loads(loaded.read_text()))
     return {"code": os.waitstatus_to_exitcode(status)}
 
 
@@ -87,17 +85,10 @@ def _become(request: dict[str, Any]) -> None:
     sys.argv = ["vidsim", *request["words"]]
 
 
-def load(names: Sequence[str]) -> None:
-    """Loads what a child had to, so that the next one finds it here."""
-    if new := [name for name in names if name not in sys.modules]:
-        for name in new:
-            with suppress(ImportError):
-                importlib.import_module(name)
-        gc.collect()
-        gc.freeze()  # else a child's collector would copy every page
-
-
 def main() -> None:
     """Serves `run`."""
-    load(_EVERYWHERE)
+    for name in _LOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else a child's collector would copy every page
     serve(_forked)

@@ -14,7 +14,6 @@ from vidsim.schemas.errors import LibraryError, ModelError
 from vidsim.schemas.evaluation import EvaluationReport
 from vidsim.search.evaluation.report import text_lines
 
-from ...helpers.command_line import vidsim
 from ...helpers.embedded_videos import embedded
 from ...helpers.evaluations import UNEQUAL, figure, near, run, videos
 
@@ -195,10 +194,10 @@ def test_what_cannot_be_compared_is_one_sentence(first, second, tmp_path):
         run(first, "capstone-all", against=second)
 
 
-def test_the_files_and_the_command_tell_of_both(first, second, tmp_path):
+def test_the_files_and_the_command_tell_of_both(first, second, tmp_path, vidsim_here):
     out = tmp_path / "out"
     words = ["evaluate", str(first), "--against", str(second), "--json", "--out", str(out)]
-    done = vidsim(tmp_path / "home", *words)
+    done = vidsim_here(tmp_path / "home", *words)
     assert done.returncode == 0, done.stderr
     report = EvaluationReport.model_validate_json(done.stdout)
     assert report.model_copy(update={"files": []}) == run(first, against=second).report
