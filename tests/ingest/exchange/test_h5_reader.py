@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,14 +49,23 @@ def hasty(impatient, monkeypatch) -> None:
     monkeypatch.setattr(h5_reader, "LIMITS", replace(LIMITS, stall_s=1.0))
 
 
-@pytest.fixture
-def native(tmp_path) -> Path:
-    """An export of one library, with audio, in a folder of its own."""
-    place = Place(tmp_path / "exported")
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory) -> Path:
+    """A library with audio, exported in both layouts, each to a folder of its own."""
+    folder = tmp_path_factory.mktemp("exports")
+    place = Place(folder / "exported")
     names = ("labhist", "vggish")
     store(place, *(embedded(f"lib/{n}.mp4", backbones=names, seed=n, segments=2) for n in range(4)))
-    export(place.home, tmp_path / "native", [], QUIET)
-    export_capstone(place.home, tmp_path / "capstone", [], QUIET)
+    export(place.home, folder / "native", [], QUIET)
+    export_capstone(place.home, folder / "capstone", [], QUIET)
+    return folder
+
+
+@pytest.fixture
+def native(exports, tmp_path) -> Path:
+    """The sounds of a copy of the native export."""
+    for layout in ("native", "capstone"):
+        shutil.copytree(exports / layout, tmp_path / layout)
     return tmp_path / "native" / "audio_vggish.h5"
 
 
