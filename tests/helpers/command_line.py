@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -34,6 +35,12 @@ def environment_of(place: Place) -> dict[str, str]:
 def vidsim(home: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own, away from any terminal."""
     return run("vidsim.cli:main", words, environment(home, **changes))
+
+
+def vidsim_that_logs() -> None:
+    """What a process runs whose libraries all show whatever they log."""
+    logging.basicConfig(level=1)
+    main()
 
 
 Here = Callable[..., subprocess.CompletedProcess[str]]
