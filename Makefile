@@ -1,5 +1,7 @@
 # make demo: installs into .venv and runs the whole job on a few clips.
-# make test: installs with test extras, then lint, types and tests.
+# make test: installs with test extras, then lint, types and tests; SUITES=tests/search names some.
+#   LITE=3.2.1, or LITE=oldest of what pyproject.toml allows, only tests, with that Milvus Lite:
+#   .venv-lite has it, and all else from .venv.
 # Both install exactly what requirements.lock says, checked by hash. DEVICE says for which device:
 #   DEVICE=cpu takes the smaller builds of torch and TensorFlow that know no GPU, DEVICE=gpu adds
 #   faiss-gpu (docs/install.md); 'make clean' first where it was another one.
@@ -61,14 +63,23 @@ demo: $(VENV)/installed
 	$(BIN)/vidsim demo
 
 # Each process computes with one thread. Three of them keep two cores busy while tests wait for others.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile
+test: $(if $(LITE),.venv-lite,lint)
+	OMP_NUM_THREADS=1 $(if $(LITE),.venv-lite,$(VENV))/bin/python -P -m pytest -n 3 --dist loadfile \
+		$(SUITES)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(VENV)/src && ../bin/mypy --config-file vidsim/pyproject.toml \
 		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
+
+.PHONY: .venv-lite
+.venv-lite: OLDEST = $(shell sed -n 's/.*"milvus-lite>=\([0-9.]*\).*/\1/p' pyproject.toml)
+.venv-lite: $(VENV)/installed-test
+	$(BIN)/python -m venv --clear --without-pip $@
+	$(BIN)/uv pip install -q --no-deps --python $@/bin/python milvus-lite==$(LITE:oldest=$(OLDEST))
+	$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+		> "$$($@/bin/python -c 'import site; print(site.getsitepackages()[0])')/locked.pth"
 
 smoke: $(VENV)/installed-test
 	.ci/smoke $(VENV)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,22 @@ from vidsim.ingest.shards.home import Place
 from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 
 from .helpers.clips import MakeClip, write_clip
+from .helpers.command_line import vidsim_here
+from .helpers.h5_in_thread import h5_in_thread
 from .helpers.milvus_targets import lite_server, milvus_server, target_place
 from .helpers.package_index import pulling
 from .helpers.repository import ROOT
 
-__all__ = ["lite_server", "milvus_server", "target_place"]  # fixtures, for pytest to find
+# Fixtures, for pytest to find.
+__all__ = ["h5_in_thread", "lite_server", "milvus_server", "target_place", "vidsim_here"]
 
 hypothesis_settings.register_profile("vidsim", deadline=None)  # machines differ, and are shared
 hypothesis_settings.load_profile("vidsim")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which Milvus Lite was tested with: the Makefile's LITE chooses one."""
+    terminalreporter.write_line(f"Milvus Lite {version('milvus-lite')}")
 
 
 @pytest.fixture(scope="session", autouse=True)

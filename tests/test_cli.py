@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -19,7 +20,6 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from vidsim.cli import main
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Bars
@@ -35,6 +35,7 @@ from vidsim.schemas.results import (
 
 from .helpers.clips import write_shades
 from .helpers.command_line import command, environment, vidsim
+from .helpers.embedded_videos import embedded, store
 from .helpers.milvus_targets import empty_place
 
 LONG = "a-name-that-is-longer-than-any-terminal-is-wide-" + 12 * "0123456789"
@@ -62,18 +63,12 @@ def home(shared) -> Path:
 
 
 @pytest.fixture
-def call(home, monkeypatch, capfd):
+def call(home, vidsim_here):
     """Runs the command line in this process: (exit code, stdout, stderr)."""
 
     def run(*words: str, **changes: str) -> tuple[int, str, str]:
-        for name, value in environment(home, **changes).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["vidsim", *words])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
+        done = vidsim_here(home, *words, **changes)
+        return done.returncode, done.stdout, done.stderr
 
     return run
 
@@ -392,6 +387,25 @@ def test_an_empty_answer_is_still_json(call):
 
 
 # --- other processes
+
+
+@pytest.mark.parametrize(("allowed", "code"), [(1024, 0), (60, 1)])
+def test_more_files_may_be_open_than_a_shell_allows_as_far_as_the_system_does(
+    tmp_path, allowed, code
+):
+    place = Place(tmp_path / "home")
+    for n in range(40):
+        store(place, embedded(f"lib/{n}.mp4", backbones=("labhist",), seed=n))
+    done = subprocess.run(
+        command("query", "lib/0.mp4"),
+        env=environment(place.home),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, allowed)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.count("lib/")) == (code, 0 if code else 10), done.stderr
+    assert ("ulimit -n" in done.stderr) is bool(code)
 
 
 def test_a_home_that_is_being_written_to_is_left_alone(call, clips, home):

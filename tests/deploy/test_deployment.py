@@ -37,7 +37,6 @@ from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DeploymentStatus, ServiceStatus
 from vidsim.schemas.settings import SETTINGS_FILE, settings
 
-from ..helpers.command_line import vidsim
 from ..helpers.printed import printed
 
 SECRETS = placeholders()
@@ -575,8 +574,8 @@ def test_a_socket_that_is_not_this_user_s(monkeypatch):
 
 
 @pytest.mark.parametrize("words", [("up",), ("down",), ("status",), ("logs",)])
-def test_without_an_engine_it_is_said_in_one_sentence(tmp_path, words):
-    done = vidsim(tmp_path, *words, DOCKER_HOST="unix:///nowhere/docker.sock")
+def test_without_an_engine_it_is_said_in_one_sentence(tmp_path, words, vidsim_here):
+    done = vidsim_here(tmp_path, *words, DOCKER_HOST="unix:///nowhere/docker.sock")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("Error: No Docker engine answers at unix:///nowhere/docker.sock;")
@@ -584,8 +583,8 @@ def test_without_an_engine_it_is_said_in_one_sentence(tmp_path, words):
     assert not (tmp_path / SETTINGS_FILE).exists()
 
 
-def test_volumes_are_not_removed_unasked(tmp_path):
-    done = vidsim(tmp_path, "down", "--volumes")
+def test_volumes_are_not_removed_unasked(tmp_path, vidsim_here):
+    done = vidsim_here(tmp_path, "down", "--volumes")
     assert done.returncode == 1
     assert "add --yes" in done.stderr
 

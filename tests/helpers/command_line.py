@@ -1,13 +1,20 @@
-"""The command line, in a process of its own."""
+"""The command line, in a process of its own or in this one."""
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from vidsim.cli import main
 from vidsim.ingest.shards.home import Place
+
+from .warm import run
 
 
 def environment(home: Path, **changes: str) -> dict[str, str]:
@@ -27,11 +34,30 @@ def environment_of(place: Place) -> dict[str, str]:
 
 def vidsim(home: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own, away from any terminal."""
-    return subprocess.run(
-        command(*words),
-        env=environment(home, **changes),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run("vidsim.cli:main", words, environment(home, **changes))
+
+
+def vidsim_that_logs() -> None:
+    """What a process runs whose libraries all show whatever they log."""
+    logging.basicConfig(level=1)
+    main()
+
+
+Here = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def vidsim_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Here:
+    """Runs the command line as `vidsim` does, in this process, which has loaded most of it."""
+
+    def run_here(home: Path, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        for name, value in environment(home, **changes).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["vidsim", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = int(ended.value.code or 0)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run_here

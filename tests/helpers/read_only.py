@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from .warm import run
 
 _DROP = "-dac_override,-dac_read_search"
 """The capabilities by which root passes over permissions; ``capabilities(7)``."""
@@ -29,13 +30,8 @@ def as_anybody() -> list[str]:
 
 def vidsim(home: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Runs a command line of vidsim for which permissions count."""
-    return subprocess.run(
-        [*as_anybody(), sys.executable, "-c", "from vidsim.cli import main; main()", *words],
-        env=os.environ | {"VIDSIM_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    environment = os.environ | {"VIDSIM_HOME": str(home)}
+    return run("vidsim.cli:main", words, environment, before=as_anybody())
 
 
 @contextmanager

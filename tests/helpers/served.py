@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 _LAST_WORDS_S = 3.0
@@ -28,9 +28,14 @@ class DiedError(Exception):
 class Served:
     """Runs `serve` of a module in a process of its own, which starts with the first request."""
 
-    def __init__(self, module: str, environment: dict[str, str]) -> None:
-        """`module` has a function without arguments, ``main``, that calls `serve`."""
-        self._command = [sys.executable, "-c", f"from {module} import main; main()"]
+    def __init__(
+        self, module: str, environment: dict[str, str], before: Sequence[str] = ()
+    ) -> None:
+        """`module` has a function without arguments, ``main``, that calls `serve`.
+
+        `before` is a command that runs the process.
+        """
+        self._command = [*before, sys.executable, "-c", f"from {module} import main; main()"]
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with its owner

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +24,6 @@ from vidsim.ingest.extract import embed
 from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards.home import (
-    Home,
     Place,
     distrusted,
     open_shards,
@@ -34,7 +31,6 @@ from vidsim.ingest.shards.home import (
     trust,
 )
 from vidsim.ingest.shards.lock import writing
-from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.libraries import reindex_all, remove_all
 from vidsim.schemas.backbones import BACKBONES, sound_backbones
@@ -52,7 +48,7 @@ from ..helpers.ingests import (
     shard_rows,
     write_files,
 )
-from ..helpers.repository import ROOT
+from ..helpers.killed import kill_ingest
 
 # --- with the real decoders and networks ---
 
@@ -535,58 +531,22 @@ def test_what_the_writer_raises_ends_the_ingest(place, folder, networks, monkeyp
     assert in_step(place) == {"labhist": 6}
 
 
-def killed_ingest(folder: str, home: str, moment: str) -> None:
-    """Ingests in a process of its own, which dies without a word at `moment`."""
-    pipeline.embed_all = pretend
-    writer._FLUSH_SEGMENTS = 4
-    upsert, write, drop = Store.upsert, Shards.write, Shards.drop
-
-    def die(*_):
-        os._exit(9)
-
-    def upsert_half(self, backbone, videos):
-        upsert(self, backbone, list(videos)[:1])
-        os._exit(9)
-
-    def write_and_die(self, *given):
-        write(self, *given)
-        os._exit(9)
-
-    def drop_and_die(self, library, keep):
-        drop(self, library, keep)
-        os._exit(9)
-
-    target, name, action = {
-        "before the shard": (Shards, "write", die),
-        "after the shard": (Shards, "write", write_and_die),
-        "after dropping what is outdated": (Shards, "drop", drop_and_die),
-        "before the rows": (Store, "upsert", die),
-        "amid the rows": (Store, "upsert", upsert_half),
-        "before the note": (Home, "write_note", die),
-        "before the end": (Store, "flush", die),
-    }[moment]
-    setattr(target, name, action)
-    ingest(Path(folder), Place(Path(home)), "color", "motion")
-
-
 @pytest.mark.parametrize(
     "moment",
     [
-        "before the shard",
         "after the shard",
-        "after dropping what is outdated",
-        "before the rows",
         "amid the rows",
-        "before the note",
-        "before the end",
+        pytest.param("before the shard", marks=pytest.mark.acceptance),
+        pytest.param("after the old ids went", marks=pytest.mark.acceptance),
+        pytest.param("before the rows", marks=pytest.mark.acceptance),
+        pytest.param("before the note", marks=pytest.mark.acceptance),
+        pytest.param("before the end", marks=pytest.mark.acceptance),
     ],
 )
 def test_the_run_after_a_kill_goes_on_from_there(place, folder, networks, moment):
     ingest(folder, place, "color", "motion")
     write_files(folder, {"a.mp4": "edited", "d.mp4": "d", "e.mp4": "e", "f.mp4": "f"})
-    code = f"from tests.ingest.test_pipeline import killed_ingest as k; k({str(folder)!r}, "
-    code += f"{str(place.home)!r}, {moment!r})"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
+    kill_ingest(folder, place, moment, segments_per_shard=4)
     networks.clear()
     report = ingest(folder, place, "color", "motion")
     assert (report.videos, report.failed) == (6, [])
@@ -599,9 +559,7 @@ def test_the_run_after_a_kill_goes_on_from_there(place, folder, networks, moment
 
 
 def test_a_first_run_killed_before_its_end_is_completed(place, folder, networks):
-    code = f"from tests.ingest.test_pipeline import killed_ingest as k; k({str(folder)!r}, "
-    code += f"{str(place.home)!r}, 'before the note')"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
+    kill_ingest(folder, place, "before the note", segments_per_shard=4)
     ingest(folder, place, "color", "motion")
     assert networks == ["lib/snow/c.mp4"]
     assert in_step(place) == {"labhist": 6, "i3d": 6}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,15 @@ from vidsim.ingest.extract import embed
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.pipeline import ingest
+from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent, Step
 from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.errors import LibraryError, MediaError, WorkerError
 from vidsim.schemas.modality import Modality
 from vidsim.search.library import Library
 from vidsim.search.query import QueryOptions, query
+
+from ..helpers.clips import write_clip
 
 COLOR = QueryOptions(modalities=(Modality.COLOR,), device="cpu")
 BY_COLOR = {"modalities": "color", "device": "cpu"}
@@ -30,19 +34,26 @@ def children():
     return set(psutil.Process().children(recursive=True))
 
 
-@pytest.fixture
-def clips(place, make_clip, tmp_path):
-    """Three clips of different colours; the first two are stored."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of three clips of different colours, and a home that holds the first two."""
+    folder = tmp_path_factory.mktemp("made")
     random = np.random.default_rng(0)
-    paths = []
     for name in ("lib/a.mkv", "lib/b.mkv", "c.mkv"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(exist_ok=True)
         picture = np.full((48, 64, 3), random.integers(0, 256, 3), np.uint8)
         times = [n / 25 for n in range(50)]
-        paths.append(make_clip(name, times=times, images=[picture], size=(64, 48)))
+        write_clip(folder / name, times=times, images=[picture], size=(64, 48))
     options = EmbedOptions(choose_backbones([Modality.COLOR]), device="cpu", workers=1)
-    ingest(tmp_path / "lib", place, options, Silent())
-    return paths
+    ingest(folder / "lib", Place(folder / "home"), options, Silent())
+    return folder
+
+
+@pytest.fixture
+def clips(made, place):
+    """Those clips; `place` is a copy of that home."""
+    shutil.copytree(made / "home", place.home)
+    return [made / name for name in ("lib/a.mkv", "lib/b.mkv", "c.mkv")]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,13 +44,28 @@ def impatient(monkeypatch) -> None:
 
 
 @pytest.fixture
-def native(tmp_path) -> Path:
-    """An export of one library, with audio, in a folder of its own."""
-    place = Place(tmp_path / "exported")
+def hasty(impatient, monkeypatch) -> None:
+    """After 1 s, which a file that is intact may take on a busy machine."""
+    monkeypatch.setattr(h5_reader, "LIMITS", replace(LIMITS, stall_s=1.0))
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory) -> Path:
+    """A library with audio, exported in both layouts, each to a folder of its own."""
+    folder = tmp_path_factory.mktemp("exports")
+    place = Place(folder / "exported")
     names = ("labhist", "vggish")
     store(place, *(embedded(f"lib/{n}.mp4", backbones=names, seed=n, segments=2) for n in range(4)))
-    export(place.home, tmp_path / "native", [], QUIET)
-    export_capstone(place.home, tmp_path / "capstone", [], QUIET)
+    export(place.home, folder / "native", [], QUIET)
+    export_capstone(place.home, folder / "capstone", [], QUIET)
+    return folder
+
+
+@pytest.fixture
+def native(exports, tmp_path) -> Path:
+    """The sounds of a copy of the native export."""
+    for layout in ("native", "capstone"):
+        shutil.copytree(exports / layout, tmp_path / layout)
     return tmp_path / "native" / "audio_vggish.h5"
 
 
@@ -98,11 +114,12 @@ def endless(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("how", READ)
 def test_a_heap_of_strings_that_makes_hdf5_loop_is_given_up(native, how):
     endless(native)
     said = refused(native, READ[how])
-    assert "cannot be read: HDF5 gave no answer for 3 s" in said
+    assert "cannot be read: HDF5 gave no answer for 1 s" in said
     assert said.endswith("ask whoever made it for a new copy.")
 
 
@@ -234,6 +251,7 @@ def secret(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("h5_in_thread")
 @pytest.mark.parametrize("name", ["vectors", "more/of/it", ".vidsim/other"])
 @pytest.mark.parametrize("names", [external_link, soft_link, external_storage, virtual])
 def test_a_file_that_names_another_is_refused(native, secret, names, name):
@@ -455,10 +473,12 @@ def check_damage(native: Path, reader: Callable[[], H5Reader], trials: range) ->
     print(json.dumps(told, indent=1))
 
 
-def test_sixty_damaged_exports_are_refused_or_read(native, reader):
+@pytest.mark.usefixtures("hasty")
+def test_twenty_damaged_exports_are_refused_or_read(native, reader):
     check_damage(native, reader, range(20))
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.acceptance
-def test_a_thousand_damaged_exports_are_refused_or_read(native, reader):
+def test_two_hundred_damaged_exports_are_refused_or_read(native, reader):
     check_damage(native, reader, range(20, 220))

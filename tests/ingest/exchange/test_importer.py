@@ -41,6 +41,8 @@ from vidsim.search.report_text import import_text
 from ...helpers.embedded_videos import audioset_clip, embedded, store
 from ...helpers.ingests import in_step, ingest, write_files
 
+pytestmark = pytest.mark.usefixtures("h5_in_thread")
+
 QUIET = Silent()
 ALL = ("labhist", "vid2img", "efficientnet_lite0", "resnet50", "vggish", "resnet34_3d")
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import base64
 import datetime
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +26,9 @@ from vidsim.ingest.milvus.connection import open_client, server_name
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
 from vidsim.schemas.errors import StoreError
+
+from ...helpers.command_line import environment
+from ...helpers.warm import run
 
 SECRET = "swordfish-4711"
 
@@ -281,17 +281,11 @@ def test_certificates_that_would_not_be_used_are_explained(place, ca_cert, tmp_p
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", f"http://root:{SECRET}@127.0.0.1:1", "no"])
 def test_no_output_holds_a_secret(place, uri):
     """Not even a traceback, nor what the libraries below log when they are asked to."""
-    code = "import logging; logging.basicConfig(level=1); from vidsim.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "query", "lib/a.mp4", "--debug"],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "VIDSIM_HOME": str(place.home),
-            "VIDSIM_URI": uri,
-            "VIDSIM_TOKEN": f"root:{SECRET}",
-        },
+    secrets = {"VIDSIM_URI": uri, "VIDSIM_TOKEN": f"root:{SECRET}"}
+    done = run(
+        "vidsim.tests.helpers.command_line:vidsim_that_logs",
+        ["query", "lib/a.mp4", "--debug"],
+        environment(place.home, **secrets),
     )
     assert done.returncode == 1
     assert "StoreError" in done.stderr

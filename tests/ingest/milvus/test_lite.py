@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -30,6 +28,7 @@ from vidsim.schemas.embedding import unit
 from vidsim.schemas.errors import StoreError
 
 from ...helpers.embedded_videos import embedded
+from ...helpers.killed import leave_unsealed
 from ...helpers.repository import ROOT
 from ...helpers.rooms import modules
 
@@ -197,19 +196,7 @@ def test_one_collection_at_a_time_is_in_memory_while_rows_are_written(tmp_path, 
 
 
 def test_what_was_not_sealed_when_the_process_died_is_there_again(tmp_path):
-    script = """
-import os, sys
-from pathlib import Path
-from vidsim.ingest.shards.home import Place
-from vidsim.ingest.milvus.store import open_store
-from vidsim.schemas.backbones import BACKBONES
-from vidsim.search.bench.synthetic import make_videos
-backbone = BACKBONES["labhist"]
-with open_store(Place(Path(sys.argv[1])), writing=True) as store:
-    store.upsert(backbone, make_videos(10, [backbone], 0))
-    os._exit(0)
-"""
-    subprocess.run([sys.executable, "-c", script, tmp_path], check=True, timeout=60)
+    leave_unsealed(tmp_path, *(f"lib/{n}" for n in range(10)))
     for _ in range(2):
         with open_store(Place(tmp_path)) as store:
             assert store.count(LAB) == 10

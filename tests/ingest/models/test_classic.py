@@ -419,6 +419,7 @@ def test_files_of_another_name_or_number(tmp_path: Path) -> None:
     assert kept(tmp_path) == []
 
 
+@pytest.mark.acceptance
 def test_a_sound_network_is_tried_in_its_own_process(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("vggish_model.ckpt", "vggish_pca_params.npz")]
     for file in files:
@@ -572,6 +573,7 @@ def test_a_hub_out_of_reach_is_one_sentence_and_breaks_nothing_else(
 # --- any network of timm
 
 
+@pytest.mark.acceptance
 def test_a_timm_network_goes_the_whole_way(
     made: Any, tmp_path: Path, place: Place, make_clip: Any, capsys: Any, monkeypatch: Any
 ) -> None:

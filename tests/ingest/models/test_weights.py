@@ -89,16 +89,26 @@ def backbone_of(archive_sha256, *members, name="tinynet"):
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path, request):
-    """A cache of its own, and none of the machine's pip settings."""
+    """A cache of its own, and none of the machine's pip settings.
+
+    pip, which takes most of a second to say that there are none, is asked by `asks_pip` only.
+    """
     monkeypatch.setenv("VIDSIM_CACHE", str(tmp_path / "cache"))
     if "real" in request.node.name:
         return
+    if "asks_pip" not in request.fixturenames:
+        monkeypatch.setattr(package_index, "_read_pip_files", dict)
     for name in [n for n in os.environ if n.startswith("PIP_")]:
         monkeypatch.delenv(name)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+
+@pytest.fixture
+def asks_pip():
+    """Has a test read pip's own configuration."""
 
 
 @pytest.fixture
@@ -169,6 +179,7 @@ def test_an_index_that_tells_no_hashes_and_has_two_archives(index):
     assert (ensure(backbone) / "a.bin").read_bytes() == A
 
 
+@pytest.mark.usefixtures("asks_pip")
 def test_found_by_find_links_without_any_index(index, monkeypatch):
     backbone = sdist(index)
     monkeypatch.setenv("PIP_NO_INDEX", "yes")
@@ -516,6 +527,7 @@ def test_a_password_is_used_and_never_shown(index, server, monkeypatch):
 # --- what pip is set up for
 
 
+@pytest.mark.usefixtures("asks_pip")
 def test_pip_configuration_is_read_as_pip_reads_it(tmp_path, monkeypatch):
     config = tmp_path / "pip.conf"
     config.write_text(
@@ -547,6 +559,7 @@ def test_pip_configuration_is_read_as_pip_reads_it(tmp_path, monkeypatch):
     assert (found.default_index, found.index_urls) == (False, ())
 
 
+@pytest.mark.usefixtures("asks_pip")
 def test_without_pip_the_default_index_and_the_environment_are_left(monkeypatch):
     monkeypatch.setattr(package_index.importlib.util, "find_spec", lambda _name: None)
     assert read_pip_settings().default_index
@@ -555,6 +568,7 @@ def test_without_pip_the_default_index_and_the_environment_are_left(monkeypatch)
     assert (found.default_index, found.index_urls) == (False, ("https://one.invalid/simple",))
 
 
+@pytest.mark.usefixtures("asks_pip")
 def test_a_configuration_that_pip_cannot_read(tmp_path, monkeypatch):
     config = tmp_path / "pip.conf"
     config.write_text("index-url = no section before it\n")
@@ -569,6 +583,7 @@ def test_certificates_that_are_not_there(index, tmp_path, monkeypatch):
     assert "none.pem" in said
 
 
+@pytest.mark.usefixtures("asks_pip")
 def test_a_pip_in_the_current_folder_is_not_run(index, tmp_path, monkeypatch):
     here = tmp_path / "here"
     here.mkdir()

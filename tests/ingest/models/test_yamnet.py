@@ -158,6 +158,7 @@ def test_agrees_with_numbers_of_the_saved_model(results: dict[str, np.ndarray]) 
     assert np.linalg.norm(embedding) == pytest.approx(12.204503, abs=2e-3)
 
 
+@pytest.mark.acceptance
 def test_shapes_and_types(results: dict[str, np.ndarray]) -> None:
     n = len(sounds())
     assert results["patch_samples"] == PATCH_SAMPLES
@@ -167,6 +168,7 @@ def test_shapes_and_types(results: dict[str, np.ndarray]) -> None:
     assert {results[k].dtype for k in ("log_mel", "embeddings", "scores")} == {np.dtype("f4")}
 
 
+@pytest.mark.acceptance
 def test_log_mel_is_the_published_formula(results: dict[str, np.ndarray]) -> None:
     for wave, found in zip(sounds().astype(np.float32)[:6], results["log_mel"], strict=False):
         expected = mel_magnitudes(wave) + 0.001
@@ -175,6 +177,7 @@ def test_log_mel_is_the_published_formula(results: dict[str, np.ndarray]) -> Non
         np.testing.assert_allclose(np.exp(found), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.acceptance
 def test_silence_is_silence(results: dict[str, np.ndarray]) -> None:
     assert results["scores"][1].argmax() == SILENCE
 

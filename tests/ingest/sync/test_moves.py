@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vidsim.ingest import pipeline
 from vidsim.ingest.milvus.store import Store
 from vidsim.ingest.shards.catalog import CatalogEntry, StoredRows
 from vidsim.ingest.shards.home import Place, open_shards
-from vidsim.ingest.shards.shard_files import Shards
-from vidsim.ingest.sync import writer
 from vidsim.ingest.sync.moves import match
 from vidsim.schemas.errors import StoreError
 from vidsim.schemas.video import Video
 
-from ...helpers.ingests import in_step, ingest, note_weights, pretend, write_files
-from ...helpers.repository import ROOT
+from ...helpers.ingests import in_step, ingest, note_weights, write_files
+from ...helpers.killed import kill_ingest
 
 
 def vectors(place: Place, video_id: str) -> dict[str, np.ndarray]:
@@ -174,46 +169,24 @@ def test_a_failing_milvus_loses_nothing_that_moves(
     assert in_step(place) == {"labhist": 6}
 
 
-def killed_move(folder: str, home: str, moment: str) -> None:
-    """Ingests in a process of its own, which dies without a word at `moment`."""
-    pipeline.embed_all = pretend
-    writer._FLUSH_SEGMENTS = 2
-    of, name, before = {
-        "before the shard": (Shards, "write", True),
-        "after the shard": (Shards, "write", False),
-        "before the rows": (Store, "upsert", True),
-        "after the rows": (Store, "upsert", False),
-        "before the old rows go": (Store, "delete", True),
-        "after the old rows went": (Store, "delete", False),
-        "before the old ids go": (Shards, "drop", True),
-        "after the old ids went": (Shards, "drop", False),
-    }[moment]
-    plain = getattr(of, name)
-
-    def die(*given):
-        if not before:
-            plain(*given)
-        os._exit(9)
-
-    setattr(of, name, die)
-    ingest(Path(folder), Place(Path(home)), "color", "motion")
-
-
 @pytest.mark.parametrize(
     "moment",
     [
-        *("before the shard", "after the shard", "before the rows", "after the rows"),
-        *("before the old rows go", "after the old rows went"),
-        *("before the old ids go", "after the old ids went"),
+        "after the shard",
+        "before the old rows go",
+        pytest.param("before the shard", marks=pytest.mark.acceptance),
+        pytest.param("before the rows", marks=pytest.mark.acceptance),
+        pytest.param("after the rows", marks=pytest.mark.acceptance),
+        pytest.param("after the old rows went", marks=pytest.mark.acceptance),
+        pytest.param("before the old ids go", marks=pytest.mark.acceptance),
+        pytest.param("after the old ids went", marks=pytest.mark.acceptance),
     ],
 )
 def test_a_move_that_is_killed_is_gone_on_with(place, folder, networks, moment):
     ingest(folder, place, "color", "motion")
     networks.clear()
     (folder / "snow").rename(folder / "ice")
-    code = f"from tests.ingest.sync.test_moves import killed_move as k; k({str(folder)!r}, "
-    code += f"{str(place.home)!r}, {moment!r})"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
+    kill_ingest(folder, place, moment, segments_per_shard=2)
     report = ingest(folder, place, "color", "motion")
     assert (networks, report.missing, report.videos) == ([], [], 3)
     assert ids(place) == ["lib/a.mp4", "lib/ice/b.mp4", "lib/ice/c.mp4"]
@@ -235,9 +208,7 @@ def test_a_file_that_is_back_after_a_killed_move_stays(place, folder, networks):
 def kill_a_move(place: Place, folder: Path) -> None:
     """Renames snow to ice and stops the ingest once both ids are stored."""
     (folder / "snow").rename(folder / "ice")
-    code = f"from tests.ingest.sync.test_moves import killed_move as k; k({str(folder)!r}, "
-    code += f"{str(place.home)!r}, 'before the old ids go')"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 9
+    kill_ingest(folder, place, "before the old ids go", segments_per_shard=2)
 
 
 def test_a_killed_move_is_ended_by_an_ingest_of_any_file(place, folder, networks):

@@ -43,6 +43,7 @@ from vidsim.search.evaluation.exported import read_exports
 from vidsim.search.query import QueryOptions, query
 
 from ...helpers.embedded_videos import embedded
+from ...helpers.killed import leave_unsealed
 from ...helpers.read_only import read_only, vidsim
 
 QUIET = Silent()
@@ -78,9 +79,10 @@ def impatient(monkeypatch):
     monkeypatch.setattr(unreadable, "PATIENCE_S", 0.2)
 
 
-@pytest.fixture
-def home(place) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
     """A home with a library of three videos, in Milvus and in two shards."""
+    place = Place(tmp_path_factory.mktemp("made") / "home")
     videos = [embedded(f"lib/{i}.mp4", seed=i) for i in range(3)]
     shards = open_shards(place.home)
     shards.write("lib", videos[:2], dict.fromkeys(NAMES, ""))
@@ -91,6 +93,12 @@ def home(place) -> Path:
             store.flush(BACKBONES[name])
     Home(place).write_note("lib", shards.catalog("lib"))
     return place.home
+
+
+@pytest.fixture
+def home(made, place) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, place.home))
 
 
 def run_query(home: Path, _: Path) -> None:
@@ -489,18 +497,7 @@ def test_writing_to_a_home_that_may_only_be_read_is_one_sentence(locked_home, tm
 
 def test_rows_that_are_not_sealed_are_read_too(home):
     """What was killed before it closed Milvus leaves its rows in a log."""
-    code = """
-import os, sys
-from pathlib import Path
-from vidsim.ingest.shards.home import Place
-from vidsim.ingest.milvus.store import open_store
-from vidsim.schemas.backbones import BACKBONES
-from vidsim.tests.helpers.embedded_videos import embedded
-with open_store(Place(Path(sys.argv[1])), writing=True) as store:
-    store.upsert(BACKBONES["labhist"], [embedded("lib/3.mp4", backbones=("labhist",), seed=3)])
-    os._exit(0)
-"""
-    subprocess.run([sys.executable, "-c", code, str(home)], check=True)
+    leave_unsealed(home, "lib/3.mp4")
     assert list((home / "milvus.db").rglob("wal_data*"))
     with read_only(home):
         done = vidsim(home, ["verify", "--json"])

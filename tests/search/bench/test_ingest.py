@@ -97,6 +97,7 @@ def test_the_capstones_colors_are_about_as_good_as_vidsims():
     assert (np.diff(shares) <= 0).all()
 
 
+@pytest.mark.acceptance
 def test_both_ways_are_measured_to_the_end(make_clip, tmp_path):
     (tmp_path / "lib").mkdir()
     for i in range(3):
@@ -141,6 +142,7 @@ def test_a_stage_is_bound_by_what_it_uses_up(stage, time, bound):
     assert cost.busy_ms == pytest.approx(100 * time.busy_s)
 
 
+@pytest.mark.acceptance
 def test_the_memory_of_a_long_ingest_is_seen_from_its_start_to_its_end(make_clip, tmp_path):
     (tmp_path / "lib").mkdir()
     for i in range(2):

@@ -58,6 +58,7 @@ def a_step(videos: int, **others: object) -> ScaleStep:
     return ScaleStep.model_validate({"videos": videos, **measured, **others})
 
 
+@pytest.mark.acceptance
 def test_a_library_is_measured_at_every_size_and_exact_search_is_exact(grown):
     assert [step.videos for step in grown.steps] == [20, 60]
     small, large = grown.steps
@@ -76,10 +77,12 @@ def test_a_library_is_measured_at_every_size_and_exact_search_is_exact(grown):
     assert ScaleBench.model_validate_json(grown.model_dump_json()) == grown
 
 
+@pytest.mark.acceptance
 def test_nothing_of_a_library_that_grew_is_left(grown, temporary):
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.acceptance
 def test_the_table_has_every_size_and_every_line(grown):
     lines = [line for line in printed(scale_table(grown)) if line.startswith("|")]
     cells = [[cell.strip() for cell in line.split("|")] for line in lines]
@@ -169,6 +172,7 @@ def test_limits_are_where_lines_reach_the_memory_or_a_second():
     assert find_limits([long], 20.0)[0].videos == 18_000
 
 
+@pytest.mark.acceptance
 def test_advice_names_the_lowest_limit_and_what_comes_after(grown):
     limits = find_limits(
         [

@@ -20,6 +20,7 @@ from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import DuplicatesReport
+from vidsim.schemas.video import Segment
 from vidsim.search.demo import disguise
 from vidsim.search.duplicates.find import find_duplicates, match_videos
 from vidsim.search.duplicates.frame_hashes import (
@@ -46,6 +47,24 @@ def ingest(folder: Path, place) -> None:
     pipeline.ingest(
         folder, place, EmbedOptions(choose_backbones([Modality.FRAME]), workers=1), QUIET
     )
+
+
+@pytest.fixture
+def without_networks(monkeypatch) -> None:
+    """Each file is of two seconds, and has a sound, if it is a wav, or else eight frames."""
+
+    def embed_all(videos, *_, **__):
+        for video in videos:
+            name = "yamnet" if video.path.endswith(".wav") else "efficientnet_lite0"
+            yield replace(
+                embedded(video.video_id, backbones=(name,), seed=len(video.path)),
+                video=video,
+                duration_s=2.0,
+                backbones=frozenset({"efficientnet_lite0", "yamnet"}),
+                segments=(Segment(0, 0.0, 2.0),),
+            )
+
+    monkeypatch.setattr(pipeline, "embed_all", embed_all)
 
 
 def pairs(report: DuplicatesReport) -> set[frozenset[str]]:
@@ -94,7 +113,9 @@ def test_a_disguised_copy_is_found_with_its_times(weights, place, shared_data, t
     ]
 
 
-def test_hashes_are_made_once_and_a_lost_file_is_named(weights, place, make_clip, tmp_path):
+def test_hashes_are_made_once_and_a_lost_file_is_named(
+    without_networks, place, make_clip, tmp_path
+):
     shades = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     (tmp_path / "lib").mkdir()
     make_clip("lib/a.mkv", times=[i / 10 for i in range(40)], images=list(shades))
@@ -115,7 +136,7 @@ def test_hashes_are_made_once_and_a_lost_file_is_named(weights, place, make_clip
 
 
 @pytest.fixture
-def two_seconds(weights, place, make_clip, tmp_path):
+def two_seconds(without_networks, place, make_clip, tmp_path):
     """A stored clip of two seconds, lib/a.mkv."""
     shades = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
     (tmp_path / "lib").mkdir()
@@ -314,7 +335,9 @@ def silent_copies(folder: Path, make_clip) -> None:
         shutil.copy(folder / name, folder / f"same_{name}")
 
 
-def test_identical_files_are_duplicates_whatever_they_show(weights, place, make_clip, tmp_path):
+def test_identical_files_are_duplicates_whatever_they_show(
+    without_networks, place, make_clip, tmp_path
+):
     silent_copies(tmp_path / "lib", make_clip)
     options = EmbedOptions(choose_backbones([Modality.FRAME, Modality.AUDIO]), workers=1)
     pipeline.ingest(tmp_path / "lib", place, options, QUIET)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -19,6 +16,8 @@ from vidsim.search.evaluation.report import text_lines
 
 from ...helpers.embedded_videos import embedded
 from ...helpers.evaluations import UNEQUAL, figure, near, run, videos
+
+pytestmark = pytest.mark.usefixtures("h5_in_thread")
 
 OTHER = ("labhist", "resnet50", "yamnet", "i3d")
 
@@ -195,15 +194,10 @@ def test_what_cannot_be_compared_is_one_sentence(first, second, tmp_path):
         run(first, "capstone-all", against=second)
 
 
-def test_the_files_and_the_command_tell_of_both(first, second, tmp_path):
+def test_the_files_and_the_command_tell_of_both(first, second, tmp_path, vidsim_here):
     out = tmp_path / "out"
     words = ["evaluate", str(first), "--against", str(second), "--json", "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, "-c", "from vidsim.cli import main; main()", *words],
-        env=os.environ | {"VIDSIM_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-    )
+    done = vidsim_here(tmp_path / "home", *words)
     assert done.returncode == 0, done.stderr
     report = EvaluationReport.model_validate_json(done.stdout)
     assert report.model_copy(update={"files": []}) == run(first, against=second).report

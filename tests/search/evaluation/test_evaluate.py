@@ -48,6 +48,8 @@ from ...helpers.embedded_videos import embedded
 from ...helpers.evaluations import ALL, QUIET, UNEQUAL, figure, near, run, videos
 from ...helpers.printed import printed
 
+pytestmark = pytest.mark.usefixtures("h5_in_thread")
+
 
 def keep(place: Place, made: list[EmbeddedVideo]) -> None:
     shards = open_shards(place.home)
@@ -489,7 +491,7 @@ def test_labhist_is_compared_beside_strips_whatever_colour_is_fused(exports):
 
 
 @pytest.mark.acceptance
-def test_a_network_of_timm_is_evaluated(exports, tmp_path):
+def test_a_network_of_timm_is_evaluated(exports, tmp_path, vidsim_here):
     folder = copied(exports, tmp_path / "export")
     with h5py.File(folder / "frame_efficientnet_lite0.h5", "r+") as file:
         file.attrs["backbone"] = "timm_small_net"
@@ -498,12 +500,7 @@ def test_a_network_of_timm_is_evaluated(exports, tmp_path):
     like = replace(BACKBONES["efficientnet_lite0"], name="timm_small_net")
     registered.write_bytes(TypeAdapter(Backbone).dump_json(like))
     words = ["evaluate", str(folder), "--json", "--model", "frame=timm:small.net"]
-    done = subprocess.run(
-        [sys.executable, "-c", "from vidsim.cli import main; main()", *words],
-        env=os.environ | {"VIDSIM_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-    )
+    done = vidsim_here(tmp_path / "home", *words)
     assert done.returncode == 0, done.stderr
     report = EvaluationReport.model_validate_json(done.stdout)
     assert report.backbones["frame"] == "timm_small_net"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -21,6 +18,8 @@ from vidsim.search.evaluation.protocols import group, official
 from vidsim.search.evaluation.split_lists import Names, read_split
 
 from ...helpers.embedded_videos import embedded
+
+pytestmark = pytest.mark.usefixtures("h5_in_thread")
 
 IDS = [
     *(f"ucf/YoYo/v_YoYo_g{g:02}_c01.avi" for g in range(1, 4)),
@@ -259,25 +258,16 @@ def test_lists_of_another_machine_give_the_same_figures(exports, lists):
     assert figures(windows, "\ufeff" + entries((1,), "{folder}/v_{name}_g{g:02}_c01\r")) == plain
 
 
-def test_allow_missing_at_the_command_line(exports, lists, tmp_path):
+def test_allow_missing_at_the_command_line(exports, lists, tmp_path, vidsim_here):
     train, test = lists(entries((2, 3, 4, 9)), entries((1,)))
     words = ["evaluate", str(exports), "--protocol", "official", "--json"]
     words += ["--train-list", str(train), "--test-list", str(test)]
-
-    def run(*more: str):
-        return subprocess.run(
-            [sys.executable, "-c", "from vidsim.cli import main; main()", *words, *more],
-            env=os.environ | {"VIDSIM_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-        )
-
-    refused = run()
+    refused = vidsim_here(tmp_path / "home", *words)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "v_YoYo_g09_c01.avi" in refused.stderr
     assert "--allow-missing" in refused.stderr
-    done = run("--allow-missing")
+    done = vidsim_here(tmp_path / "home", *words, "--allow-missing")
     assert done.returncode == 0, done.stderr
     notes = EvaluationReport.model_validate_json(done.stdout).notes
     assert any("is left out (2 of 8: " in note for note in notes)
