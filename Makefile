@@ -73,13 +73,15 @@ lint: $(VENV)/installed-test
 	cd $(VENV)/src && ../bin/mypy --config-file vidsim/pyproject.toml \
 		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
 
+# It has a Milvus Lite, and finds everything else in $(VENV).
 .PHONY: .venv-lite
 .venv-lite: OLDEST = $(shell sed -n 's/.*"milvus-lite>=\([0-9.]*\).*/\1/p' pyproject.toml)
+.venv-lite: SITE = import site; print(site.getsitepackages()[0])
 .venv-lite: $(VENV)/installed-test
 	$(BIN)/python -m venv --clear --without-pip $@
 	$(BIN)/uv pip install -q --no-deps --python $@/bin/python milvus-lite==$(LITE:oldest=$(OLDEST))
-	$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
-		> "$$($@/bin/python -c 'import site; print(site.getsitepackages()[0])')/locked.pth"
+	echo "import site; site.addsitedir('$$($(BIN)/python -c '$(SITE)')')" \
+		> "$$($@/bin/python -c '$(SITE)')/locked.pth"
 
 smoke: $(VENV)/installed-test
 	.ci/smoke $(VENV)
