@@ -294,9 +294,9 @@ class Library:
 
     def being_written(self) -> str:
         """Return a sentence about the process that is writing to the home; "" where none is."""
-        from ..ingest.shards.lock import holder
+        from ..ingest.shards.lock import writer
 
-        found = holder(self.home)
+        found = writer(self.home)
         return found.note() if found else ""
 
     def videos(self) -> list[StoredVideo]:

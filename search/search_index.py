@@ -13,7 +13,7 @@ import numpy as np
 from ..ingest.milvus.filters import equals, is_in
 from ..ingest.models.registry import known_backbones
 from ..ingest.shards.home import Home, LibraryNote, Place, distrusted, read_notes
-from ..ingest.shards.lock import holder
+from ..ingest.shards.lock import writer
 from ..ingest.shards.row_filter import FilterError, RowFilter, parse_filter
 from ..ingest.shards.rows import ShardRows, in_order
 from ..ingest.shards.searched import SearchedVectors
@@ -184,8 +184,8 @@ class ShardIndex:
         self, libraries: Collection[str], backbones: Collection[Backbone]
     ) -> Callable[[], list[str]]:
         """As `SearchIndex`."""
-        writer = holder(self._home)
-        writing = [writer.note()] if writer else []
+        found = writer(self._home)
+        writing = [found.note()] if found else []
         return lambda: writing + self._vectors.problems(libraries, [b.name for b in backbones])
 
     def _filter(self, expression: str) -> RowFilter | None:

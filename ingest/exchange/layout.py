@@ -31,6 +31,7 @@ from ..models.registry import description_of
 from ..shards.shard_files import Shards
 from ..system.atomic_file import whole_file
 from ..system.checked_h5 import encoded, write_array
+from ..system.written_h5 import written_h5
 from .h5_reader import H5File
 
 Layout = Literal["native", "capstone"]
@@ -198,7 +199,7 @@ def written_whole(path: Path) -> Iterator[h5py.File]:
     Raises:
         StoreError: It cannot be written.
     """
-    with written_at_once(path) as partial, h5py.File(partial, "w", libver=_FORMATS) as file:
+    with written_at_once(path) as partial, written_h5(partial, libver=_FORMATS) as file:
         yield file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,9 @@ from ...schemas.errors import StoreError
 from ..system.progress import Progress
 from ..system.unreadable import unwritten
 from .layout import entries_in, videos_in
-from .manifest import ANOTHER
+from .manifest import ANOTHER, MANIFEST
 from .open_shard import DamagedShardError, ForeignShardError, reading_shard
+from .settled import settled
 from .shard_files import Shards
 
 ASIDE = "damaged"
@@ -42,27 +44,35 @@ def check_library(shards: Shards, library: str, progress: Progress) -> list[Wron
         StoreError: The library's list or a shard cannot be read, which is not damage.
     """
     files = shards.files(library)
-    changed, replaced = set(shards.changed(library)), set(shards.replaced(library))
     stage = f"{library} shards"
     found = []
     progress.start(stage, len(files), "shards")
     for path in files:
-        try:
-            with reading_shard(path) as file:
-                wanted = {e.video.video_id: set(e.rows) for e in entries_in(file, path)}
-                for _ in videos_in(file, wanted):
-                    pass
-            if path in replaced:
-                found.append(Wrong(path, ANOTHER.format(path=path, library=library), "another"))
-            elif path in changed:
-                found.append(Wrong(path, f"{path} is not as written, but can be read.", "changed"))
-        except DamagedShardError as error:
-            found.append(Wrong(path, str(error), "damaged"))
-        except ForeignShardError as error:
-            found.append(Wrong(path, str(error), "another" if path in replaced else "foreign"))
+        looked_at = [path, path.with_name(MANIFEST)]
+        if (wrong := settled(partial(iter, looked_at), partial(_check, shards, path))) is not None:
+            found.append(wrong)
         progress.advance(stage, 1)
     progress.finish(stage)
     return found
+
+
+def _check(shards: Shards, path: Path) -> Wrong | None:
+    if not path.exists():
+        return None  # that one is missing says `Shards.problems`
+    try:
+        with reading_shard(path) as file:
+            wanted = {e.video.video_id: set(e.rows) for e in entries_in(file, path)}
+            for _ in videos_in(file, wanted):
+                pass
+        if shards.is_replaced(path):
+            return Wrong(path, ANOTHER.format(path=path, library=path.parent.name), "another")
+        if shards.is_changed(path):
+            return Wrong(path, f"{path} is not as written, but can be read.", "changed")
+    except DamagedShardError as error:
+        return Wrong(path, str(error), "damaged")
+    except ForeignShardError as error:
+        return Wrong(path, str(error), "another" if shards.is_replaced(path) else "foreign")
+    return None
 
 
 def move_aside(shards: Shards, library: str, path: Path) -> str:

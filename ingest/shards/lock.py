@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,10 +29,13 @@ _HOLDER = "writing.json"
 _PATIENCE_S = 0.5
 """Seconds to wait for the lock in any case: whoever asks who holds it takes it for a moment."""
 
+_MOMENT_S = 0.2
+"""Seconds within which who has taken the lock says so, and who says so no more gives it back."""
+
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that writes to a home.
+    """The process that holds the lock of a home.
 
     Attributes:
         pid: Its number.
@@ -39,6 +43,8 @@ class Holder:
         since_s: When it began, seconds since the epoch.
         done: Videos finished, where it tells.
         total: Videos to finish; 0 where it does not tell.
+        changes: Whether it changes what is stored.
+        host: The machine that it runs on.
     """
 
     pid: int
@@ -46,11 +52,14 @@ class Holder:
     since_s: float
     done: int = 0
     total: int = 0
+    changes: bool = True
+    host: str = ""
 
     def __str__(self) -> str:
         """Describe it for a sentence about the home."""
         since = time.strftime("%H:%M", time.localtime(self.since_s))
-        return f"process {self.pid} ({self.doing}{self._progress()}) has been writing since {since}"
+        does = "writing" if self.changes else "reading"
+        return f"process {self.pid} ({self.doing}{self._progress()}) has been {does} since {since}"
 
     def note(self) -> str:
         """Return the note of an answer that was given meanwhile."""
@@ -58,6 +67,12 @@ class Holder:
             f"Process {self.pid} is still writing ({self.doing}{self._progress()}); this is what "
             "was finished."
         )
+
+    def has_ended(self) -> bool:
+        """Return whether it is known to have ended, without taking its note away."""
+        import psutil  # only while the lock is held
+
+        return self.host == platform.node() and not psutil.pid_exists(self.pid)
 
     def _progress(self) -> str:
         return f", {self.done} of {self.total} videos" if self.total else ""
@@ -69,10 +84,12 @@ _HOLDER_FORMAT = TypeAdapter(Holder)
 class HeldLock:
     """The lock of a home, held by this process."""
 
-    def __init__(self, home: Path, doing: str) -> None:
+    def __init__(self, home: Path, doing: str, changes: bool) -> None:
         """Note that this process holds it."""
         self._path = home / _HOLDER
-        self._holder = Holder(os.getpid(), doing, time.time())
+        self._holder = Holder(
+            os.getpid(), doing, time.time(), changes=changes, host=platform.node()
+        )
         self._write()
 
     def tell(self, done: int, total: int) -> None:
@@ -94,13 +111,15 @@ class HeldLock:
 
 
 @contextmanager
-def writing(home: Path, doing: str, wait: bool = False) -> Iterator[HeldLock]:
+def writing(home: Path, doing: str, wait: bool = False, changes: bool = True) -> Iterator[HeldLock]:
     """Hold the write lock of `home`.
 
     Args:
         home: The home, created if missing.
         doing: What for, as others are told.
         wait: Whether to wait for another process that holds it.
+        changes: False for what reads Milvus Lite, which one process can open: what is stored does
+            not change.
 
     Raises:
         StoreError: Another process holds it, or the folder cannot be written.
@@ -113,7 +132,7 @@ def writing(home: Path, doing: str, wait: bool = False) -> Iterator[HeldLock]:
         try:
             lock.acquire(timeout=_PATIENCE_S)
         except Timeout as error:
-            found = read_holder(home)
+            found = holder(home)
             said = str(found) if found else "another process is writing"
             if not wait:
                 raise StoreError(
@@ -125,7 +144,7 @@ def writing(home: Path, doing: str, wait: bool = False) -> Iterator[HeldLock]:
     except OSError as error:
         raise StoreError(unwritten(f"The home {home}", error)) from error
     try:
-        held = HeldLock(home, doing)
+        held = HeldLock(home, doing, changes)
         try:
             sweep(home)
             yield held
@@ -135,23 +154,41 @@ def writing(home: Path, doing: str, wait: bool = False) -> Iterator[HeldLock]:
         lock.release()
 
 
+def writer(home: Path) -> Holder | None:
+    """Return who changes what is stored in `home`, as `holder` does."""
+    found = holder(home)
+    return found if found and found.changes else None
+
+
 def holder(home: Path) -> Holder | None:
-    """Return who is writing to `home`; None where nobody is, or locks do not work there."""
+    """Return who holds the lock of `home`; None where nobody does, or locks do not work there."""
+    until = time.monotonic() + _MOMENT_S
+    while _is_locked(home):
+        found = read_holder(home)
+        if found and not found.has_ended():
+            return found
+        if time.monotonic() > until:
+            return Holder(0, "unknown", time.time())
+        time.sleep(_MOMENT_S / 20)
+    return None
+
+
+def _is_locked(home: Path) -> bool:
     try:
         import fcntl
 
         handle = os.open(home / _LOCK, os.O_RDONLY)
     except (ImportError, OSError):
-        return None
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return read_holder(home) or Holder(0, "unknown", time.time())
+        return True
     except OSError:
-        return None
+        return False
     finally:
         os.close(handle)
-    return None
+    return False
 
 
 def read_holder(home: Path) -> Holder | None:

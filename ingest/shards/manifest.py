@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,9 @@ ANOTHER = (
 
 _NEXT = ".next"
 """Ending of the name under which a shard is listed before it is renamed into place."""
+
+GIVEN_UP = ".gone"
+"""Ending of the name under which a shard is listed before it is deleted."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,26 @@ def announce(path: Path, note: ShardNote) -> None:
 
 def carried_out(folder: Path, notes: Mapping[str, ShardNote]) -> dict[str, ShardNote]:
     """Return the notes with those that were announced, where the shard is what they say."""
-    found = {name: note for name, note in notes.items() if not name.endswith(_NEXT)}
+    found = _listed(notes)
     for name, note in notes.items():
-        path = folder / name.removesuffix(_NEXT)
-        if name.endswith(_NEXT) and path.exists() and note_of(path, 0, ()).sha256 == note.sha256:
+        if name.endswith(_NEXT) and _is(path := folder / name.removesuffix(_NEXT), note):
             found[path.name] = note
     return found
+
+
+def given_up(folder: Path, notes: Mapping[str, ShardNote]) -> list[Path]:
+    """Return the shards that were about to be deleted, and are there still."""
+    return [
+        path
+        for name, note in notes.items()
+        if name.endswith(GIVEN_UP) and _is(path := folder / name.removesuffix(GIVEN_UP), note)
+    ]
+
+
+def _is(path: Path, note: ShardNote) -> bool:
+    with suppress(FileNotFoundError):
+        return note_of(path, 0, ()).sha256 == note.sha256
+    return False
 
 
 def problems(folder: Path, files: Collection[Path], being_written: bool) -> list[str]:
@@ -227,20 +245,21 @@ def is_another(path: Path, note: ShardNote) -> bool:
 def unlisted(folder: Path, files: Collection[Path]) -> list[str]:
     """Return the names of shards that are not on their library's list, if it has one."""
     notes = read_manifest(folder)
-    known = carried_out(folder, notes or {})
-    return [] if notes is None else [path.name for path in files if path.name not in known]
+    if notes is None:
+        return []
+    known = {*carried_out(folder, notes), *(path.name for path in given_up(folder, notes))}
+    return [path.name for path in files if path.name not in known]
 
 
 def missing(folder: Path, files: Collection[Path]) -> list[str]:
     """Return the names of shards that are listed and not among `files`."""
     found = {path.name for path in files}
-    return [name for name in _listed(folder) if name not in found]
+    return [name for name in _listed(read_manifest(folder) or {}) if name not in found]
 
 
-def _listed(folder: Path) -> dict[str, ShardNote]:
-    """Return the notes of a library's shards, without those that are announced."""
-    notes = read_manifest(folder) or {}
-    return {name: note for name, note in notes.items() if not name.endswith(_NEXT)}
+def _listed(notes: Mapping[str, ShardNote]) -> dict[str, ShardNote]:
+    """Return the notes without what is announced or given up."""
+    return {name: n for name, n in notes.items() if not name.endswith((_NEXT, GIVEN_UP))}
 
 
 def changed(folder: Path, files: Collection[Path]) -> list[Path]:
@@ -262,15 +281,14 @@ def replaced(folder: Path, files: Collection[Path]) -> list[Path]:
 
 def stamp(folder: Path, files: Collection[Path]) -> str:
     """Return a text that changes with the shards of a library, and with nothing else."""
-    notes = _listed(folder)
+    notes = _listed(read_manifest(folder) or {})
     with told(f"A shard of {folder.name}"):
-        state = [
-            (path.name, stat.st_size, notes[path.name].sha256)
-            if path.name in notes
-            else (path.name, stat.st_size, stat.st_mtime_ns)
-            for path in files
-            for stat in [path.stat()]
-        ]
+        state = []
+        for path in files:
+            with suppress(FileNotFoundError):  # removed just now
+                stat = path.stat()
+                listed = notes[path.name].sha256 if path.name in notes else stat.st_mtime_ns
+                state.append((path.name, stat.st_size, listed))
     return hashlib.sha256(repr(state).encode()).hexdigest()
 
 

@@ -30,7 +30,7 @@ from .open_shard import DAMAGE, UnusableShardError, is_shard
 from .opened import FoundRows, OpenShard, opened
 from .row_filter import RowFilter
 from .searched_part import SearchedPart, nearest
-from .shard_files import ATTEMPTS
+from .settled import ATTEMPTS
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from ...schemas.backbones import BACKBONES, Backbones
 from ...schemas.embedding import EmbeddedVideo, Version
 from ...schemas.errors import StoreError
 from ..system.atomic_file import whole_file
-from ..system.unreadable import listed, told, unwritten
+from ..system.unreadable import listed, unwritten
+from ..system.written_h5 import written_h5
 from . import manifest
 from .catalog import CatalogEntry, join_entries, stored_weights
 from .layout import (
@@ -27,8 +28,8 @@ from .layout import (
     weights_in,
     write_shard,
 )
-from .lock import holder
-from .manifest import ShardNote, note_of, read_manifest, write_manifest
+from .lock import writer
+from .manifest import GIVEN_UP, MANIFEST, ShardNote, note_of, read_manifest, write_manifest
 from .open_shard import (
     UnusableShardError,
     damage_told,
@@ -36,15 +37,10 @@ from .open_shard import (
     open_shard,
     reading_shard,
 )
+from .settled import ATTEMPTS, FileState, settled, state_of
 
 if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
     import h5py
-
-_State = tuple[Path, int, int, int]
-"""A shard with its inode, time of modification and size: another one has others."""
-
-ATTEMPTS = 10
-"""Looks at a library whose shards change while they are opened."""
 
 
 class Shards:
@@ -55,8 +51,8 @@ class Shards:
         self.directory = directory
         self.backbones = backbones
         self._pins: dict[Path, h5py.File] | None = None
-        self._read: dict[str, tuple[list[_State], dict[str, CatalogEntry]]] = {}
-        self._entries: dict[str, dict[_State, list[CatalogEntry]]] = {}
+        self._read: dict[str, tuple[list[FileState], dict[str, CatalogEntry]]] = {}
+        self._entries: dict[str, dict[FileState, list[CatalogEntry]]] = {}
 
     def libraries(self) -> list[str]:
         """Return the names of the libraries that have a shard, or had one that is lost.
@@ -65,7 +61,7 @@ class Shards:
             StoreError: A folder of shards cannot be listed.
         """
         folders = listed(self.directory, f"The folder {self.directory}")
-        return [f.name for f in folders if self.files(f.name) or read_manifest(f)]
+        return [f.name for f in folders if self.files(f.name) or manifest.missing(f, ())]
 
     def files(self, library: str) -> list[Path]:
         """Return the shards of `library`, oldest first.
@@ -82,24 +78,29 @@ class Shards:
         Raises:
             StoreError: The folder or its list cannot be read.
         """
-        writer = holder(self.directory.parent)
-        return manifest.problems(self.directory / library, self.files(library), bool(writer))
+        folder = self.directory / library
+        return settled(
+            lambda: [*self.files(library), folder / MANIFEST],
+            lambda: manifest.problems(
+                folder, self.files(library), writer(self.directory.parent) is not None
+            ),
+        )
 
-    def changed(self, library: str) -> list[Path]:
-        """Return the shards whose content is not what was written, reading all of it.
-
-        Raises:
-            StoreError: A shard cannot be read.
-        """
-        return manifest.changed(self.directory / library, self.files(library))
-
-    def replaced(self, library: str) -> list[Path]:
-        """Return the shards that are others than those that were written, however intact.
+    def is_changed(self, path: Path) -> bool:
+        """Return whether a shard's content is not what was written, reading all of it.
 
         Raises:
-            StoreError: A shard or the list cannot be read.
+            StoreError: It cannot be read.
         """
-        return manifest.replaced(self.directory / library, self.files(library))
+        return bool(manifest.changed(path.parent, [path]))
+
+    def is_replaced(self, path: Path) -> bool:
+        """Return whether a shard is another than the one that was written, however intact.
+
+        Raises:
+            StoreError: It or the list cannot be read.
+        """
+        return bool(manifest.replaced(path.parent, [path]))
 
     def unlisted(self, library: str) -> list[str]:
         """Return the names of shards that are there and not listed, nor announced.
@@ -149,7 +150,7 @@ class Shards:
             StoreError: The list cannot be read or written, or another shard lies in the place of
                 one: what follows would take it for the truth.
         """
-        for path in self.replaced(library):
+        for path in manifest.replaced(self.directory / library, self.files(library)):
             if path.name not in {*changed, *damaged}:
                 raise StoreError(manifest.ANOTHER.format(path=path, library=library))
         self._list(library, {}, changed=changed, damaged=damaged)
@@ -174,8 +175,8 @@ class Shards:
 
         Args:
             library: The library.
-            written: By file name, the notes of the shards written just now; None for one that is
-                deleted next: a kill in between leaves it unlisted, not listed and missing.
+            written: By file name, the notes of the shards written just now; None for one to
+                delete.
             keep_missing: Whether to keep what is listed and not there, so that it is still told.
             changed: Names of shards to list as they are now.
             damaged: Names of shards to list though they cannot be read.
@@ -196,7 +197,13 @@ class Shards:
                 with suppress(UnusableShardError), reading_shard(files[name]) as file:
                     count = len(file["videos/video_id"])
                     notes[name] = note_of(files[name], count, weights_in(file))
-            if not manifest.is_written(folder, notes):
+            gone = [files[name] for name, note in written.items() if note is None]
+            if gone:  # a kill before they are deleted leaves that to the next command
+                said = {path.name + GIVEN_UP: note_of(path, 0, ()) for path in gone}
+                write_manifest(folder, notes | said)
+            for path in [*gone, *manifest.given_up(folder, before or {})]:
+                path.unlink(missing_ok=True)
+            if gone or not manifest.is_written(folder, notes):
                 write_manifest(folder, notes)
         except OSError as error:
             raise StoreError(unwritten(f"The list of shards in {folder}", error)) from error
@@ -229,7 +236,7 @@ class Shards:
                 self._read[library] = stamp, entries
         return dict(self._read[library][1])
 
-    def _entries_of(self, library: str, state: _State) -> list[CatalogEntry]:
+    def _entries_of(self, library: str, state: FileState) -> list[CatalogEntry]:
         path = state[0]
         if self._pins is not None:
             if path in self._pins:
@@ -264,13 +271,8 @@ class Shards:
         with damage_told(path):
             yield pinned
 
-    def _state(self, library: str) -> list[_State]:
-        found = []
-        for path in self.files(library):
-            with suppress(FileNotFoundError), told(f"The shard {path}"):
-                stat = path.stat()
-                found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_size))
-        return found
+    def _state(self, library: str) -> list[FileState]:
+        return state_of(self.files(library))
 
     def write(
         self,
@@ -368,7 +370,6 @@ class Shards:
                     self._list(library, {path.name: note_of(path, len(videos), weights)})
                 else:
                     self._list(library, {path.name: None})
-                    path.unlink()
             except OSError as error:
                 raise StoreError(unwritten(f"The shard {path}", error)) from error
         directory = self.directory / library
@@ -392,8 +393,6 @@ class Shards:
             self._write_whole(path, library, videos, weights)
             note = note_of(path, len(videos), weights)
             self._list(library, {path.name: note, **{other.name: None for other in others}})
-            for other in others:
-                other.unlink()
         except OSError as error:
             raise StoreError(unwritten(f"The shard {path}", error)) from error
 
@@ -405,22 +404,10 @@ class Shards:
         weights: Mapping[str, str],
     ) -> None:
         """Write a shard; `weights` are the SHA-256 of its backbones' weights."""
-        import h5py
-
-        with (
-            whole_file(path, sync=True) as partial,
-            partial.open("w+b") as raw,
-            h5py.File(
-                raw,
-                "w",
-                libver="latest",
-                alignment_threshold=ALIGNMENT,
-                alignment_interval=ALIGNMENT,
-            ) as file,
-        ):
-            write_shard(file, library, videos, weights, self.backbones)
-            file.close()
-            raw.close()
+        aligned = {"alignment_threshold": ALIGNMENT, "alignment_interval": ALIGNMENT}
+        with whole_file(path, sync=True) as partial:
+            with written_h5(partial, libver="latest", **aligned) as file:
+                write_shard(file, library, videos, weights, self.backbones)
             manifest.announce(path, note_of(partial, len(videos), weights))
 
 

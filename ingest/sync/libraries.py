@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ...schemas.errors import LibraryError
+from ...schemas.errors import LibraryError, StoreError
 from ...schemas.results import CompactedLibrary, LibrarySummary, StoredVideo, VerifyReport
 from ...schemas.video import Video
 from ..milvus.connection import server_name
@@ -22,7 +22,7 @@ from ..shards.home import (
     stored_root,
     trust,
 )
-from ..shards.lock import holder, writing
+from ..shards.lock import Holder, holder, writing
 from ..system.progress import Progress, Silent
 from ..system.unwritable import may_be_written
 from .repair import bring_in_step, reindex, remove
@@ -39,6 +39,9 @@ def summarize(place: Place) -> list[LibrarySummary]:
     found = []
     for library in home.shards.libraries():
         note = home.note(library)
+        damage = home.shards.problems(library)
+        if not note.videos and not damage:
+            continue  # it was removed just now
         found.append(
             LibrarySummary(
                 library=library,
@@ -47,7 +50,7 @@ def summarize(place: Place) -> list[LibrarySummary]:
                 hours=note.seconds / 3600,
                 rows={name: of["rows"] for name, of in note.counts.items()},
                 root=_origin(note.first) if note.first else "nothing that is left",
-                damage=home.shards.problems(library),
+                damage=damage,
             )
         )
     return found
@@ -168,16 +171,18 @@ def verify_all(
     """
     home = _opened(place, libraries)
     named = list(libraries or home.shards.libraries())
-    if not repair and not place.uri and (found := holder(home.path)):
-        damage, _, _ = _check_shards(home, named, progress, repair)
-        note = f"{found.note()[:-1]}; Milvus Lite is compared once it has ended."
-        return VerifyReport(
-            milvus="embedded", comparisons=[], elsewhere={}, damage=damage, notes=[note]
-        )
+    embedded_alone = not repair and not place.uri
+    if embedded_alone and (found := holder(home.path)):
+        return _without_milvus(home, named, progress, found)
     with ExitStack() as stack:
         if repair or may_be_written(home.path):
             doing = "repair" if repair else "comparison"
-            stack.enter_context(writing(place.home, doing, place.wait))
+            try:
+                stack.enter_context(writing(place.home, doing, place.wait, changes=repair))
+            except StoreError:
+                if embedded_alone and (found := holder(home.path)):  # it has begun just now
+                    return _without_milvus(home, named, progress, found)
+                raise
         damage, notes, readable = _check_shards(home, named, progress, repair)
         store = stack.enter_context(open_store(place, writing=repair, latest=True))
         if readable or not named:
@@ -190,6 +195,22 @@ def verify_all(
             if sample == "all":  # a sample may miss a re-embedded video; reindex reads one of each
                 trust(place.home, library, store.name)
         return report.model_copy(update={"damage": damage, "notes": [*notes, *store.notes]})
+
+
+def _without_milvus(
+    home: Home, libraries: Sequence[str], progress: Progress, held_by: Holder
+) -> VerifyReport:
+    """Check the shards alone, while another process holds Milvus Lite."""
+    damage, _, _ = _check_shards(home, libraries, progress, repair=False)
+    note = (
+        f"{held_by.note()[:-1]}; Milvus Lite is compared once it has ended."
+        if held_by.changes
+        else f"Process {held_by.pid} ({held_by.doing}) reads Milvus Lite; it is compared here once "
+        "that has ended."
+    )
+    return VerifyReport(
+        milvus="embedded", comparisons=[], elsewhere={}, damage=damage, notes=[note]
+    )
 
 
 def compact_all(

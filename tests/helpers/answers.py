@@ -102,13 +102,13 @@ def ask(home: Path, questions: Sequence[Question]) -> list[Answer]:
 
     def answers() -> list[Answer]:
         with Library.open(home) as library:
-            return [attempt(lambda q=q: _query(library, q)) for q in questions]
+            return [attempt(lambda q=q: query(library, q)) for q in questions]
 
     opened = attempt(answers)
     return opened["result"] if "result" in opened else [opened] * len(questions)
 
 
-def _query(library: Library, question: Question) -> dict[str, Any]:
+def query(library: Library, question: Question) -> dict[str, Any]:
     return library.query(
         question.clip,
         k=_ALL,
@@ -138,31 +138,36 @@ def judge(intact: Answer, found: Answer, question: Question | str) -> Judgement:
 
 
 def judge_between(before: Answer, after: Answer, found: Answer) -> Judgement:
-    """Judges an answer of a home that was left somewhere between two states.
+    """Judges an answer of a home that was left somewhere between two states."""
+    return judge_among([before, after], found)
 
-    Without a note it has each video as one of both has it, and all that are in both. Where nothing
+
+def judge_among(states: Sequence[Answer], found: Answer) -> Judgement:
+    """Judges an answer of a home that goes from one state to the next.
+
+    Without a note it has each video as one of them has it, and all that are in all. Where nothing
     could be said before, nothing need be said yet.
     """
-    if "result" not in found or "result" not in after:
-        unsaid = "refused" in found and "result" not in before
+    if "result" not in found:
+        unsaid = "refused" in found and any("result" not in s for s in states)
         return Judgement(Verdict.REFUSED, found["refused"]) if unsaid else _not_answered(found)
-    states = [a["result"] for a in (before, after) if "result" in a]
+    results = [s["result"] for s in states if "result" in s]
     if {_words(n) for n in found["result"]["notes"]} - {
-        _words(n) for s in states for n in s["notes"]
+        _words(n) for s in results for n in s["notes"]
     }:
         return Judgement(Verdict.NOTED, found["result"]["notes"][-1])
-    got, *known = (_evidence(result) for result in (found["result"], *states))
-    both = set.intersection(*map(set, known)) if "result" in before else set()
-    if missing := both - got.keys():
+    got, *known = (evidence(result) for result in (found["result"], *results))
+    all_ = set.intersection(*map(set, known)) if len(known) == len(states) else set()
+    if missing := all_ - got.keys():
         return Judgement(Verdict.WRONG, f"{sorted(missing)[0]} is not found")
-    for video_id, evidence in got.items():
-        if not any(alike(state.get(video_id), evidence) for state in known):
+    for video_id, of in got.items():
+        if not any(alike(state.get(video_id), of) for state in known):
             was = [state.get(video_id) for state in known]
-            return Judgement(Verdict.WRONG, f"{video_id} {evidence}, not {was}")
+            return Judgement(Verdict.WRONG, f"{video_id} {of}, not {was}")
     return Judgement(Verdict.SAME)
 
 
-def _evidence(result: dict[str, Any]) -> dict[str, dict[str, float]]:
+def evidence(result: dict[str, Any]) -> dict[str, dict[str, float]]:
     """By video, its similarity in each modality."""
     return {
         match["video_id"]: {m: of["similarity"] for m, of in match["modalities"].items()}

@@ -20,10 +20,11 @@ from .full_home import TIMM, TIMM_MODEL, write_video
 _VIDEOS = {"day/0.mkv": 0, "day/1 silent.mkv": 1, "night/2 long.mkv": 2, "night/3.mkv": 3}
 """Name and seed: with those of `stand_ins` two shards."""
 
-_STAYS = "clips/night/2 long.mkv"
+STAYS = "clips/night/2 long.mkv"
+"""A video that every command leaves as it is."""
 
-QUESTIONS = (Question(_STAYS), *(Question(_STAYS, modality.value) for modality in Modality))
-"""About a video that every command leaves as it is."""
+QUESTIONS = (Question(STAYS), *(Question(STAYS, modality.value) for modality in Modality))
+"""About `STAYS`."""
 
 
 @dataclass(frozen=True)

@@ -6,29 +6,20 @@ strikes.c is preloaded into it.
 from __future__ import annotations
 
 import ctypes
-import gc
-import importlib
-import json
 import os
-import select
-import signal
-import sys
-import time
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vidsim.search.library import Library
 
-from .answers import Answer, ask, attempt
+from .answers import Answer, ask
 from .commands import COMMANDS, QUESTIONS
+from .forked import forked
 from .full_home import stand_ins
 from .served import serve
 
-LIMIT_S = 60.0
-"""Commands and what follows take a second or two."""
+LIMIT_S = 240.0
+"""Commands and what follows take a second or two, on a busy machine a minute."""
 
 
 def _task(request: dict[str, Any]) -> Any:
@@ -63,44 +54,14 @@ def _state(home: Path) -> dict[str, Any]:
     return found | {"answers": ask(home, QUESTIONS)}
 
 
-def _forked(request: dict[str, Any]) -> Answer:
-    """Does a task in a child; where that does not answer, ``ended`` says how, None for never."""
-    here, there = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(here)
-        with os.fdopen(there, "w") as answer, stand_ins(segments_per_shard=3):
-            json.dump(attempt(partial(_task, request)) | {"loaded": list(sys.modules)}, answer)
-        os._exit(0)
-    os.close(there)
-    said, until = b"", time.monotonic() + LIMIT_S
-    while select.select([here], [], [], max(0.0, until - time.monotonic()))[0]:
-        piece = os.read(here, 1 << 20)
-        if not piece:
-            break
-        said += piece
-    else:
-        os.kill(child, signal.SIGABRT)
-    os.close(here)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code:
-        return {"ended": None if code == -signal.SIGABRT else code}
-    found = json.loads(said)
-    _load(found.pop("loaded"))
-    return found
+def _answer(request: dict[str, Any]) -> Answer:
+    def task() -> Any:
+        with stand_ins(segments_per_shard=3):
+            return _task(request)
 
-
-def _load(names: Sequence[str]) -> None:
-    """Loads what a child had to, so that the next one finds it here."""
-    if new := [name for name in names if name not in sys.modules]:
-        for name in new:
-            with suppress(ImportError):
-                importlib.import_module(name)
-        gc.collect()
-        gc.freeze()  # else a child's collector would copy every page
+    return forked(task, LIMIT_S)
 
 
 def main() -> None:
     """Serves a `Harness` of interruptions.py."""
-    serve(_forked)
+    serve(_answer)

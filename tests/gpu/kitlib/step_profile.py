@@ -90,7 +90,7 @@ def _write(bench: Bench) -> dict[str, Any]:
     place = Place(bench.work / "home-profiled")
 
     def write() -> None:
-        with writing(place.home), open_store(place, writing=True) as store:
+        with writing(place.home, "profile"), open_store(place, writing=True) as store:
             writer = Writer(store, Home(place), "kit", {})
             for video in found:
                 writer.add(video)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest.shards.lock import holder, writing
+from vidsim.ingest.shards.lock import HeldLock, holder, writer, writing
 from vidsim.schemas.errors import StoreError
 
 HOLD = """
@@ -73,6 +73,23 @@ def test_a_reader_sees_who_writes_until_it_ends_or_is_killed(tmp_path):
         assert found is not None
         assert (found.pid, found.doing) == (os.getpid(), "removal")
     assert holder(tmp_path) is None
+
+
+def test_what_a_killed_process_said_is_not_said_of_the_next(tmp_path, monkeypatch):
+    with another_process(tmp_path) as child:
+        pass
+    monkeypatch.setattr(HeldLock, "_write", lambda self: None)  # it has not come to that yet
+    with writing(tmp_path, "removal"):
+        found = holder(tmp_path)
+        assert found is not None
+        assert found.pid != child.pid
+
+
+def test_who_only_compares_is_no_writer(tmp_path):
+    with writing(tmp_path, "comparison", changes=False):
+        assert writer(tmp_path) is None
+        with pytest.raises(StoreError, match=r"\(comparison\) has been reading since"):
+            writing(tmp_path, "removal").__enter__()
 
 
 def test_it_is_waited_for_where_that_is_asked(tmp_path, caplog):

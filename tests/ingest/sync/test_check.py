@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from vidsim import Library
 from vidsim.ingest.milvus.store import open_store
+from vidsim.ingest.shards.check import check_library
 from vidsim.ingest.shards.home import Home, Place, distrust
+from vidsim.ingest.shards.lock import writing
+from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync.repair import bring_in_step
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
@@ -149,13 +153,48 @@ def test_a_shard_of_another_library_in_the_place_of_one_is_moved_away(place):
 
 
 def test_verify_needs_no_lock_while_another_process_writes(place):
-    from vidsim.ingest.shards.lock import writing
-
     with writing(place.home, "ingest of lib"):
         report = verify(place)
     assert report.comparisons == []
     assert report.damage == []
     assert "Milvus Lite is compared once it has ended" in report.notes[0]
+
+
+@pytest.mark.parametrize("looked", ["files", "is_changed"])
+def test_a_shard_that_is_replaced_or_removed_while_it_is_checked_is_intact(
+    place, monkeypatch, looked
+):
+    real, struck = getattr(Shards, looked), []
+
+    def look(shards: Shards, *args: object) -> object:
+        seen = real(shards, *args) if looked == "files" else None
+        if not struck:
+            struck.append(True)
+            Shards(shards.directory).drop("lib", {f"lib/{i}.mp4": None for i in (0, 1, 2, 3)})
+        return real(shards, *args) if seen is None else seen
+
+    monkeypatch.setattr(Shards, looked, look)
+    assert check_library(Home(place).shards, "lib", Silent()) == []
+    assert struck
+
+
+def test_a_writer_that_begins_as_verify_does_is_not_in_its_way(place, monkeypatch):
+    from vidsim.ingest.sync import libraries as module
+
+    with writing(place.home, "ingest of lib"):
+        monkeypatch.setattr(module, "holder", Mock(side_effect=[None, module.holder(place.home)]))
+        report = verify(place)
+    assert report.damage == []
+    assert "Milvus Lite is compared once it has ended" in report.notes[0]
+
+
+def test_two_may_verify_at_a_time(place):
+    with writing(place.home, "comparison", changes=False):
+        report = verify(place)
+        with Library(place) as library:
+            assert library.query("lib/1.mp4").notes == []
+            assert not library.being_written()
+    assert "reads Milvus Lite" in report.notes[0]
 
 
 def test_reindexing_afresh_deletes_nothing_where_a_shard_is_damaged(place):
