@@ -139,6 +139,8 @@ def is_written(folder: Path, notes: Mapping[str, ShardNote]) -> bool:
 def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
     """Write the notes of a library's shards, twice; delete both lists where there are none.
 
+    A list that says so already stays as it is, or is written again.
+
     Raises:
         OSError: It cannot be written.
         StoreError: What is there cannot be read.
@@ -147,8 +149,10 @@ def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
         for name in LISTS:
             (folder / name).unlink(missing_ok=True)
         return
-    before = _newest(folder)
-    found = _List(folder.name, before.revision + 1 if before else 1, dict(sorted(notes.items())))
+    found = _newest(folder)
+    if found is None or found.shards != notes:
+        revision = found.revision + 1 if found else 1
+        found = _List(folder.name, revision, dict(sorted(notes.items())))
     for name in LISTS:
         write_checked(folder / name, _LIST.dump_python(found, mode="json"))
 
