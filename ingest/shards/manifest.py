@@ -11,8 +11,10 @@ import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from ..system.checked_json import ChangedError, read_checked, write_checked
 from ..system.unreadable import told
@@ -22,8 +24,8 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 """Name of the list in the folder of a library's shards."""
 
-_COPY = "manifest.copy.json"
-"""What tells that a shard is lost must not be lost with it."""
+LISTS = (MANIFEST, "manifest.copy.json")
+"""The list and its copy: what tells that a shard is lost must not be lost with it."""
 
 _HEAD_BYTES = 4096
 """They hold the shard's own random id (`layout.write_shard`)."""
@@ -75,8 +77,26 @@ def note_of(path: Path, videos: int, backbones: Iterable[str]) -> ShardNote:
         return ShardNote(file.tell(), digest, videos, sorted(backbones), head)
 
 
+@dataclass(frozen=True)
+class _List:
+    """One of the two files that list a library's shards.
+
+    Attributes:
+        library: The library's name.
+        revision: Grows by one with each change: of two lists, the one with the larger counts.
+        shards: Notes by file name.
+    """
+
+    library: str
+    revision: int
+    shards: Mapping[str, ShardNote]
+
+
+_LIST = TypeAdapter(_List)
+
+
 def read_manifest(folder: Path) -> dict[str, ShardNote] | None:
-    """Return the notes of a library's shards by file name, of the list or else of its copy.
+    """Return the notes of a library's shards by file name, of the newer of its two lists.
 
     Returns:
         None where there is no list (an older vidsim wrote the shards), or both are damaged: then
@@ -85,40 +105,56 @@ def read_manifest(folder: Path) -> dict[str, ShardNote] | None:
     Raises:
         StoreError: It cannot be read.
     """
-    found = _read(folder / MANIFEST)
-    return _read(folder / _COPY) if found is None else found
+    found = _newest(folder)
+    return dict(found.shards) if found else None
 
 
-def _read(path: Path) -> dict[str, ShardNote] | None:
+def _newest(folder: Path) -> _List | None:
+    found = [of for name in LISTS if (of := _read(folder / name))]
+    return max(found, key=lambda of: of.revision, default=None)
+
+
+def _read(path: Path) -> _List | None:
     try:
-        notes = read_checked(path)
-        return {name: ShardNote(**note) for name, note in notes.items()} if notes else None
-    except (ChangedError, TypeError, AttributeError) as error:
+        content = read_checked(path)
+        found = None if content is None else _LIST.validate_python(content)
+        if found and found.library != path.parent.name:
+            raise ChangedError(f"{path} is the list of {found.library}")
+    except (ChangedError, ValidationError) as error:
         _log.warning("%s; it is not used, and the next ingest makes it anew.", error)
         return None
+    return found
 
 
 def is_written(folder: Path, notes: Mapping[str, ShardNote]) -> bool:
-    """Return whether the list and its copy both are these notes.
+    """Return whether both lists of a library are these notes; none is where there are none.
 
     Raises:
         StoreError: One cannot be read.
     """
-    return all((_read(folder / name) or {}) == notes for name in (MANIFEST, _COPY))
+    one, other = (_read(folder / name) for name in LISTS)
+    return one == other and (one.shards if one else {}) == notes
 
 
 def write_manifest(folder: Path, notes: Mapping[str, ShardNote]) -> None:
-    """Write the notes of a library's shards, twice; delete both where there are none.
+    """Write the notes of a library's shards, twice; delete both lists where there are none.
+
+    A list that says so already stays as it is, or is written again.
 
     Raises:
         OSError: It cannot be written.
+        StoreError: What is there cannot be read.
     """
     if not notes:
-        for name in (_COPY, MANIFEST):
+        for name in LISTS:
             (folder / name).unlink(missing_ok=True)
         return
-    for name in (MANIFEST, _COPY):
-        write_checked(folder / name, {shard: asdict(notes[shard]) for shard in sorted(notes)})
+    found = _newest(folder)
+    if found is None or found.shards != notes:
+        revision = found.revision + 1 if found else 1
+        found = _List(folder.name, revision, dict(sorted(notes.items())))
+    for name in LISTS:
+        write_checked(folder / name, _LIST.dump_python(found, mode="json"))
 
 
 def announce(path: Path, note: ShardNote) -> None:

@@ -25,7 +25,7 @@ from ...schemas.rows import SCALARS, Hit, StoredRow
 from ..system.blas import single_threaded_blas
 from ..system.unreadable import hindrance, listed, told
 from .home import Home
-from .manifest import MANIFEST
+from .manifest import LISTS
 from .open_shard import DAMAGE, UnusableShardError, is_shard
 from .opened import FoundRows, OpenShard, opened
 from .row_filter import RowFilter
@@ -375,7 +375,7 @@ def _state(folder: Path) -> tuple[_Entry, ...]:
     with told(f"The folder {folder}"):
         try:
             with os.scandir(folder) as entries:
-                names = [e.name for e in entries if is_shard(e.name) or e.name == MANIFEST]
+                names = [e.name for e in entries if is_shard(e.name) or e.name in LISTS]
         except (FileNotFoundError, NotADirectoryError):
             return ()
         for name in names:

@@ -110,6 +110,14 @@ def test_a_missing_shard_is_told(home):
     assert SearchedVectors(home).problems(["lib"], []) == []
 
 
+def test_the_only_shard_is_told_though_the_list_of_shards_is_lost_too(home):
+    path = home.shards.write("one", [embedded("one/a.mp4")])
+    path.unlink()
+    path.with_name("manifest.json").unlink()
+    (told,) = SearchedVectors(home).problems(["one"], [])
+    assert f"{path} is missing" in told
+
+
 def test_a_shard_that_is_on_no_list_is_told_and_searched(home):
     copy = first_shard(home).read_bytes()
     home.shards.drop("lib", {f"lib/{i:02}.mp4": None for i in range(6)})

@@ -287,14 +287,29 @@ def test_a_lost_shard_is_told_though_the_list_of_shards_is_lost_too(shards, left
     first = shards.write("lib", [embedded("lib/a.mp4")])
     shards.write("lib", [embedded("lib/b.mp4")]).unlink()
     listing = first.with_name("manifest.json")
-    whole = listing.read_bytes()
     listing.unlink()
     if left is not None:
         listing.write_bytes(left)
     assert shards.missing("lib") == ["000002.h5"]
     assert "000002.h5 is missing" in shards.problems("lib")[0]
     shards.adopt("lib")
-    assert listing.read_bytes() == whole
+    assert listing.read_bytes() == listing.with_name("manifest.copy.json").read_bytes()
+    assert shards.missing("lib") == ["000002.h5"]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.copy.json"])
+def test_an_older_list_or_another_librarys_says_nothing_of_the_shards(shards, name):
+    path = shards.write("lib", [embedded("lib/a.mp4"), embedded("lib/b.mp4", seed=1)])
+    older = path.with_name(name).read_bytes()
+    shards.drop("lib", {"lib/a.mp4": None})
+    newest = path.with_name(name).read_bytes()
+    another = shards.write("other", [embedded("other/a.mp4")]).with_name(name).read_bytes()
+    for content in (older, another):
+        path.with_name(name).write_bytes(content)
+        assert shards.problems("lib") == []
+        assert not shards.is_replaced(path)
+        shards.adopt("lib")
+        assert {listing.read_bytes() for listing in path.parent.glob("manifest*")} == {newest}
 
 
 def test_a_library_without_any_list_of_its_shards_says_that_none_would_be_missed(shards):
