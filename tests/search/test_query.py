@@ -73,7 +73,8 @@ def ask(place: Place, clip: str, **options) -> QueryResult:
 def ask_milvus(place: Place, clip: str, **options) -> QueryResult:
     """Asks a Milvus for what an embedded home answers from its shards.
 
-    It is Lite here, which holds no single rows of frames and sound; a server that lacks them says so.
+    It is Lite here, which holds no single rows of frames and sound; a server that lacks them says
+    so.
     """
     with open_store(place) as store:
         found = answer(clip, MilvusIndex(store, place), place, QueryOptions(**options), Silent())
