@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..system.checked_json import ChangedError, read_checked, write_checked
 from ..system.unreadable import told
+from .open_shard import is_shard
 
 _log = logging.getLogger(__name__)
 
@@ -164,8 +165,9 @@ def announce(path: Path, note: ShardNote) -> None:
         OSError: It cannot be written.
     """
     notes = read_manifest(path.parent)
-    if notes is not None:
-        write_manifest(path.parent, {**notes, path.name + _NEXT: note})
+    if notes is None and any(is_shard(other.name) for other in path.parent.iterdir()):
+        return  # an older vidsim wrote them; a list of this one alone would not be theirs
+    write_manifest(path.parent, {**(notes or {}), path.name + _NEXT: note})
 
 
 def carried_out(folder: Path, notes: Mapping[str, ShardNote]) -> dict[str, ShardNote]:

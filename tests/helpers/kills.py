@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +32,7 @@ from .served import Served
 _READERS = 3
 
 _PER_STEP = 4
-"""Kills of one command, as it is repeated."""
+"""Most kills of one command, as it is repeated."""
 
 _SOON = 0.7
 """Part of a command's time after which it is killed at the latest: repeated it has less to do."""
@@ -86,6 +86,7 @@ def kill_while_read(work: Path, kills: int, seed: int = 0) -> Outcome:
         request = {"task": task, "home": str(where), "work": str(videos), "limit_s": limit_s}
         return writer.ask(request, LIMIT_S + 10)
 
+    per_step = min(_PER_STEP, math.ceil(kills / len(STEPS)))
     done: list[_Done] = []
     seen: Seen = ask("look", intact)["result"]
     with _readers(home, work) as logs:
@@ -99,7 +100,7 @@ def kill_while_read(work: Path, kills: int, seed: int = 0) -> Outcome:
             before, seen = seen, ask("look", intact)["result"]
             began = time.monotonic()
             answer: Answer = {}
-            for _ in range(min(_PER_STEP, kills - outcome.kills.total())):
+            for _ in range(min(per_step, kills - outcome.kills.total())):
                 answer = ask(name, home, chance.uniform(0, _SOON * needs_s))
                 if "ended" not in answer:
                     break
@@ -212,7 +213,6 @@ def main() -> None:
     numbers = [int(word) for word in sys.argv[1:]] or [50]
     with tempfile.TemporaryDirectory() as folder:
         outcome = kill_while_read(Path(folder), *numbers)
-        shutil.copytree(folder, "/tmp/h-kill/scratch/last", dirs_exist_ok=True)
     for line in outcome.wrong:
         print(line)
     print(table(outcome))

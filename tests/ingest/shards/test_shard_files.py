@@ -272,6 +272,25 @@ def test_a_shard_that_was_renamed_and_not_yet_listed_is_known(shards, monkeypatc
     assert not any(map(after.is_changed, after.files("lib")))
 
 
+def test_the_first_shard_of_a_library_is_known_before_there_is_a_list(shards, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Shards, "_list", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            shards.write("lib", [embedded("lib/a.mp4")])
+    assert Shards(shards.directory).problems("lib") == []
+
+
+def test_a_library_whose_first_shard_was_never_written_is_none(shards, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", Mock(side_effect=[None, None, None, None, KeyboardInterrupt]))
+        with pytest.raises(KeyboardInterrupt):
+            shards.write("lib", [embedded("lib/a.mp4")])
+    assert list((shards.directory / "lib").iterdir()), "it was announced"
+    assert shards.libraries() == []
+    shards.write("lib", [embedded("lib/b.mp4")])
+    assert shards.problems("lib") == []
+
+
 def test_another_shard_of_the_same_size_is_not_taken_for_the_one_that_was_written(shards):
     one, other = (shards.write("lib", [embedded(f"lib/{name}.mp4")]) for name in "ab")
     assert one.stat().st_size == other.stat().st_size
