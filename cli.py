@@ -337,6 +337,7 @@ def libraries(
     empty = "Nothing is stored yet; run 'vidsim ingest FOLDER'."
     if videos:
         listed = opened.videos()
+        notes += opened.problems()
         return Answer(listed, videos_text(listed), notes if listed else [*notes, empty], json)
     found = opened.libraries()
     notes += [sentence for item in found for sentence in item.damage]
@@ -497,7 +498,9 @@ def export(
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         files = opened.export(folder, libraries=library or (), layout=layout)
-    return Answer(text=[str(path) for path in files])
+        notes = [f"Not all is exported: {told}" for told in opened.problems(*library or ())]
+        notes += [note] if (note := opened.being_written()) else []
+    return Answer(text=[str(path) for path in files], notes=notes)
 
 
 @app.command("import")

@@ -299,6 +299,20 @@ class Library:
         found = writer(self.home)
         return found.note() if found else ""
 
+    def problems(self, *libraries: str) -> list[str]:
+        """Return what is known to be missing or wrong in the shards of libraries, in sentences.
+
+        Args:
+            *libraries: Their names; none for all.
+
+        Raises:
+            StoreError: The list of a library's shards cannot be read.
+        """
+        from ..ingest.shards.home import open_shards
+
+        shards = open_shards(self.home)
+        return [told for name in libraries or shards.libraries() for told in shards.problems(name)]
+
     def videos(self) -> list[StoredVideo]:
         """List all stored videos, by library and id.
 

@@ -534,6 +534,17 @@ def test_colours_need_no_network(clips, tmp_path):
 # --- export and import
 
 
+def test_what_a_lost_shard_held_is_told_where_its_videos_are_left_out(call, tmp_path):
+    """An export and a list have fewer videos then, and would look whole."""
+    place = Place(tmp_path / "home")
+    store(place, embedded("lib/a.mp4"))
+    store(place, embedded("lib/b.mp4")).files("lib")[0].unlink()
+    for words in (["export", str(tmp_path / "out")], ["libraries", "--videos"], ["libraries"]):
+        code, out, err = call(*words, VIDSIM_HOME=str(place.home))
+        assert (code, bool(out)) == (0, True)
+        assert "000001.h5 is missing" in err
+
+
 @pytest.mark.parametrize("layout", ["native", "capstone"])
 def test_an_export_in_either_layout_is_imported_again(call, tmp_path, layout):
     code, out, err = call("export", str(tmp_path / "there"), "--layout", layout)
