@@ -229,11 +229,14 @@ class Shards:
                 if attempt == ATTEMPTS - 1 or self._state(library) == stamp:
                     raise
                 continue  # a writer has replaced or removed a shard meanwhile
-            if self._state(library) == stamp or attempt == ATTEMPTS - 1:
+            if self._state(library) == stamp:
                 for of in read.values():
                     join_entries(entries, of)
                 self._entries[library] = read
                 self._read[library] = stamp, entries
+                break
+        else:
+            raise StoreError(f"Shards of {library} change faster than they are read; ask again.")
         return dict(self._read[library][1])
 
     def _entries_of(self, library: str, state: FileState) -> list[CatalogEntry]:

@@ -191,6 +191,19 @@ def test_a_shard_that_is_written_between_looking_and_reading_the_list_is_not_mis
     assert struck
 
 
+def test_a_library_that_never_stays_the_same_is_not_read_half(shards, monkeypatch):
+    shards.write("lib", [embedded("lib/a.mp4")])
+    real, edits = Shards.files, itertools.count()
+
+    def files(self: Shards, library: str) -> list[Path]:
+        os.utime(real(self, library)[0], (next(edits),) * 2)
+        return real(self, library)
+
+    monkeypatch.setattr(Shards, "files", files)
+    with pytest.raises(StoreError, match="change faster than they are read; ask again"):
+        shards.catalog("lib")
+
+
 def test_a_shard_that_vanishes_once_it_was_listed_is_no_error(shards, monkeypatch):
     gone = shards.write("lib", [embedded("lib/a.mp4")])
     shards.write("lib", [embedded("lib/b.mp4")])
