@@ -344,8 +344,10 @@ class Library:
         from ..ingest.sync.libraries import mend_interrupted, remove_all
 
         with self._writing() as place:
-            mend_interrupted(place)
-            found = self.find(*names)
+            try:
+                found = self.find(*names)
+            finally:  # it may complete what is asked for, begun before
+                mend_interrupted(place)
             remove_all(place, found)
         return found
 

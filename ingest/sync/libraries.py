@@ -121,7 +121,8 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
     with writing(home.path, "removal", place.wait), open_store(place, writing=True) as store:
         for library, video_ids in found.items():
             home.shards.adopt(library)
-            remove(store, home, library, video_ids)
+            catalog = home.shards.catalog(library)  # without what an interrupted run was removing
+            remove(store, home, library, [i for i in video_ids if i in catalog])
             if not home.shards.catalog(library):  # also what only a missing shard held
                 for backbone in store.backbones():
                     store.delete_library(backbone, library)

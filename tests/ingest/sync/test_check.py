@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.check import check_library
 from vidsim.ingest.shards.home import Home, Place, distrust
 from vidsim.ingest.shards.lock import writing
+from vidsim.ingest.shards.open_shard import is_shard
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync.repair import bring_in_step
 from vidsim.ingest.system.progress import Silent
@@ -238,6 +240,24 @@ def test_a_library_with_a_lost_shard_can_be_removed(place):
         library.remove("lib")
         assert library.libraries() == []
     assert rows(place) == 0
+
+
+def test_a_removal_that_failed_before_it_deleted_a_shard_can_be_repeated(place, monkeypatch):
+    real = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if is_shard(path.name):
+            raise OSError(errno.EIO, "Input/output error")
+        real(path, missing_ok)
+
+    with Library(place) as library, monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(StoreError, match="Input/output error"):
+            library.remove("lib/0.mp4", "lib/1.mp4", "lib/2.mp4")
+    with Library(place) as library:
+        library.remove("lib/0.mp4", "lib/1.mp4", "lib/2.mp4", "lib/4.mp4")
+        assert [v.video_id for v in library.videos()] == [f"lib/{i}.mp4" for i in (3, 5, 6, 7, 8)]
+    assert rows(place) == 5
 
 
 def test_a_second_removal_mends_what_the_first_left(place):
