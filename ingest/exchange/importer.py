@@ -80,6 +80,8 @@ def _import(
     weights = {name: _weights(name, sources) for name in given}
     reports, notes = [], []
     with writing(place.home, f"import of {', '.join(given)}", place.wait):
+        for name in given:
+            shards.adopt(name)
         catalogs = {name: shards.catalog(name) for name in given}
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
@@ -24,6 +26,7 @@ from vidsim.schemas.errors import LibraryError, StoreError
 from vidsim.schemas.results import VerifyReport
 
 from ...helpers.embedded_videos import embedded
+from ...helpers.full_home import stand_ins, write_video
 
 LAB = BACKBONES["labhist"]
 
@@ -242,7 +245,8 @@ def test_a_library_with_a_lost_shard_can_be_removed(place):
     assert rows(place) == 0
 
 
-def test_a_removal_that_failed_before_it_deleted_a_shard_can_be_repeated(place, monkeypatch):
+@contextmanager
+def no_shard_can_be_deleted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     real = Path.unlink
 
     def unlink(path: Path, missing_ok: bool = False) -> None:
@@ -250,14 +254,35 @@ def test_a_removal_that_failed_before_it_deleted_a_shard_can_be_repeated(place, 
             raise OSError(errno.EIO, "Input/output error")
         real(path, missing_ok)
 
-    with Library(place) as library, monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", unlink)
         with pytest.raises(StoreError, match="Input/output error"):
-            library.remove("lib/0.mp4", "lib/1.mp4", "lib/2.mp4")
+            yield
+
+
+def test_a_removal_that_failed_before_it_deleted_a_shard_can_be_repeated(place, monkeypatch):
+    with Library(place) as library, no_shard_can_be_deleted(monkeypatch):
+        library.remove("lib/0.mp4", "lib/1.mp4", "lib/2.mp4")
     with Library(place) as library:
         library.remove("lib/0.mp4", "lib/1.mp4", "lib/2.mp4", "lib/4.mp4")
         assert [v.video_id for v in library.videos()] == [f"lib/{i}.mp4" for i in (3, 5, 6, 7, 8)]
     assert rows(place) == 5
+
+
+def test_an_ingest_that_failed_before_it_deleted_a_shard_can_be_repeated(tmp_path, monkeypatch):
+    folder = tmp_path / "lib"
+    for i in range(3):
+        write_video(folder / f"{i}.mkv", seed=i)
+    with stand_ins(segments_per_shard=1), Library.open(tmp_path / "home") as library:
+        library.ingest(folder)
+        (folder / "1.mkv").unlink()
+        with no_shard_can_be_deleted(monkeypatch):
+            library.ingest(folder, prune=True)
+        library.ingest(folder, prune=True)
+        assert [v.video_id for v in library.videos()] == ["lib/0.mkv", "lib/2.mkv"]
+        report = library.verify()
+    assert report.damage == []
+    assert all(c.wrong == 0 for c in report.comparisons)
 
 
 def test_a_second_removal_mends_what_the_first_left(place):
