@@ -65,7 +65,7 @@ def ingest(
     root = folder if folder.is_dir() else folder.parent
     with writing(place.home, f"ingest of {name}", place.wait) as held:
         home = Home(place)
-        home.shards.adopt(name)
+        home.shards.finish_deletions(name)
         catalog = home.shards.catalog(name)
         _check_root(catalog, root, name)
         unfinished = moves.unfinished(home.path, name)

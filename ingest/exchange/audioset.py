@@ -104,7 +104,7 @@ def ingest_audioset(
     embedded = unchanged = 0
     with writing(place.home, f"import of {name}", place.wait):
         home = Home(place)
-        home.shards.adopt(name)
+        home.shards.finish_deletions(name)
         catalog = home.shards.catalog(name)
         _check_imported(catalog, name)
         with open_store(place, writing=True) as store:

@@ -81,7 +81,7 @@ def _import(
     reports, notes = [], []
     with writing(place.home, f"import of {', '.join(given)}", place.wait):
         for name in given:
-            shards.adopt(name)
+            shards.finish_deletions(name)
         catalogs = {name: shards.catalog(name) for name in given}
         for name, videos in given.items():
             _check_versions(videos, catalogs[name])

@@ -155,6 +155,16 @@ class Shards:
                 raise StoreError(manifest.ANOTHER.format(path=path, library=library))
         self._list(library, {}, changed=changed, damaged=damaged)
 
+    def finish_deletions(self, library: str) -> None:
+        """Delete the shards that an interrupted run was about to delete.
+
+        Raises:
+            StoreError: The list cannot be read or written, or a shard not be deleted.
+        """
+        folder = self.directory / library
+        if manifest.given_up(folder, read_manifest(folder) or {}):
+            self.adopt(library)
+
     def settle(self, library: str) -> None:
         """List the shards as they are, after what was missing is stored again or given up.
 
