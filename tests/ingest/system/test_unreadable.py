@@ -31,7 +31,7 @@ from vidsim.ingest.shards.home import (
 )
 from vidsim.ingest.shards.lock import writing
 from vidsim.ingest.shards.shard_files import Shards
-from vidsim.ingest.sync.libraries import find, list_videos, remove_all, summarize, verify_all
+from vidsim.ingest.sync.libraries import find, list_videos, remove_all, verify_all
 from vidsim.ingest.system import unreadable
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.system.unreadable import hindrance, open_h5, patiently
@@ -119,7 +119,6 @@ OPERATIONS = {
     "query": run_query,
     "verify": lambda home, _: verify_all(Place(home), [], 1, QUIET),
     "export": lambda home, scratch: export(home, scratch / "export", [], QUIET),
-    "libraries": lambda home, _: summarize(Place(home)),
     "libraries --videos": lambda home, _: list_videos(home),
     "remove": lambda home, _: remove_all(Place(home), find(home, [CLIP])),
     "ingest": run_ingest,
@@ -165,7 +164,7 @@ def test_a_shard_that_is_not_read_is_told_by_its_kind(
     assert str(home / "shards" / "lib") in said
     monkeypatch.undo()
     monkeypatch.setenv("VIDSIM_HOME", str(home))
-    assert summarize(Place(home))[0].videos == 3  # and nothing was touched
+    assert len(list_videos(home)) == 3  # and nothing was touched
 
 
 @pytest.mark.parametrize("number", KINDS, ids=errno.errorcode.get)
@@ -208,7 +207,7 @@ def test_a_damaged_shard_is_still_called_damaged(home, spoil):
     path = open_shards(home).files("lib")[0]
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(StoreError, match="damaged.*verify --repair"):
-        summarize(Place(home))
+        list_videos(home)
 
 
 def test_tables_that_are_damaged_are_one_sentence_too(home):
@@ -216,14 +215,14 @@ def test_tables_that_are_damaged_are_one_sentence_too(home):
     with h5py.File(path, "r+") as file:
         del file["segments/video"]
     with pytest.raises(StoreError, match="damaged.*verify --repair"):
-        summarize(Place(home))
+        list_videos(home)
 
 
 def test_a_disk_that_fails_later_is_no_damage(home, monkeypatch):
     fails = as_h5py(errno.EIO, home)[2]
     monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda *_: (_ for _ in ()).throw(fails))
     with pytest.raises(StoreError, match="input/output error") as caught:
-        summarize(Place(home))
+        list_videos(home)
     said_to_be_whole(str(caught.value))
 
 
@@ -259,7 +258,7 @@ def hold():
 
 
 @pytest.mark.parametrize("how", HOLD)
-@pytest.mark.parametrize("operation", ["query", "verify", "export", "libraries", "ingest"])
+@pytest.mark.parametrize("operation", ["query", "verify", "export", "libraries --videos", "ingest"])
 def test_a_shard_that_another_program_holds_is_in_use(home, tmp_path, hold, how, operation):
     path = open_shards(home).files("lib")[0]
     hold(path, how)
@@ -275,7 +274,7 @@ def test_a_shard_that_is_held_for_a_moment_is_waited_for(home, hold, monkeypatch
     child = hold(path, "flock")
     threading.Timer(0.5, lambda: child.stdin.close()).start()
     with caplog.at_level(logging.WARNING, "vidsim"):
-        assert summarize(Place(home))[0].videos == 3
+        assert len(list_videos(home)) == 3
     child.stdin = None
     assert [r.getMessage() for r in caplog.records] == [
         f"The shard {path} is in use by another program; waiting a moment for it."
@@ -291,7 +290,7 @@ def test_a_writer_that_was_killed_leaves_a_mark_and_no_damage(home, hold):
     if path.read_bytes() == whole:
         pytest.skip("this HDF5 marks no files that are open for writing")
     with pytest.raises(StoreError, match="h5clear") as caught:
-        summarize(Place(home))
+        list_videos(home)
     said_to_be_whole(str(caught.value))
 
 
