@@ -402,6 +402,13 @@ def verify(
         bool,
         typer.Option("--repair", help="Write what is missing or differs, delete what is extra."),
     ] = False,
+    give_up: Annotated[
+        bool,
+        typer.Option(
+            "--give-up",
+            help="With --repair: forget missing shards, and delete what Milvus alone has of them.",
+        ),
+    ] = False,
     sample: Annotated[
         str,
         typer.Option(metavar="N|all", help="Vectors compared per library and collection."),
@@ -418,9 +425,14 @@ def verify(
 
     if sample != "all" and not sample.isdecimal():
         raise typer.BadParameter(f"{sample!r} is no number and not all.", param_hint="--sample")
+    if give_up and not repair:
+        raise typer.BadParameter("it is a part of --repair; add that.", param_hint="--give-up")
     with Bars() as bars, Library.open(uri=uri, wait=wait, progress=bars) as opened:
         report = opened.verify(
-            *libraries or (), sample="all" if sample == "all" else int(sample), repair=repair
+            *libraries or (),
+            sample="all" if sample == "all" else int(sample),
+            repair=repair,
+            give_up=give_up,
         )
     wrong = sum(c.wrong for c in report.comparisons)
     error = None
@@ -498,7 +510,7 @@ def export(
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         files = opened.export(folder, libraries=library or (), layout=layout)
-        notes = [f"Not all is exported: {told}" for told in opened.problems(*library or ())]
+        notes = [f"Of what was exported: {told}" for told in opened.problems(*library or ())]
         notes += [note] if (note := opened.being_written()) else []
     return Answer(text=[str(path) for path in files], notes=notes)
 

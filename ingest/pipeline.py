@@ -24,7 +24,7 @@ from .shards.catalog import CatalogEntry, stored_weights
 from .shards.home import Home, Place, stored_root
 from .shards.lock import HeldLock, writing
 from .sync import moves
-from .sync.repair import bring_in_step, remove
+from .sync.repair import bring_in_step, remove, settle_missing
 from .sync.writer import Writer
 from .system.progress import Progress
 from .system.stages import Meter, Stage
@@ -101,11 +101,7 @@ def ingest(
             embedded = {backbone.name for backbone in options.backbones.values()}
             missing = home.shards.missing(name)
             if missing and whole and home.shards.held_by(name, missing) <= embedded:
-                home.shards.settle(name)
-                notes.append(
-                    f"The shards {', '.join(missing)} were missing; what the folder still has of "
-                    "their videos is stored again."
-                )
+                notes.append(settle_missing(store, home, name))
             notes += [note for note in writer.notes if note not in notes] + store.notes
     report = _report(name, catalog, options, plan, listing, failed, removed, notes)
     return report.model_copy(update={"timing": _timing(meter)})

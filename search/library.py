@@ -348,7 +348,7 @@ class Library:
                 found = self.find(*names)
             finally:  # it may complete what is asked for, begun before
                 mend_interrupted(place)
-            remove_all(place, found)
+            remove_all(place, found, whole=set(names) & found.keys())
         return found
 
     def reindex(
@@ -375,6 +375,7 @@ class Library:
         *libraries: str,
         sample: int | Literal["all"] = 100,
         repair: bool = False,
+        give_up: bool = False,
         progress: Watcher = None,
     ) -> VerifyReport:
         """Compare Milvus with the shards row by row.
@@ -383,6 +384,8 @@ class Library:
             *libraries: Libraries to verify; none for all.
             sample: Videos per library and collection whose vectors are compared too.
             repair: Whether to write what is missing or differs, and to delete what is extra.
+            give_up: With `repair`, whether to forget missing shards, and to delete what Milvus
+                alone still has of them.
             progress: Receives the progress.
 
         Raises:
@@ -392,7 +395,7 @@ class Library:
         from ..ingest.sync.libraries import verify_all
 
         with self._writing() as place:
-            return verify_all(place, libraries, sample, self._told(progress), repair)
+            return verify_all(place, libraries, sample, self._told(progress), repair, give_up)
 
     def compact(self, *libraries: str, progress: Watcher = None) -> list[CompactedLibrary]:
         """Merge the small shards of libraries, and bring those of older versions up to date.

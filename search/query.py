@@ -140,7 +140,7 @@ def answer(
     try:
         backbones = _choose_backbones(index, options, held)
     except (LibraryError, ModelError) as error:
-        raise _or_lost(error, clip, index, asked_of) from error
+        raise _or_lost(error, index, asked_of) from error
     if options.expression:
         index.check_filter(options.expression)
     searched = {library: stored[library] for library in libraries if library in stored}
@@ -151,7 +151,7 @@ def answer(
             f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
             "ask for other modalities with -m."
         )
-        raise _or_lost(nothing, clip, index, asked_of)
+        raise _or_lost(nothing, index, asked_of) if index.knows(clip) else nothing
     scope = [is_in("library", libraries)] if options.libraries else []
     scope += [f"({options.expression})"] if options.expression else []
     scope += [subject.not_itself] if subject.not_itself else []
@@ -181,15 +181,10 @@ def answer(
     )
 
 
-def _or_lost(
-    error: VidsimError, clip: str, index: SearchIndex, libraries: Collection[str]
-) -> VidsimError:
-    """Return an error about what is not stored, or one about what of `libraries` is lost."""
-    if told := index.begin_check(libraries, index.backbones())():
-        return type(error)(
-            f"What {clip} would be compared by is not among what is found: {told[0]}"
-        )
-    return error
+def _or_lost(error: VidsimError, index: SearchIndex, libraries: Collection[str]) -> VidsimError:
+    """Return an error about what is not stored, which says too what of `libraries` is lost."""
+    told = index.lacking(libraries, index.backbones())
+    return type(error)(f"{error} It may be among what is lost: {told[0]}") if told else error
 
 
 def _tune(
@@ -277,7 +272,7 @@ def _embed_or_fetch(
     try:
         _check_file(path)
     except LibraryError as error:
-        if told := index.begin_check([clip.partition("/")[0]], ())():
+        if told := index.lacking([clip.partition("/")[0]], ()):
             raise LibraryError(
                 f"{clip} is no file, and not among what is found: {told[0]}"
             ) from error

@@ -80,6 +80,9 @@ class SearchIndex(Protocol):
     ) -> Callable[[], list[str]]:
         """Begin to check that nothing is missing; the result gives the notes about what is."""
 
+    def lacking(self, libraries: Collection[str], backbones: Collection[Backbone]) -> list[str]:
+        """Return the notes about what is missing, without one about who writes."""
+
 
 @contextmanager
 def open_index(place: Place) -> Iterator[SearchIndex]:
@@ -186,7 +189,11 @@ class ShardIndex:
         """As `SearchIndex`."""
         found = writer(self._home)
         writing = [found.note()] if found else []
-        return lambda: writing + self._vectors.problems(libraries, [b.name for b in backbones])
+        return lambda: writing + self.lacking(libraries, backbones)
+
+    def lacking(self, libraries: Collection[str], backbones: Collection[Backbone]) -> list[str]:
+        """As `SearchIndex`."""
+        return self._vectors.problems(libraries, [b.name for b in backbones])
 
     def _filter(self, expression: str) -> RowFilter | None:
         if not expression:
@@ -311,6 +318,10 @@ class MilvusIndex:
             return [*(lacking | missing).values(), *outdated]
 
         return notes
+
+    def lacking(self, libraries: Collection[str], backbones: Collection[Backbone]) -> list[str]:
+        """As `SearchIndex`."""
+        return self.begin_check(libraries, backbones)()
 
     def _missing(
         self,

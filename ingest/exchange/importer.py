@@ -95,7 +95,7 @@ def _import(
                 writer = Writer(store, home, name, catalogs[name], weights=weights[name])
                 striped = _with_strips(shards, sources, catalogs[name])
                 imported = _write(writer, sources, list(videos), striped, progress)
-                notes += writer.notes + _settle(shards, name, sources, imported)
+                notes += writer.notes
                 totals = Totals.of(writer.catalog)
                 reports.append(
                     ImportedLibrary(
@@ -109,25 +109,6 @@ def _import(
                 )
             notes += store.notes
     return ImportReport(libraries=reports, notes=notes)
-
-
-def _settle(shards: Shards, name: str, sources: Sequence[Source], imported: int) -> list[str]:
-    """Give up missing shards where an import has brought as many videos as they held.
-
-    Returns:
-        A note about them, if there are any.
-    """
-    missing = shards.missing(name)
-    brought = {source.backbone.name for source in sources}
-    if not missing or not shards.held_by(name, missing) <= brought:
-        return []
-    if imported < shards.lost_videos(name, missing):
-        return []
-    shards.settle(name)
-    return [
-        f"The shards {', '.join(missing)} were missing; {imported} videos are stored again, as "
-        "many as they held."
-    ]
 
 
 def _by_library(sources: Sequence[Source]) -> dict[str, dict[str, IndexedVideo]]:

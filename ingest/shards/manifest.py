@@ -1,8 +1,8 @@
 """A library's list of its shards, by which a missing, foreign or changed one is noticed.
 
-The list is written after each change of a shard, under the home's lock. A shard that it does not
-have was written just now, or by a run that was interrupted between the two; one that it has and
-that is not there was lost.
+The list is written around each change of a shard, under the home's lock: a shard is announced
+before it is renamed into place, and given up before it is deleted, so that a kill between leaves
+nothing that is not known. A shard that is listed and not there was lost.
 """
 
 from __future__ import annotations
@@ -54,15 +54,14 @@ class ShardNote:
         sha256: Hash of its content.
         videos: Number of videos in it.
         backbones: Names of the backbones that it has rows of.
-        head: Hash of its first `_HEAD_BYTES`, which tells it from any other shard at little cost;
-            "" where an older vidsim made the list.
+        head: Hash of its first `_HEAD_BYTES`, which tells it from any other shard at little cost.
     """
 
     bytes: int
     sha256: str
     videos: int
-    backbones: Sequence[str] = ()
-    head: str = ""
+    backbones: Sequence[str]
+    head: str
 
 
 def note_of(path: Path, videos: int, backbones: Iterable[str]) -> ShardNote:
@@ -122,7 +121,8 @@ def _read(path: Path) -> _List | None:
         if found and found.library != path.parent.name:
             raise ChangedError(f"{path} is the list of {found.library}")
     except (ChangedError, ValidationError) as error:
-        _log.warning("%s; it is not used, and the next ingest makes it anew.", error)
+        why = error if isinstance(error, ChangedError) else f"{path} is no list of shards"
+        _log.warning("%s; it is not used, and the next ingest makes it anew.", why)
         return None
     return found
 
@@ -225,8 +225,9 @@ def problems(folder: Path, files: Collection[Path], being_written: bool) -> list
         if name not in found:
             sentences.append(
                 f"The shard {folder / name} is missing, and with it {note.videos} videos of "
-                f"{folder.name} in some modality; put it back from a copy, run 'vidsim ingest' "
-                "on the whole folder, or import an export of it."
+                f"{folder.name} in some modality; put it back from a copy, or store them again "
+                "('vidsim ingest' on the whole folder, or an import of an export, after which "
+                "'vidsim verify --repair --give-up' ends this message)."
             )
         elif not being_written and (
             size_of(found[name]) != note.bytes or is_another(found[name], note)
@@ -245,7 +246,7 @@ def is_another(path: Path, note: ShardNote) -> bool:
         StoreError: It cannot be read.
     """
     with told(f"The shard {path}"), path.open("rb") as file:
-        return note.head not in ("", hashlib.sha256(file.read(_HEAD_BYTES)).hexdigest())
+        return note.head != hashlib.sha256(file.read(_HEAD_BYTES)).hexdigest()
 
 
 def unlisted(folder: Path, files: Collection[Path]) -> list[str]:
@@ -287,7 +288,7 @@ def replaced(folder: Path, files: Collection[Path]) -> list[Path]:
 
 def stamp(folder: Path, files: Collection[Path]) -> str:
     """Return a text that changes with the shards of a library, and with nothing else."""
-    notes = _listed(read_manifest(folder) or {})
+    notes = carried_out(folder, read_manifest(folder) or {})
     with told(f"A shard of {folder.name}"):
         state = []
         for path in files:

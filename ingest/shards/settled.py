@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from ...schemas.errors import StoreError
+from ..system.unreadable import told
 
 ATTEMPTS = 10
 """Looks at a library whose shards change while they are looked at."""
@@ -41,12 +43,14 @@ def settled(files: Callable[[], Iterable[Path]], look: Callable[[], _Found]) -> 
 
 
 def state_of(files: Iterable[Path]) -> list[FileState]:
-    """Return what changes with any of some files, without those that have gone."""
+    """Return what changes with any of some files, without those that have gone.
+
+    Raises:
+        StoreError: One cannot be looked at.
+    """
     found: list[FileState] = []
     for path in files:
-        try:
+        with told(f"The shard {path}"), suppress(FileNotFoundError, NotADirectoryError):
             stat = path.stat()
-        except OSError:  # it has gone, or reading it says more
-            continue
-        found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+            found.append((path, stat.st_ino, stat.st_mtime_ns, stat.st_size))
     return found

@@ -73,7 +73,7 @@ class Shards:
         return [p for p in listed(folder, f"The folder {folder}") if is_shard(p.name)]
 
     def problems(self, library: str) -> list[str]:
-        """Return a sentence per shard that is missing, unlisted or of another size than listed.
+        """Return a sentence per shard that is missing, unlisted or another than listed.
 
         Raises:
             StoreError: The folder or its list cannot be read.
@@ -122,11 +122,6 @@ class Shards:
         """Return the backbones of which shards that are listed hold, or held, rows."""
         notes = read_manifest(self.directory / library) or {}
         return {backbone for name in names for backbone in notes[name].backbones}
-
-    def lost_videos(self, library: str, names: Collection[str]) -> int:
-        """Return how many videos shards that are listed hold, or held."""
-        notes = read_manifest(self.directory / library) or {}
-        return sum(notes[name].videos for name in names)
 
     def stamp(self, library: str) -> str:
         """Return a text that changes with the shards of a library, and with nothing else.

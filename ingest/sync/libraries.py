@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from ..shards.home import (
 from ..shards.lock import Holder, holder, writing
 from ..system.progress import Progress, Silent
 from ..system.unwritable import may_be_written
-from .repair import bring_in_step, reindex, remove
+from .repair import bring_in_step, forget_removed, reindex, remove
 from .verify import Sample, compare
 
 
@@ -107,12 +107,20 @@ def mend_interrupted(place: Place) -> None:
     if place.uri or not outdated(home.path, server_name(place)):
         return
     with writing(home.path, "repair", place.wait), open_store(place, writing=True) as store:
-        for library in home.shards.libraries():
+        for library in sorted(outdated(home.path, store.name) & {*home.shards.libraries()}):
             bring_in_step(store, home, library, Silent())
+        forget_removed(store, home)
 
 
-def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
+def remove_all(
+    place: Place, found: Mapping[str, Sequence[str]], whole: Collection[str] = ()
+) -> None:
     """Remove videos, as `find` gives them, from Milvus and the shards.
+
+    Args:
+        place: Home of the shards, and the Milvus to write to.
+        found: Ids by library.
+        whole: Libraries to remove with all that a lost shard of them held.
 
     Raises:
         StoreError: Another process holds the store, or it cannot be written.
@@ -123,7 +131,7 @@ def remove_all(place: Place, found: Mapping[str, Sequence[str]]) -> None:
             home.shards.adopt(library)
             catalog = home.shards.catalog(library)  # without what an interrupted run was removing
             remove(store, home, library, [i for i in video_ids if i in catalog])
-            if not home.shards.catalog(library):  # also what only a missing shard held
+            if library in whole:
                 for backbone in store.backbones():
                     store.delete_library(backbone, library)
                 home.shards.settle(library)
@@ -151,7 +159,12 @@ def reindex_all(
 
 
 def verify_all(
-    place: Place, libraries: Sequence[str], sample: Sample, progress: Progress, repair: bool = False
+    place: Place,
+    libraries: Sequence[str],
+    sample: Sample,
+    progress: Progress,
+    repair: bool = False,
+    give_up: bool = False,
 ) -> VerifyReport:
     """Check the shards of libraries (all, where none is named), and compare Milvus with them.
 
@@ -165,6 +178,8 @@ def verify_all(
         progress: Receives the progress of the rows.
         repair: Whether to move damaged shards away, to write to Milvus what is missing or differs,
             and to delete from it what is extra.
+        give_up: With `repair`, whether missing shards are given up first, and with them what only
+            they held and Milvus may still have.
 
     Raises:
         LibraryError: A library does not exist.
@@ -184,6 +199,7 @@ def verify_all(
                 if embedded_alone and (found := holder(home.path)):  # it has begun just now
                     return _without_milvus(home, named, progress, found)
                 raise
+        given_up = _give_up(home, named) if repair and give_up else []
         damage, notes, readable = _check_shards(home, named, progress, repair)
         store = stack.enter_context(open_store(place, writing=repair, latest=True))
         if readable or not named:
@@ -195,7 +211,18 @@ def verify_all(
             home.write_note(library, home.shards.catalog(library))
             if sample == "all":  # a sample may miss a re-embedded video; reindex reads one of each
                 trust(place.home, library, store.name)
-        return report.model_copy(update={"damage": damage, "notes": [*notes, *store.notes]})
+        notes = [*given_up, *notes, *store.notes]
+        return report.model_copy(update={"damage": damage, "notes": notes})
+
+
+def _give_up(home: Home, libraries: Sequence[str]) -> list[str]:
+    """List missing shards no more; return notes about them."""
+    notes = []
+    for library in libraries:
+        if missing := home.shards.missing(library):
+            home.shards.settle(library)
+            notes.append(f"The shards {', '.join(missing)} of {library} are given up.")
+    return notes
 
 
 def _without_milvus(

@@ -111,7 +111,7 @@ def bring_in_step(store: Store, home: Home, library: str, progress: Progress) ->
     """
     home.shards.adopt(library)
     try:
-        _forget_removed(store, home)
+        forget_removed(store, home)
         return _bring_in_step(store, home, library, progress)
     except StoreError as error:
         if not store.embedded:
@@ -121,7 +121,7 @@ def bring_in_step(store: Store, home: Home, library: str, progress: Progress) ->
         return [left_behind(error)]
 
 
-def _forget_removed(store: Store, home: Home) -> None:
+def forget_removed(store: Store, home: Home) -> None:
     """Delete what an embedded Milvus has of libraries whose removal was interrupted."""
     gone = outdated(home.path, store.name) - set(home.shards.libraries()) if store.embedded else ()
     for library in gone:
@@ -138,6 +138,31 @@ def _bring_in_step(store: Store, home: Home, library: str, progress: Progress) -
     notes = [str(r) for r in repair(store, home, library)]
     trust(home.path, library, store.name)
     return notes
+
+
+def settle_missing(store: Store, home: Home, library: str) -> str:
+    """List the missing shards of a library no more, once all that they held is stored again.
+
+    A Milvus that has rows of other videos may hold the last copy of them; then they stay listed.
+
+    Returns:
+        A note about it.
+
+    Raises:
+        StoreError: Milvus or a shard cannot be read, or the list not be written.
+    """
+    missing = ", ".join(home.shards.missing(library))
+    report = compare(store, home, [library], 0, Silent())
+    if alone := sum(c.extra for c in report.comparisons):
+        return (
+            f"The shards {missing} are missing, and Milvus alone has {alone} rows that the folder "
+            f"has no file for; 'vidsim verify {library} --repair --give-up' deletes them."
+        )
+    home.shards.settle(library)
+    return (
+        f"The shards {missing} were missing; what the folder still has of their videos is stored "
+        "again."
+    )
 
 
 def reindex(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from ...schemas.backbones import sound_backbones
@@ -125,6 +126,8 @@ class Writer:
                 self.catalog.update(self._home.shards.catalog(self.library))
         except (StoreError, OSError) as error:
             self._merging = False
+            with suppress(StoreError):  # some may be merged; reading them says what is wrong
+                self.catalog.update(self._home.shards.catalog(self.library))
             _log.warning("Small shards of %s are not merged: %s", self.library, error)
             self.notes.append(f"Small shards of {self.library} were not merged ({error}).")
 

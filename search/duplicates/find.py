@@ -101,7 +101,9 @@ def find_duplicates(
             name, notes = _backbone(shards.backbones, stored, libraries, bool(pairs))
         except LibraryError as error:
             if damage:
-                raise LibraryError(f"No frame embeddings are found: {damage[0]}") from error
+                raise LibraryError(
+                    f"{error} They may be among what is lost: {damage[0]}"
+                ) from error
             raise
         usable = [e for e in stored if e.rows.get(name)]
         hashes, failed = frame_hashes(home, [e.video for e in usable], workers, progress)

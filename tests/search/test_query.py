@@ -417,7 +417,7 @@ def test_what_a_lost_shard_held_is_no_fact_about_the_clip(place, modality):
     lost = open_shards(place.home).files("lib")[1]
     keep(place, embedded("lib/c.mp4", backbones=("labhist", "yamnet"), seed=2))
     lost.unlink()
-    with pytest.raises(VidsimError, match=r"not among what is found: .*000002\.h5 is missing"):
+    with pytest.raises(VidsimError, match=r"may be among what is lost: .*000002\.h5 is missing"):
         ask(place, "lib/a.mp4", modalities=(modality,))
 
 

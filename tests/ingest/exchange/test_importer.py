@@ -26,7 +26,7 @@ from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
 from vidsim.ingest.models.registry import keep, known_backbones
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
-from vidsim.ingest.sync.libraries import find, reindex_all, remove_all
+from vidsim.ingest.sync.libraries import find, reindex_all, remove_all, verify_all
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES, Backbone, timm_files
 from vidsim.schemas.embedding import EmbeddedVideo
@@ -671,21 +671,36 @@ def test_the_report_names_libraries_and_backbones(place, old):
         }
 
 
-def test_an_import_of_what_a_lost_shard_held_settles_it(place, tmp_path):
+@pytest.mark.parametrize("together", [True, False])
+def test_what_a_lost_shard_held_comes_back_by_imports(place, tmp_path, together):
     videos = [embedded(f"lib/{n}.mp4", seed=n) for n in range(6)]
     store(place, *videos[:3])
     store(place, *videos[3:])
+    reindex_all(place, [], QUIET)
     files = export(place.home, tmp_path / "export", [], QUIET)
-    lost = open_shards(place.home).files("lib")[0]
-    lost.unlink()
-    frames = [path for path in files if path.name.startswith("frame")]
-    take_in(place, *frames)
-    assert open_shards(place.home).missing("lib") == [lost.name]  # its colours are lost still
-    remove_all(place, {"lib": [v.video.video_id for v in videos[:3]]})
-    report = take_in(place, *files)
-    assert "000001.h5 were missing; 3 videos are stored again" in report.notes[-1]
-    assert open_shards(place.home).problems("lib") == []
-    in_step(place, "lib")
+    open_shards(place.home).files("lib")[0].unlink()
+    for few in [files] if together else [[path] for path in files]:
+        take_in(place, *few)
+    assert "000001.h5 is missing" in open_shards(place.home).problems("lib")[0]
+    report = verify_all(place, [], "all", QUIET, repair=True, give_up=True)
+    assert report.notes == ["The shards 000001.h5 of lib are given up."]
+    assert report.damage == open_shards(place.home).problems("lib") == []
+    assert all(c.wrong == 0 for c in report.comparisons)
+    assert read_notes(place.home)["lib"].counts["efficientnet_lite0"] == {"rows": 48, "segments": 6}
+
+
+def test_an_import_of_others_leaves_a_lost_shard_missing_and_milvus_its_rows(place, tmp_path):
+    store(place, *(embedded(f"lib/{n}.mp4", seed=n) for n in range(3)))
+    store(place, *(embedded(f"lib/{n}.mp4", seed=n) for n in range(3, 5)))
+    reindex_all(place, [], QUIET)
+    other = Place(tmp_path / "elsewhere")
+    store(other, *(embedded(f"lib/{n}.mp4", seed=n) for n in range(5, 9)))
+    open_shards(place.home).files("lib")[1].unlink()
+    take_in(place, *export(other.home, tmp_path / "export", [], QUIET))
+    reindex_all(place, [], QUIET)
+    assert "000002.h5 is missing" in open_shards(place.home).problems("lib")[0]
+    with open_store(place) as milvus:
+        assert milvus.count(BACKBONES["labhist"]) == 9, "the last copy"
 
 
 # --- damage ---

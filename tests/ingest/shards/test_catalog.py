@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from vidsim.ingest.milvus.store import open_store
-from vidsim.ingest.shards import shard_files
+from vidsim.ingest.shards import manifest, shard_files
 from vidsim.ingest.shards.catalog import Totals
 from vidsim.ingest.shards.home import Home, LibraryNote, Place, open_shards
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.sync.writer import Writer
+from vidsim.schemas.errors import StoreError
 
 from ...helpers.embedded_videos import embedded
+from ...helpers.ingests import in_step
 
 KINDS = (("labhist",), ("i3d", "yamnet"), ("labhist", "yamnet"))
 
@@ -89,3 +93,44 @@ def test_videos_of_the_same_numbers_share_what_is_said_of_them(tmp_path):
     shards.write("lib", [embedded(f"lib/{n}.mp4", backbones=("i3d",), seed=n) for n in range(3)])
     entries = shards.catalog("lib").values()
     assert len({id(entry.stored) for entry in entries}) == len({str(e.stored) for e in entries}) < 6
+
+
+def test_a_shard_that_cannot_be_looked_at_is_no_shard_that_is_gone(tmp_path, monkeypatch):
+    shards = Shards(tmp_path / "shards")
+    first = shards.write("lib", [embedded("lib/a.mp4")])
+    shards.write("lib", [embedded("lib/b.mp4")])
+    stat = Path.stat
+
+    def failing(path, **options):
+        if path == first:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", failing)
+    with pytest.raises(StoreError, match=r"000001\.h5 .*input/output error"):
+        shards.catalog("lib")
+
+
+def test_a_merge_that_fails_half_way_leaves_a_writer_that_goes_on(tmp_path, monkeypatch):
+    place = Place(tmp_path)
+    home = Home(place)
+    writing, deleting = manifest.write_manifest, []
+
+    def full_once(folder, notes):
+        """Fails where shards that were merged have been deleted, the first time."""
+        if len(deleting) == 1 and not deleting.append(False):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not deleting and any(name.endswith(manifest.GIVEN_UP) for name in notes):
+            deleting.append(True)
+        writing(folder, notes)
+
+    monkeypatch.setattr(shard_files, "write_manifest", full_once)
+    with open_store(place, writing=True) as store:
+        writer = Writer(store, home, "lib", {}, weights={"labhist": ""})
+        for n in range(20):
+            writer.add(embedded(f"lib/{n}.mp4", backbones=("labhist",), seed=n))
+            writer.flush()
+        writer.finish()
+    assert any("were not merged" in note for note in writer.notes)
+    assert len(Home(place).shards.catalog("lib")) == 20
+    in_step(place)

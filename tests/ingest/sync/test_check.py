@@ -19,7 +19,7 @@ from vidsim.ingest.shards.home import Home, Place, distrust
 from vidsim.ingest.shards.lock import writing
 from vidsim.ingest.shards.open_shard import is_shard
 from vidsim.ingest.shards.shard_files import Shards
-from vidsim.ingest.sync.repair import bring_in_step
+from vidsim.ingest.sync.repair import bring_in_step, settle_missing
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import LibraryError, StoreError
@@ -292,3 +292,23 @@ def test_a_second_removal_mends_what_the_first_left(place):
     with Library(place) as library, pytest.raises(LibraryError):
         library.remove("lib/4.mp4")
     assert rows(place) == 8
+
+
+def test_removing_single_videos_keeps_what_a_lost_shard_held(place):
+    for path in (shard(place, 1), shard(place, 2)):
+        path.unlink()
+    with Library(place) as library:
+        library.remove("lib/0.mp4", "lib/1.mp4", "lib/2.mp4")
+        assert len(library.problems()) == 2
+    assert rows(place) == 6, "the last copy"
+
+
+def test_a_whole_ingest_settles_no_shard_of_which_milvus_has_the_last_copy(place):
+    shard(place, 1).unlink()
+    home = Home(place)
+    with open_store(place, writing=True) as store:
+        assert "Milvus alone has 6 rows" in settle_missing(store, home, "lib")
+        assert home.shards.missing("lib") == ["000002.h5"]
+        home.shards.write("lib", [embedded(f"lib/{i}.mp4", seed=i) for i in range(3, 6)])
+        assert "is stored again" in settle_missing(store, home, "lib")
+    assert home.shards.problems("lib") == []
