@@ -190,6 +190,10 @@ def ingest(
     prune: Annotated[
         bool, typer.Option("--prune", help="Remove stored videos whose file is gone.")
     ] = False,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Try files again that failed and have not changed since."),
+    ] = False,
     index: IndexOption = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="List all that was passed over.")
@@ -214,6 +218,7 @@ def ingest(
             device=device,
             workers=workers,
             prune=prune,
+            retry=retry,
         )
     return Answer(
         report,

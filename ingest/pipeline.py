@@ -19,11 +19,12 @@ from .discover.videos import library_name, list_media
 from .extract.batching import FailedVideo
 from .extract.embed import EmbedOptions, embed_all
 from .milvus.store import open_store
-from .plan import Plan, make_plan
+from .plan import Plan, make_plan, tried_with
 from .shards.catalog import CatalogEntry, stored_weights
 from .shards.home import Home, Place, stored_root
 from .shards.lock import HeldLock, writing
 from .sync import moves
+from .sync.failed_files import Failure, read_failures, write_failures
 from .sync.repair import bring_in_step, remove, settle_missing
 from .sync.writer import Writer
 from .system.progress import Progress
@@ -39,12 +40,14 @@ def ingest(
     progress: Progress,
     library: str | None = None,
     prune: bool = False,
+    retry: bool = False,
 ) -> IngestReport:
     """Embed every video and sound file under `folder` that is new or has changed.
 
     Finished videos are written to shards batch by batch, so an interrupted run resumes. A file
-    that was renamed or moved within the folder keeps its embeddings. Files in a folder that
-    cannot be listed do not count as gone.
+    that was renamed or moved within the folder keeps its embeddings. A file whose content failed
+    is tried again once it has changed. Files in a folder that cannot be listed do not count as
+    gone.
 
     Args:
         folder: A folder of videos, or one file.
@@ -53,6 +56,7 @@ def ingest(
         progress: Receives the progress of the stages.
         library: The library's name; None for the folder's own.
         prune: Whether to remove stored videos whose file is gone.
+        retry: Whether to try files again that failed and are unchanged.
 
     Raises:
         LibraryError: The folder is missing or has no media, or the name belongs to another folder.
@@ -69,11 +73,21 @@ def ingest(
         catalog = home.shards.catalog(name)
         _check_root(catalog, root, name)
         unfinished = moves.unfinished(home.path, name)
+        noted = read_failures(home.path, name)
         plan = make_plan(
-            listing, root, name, catalog, unfinished, options, progress, folder.is_dir()
+            listing,
+            root,
+            name,
+            catalog,
+            unfinished,
+            noted,
+            options,
+            progress,
+            whole=folder.is_dir(),
+            retry=retry,
         )
         _log.info(
-            "%s: %d to embed, %d unchanged, %d moved, %d gone, %d cannot be read",
+            "%s: %d to embed, %d unchanged, %d moved, %d gone, %d cannot be read or failed before",
             name,
             len(plan.todo),
             plan.unchanged,
@@ -94,9 +108,19 @@ def ingest(
                 catalog = home.shards.catalog(name)
             writer = Writer(store, home, name, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})
-            failed = plan.failed + _embed(writer, plan.todo, joining, progress, meter, held)
+            given_up = _embed(writer, plan.todo, joining, progress, meter, held)
             with meter.working(Stage.WRITE):
                 writer.finish()
+            failures = plan.failures | {
+                f.video.video_id: Failure(f.video, f.reason, tried_with(options))
+                for f in given_up
+                if f.lasting
+            }
+            if failures != noted or not failures:
+                write_failures(home.path, name, failures)
+            failed = plan.failed + [
+                FailedFile(path=f.video.path, reason=f.reason) for f in given_up
+            ]
             whole = folder.is_dir() and not failed and not listing.unlisted
             embedded = {backbone.name for backbone in options.backbones.values()}
             missing = home.shards.missing(name)
@@ -131,9 +155,13 @@ def _embed(
     progress: Progress,
     meter: Meter,
     held: HeldLock,
-) -> list[FailedFile]:
-    """Embed and write `videos` in parallel; complete videos are written whatever happens."""
-    failed: list[FailedFile] = []
+) -> list[FailedVideo]:
+    """Embed and write `videos` in parallel; complete videos are written whatever happens.
+
+    Returns:
+        Those that failed.
+    """
+    failed: list[FailedVideo] = []
     if not videos:
         return failed
     held.tell(0, len(videos))
@@ -151,7 +179,7 @@ def _embed(
                 for done, result in enumerate(results, start=1):
                     if isinstance(result, FailedVideo):
                         _log.info("%s failed: %s", result.video.path, result.reason)
-                        failed.append(FailedFile(path=result.video.path, reason=result.reason))
+                        failed.append(result)
                         continue
                     _log.debug("%s: %s", result.video.video_id, result.row_counts())
                     with meter.waiting(Stage.WRITE):

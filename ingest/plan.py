@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from .. import __version__
 from ..schemas.backbones import sound_backbones
 from ..schemas.errors import MediaError
 from ..schemas.results import FailedFile
@@ -16,6 +18,7 @@ from .discover.regular_file import odd_kind
 from .discover.videos import describe
 from .extract.embed import EmbedOptions
 from .shards.catalog import CatalogEntry
+from .sync.failed_files import Failure
 from .sync.moves import Move, match
 from .system.progress import Progress
 
@@ -30,7 +33,8 @@ class Plan:
         left: Ids left behind by an interrupted move.
         unfinished: New ids by old ids, of moves that cannot be completed yet.
         unchanged: Videos stored in their current state.
-        failed: Files that cannot be read.
+        failed: Files that cannot be read, and those that are not tried again.
+        failures: Noted failures that stay noted, by video id.
         missing: Ids of stored videos whose file is gone.
         notes: Messages for the user about the folder.
     """
@@ -41,6 +45,7 @@ class Plan:
     unfinished: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0
     failed: list[FailedFile] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -56,9 +61,11 @@ def make_plan(
     library: str,
     catalog: Mapping[str, CatalogEntry],
     unfinished: Mapping[str, str],
+    noted: Mapping[str, Failure],
     options: EmbedOptions,
     progress: Progress,
     whole: bool,
+    retry: bool = False,
 ) -> Plan:
     """Compare the files of a folder with the stored videos of its library.
 
@@ -68,12 +75,14 @@ def make_plan(
         library: Its name.
         catalog: Its stored videos.
         unfinished: New ids by old ids, of moves that were begun.
+        noted: Failures of earlier ingests, by video id.
         options: Embedding options of each video.
         progress: Receives the progress of the files.
         whole: Whether `listing` covers the whole library.
+        retry: Whether to try files again that failed and are unchanged.
     """
     plan = Plan()
-    videos = _described(listing.files, root, library, catalog, plan.failed, progress)
+    videos = _described(listing.files, root, library, catalog, noted, plan.failed, progress)
     new = [v for v in videos if not _same_content(catalog.get(v.video_id), v)]
     found = {_id(path, root, library) for path in listing.files}
     contents = {video.fingerprint for video in new}
@@ -104,6 +113,7 @@ def make_plan(
     }
     moved = match(new, [e for e in gone if e.shards and e.video.video_id not in plan.left])
     source = {move.video.video_id: move for move in moved}
+    conditions = tried_with(options)
     for video in videos:
         move, entry = source.get(video.video_id), catalog.get(video.video_id)
         if move is None and entry and _same_content(entry, video):
@@ -114,9 +124,18 @@ def make_plan(
                 plan.moves.append(move)
         stored = move.stored if move else None
         if stored is None or not _is_stored(stored, options):
-            plan.todo.append(video)
+            failure = noted.get(video.video_id)
+            if failure and failure.holds(video, conditions) and not retry:
+                reason = failure.reason
+                plan.failed.append(FailedFile(path=video.path, reason=reason, tried=False))
+            else:
+                plan.todo.append(video)
         elif not (move and move.renamed):
             plan.unchanged += 1
+    tried = {video.video_id for video in plan.todo}
+    plan.failures = {
+        i: failure for i, failure in noted.items() if i not in tried and (i in found or not whole)
+    }
     if whole:
         away = {move.stored.video.video_id for move in moved}.union(plan.left)
         plan.missing = [e.video.video_id for e in gone if e.video.video_id not in away]
@@ -124,11 +143,21 @@ def make_plan(
     return plan
 
 
+def tried_with(options: EmbedOptions) -> str:
+    """Describe what decides, besides its content, whether a file fails."""
+    backbones = sorted(backbone.name for backbone in options.backbones.values())
+    return (
+        f"vidsim {__version__}, av {version('av')}, {', '.join(backbones)}, segments of "
+        f"{options.segment_seconds:g} s, audio track {options.audio_track}, nvdec {options.nvdec}"
+    )
+
+
 def _described(
     files: Sequence[Path],
     root: Path,
     library: str,
     catalog: Mapping[str, CatalogEntry],
+    noted: Mapping[str, Failure],
     failed: list[FailedFile],
     progress: Progress,
 ) -> list[Video]:
@@ -136,9 +165,10 @@ def _described(
     videos = []
     progress.start("checking", len(files), "files")
     for path in files:
-        entry = catalog.get(_id(path, root, library))
+        video_id = _id(path, root, library)
+        known = noted.get(video_id) or catalog.get(video_id)
         try:
-            videos.append(describe(path, root, library, entry.video if entry else None))
+            videos.append(describe(path, root, library, known.video if known else None))
         except MediaError as error:
             failed.append(FailedFile(path=printable(path), reason=str(error)))
         progress.advance("checking", 1)

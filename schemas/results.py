@@ -17,6 +17,10 @@ class FailedFile(Result):
 
     path: str
     reason: str
+    tried: bool = Field(
+        default=True,
+        description="false: it failed in an earlier ingest, is unchanged, and was not tried again",
+    )
 
 
 class StageTime(Result):

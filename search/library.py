@@ -140,6 +140,7 @@ class Library:
         device: Device | None = None,
         workers: int | None = None,
         prune: bool = False,
+        retry: bool = False,
         progress: Watcher = None,
     ) -> IngestReport:
         """Read a folder of videos and store what is new or has changed.
@@ -155,6 +156,7 @@ class Library:
             device: Device of the networks; None for the settings'.
             workers: Decoder processes; None for the settings', or half the cores.
             prune: Whether to remove stored videos whose file is gone.
+            retry: Whether to try files again that failed and are unchanged.
             progress: Receives the progress.
 
         Raises:
@@ -183,7 +185,7 @@ class Library:
                 audio_track=audio_track,
             )
             told = self._told(progress)
-            report = ingest(Path(folder), place, options, told, library=library, prune=prune)
+            report = ingest(Path(folder), place, options, told, library, prune, retry)
             refresh(place.home, report.library)
         return report
 

@@ -54,6 +54,9 @@ def ingest_notes(report: IngestReport, verbose: bool = False) -> list[str]:
     removed = f", {report.removed:,} removed" if report.removed else ""
     notes = [f"{done}{moved}{removed}, {len(report.failed):,} failed."]
     notes += failed_notes(report.failed)
+    if unchanged := sum(not file.tried for file in report.failed):
+        files = count(unchanged, "file")
+        notes.append(f"Not tried again, as unchanged since: {files} (--retry tries all).")
     notes += _first([f"damaged: {f.path}: {f.reason}" for f in report.damaged])
     if report.missing:
         stored = count(len(report.missing), "stored video")
@@ -63,14 +66,14 @@ def ingest_notes(report: IngestReport, verbose: bool = False) -> list[str]:
     notes += noted(report.notes)
     if report.embedded:
         notes.append("Next: vidsim query CLIP, or vidsim libraries --videos for ids to query with.")
-    elif not report.failed and not report.moved:
+    elif not any(f.tried for f in report.failed) and not report.moved:
         notes.append("Nothing new to do.")
     return notes
 
 
 def failed_notes(failed: Sequence[FailedFile]) -> list[str]:
     """List the files that gave nothing, and why."""
-    return _first([f"failed: {f.path}: {f.reason}" for f in failed])
+    return _first([f"failed{'' if f.tried else ' before'}: {f.path}: {f.reason}" for f in failed])
 
 
 def noted(notes: Sequence[str]) -> list[str]:

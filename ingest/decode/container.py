@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,10 +26,16 @@ _RESYNC_BYTES = 1 << 28
 """Bytes without a packet after which demuxing a transport stream fails. libav's default of 64 KiB
 is less than a second of a hole in a large stream; to read this many takes some two seconds."""
 
+_END_BYTES = 1 << 24
+
 _OF_THE_DISK = frozenset(
     {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
 )
 """Errors of the disk or network, which tell nothing about the file's content."""
+
+
+class UnreachableError(MediaError):
+    """A file could not be read; its content is not the cause."""
 
 
 @dataclass
@@ -52,23 +59,44 @@ def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
         on: The hardware that decodes its video; None for the CPU.
 
     Raises:
-        MediaError: It cannot be read, or has another format.
+        MediaError: It has another format.
+        UnreachableError: It cannot be read.
     """
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _CONTAINERS,
         "resync_size": str(_RESYNC_BYTES),  # for MPEG-TS; other demuxers ignore it
     }
+    for first in (True, False):
+        try:
+            return av.open(f"file:{path}", options=options, hwaccel=on)
+        except MemoryError:
+            raise
+        except OSError:  # some demuxers say so of wrong content, of a cut Matroska file for one
+            if first:
+                _check_readable(path)
+        except (av.FFmpegError, ValueError):
+            break
+    raise MediaError("not a video: it is in no format that vidsim reads")
+
+
+def _check_readable(path: str) -> None:
+    """Read the ends of a file, as those who open a container do.
+
+    Raises:
+        UnreachableError: It cannot be read.
+    """
     try:
-        return av.open(f"file:{path}", options=options, hwaccel=on)
+        with open(path, "rb") as file:
+            file.read(_END_BYTES)
+            file.seek(max(0, os.path.getsize(path) - _END_BYTES))
+            file.read(_END_BYTES)
     except FileNotFoundError:
-        raise MediaError("the file is not there any more") from None
+        raise UnreachableError("the file is not there any more") from None
     except PermissionError:
-        raise MediaError("the file may not be read (permission denied)") from None
-    except MemoryError:
-        raise
-    except (av.FFmpegError, OSError, ValueError):
-        raise MediaError("not a video: it is in no format that vidsim reads") from None
+        raise UnreachableError("the file may not be read (permission denied)") from None
+    except OSError as error:
+        raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
 
 
 def packets(
@@ -79,7 +107,7 @@ def packets(
     The last of a stream is empty, or None after an unreadable one: it flushes the decoder.
 
     Raises:
-        MediaError: The disk or network failed, not the file.
+        UnreachableError: The disk or network failed, not the file.
     """
     if stream is not None:
         for other in container.streams:
@@ -94,7 +122,8 @@ def packets(
         pass  # PyAV raises it at the end of a file in which streams began that it does not know
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-            raise MediaError(f"it could not be read to its end ({error.strerror})") from None
+            reason = f"it could not be read to its end ({error.strerror})"
+            raise UnreachableError(reason) from None
         skipped.packets += 1
         if stream is not None:
             yield None

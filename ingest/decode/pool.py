@@ -73,9 +73,16 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Decoding of a file failed, perhaps after some segments; `reason` follows "path: "."""
+    """Decoding of a file failed, perhaps after some segments.
+
+    Attributes:
+        reason: Why, as it follows "path: ".
+        lasting: Whether its content is the cause, so that another try would fail as well. A
+            decoder that crashed, or reached a limit of time or memory, proves nothing of that.
+    """
 
     reason: str
+    lasting: bool = False
 
 
 Event = Opened | SegmentMedia | Finished | Failed
@@ -282,7 +289,8 @@ class _Pool:
             if message.kind == "failed":
                 if damage or message.fields.get("memory"):
                     raise WorkerError(_text(message, "reason"))
-                return self._put((number, Failed(_text(message, "reason"))))
+                lasting = message.fields.get("lasting") is True
+                return self._put((number, Failed(_text(message, "reason"), lasting)))
             if message.kind == "done":
                 cost = Spent(
                     cpu_s=_seconds(message, "cpu_s") + time.thread_time() - cpu_s,

@@ -20,7 +20,7 @@ from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .audio import AudioReader
-from .container import Skipped
+from .container import Skipped, UnreachableError
 from .flat import flat_frames
 from .picture import Picture
 from .sampling import ShownReader, lit_part, sample_times
@@ -161,7 +161,8 @@ def decode(
         fade) though other parts of them do, then one `Lost`.
 
     Raises:
-        MediaError: One sentence on why nothing, or nothing more, can be decoded.
+        MediaError: One sentence on why nothing, or nothing more, can be decoded; an
+            `UnreachableError` where the content of the file is not the cause.
     """
     path = os.path.abspath(request.path)
     _check_file(path)
@@ -287,11 +288,12 @@ def _cut_rest(segment: Segment, end_s: float, segment_seconds: float) -> list[Se
 def _check_file(path: str) -> None:
     try:
         if not os.path.isfile(path):
-            raise MediaError("not a file" if os.path.exists(path) else "the file is not there")
+            there = os.path.exists(path)
+            raise UnreachableError("not a file" if there else "the file is not there")
         if os.path.getsize(path) == 0:
             raise MediaError("empty file")
     except OSError as error:
-        raise MediaError(f"the file cannot be read ({error.strerror})") from None
+        raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
 
 
 def _nothing(path: str, reason: str) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
 from ..system.worker_process import Channel
+from .container import UnreachableError
 from .segments import DecodeRequest, Lost, Opened, decode
 
 _HEARTBEAT_S = 1.0
@@ -72,7 +73,8 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
         spent = time.process_time() - cpu_s
         channel.send("done", {"segments": segments, "cpu_s": spent, "lost": vars(lost)})
     except MediaError as error:
-        channel.send("failed", {"reason": str(error)})
+        lasting = not isinstance(error, UnreachableError)
+        channel.send("failed", {"reason": str(error), "lasting": lasting})
     except MemoryError:
         reason = "decoding it takes more memory than is allowed"
         channel.send("failed", {"reason": reason, "memory": True})

@@ -20,10 +20,17 @@ the audio process still loads."""
 
 @dataclass(frozen=True)
 class FailedVideo:
-    """A video that gave no rows, with the reason in one sentence."""
+    """A video that gave no rows.
+
+    Attributes:
+        video: The video.
+        reason: Why, in one sentence.
+        lasting: Whether the same content, asked for the same, would fail again.
+    """
 
     video: Video
     reason: str
+    lasting: bool = False
 
 
 @dataclass
@@ -84,7 +91,7 @@ class Assembly:
         elif isinstance(event, Failed):
             self._open.pop(number, None)
             self._batch = [(owner, media) for owner, media in self._batch if owner != number]
-            yield FailedVideo(self._videos[number], _sentence(event.reason))
+            yield FailedVideo(self._videos[number], _sentence(event.reason), event.lasting)
         else:
             self._open[number].finished = True
             self._open[number].damage = event.damage
@@ -131,7 +138,8 @@ class Assembly:
                 sound = "no sound but silence" if heard else "its sound was not asked for"
                 damage = state.damage.describe()
                 lost = f" ({damage})" if damage else ""
-                yield FailedVideo(video, f"It has no picture, and {sound}{lost}.")
+                reason = f"It has no picture, and {sound}{lost}."
+                yield FailedVideo(video, reason, lasting=not state.without_sound)
                 continue
             # Sound that was left out counts as not computed: the next run retries.
             unheard = {

@@ -25,6 +25,7 @@ from ..shards.home import (
 from ..shards.lock import Holder, holder, writing
 from ..system.progress import Progress, Silent
 from ..system.unwritable import may_be_written
+from .failed_files import write_failures
 from .repair import bring_in_step, forget_removed, reindex, remove
 from .verify import Sample, compare
 
@@ -135,6 +136,7 @@ def remove_all(
                 for backbone in store.backbones():
                     store.delete_library(backbone, library)
                 home.shards.settle(library)
+                write_failures(home.path, library, {})
 
 
 def reindex_all(

@@ -17,8 +17,14 @@ from vidsim.search.library import Library
 from .answers import Question
 from .full_home import TIMM, TIMM_MODEL, write_video
 
-_VIDEOS = {"day/0.mkv": 0, "day/1 silent.mkv": 1, "night/2 long.mkv": 2, "night/3.mkv": 3}
-"""Name and seed: with those of `stand_ins` two shards."""
+_VIDEOS = {
+    "day/0.mkv": 0,
+    "day/1 silent.mkv": 1,
+    "night/2 long.mkv": 2,
+    "night/3.mkv": 3,
+    "night/broken.mkv": 4,
+}
+"""Name and seed: with those of `stand_ins` two shards, and a file that fails."""
 
 STAYS = "clips/night/2 long.mkv"
 """A video that every command leaves as it is."""

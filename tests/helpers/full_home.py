@@ -2,7 +2,7 @@
 
 `fill` makes one with everything that a home can hold: two folders of videos and an import, several
 shards each; silent videos and long ones; a network of timm; hashes of frames, tuned weights and
-settings.
+settings; a file that failed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from unittest import mock
 import numpy as np
 
 from vidsim.ingest import pipeline
+from vidsim.ingest.extract.batching import FailedVideo
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.models.registry import keep
 from vidsim.ingest.sync import writer
@@ -90,9 +91,12 @@ def pretended(video: Video, backbones: Collection[Backbone]) -> EmbeddedVideo:
 
 def _embed_all(
     videos: Sequence[Video], options: EmbedOptions, progress: object, meter: object = None
-) -> Iterator[EmbeddedVideo]:
+) -> Iterator[EmbeddedVideo | FailedVideo]:
     for video in videos:
-        yield pretended(video, options.backbones.values())
+        if "broken" in video.path:
+            yield FailedVideo(video, "It is damaged.", lasting=True)
+        else:
+            yield pretended(video, options.backbones.values())
 
 
 @contextmanager
@@ -132,7 +136,9 @@ def fill(home: Path, work: Path) -> list[Question]:
     write_video(work / "rivers" / "night" / "0.mkv", seed=1000)
     (work / "rivers" / "night" / "1 silent.mkv").unlink()
     fill_again(home, work)
-    with Library.open(home) as library:
+    write_video(work / "wrecks" / "broken.mkv", seed=1001)
+    with _stand_ins(), Library.open(home) as library:
+        library.ingest(work / "wrecks")
         library.duplicates("birds")
     write_tuned(home, _TUNED)
     (home / "settings.env").write_text("VIDSIM_SEGMENT_SECONDS=10\nVIDSIM_WORKERS=1\n")

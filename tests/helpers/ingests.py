@@ -61,8 +61,11 @@ def pretend(
 ) -> Iterator[EmbeddedVideo | FailedVideo]:
     """Stands in for `embed_all`; files hold text instead of media."""
     for video in videos:
-        if Path(video.path).read_text() == "damaged":
-            yield FailedVideo(video, "It is damaged.")
+        text = Path(video.path).read_text()
+        if text == "damaged":
+            yield FailedVideo(video, "It is damaged.", lasting=True)
+        elif text == "out of reach":
+            yield FailedVideo(video, "The disk gave no answer.")
         else:
             names = [b.name for b in options.backbones.values()]
             found = pretended(video, names, options.segment_seconds)

@@ -281,6 +281,19 @@ def test_a_bad_file_costs_only_itself(make_clip: MakeClip, name: str, reason: st
     assert all(of_file[-1] == Finished(1) for of_file in events.values())
 
 
+def test_what_the_content_causes_is_told_from_what_the_machine_does(
+    make_clip: MakeClip, tmp_path: Path
+) -> None:
+    text, gone = tmp_path / "text.mp4", tmp_path / "gone.mkv"
+    text.write_text("no video" * 100)
+    (cut,) = clips(make_clip, "cut")  # libav calls that an error of the disk
+    cut.write_bytes(cut.read_bytes()[:400])
+    events = run([text, gone, cut])
+    no_video = Failed("not a video: it is in no format that vidsim reads", lasting=True)
+    assert events["text.mp4"] == events["cut.mkv"] == [no_video]
+    assert events["gone.mkv"] == [Failed("the file is not there")]
+
+
 def test_what_a_decoder_said_last_is_in_the_log(
     make_clip: MakeClip, caplog: pytest.LogCaptureFixture
 ) -> None:
