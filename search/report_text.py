@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..ingest.shards.home import Place, without_user
+from ..ingest.system.step import duration
 from ..schemas.answer import Heading, Line, Table, count
 
 if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
         ImportReport,
         IndexTuning,
         IngestReport,
+        IngestTiming,
         LibrarySummary,
         ModalityMatch,
         QueryResult,
@@ -25,6 +27,12 @@ if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
 
 _MOST_LINES = 20
 """Files listed in a report; --json has them all."""
+
+_LEAST_SHARE = 0.05
+"""Of the time after the start of an ingest: a stage that took less is not named."""
+
+_STAGES = {"decode": "decoding", "write": "writing"}
+"""Names of an ingest's stages in a sentence, where they are no modalities."""
 
 _FIGURES = ("shards", "milvus", "missing", "extra", "differing", "repaired")
 """Columns of figures in the table of 'vidsim verify'."""
@@ -64,11 +72,32 @@ def ingest_notes(report: IngestReport, verbose: bool = False) -> list[str]:
         notes += _first(report.missing)
     notes += _passed_over(report.passed_over, verbose)
     notes += noted(report.notes)
+    if report.embedded and report.timing and report.timing.startup_s:
+        notes.append(_took(report.timing))
     if report.embedded:
         notes.append("Next: vidsim query CLIP, or vidsim libraries --videos for ids to query with.")
     elif not any(f.tried for f in report.failed) and not report.moved:
         notes.append("Nothing new to do.")
     return notes
+
+
+def _took(timing: IngestTiming) -> str:
+    """Say what an ingest spent its time on: each stage counts for as long as all waited for it."""
+    stages = sorted(timing.stages.items(), key=lambda stage: -stage[1].held_s)
+    least_s = (timing.seconds - timing.startup_s) * _LEAST_SHARE
+    spent = [
+        f"{_STAGES.get(name, name)} {_time(stage.held_s)}"
+        for name, stage in stages
+        if stage.held_s >= least_s
+    ]
+    start = f"{_time(timing.startup_s)} until networks were loaded"
+    return f"Took {_time(timing.seconds)}: {', '.join([start, *spent])}."
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return duration(seconds)
 
 
 def failed_notes(failed: Sequence[FailedFile]) -> list[str]:

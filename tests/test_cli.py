@@ -468,7 +468,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(make_clip, tmp_path
     )
     os.close(terminal)
     seen = ""
-    while not re.search(r" [1-9]\d+/400 videos", seen):
+    while not re.search(r" [1-9]\d+ of 400 files done", seen):
         seen += os.read(control, 65536).decode(errors="replace")
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...schemas.backbones import Backbone
@@ -55,6 +55,7 @@ class Assembly:
         segment_seconds: float,
         extraction: Extraction,
         audio_track: int | None = None,
+        embedded: Callable[[Video, float], object] = lambda *_: None,
     ) -> None:
         """Start empty.
 
@@ -64,12 +65,14 @@ class Assembly:
             segment_seconds: Length of a segment in seconds.
             extraction: Has these backbones, and perhaps others.
             audio_track: Number of the audio track they are decoded for, as in `EmbedOptions`.
+            embedded: Called with a video and the share of its duration that was just embedded.
         """
         self._videos = videos
         self._backbones = backbones
         self._segment_seconds = segment_seconds
         self._extraction = extraction
         self._audio_track = audio_track
+        self._embedded = embedded
         self._batch: list[tuple[int, SegmentMedia]] = []
         self._under_way: list[tuple[list[tuple[int, Segment]], Extracting]] = []
         self._open: dict[int, _Open] = {}
@@ -122,6 +125,8 @@ class Assembly:
                 if state := self._open.get(number):  # else given up in the meantime
                     state.waiting -= 1
                     state.parts[segment.index] = (segment, embedding)
+                    share = (segment.end_s - segment.start_s) / (state.duration_s or 1)
+                    self._embedded(self._videos[number], share)
             numbers = {number for number, _ in owners}
             yield from self._complete(sorted(numbers & self._open.keys()))
 

@@ -7,7 +7,7 @@ whole videos, or the reasons why they failed.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,13 +20,17 @@ from ...schemas.errors import WorkerError
 from ...schemas.modality import Modality
 from ...schemas.video import SEGMENT_SECONDS, Video
 from ..decode.pool import DecodeLimits, Event, Finished, decode_all
-from ..decode.segments import DecodeRequest
+from ..decode.segments import DecodeRequest, Opened
 from ..models.pull import pull
 from ..models.weights import check_stored
 from ..system.progress import Progress
 from ..system.stages import Meter, Stage
 from .batching import Assembly, FailedVideo
+from .pace import Pace
 from .scheduler import Extraction
+
+_LOADING = "loading networks"
+"""The stage before the first video."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def embed_all(
     Args:
         videos: What to embed.
         options: How to embed.
-        progress: Receives the progress of the videos.
+        progress: Receives the progress: of loading networks, then of `Pace`.
         limits: Limits per file.
         meter: Receives each stage's times.
 
@@ -82,17 +86,22 @@ def embed_all(
         return
     pull(options.backbones.values(), progress)
     check_stored(options.backbones.values(), options.stored)
-    progress.start("embedding", len(videos), "videos")
     limits = limits or DecodeLimits(nvdec=options.nvdec)
-    with closing(_run(videos, options, limits, meter or Meter())) as results:
+    pace = Pace(videos, progress)
+    with closing(_run(videos, options, limits, meter or Meter(), progress, pace)) as results:
         for result in results:
-            progress.advance("embedding", 1)
+            pace.decided(result.video)
             yield result
-    progress.finish("embedding")
+    pace.finish()
 
 
 def _run(
-    videos: Sequence[Video], options: EmbedOptions, limits: DecodeLimits, meter: Meter
+    videos: Sequence[Video],
+    options: EmbedOptions,
+    limits: DecodeLimits,
+    meter: Meter,
+    progress: Progress,
+    pace: Pace,
 ) -> Generator[EmbeddedVideo | FailedVideo]:
     requests = ((i, _request(video, options)) for i, video in enumerate(videos))
     workers = min(options.workers or default_workers(), len(videos))
@@ -101,14 +110,19 @@ def _run(
         ThreadPoolExecutor(1, "vidsim-decoders") as starter,
     ):
         first = starter.submit(next, events)  # decoders run ahead while the networks load
+        progress.start(_LOADING, None, "networks")
         with Extraction(
             options.backbones, options.device, meter=meter, batch=options.batch
         ) as extraction:
+            progress.finish(_LOADING)
             meter.start()
-            assembly = _assemble(videos, options, extraction)
+            pace.start()
+            assembly = _assemble(videos, options, extraction, pace.embedded)
             with meter.waiting(Stage.DECODE):
                 started = first.result()
             for i, event in chain([started], meter.waited_for(Stage.DECODE, events)):
+                if isinstance(event, Opened):
+                    pace.opened(videos[i])
                 if isinstance(event, Finished):
                     meter.add(Stage.DECODE, event.spent)
                 yield from assembly.take(i, event)
@@ -208,9 +222,20 @@ def _request(video: Video, options: EmbedOptions) -> DecodeRequest:
     )
 
 
-def _assemble(videos: Sequence[Video], options: EmbedOptions, extraction: Extraction) -> Assembly:
-    backbones = options.backbones.values()
-    return Assembly(videos, backbones, options.segment_seconds, extraction, options.audio_track)
+def _assemble(
+    videos: Sequence[Video],
+    options: EmbedOptions,
+    extraction: Extraction,
+    embedded: Callable[[Video, float], object] = lambda *_: None,
+) -> Assembly:
+    return Assembly(
+        videos,
+        options.backbones.values(),
+        options.segment_seconds,
+        extraction,
+        options.audio_track,
+        embedded,
+    )
 
 
 def default_workers() -> int:

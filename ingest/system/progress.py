@@ -6,8 +6,10 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
+
+from .step import Step as Step
 
 
 class Progress(Protocol):
@@ -19,6 +21,10 @@ class Progress(Protocol):
 
     def advance(self, stage: str, amount: float) -> None:
         """Add `amount` units to `stage`."""
+        ...
+
+    def note(self, stage: str, text: str) -> None:
+        """Say what `stage` works on, such as a file."""
         ...
 
     def finish(self, stage: str) -> None:
@@ -35,27 +41,11 @@ class Silent:
     def advance(self, stage: str, amount: float) -> None:
         """Show nothing."""
 
-    def finish(self, stage: str) -> None:
+    def note(self, stage: str, text: str) -> None:
         """Show nothing."""
 
-
-@dataclass(frozen=True)
-class Step:
-    """The progress of a stage.
-
-    Attributes:
-        stage: Name of the stage, such as ``embedding``.
-        done: Finished units.
-        total: All units, None if unknown.
-        unit: Name of the units: ``videos``, ``files``, ``bytes``, ...
-        finished: Whether the stage has ended.
-    """
-
-    stage: str
-    done: float
-    total: float | None
-    unit: str
-    finished: bool = False
+    def finish(self, stage: str) -> None:
+        """Show nothing."""
 
 
 Report = Callable[[Step], object]
@@ -77,6 +67,10 @@ class Reporting:
     def advance(self, stage: str, amount: float) -> None:
         """Report the progress of `stage`."""
         self._tell(replace(self._steps[stage], done=self._steps[stage].done + amount))
+
+    def note(self, stage: str, text: str) -> None:
+        """Report what `stage` works on."""
+        self._tell(replace(self._steps[stage], note=text))
 
     def finish(self, stage: str) -> None:
         """Report the end of `stage`."""
@@ -111,53 +105,49 @@ def shown(progress: Progress, stage: str) -> Iterator[Callable[[int, int | None]
         progress.finish(stage)
 
 
+class _Display(Protocol):
+    """Shows steps to a person."""
+
+    def tell(self, step: Step) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Bars:
-    """Progress bars on stderr, one line per stage; none if stderr is not a terminal.
+    """Progress on stderr: bars at a terminal, elsewhere a line per stage every half minute.
 
     While they are open, Ctrl-C ends the work even where the exception is lost: gRPC swallows it
     while it waits for Milvus.
     """
 
     def __init__(self) -> None:
-        """Start without bars; the first stage, which many commands lack, loads rich."""
-        self._tasks: dict[str, Any] = {}
-        self._progress: Any = None
+        """Start without a display; the first stage, which many commands lack, loads it."""
+        self._display: _Display | None = None
+        self._stages = Reporting(self._tell)
         self._interrupted = False
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
-        """Begin a line."""
-        if self._progress is None:
-            from rich import progress
-            from rich.console import Console
-
-            self._progress = progress.Progress(
-                progress.TextColumn("{task.description:<28}"),
-                progress.BarColumn(),
-                progress.TextColumn("{task.fields[amount]}"),
-                progress.TimeElapsedColumn(),
-                progress.TimeRemainingColumn(),
-                console=Console(stderr=True),
-                disable=not os.isatty(2),
-            )
-            self._progress.start()
-        self._tasks[stage] = self._progress.add_task(stage, total=total, amount="", unit=unit)
+        """Begin a stage."""
+        self._stages.start(stage, total, unit)
 
     def advance(self, stage: str, amount: float) -> None:
-        """Advance a line."""
+        """Advance a stage."""
         if self._interrupted:
             raise KeyboardInterrupt
-        task = self._tasks[stage]
-        self._progress.advance(task, amount)
-        state = self._progress.tasks[self._progress.task_ids.index(task)]
-        scale, unit = (1e-6, "MB") if state.fields["unit"] == "bytes" else (1, state.fields["unit"])
-        total = "?" if state.total is None else f"{state.total * scale:.0f}"
-        rate = state.completed / state.elapsed if state.elapsed else 0
-        text = f"{state.completed * scale:.0f}/{total} {unit}, {rate * scale:.1f}/s"
-        self._progress.update(task, amount=text)
+        self._stages.advance(stage, amount)
+
+    def note(self, stage: str, text: str) -> None:
+        """Say what a stage works on."""
+        self._stages.note(stage, text)
 
     def finish(self, stage: str) -> None:
-        """End a line."""
-        self._progress.stop_task(self._tasks[stage])
+        """End a stage."""
+        self._stages.finish(stage)
+
+    def _tell(self, step: Step) -> None:
+        if self._display is None:
+            self._display = _display()
+        self._display.tell(step)
 
     def _interrupt(self, *_: object) -> None:
         self._interrupted = True
@@ -169,7 +159,17 @@ class Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the bars as they are."""
+        """Leave what is shown as it is."""
         signal.signal(signal.SIGINT, self._handler)
-        if self._progress is not None:
-            self._progress.stop()
+        if self._display is not None:
+            self._display.close()
+
+
+def _display() -> _Display:
+    if os.isatty(2) and os.environ.get("TERM") != "dumb":
+        from .progress_bars import TerminalBars
+
+        return TerminalBars()
+    from .progress_lines import Lines
+
+    return Lines()

@@ -156,8 +156,10 @@ def test_whoever_wants_to_know_is_told_of_every_step(place, clips):
         library.ingest(clips[2], library="more", modalities="color", device="cpu")
         library.query(clips[2], **BY_COLOR)
     embedding = [step for step in told if step.stage == "embedding"]
-    assert embedding[0] == Step("embedding", 0, 1, "videos")
-    assert embedding[-1] == Step("embedding", 1, 1, "videos", finished=True)
+    size = clips[2].stat().st_size
+    assert embedding[0] == Step("embedding", 0, size, "bytes of video")
+    done = "1 of 1 files done"
+    assert embedding[-1] == Step("embedding", size, size, "bytes of video", True, done)
 
 
 def test_it_opens_what_the_command_line_would(monkeypatch, tmp_path):
