@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
+from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -14,10 +18,33 @@ from .collections import IndexPolicy
 from .errors import SettingsError
 from .video import SEGMENT_SECONDS
 
+_log = logging.getLogger(__name__)
+
 _PREFIX = "VIDSIM_"
 
 SETTINGS_FILE = "settings.env"
 """Name of a file under the home with the environment's names; the environment takes precedence."""
+
+NOT_IN_FILE = frozenset({"VIDSIM_HOME", "VIDSIM_LOG"})
+"""Settings that the environment alone gives."""
+
+DEPLOYMENT_VARIABLES = frozenset(
+    f"{_PREFIX}{name}"
+    for name in (
+        "ATTU_PORT",
+        "GPU",
+        "GPU_POOL_MAX_MB",
+        "GPU_POOL_MB",
+        "MILVUS_MEMORY",
+        "MILVUS_PASSWORD",
+        "MILVUS_PORT",
+        "MINIO_PASSWORD",
+    )
+)
+"""What the compose files under deploy/ read from the environment."""
+
+_OTHERS = ("VIDSIM_CI", "VIDSIM_TEST_")
+"""Beginnings of names that tests and continuous integration use."""
 
 
 def _expand(path: Path) -> Path:
@@ -73,6 +100,8 @@ class Settings(BaseSettings):
 def settings(home: Path | None = None) -> Settings:
     """Read the settings from the current environment, then the settings file, then the defaults.
 
+    Names that are no settings are logged, once in a process each.
+
     Args:
         home: vidsim's home, overriding the environment; None for the environment's.
 
@@ -82,9 +111,11 @@ def settings(home: Path | None = None) -> Settings:
     file: Path | None = None
     try:
         found = Settings() if home is None else Settings(home=home)
+        _warn(unknown_in_environment(os.environ))
         file = found.home / SETTINGS_FILE
         if not file.exists():
             return found
+        _warn(_unknown_in_file(file))
         fixed: dict[str, Any] = {"_env_file": file, "home": found.home}
         if found.uri:  # the file's token is for the file's server alone
             fixed |= {"uri": found.uri, "token": found.token}
@@ -102,3 +133,51 @@ def settings(home: Path | None = None) -> Settings:
         raise SettingsError(
             f"{name}={first['input']}{where} cannot be used ({why}); correct it or unset it."
         ) from error
+
+
+def unknown_in_environment(names: Iterable[str]) -> list[str]:
+    """Return a sentence for each VIDSIM_* variable among `names` that nothing reads."""
+    known = _names() | NOT_IN_FILE | DEPLOYMENT_VARIABLES
+    return [
+        _unknown(name, "", known)
+        for name in sorted(names)
+        if name.upper().startswith(_PREFIX)
+        and name.upper() not in known
+        and not name.upper().startswith(_OTHERS)
+    ]
+
+
+def _unknown_in_file(file: Path) -> list[str]:
+    """Return a sentence for each name in a settings file that has no effect there."""
+    known = _names() - NOT_IN_FILE
+    elsewhere = NOT_IN_FILE | DEPLOYMENT_VARIABLES
+    found = [n for n in dotenv_values(file, interpolate=False) if n.upper() not in known]
+    return [
+        f"{name} in {file} has no effect; set it in the environment."
+        if name.upper() in elsewhere
+        else _unknown(name, f" in {file}", known)
+        for name in found
+    ]
+
+
+def _unknown(name: str, where: str, known: Iterable[str]) -> str:
+    import difflib  # only where something is wrong
+
+    known_words = [known_name.removeprefix(_PREFIX) for known_name in known]
+    near = difflib.get_close_matches(name.upper().removeprefix(_PREFIX), known_words, n=1)
+    next_step = f"did you mean {_PREFIX}{near[0]}?" if near else "docs/settings.md lists them."
+    return f"{name}{where} is not a setting; {next_step}"
+
+
+def _names() -> frozenset[str]:
+    return frozenset(f"{_PREFIX}{field.upper()}" for field in Settings.model_fields)
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        _warn_once(sentence)
+
+
+@cache
+def _warn_once(sentence: str) -> None:
+    _log.warning("%s", sentence)

@@ -1,9 +1,17 @@
 """Settings: what the environment says, and that every one is written down."""
 
+import re
+
 import pytest
 
 from vidsim.schemas.errors import SettingsError
-from vidsim.schemas.settings import SETTINGS_FILE, Settings, settings
+from vidsim.schemas.settings import (
+    DEPLOYMENT_VARIABLES,
+    SETTINGS_FILE,
+    Settings,
+    settings,
+    unknown_in_environment,
+)
 from vidsim.schemas.video import SEGMENT_SECONDS
 
 from ..helpers.repository import ROOT
@@ -106,3 +114,48 @@ def test_every_setting_is_written_down():
     written = "".join((ROOT / name).read_text() for name in ("README.md", "docs/settings.md"))
     for name in Settings.model_fields:
         assert f"`VIDSIM_{name.upper()}`" in written, f"{name} is in no document"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("VIDSIM_CACH", "VIDSIM_CACH is not a setting; did you mean VIDSIM_CACHE?"),
+        ("VIDSIM_CACHE_DIR", "VIDSIM_CACHE_DIR is not a setting; did you mean VIDSIM_CACHE?"),
+        ("VIDSIM_WORKER", "VIDSIM_WORKER is not a setting; did you mean VIDSIM_WORKERS?"),
+        ("VIDSIM_FOO", "VIDSIM_FOO is not a setting; docs/settings.md lists them."),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_told(name, said):
+    assert unknown_in_environment([name, "VIDSIM_HOME"]) == [said]
+
+
+def test_variables_of_others_are_left_alone():
+    others = ["HOME", "VIDSIM_TEST_DATA", "VIDSIM_CI", "VIDSIM_CI_X", "VIDSIM_LOG", "vidsim_home"]
+    assert unknown_in_environment([*others, *DEPLOYMENT_VARIABLES]) == []
+
+
+def test_it_is_told_once(monkeypatch, caplog):
+    monkeypatch.setenv("VIDSIM_TOLD_ONCE", "1")
+    for _ in range(2):
+        settings()
+    assert [r.message for r in caplog.records].count(
+        "VIDSIM_TOLD_ONCE is not a setting; docs/settings.md lists them."
+    ) == 1
+
+
+def test_names_in_the_settings_file_that_have_no_effect_are_told(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("VIDSIM_HOME", str(tmp_path))
+    file = tmp_path / SETTINGS_FILE
+    file.write_text("DEVICE=cpu\nvidsim_workers=2\nVIDSIM_LOG=x\nVIDSIM_URL=here\n")
+    assert (settings().device, settings().workers) == ("auto", 2)
+    assert [r.message for r in caplog.records] == [
+        f"DEVICE in {file} is not a setting; did you mean VIDSIM_DEVICE?",
+        f"VIDSIM_LOG in {file} has no effect; set it in the environment.",
+        f"VIDSIM_URL in {file} is not a setting; did you mean VIDSIM_URI?",
+    ]
+
+
+def test_all_that_the_compose_files_read_is_known():
+    files = (ROOT / "deploy").glob("*.yaml")
+    read = {n for f in files for n in re.findall(r"\$\{(VIDSIM_\w+)", f.read_text())}
+    assert read == DEPLOYMENT_VARIABLES
