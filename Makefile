@@ -71,7 +71,8 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(VENV)/src && ../bin/mypy --config-file vidsim/pyproject.toml \
-		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli
+		-p vidsim.schemas -p vidsim.ingest -p vidsim.search -p vidsim.deploy -m vidsim.cli \
+		-m vidsim.__main__
 
 # It has a Milvus Lite, and finds everything else in $(VENV).
 .PHONY: .venv-lite

@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -45,6 +45,9 @@ _OPEN_FILES = 4096
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, the same as typer's."""
+
+_FILES_FAILED = 3
+"""Exit code of ``ingest --strict`` where some files gave nothing."""
 
 app = typer.Typer(
     name="vidsim",
@@ -194,6 +197,9 @@ def ingest(
         bool,
         typer.Option("--retry", help="Try files again that failed and have not changed since."),
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 where some files failed.")
+    ] = False,
     index: IndexOption = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="List all that was passed over.")
@@ -226,6 +232,7 @@ def ingest(
         ingest_notes(report, verbose),
         json,
         _nothing_stored(report, f"Nothing of {folder} could be read; give videos or sounds."),
+        code=_FILES_FAILED if strict and report.failed else 0,
     )
 
 
@@ -799,7 +806,7 @@ def _print(answer: Answer) -> int:
             _show(line)
     for note in answer.notes if answer.always or not answer.as_json else ():
         _say(note)
-    return _explain(answer.error) if answer.error else 0
+    return _explain(answer.error) if answer.error else answer.code
 
 
 def _to_json(data: object) -> str:
@@ -807,11 +814,13 @@ def _to_json(data: object) -> str:
 
     from pydantic import BaseModel
 
-    if isinstance(data, BaseModel):
-        return data.model_dump_json(indent=2)
-    items = cast("list[object]", data)
-    plain = [item.model_dump() if isinstance(item, BaseModel) else item for item in items]
-    return json.dumps(plain, indent=2, ensure_ascii=False)
+    from .schemas.rounding import rounded
+
+    def plain(item: object) -> object:
+        return item.model_dump(mode="json") if isinstance(item, BaseModel) else item
+
+    found = [plain(item) for item in data] if isinstance(data, list) else plain(data)
+    return json.dumps(rounded(found), indent=2, ensure_ascii=False)
 
 
 def _say(text: str) -> None:

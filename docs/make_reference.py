@@ -24,10 +24,19 @@ PAGE = Path(__file__).resolve().parent / "cli.md"
 HEAD = """# The command line
 
 Every command, argument and option. `make reference` writes this page from the program, and
-`vidsim COMMAND --help` says the same. Results go to stdout, everything else to stderr. A command
-exits with 0, with 1 where it failed, with 2 where it was called wrongly, with 130 after Ctrl-C; the
-sentence on stderr says why, and what to do. Settings from the environment:
-[settings.md](settings.md).
+`vidsim COMMAND --help` says the same; `python -m vidsim` is the same program. Results go to
+stdout, everything else to stderr. Settings from the environment: [settings.md](settings.md).
+
+| exit code | what |
+|---|---|
+| 0 | It worked. An ingest of which some files failed did too: it lists them. |
+| 1 | It failed; the sentence on stderr says why, and what to do. |
+| 2 | It was called wrongly. |
+| 3 | `vidsim ingest --strict`: some files failed, the others are stored. |
+| 130 | Ctrl-C; the same command goes on from what was finished. |
+
+`--json` prints scores and other figures with six significant digits, seconds with three decimals.
+With `TERM=dumb` a terminal is sent plain text, without bars; `NO_COLOR` leaves out what is bold.
 
 | option of `vidsim` itself | what |
 |---|---|

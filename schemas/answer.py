@@ -49,6 +49,7 @@ class Answer:
             the data include.
         error: A remaining fault, printed last; the exit code is then 1.
         always: Whether `notes` are printed with ``--json``, too.
+        code: The exit code where there is no `error`.
     """
 
     data: object = None
@@ -57,6 +58,7 @@ class Answer:
     as_json: bool = False
     error: VidsimError | None = None
     always: bool = False
+    code: int = 0
 
 
 def count(number: int, noun: str) -> str:
