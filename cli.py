@@ -36,6 +36,7 @@ from .schemas.options import (
     Wait,
 )
 from .search.bench import commands as bench
+from .search.completion import clips, library_names, names_and_ids
 
 if TYPE_CHECKING:
     from .schemas.results import IngestReport
@@ -178,7 +179,12 @@ def ingest(
         Path, typer.Argument(metavar="FOLDER", help="A folder of videos and sounds, or one file.")
     ],
     library: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The library's name [default: the folder's].")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The library's name [default: the folder's].",
+            autocompletion=library_names,
+        ),
     ] = None,
     modalities: Modalities = None,
     preset: Preset = None,
@@ -242,7 +248,12 @@ def ingest_audioset(
         Path, typer.Argument(metavar="FOLDER", help="The folder of AudioSet's .tfrecord files.")
     ],
     library: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The library's name [default: the folder's].")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The library's name [default: the folder's].",
+            autocompletion=library_names,
+        ),
     ] = None,
     class_labels: Annotated[
         Path | None,
@@ -272,7 +283,10 @@ def _nothing_stored(report: IngestReport, wrong: str) -> LibraryError | None:
 @app.command()
 def query(
     clip: Annotated[
-        str, typer.Argument(metavar="CLIP", help="A file, or the id of a stored video.")
+        str,
+        typer.Argument(
+            metavar="CLIP", help="A file, or the id of a stored video.", autocompletion=clips
+        ),
     ],
     modalities: Modalities = None,
     k: Annotated[
@@ -280,7 +294,11 @@ def query(
     ] = 10,
     library: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Search this library only; may be given again."),
+        typer.Option(
+            metavar="NAME",
+            help="Search this library only; may be given again.",
+            autocompletion=library_names,
+        ),
     ] = None,
     filter: Annotated[
         str, typer.Option(metavar="EXPR", help="Milvus filter, e.g. 'label == \"snow\"'.")
@@ -359,7 +377,10 @@ def libraries(
 @app.command()
 def remove(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="Libraries, or ids of videos.")
+        list[str],
+        typer.Argument(
+            metavar="NAME", help="Libraries, or ids of videos.", autocompletion=names_and_ids
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     wait: Wait = False,
@@ -381,7 +402,10 @@ def remove(
 @app.command()
 def reindex(
     libraries: Annotated[
-        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+        list[str] | None,
+        typer.Argument(
+            metavar="LIBRARY", help="Libraries [default: all].", autocompletion=library_names
+        ),
     ] = None,
     uri: Uri = None,
     fresh: Annotated[
@@ -408,7 +432,10 @@ def reindex(
 @app.command()
 def verify(
     libraries: Annotated[
-        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+        list[str] | None,
+        typer.Argument(
+            metavar="LIBRARY", help="Libraries [default: all].", autocompletion=library_names
+        ),
     ] = None,
     repair: Annotated[
         bool,
@@ -464,7 +491,10 @@ def verify(
 @app.command("compact")
 def compact_(
     libraries: Annotated[
-        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+        list[str] | None,
+        typer.Argument(
+            metavar="LIBRARY", help="Libraries [default: all].", autocompletion=library_names
+        ),
     ] = None,
     wait: Wait = False,
     json: Json = False,
@@ -509,7 +539,11 @@ def export(
     ],
     library: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only this library; may be given again."),
+        typer.Option(
+            metavar="NAME",
+            help="Only this library; may be given again.",
+            autocompletion=library_names,
+        ),
     ] = None,
     layout: Annotated[
         Literal["native", "capstone"],
@@ -534,7 +568,11 @@ def import_(
     ],
     library: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The library's name, for files that do not say one."),
+        typer.Option(
+            metavar="NAME",
+            help="The library's name, for files that do not say one.",
+            autocompletion=library_names,
+        ),
     ] = None,
     wait: Wait = False,
     json: Json = False,
@@ -636,7 +674,10 @@ def evaluate(
 @app.command()
 def duplicates(
     libraries: Annotated[
-        list[str] | None, typer.Argument(metavar="LIBRARY", help="Libraries [default: all].")
+        list[str] | None,
+        typer.Argument(
+            metavar="LIBRARY", help="Libraries [default: all].", autocompletion=library_names
+        ),
     ] = None,
     max_distance: Annotated[
         int,

@@ -46,6 +46,30 @@ def test_python_runs_it_as_a_module(home: Path) -> None:
     assert done.stdout.splitlines() == ["clips/a.mkv", "clips/snow/1.mkv", "clips/snow/2.mkv"]
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("stat", ["status"]),
+        ("ingest --stri", ["--strict"]),
+        ("query --library ", ["clips"]),
+        ("query clips/s", ["clips/snow/1.mkv", "clips/snow/2.mkv"]),
+        ("remove cl", ["clips"]),
+        ("verify ", ["clips"]),
+        ("export here --library c", ["clips"]),
+        ("query none/", []),
+    ],
+)
+def test_the_shell_completes(home: Path, line: str, offered: list[str]) -> None:
+    words = f"vidsim {line}".split(" ")
+    asked = {
+        "_VIDSIM_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    done = vidsim(home, VIDSIM_UNHEARD_OF="1", **asked)
+    assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
 def test_files_that_failed_are_an_exit_code_where_it_is_asked_for(
     vidsim_here: Here, tmp_path: Path
 ) -> None:
