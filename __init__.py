@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .schemas.results import QueryResult as QueryResult
     from .schemas.results import StoredVideo as StoredVideo
     from .schemas.results import VerifyReport as VerifyReport
+    from .schemas.status import Status as Status
     from .search.library import Library as Library
 
 __version__ = "0.2.0"
@@ -49,6 +50,7 @@ _HOMES = {
     "Modality": "schemas.modality",
     "Step": "ingest.system.progress",
     "EvaluationReport": "schemas.evaluation",
+    "Status": "schemas.status",
     **dict.fromkeys(
         (
             "DuplicatesReport",

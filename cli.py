@@ -755,16 +755,17 @@ def down(
 
 @app.command()
 def status(json: Json = False) -> Answer:
-    """Say how that server is, and whether it is used."""
-    from .deploy.deployment import look, status_table
+    """Show home, cache, versions, libraries, who is writing, and the server if any."""
+    from .deploy.deployment import status_table, with_deployment
+    from .search.library import Library
+    from .search.status_text import status_notes, status_text
 
-    found = look()
-    notes = []
-    if found.uri is not None:
-        notes.append(f"vidsim {'uses' if found.used else 'does not use'} {found.uri}.")
-    if not any(service.ready for service in found.services if service.service == "milvus"):
-        notes.append("Milvus is not ready; run 'vidsim up'.")
-    return Answer(found, [status_table(found)], notes, json)
+    opened = Library.open()
+    found = with_deployment(opened.status(), opened.home)
+    text = [*status_text(found)]
+    if found.server and found.server.deployment:
+        text += ["", status_table(found.server.deployment)]
+    return Answer(found, text, status_notes(found), json)
 
 
 @app.command()
@@ -775,7 +776,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     tail: Annotated[int, typer.Option(min=1, metavar="N", help="Only the last lines.")] = 100,
 ) -> Answer:
-    """Show the log of that server."""
+    """Show the log of the server of 'vidsim up'."""
     from .deploy.deployment import read_log
 
     def lines() -> Iterator[Line]:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..schemas.answer import Table
+from ..schemas.errors import DeployError
 from ..schemas.results import DeploymentStatus, ServiceStatus
 from ..schemas.settings import settings
+from ..schemas.status import ServerStatus, Status
 from . import services
 from .compose import Project, read_project
 from .connection import (
     MILVUS_PASSWORD,
+    SECRETS_FILE,
     ensure_secrets,
     forget_connection,
     forget_secrets,
@@ -64,6 +67,30 @@ def look() -> DeploymentStatus:
     found = services.status(_known_project())
     uri = _uri(found)
     return DeploymentStatus(services=found, uri=uri, used=bool(uri) and settings().uri == uri)
+
+
+def with_deployment(found: Status, home: Path) -> Status:
+    """Add the services of ``vidsim up`` to a status, where it was run with this home.
+
+    An engine that cannot be reached is a note.
+    """
+    if not (home / SECRETS_FILE).exists():
+        return found
+    try:
+        deployment = look()
+    except DeployError as error:
+        return found.model_copy(update={"notes": [*found.notes, str(error)]})
+    if found.server is None and all(s.state == "absent" for s in deployment.services):
+        return found  # it was stopped
+    server = found.server or ServerStatus(uri=None, answers=False, deployment=None)
+    notes = list(found.notes)
+    if deployment.uri is not None:
+        uses = "uses" if deployment.used else "does not use"
+        notes.append(f"vidsim {uses} {deployment.uri}.")
+    if not any(s.ready for s in deployment.services if s.service == "milvus"):
+        notes.append("The Milvus of 'vidsim up' is not ready; run 'vidsim up'.")
+    server = server.model_copy(update={"deployment": deployment})
+    return found.model_copy(update={"server": server, "notes": notes})
 
 
 def read_log(name: str, *, tail: int, follow: bool) -> Iterator[str]:

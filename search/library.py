@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         StoredVideo,
         VerifyReport,
     )
+    from ..schemas.status import Status
     from ..schemas.video import Video
     from .search_index import SearchIndex
 
@@ -293,6 +294,18 @@ class Library:
         from ..ingest.sync.libraries import summarize
 
         return summarize(self._place)
+
+    def status(self) -> Status:
+        """Describe home, cache, versions, libraries, who holds the lock, and the server if any.
+
+        Containers of ``vidsim up`` are not looked at, which the command does.
+
+        Raises:
+            StoreError: The home's folder cannot be read.
+        """
+        from ..ingest.sync.status import look
+
+        return look(self._place)
 
     def being_written(self) -> str:
         """Return a sentence about the process that is writing to the home; "" where none is."""

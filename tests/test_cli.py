@@ -522,6 +522,10 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert imported(tmp_path, "--help") == set()
 
 
+def test_a_status_imports_nothing_heavy(home):
+    assert imported(home, "status") == {"h5py"}
+
+
 def test_a_query_by_id_needs_neither_networks_nor_decoders(home):
     assert imported(home, "query", "clips/snow/1.mkv") == {"h5py"}  # which reads the shards
 

@@ -49,7 +49,7 @@ def status(backbone: Backbone) -> State:
     if backbone.weights is None:
         return "none needed"
     try:
-        missing, damaged = _faults(_folder_of(backbone), backbone.weights)
+        missing, damaged = _faults(folder_of(backbone), backbone.weights)
     except UnreadableWeightsError:
         return "unreadable"
     return "missing" if missing else "damaged" if damaged else "pulled"
@@ -62,7 +62,7 @@ def digests(backbone: Backbone) -> str:
     """
     if backbone.weights is None:
         return ""
-    return ",".join(filter(None, _known(_folder_of(backbone), backbone.weights).values()))
+    return ",".join(filter(None, _known(folder_of(backbone), backbone.weights).values()))
 
 
 def check_stored(backbones: Iterable[Backbone], stored: Mapping[str, Mapping[str, str]]) -> None:
@@ -94,7 +94,7 @@ def locate(backbone: Backbone) -> Path:
     Raises:
         WeightsError: They are missing or damaged, or it has none.
     """
-    weights, folder = _weights_of(backbone), _folder_of(backbone)
+    weights, folder = _weights_of(backbone), folder_of(backbone)
     missing, damaged = _faults(folder, weights)
     if missing:
         raise WeightsError(
@@ -124,7 +124,7 @@ def ensure(backbone: Backbone, advance: Advance = _ignore) -> Path:
     if isinstance(weights, PinnedArchive):
         return ensure_files("weights", backbone.name, weights, advance)
     return _ensure(
-        _folder_of(backbone),
+        folder_of(backbone),
         weights,
         lambda scratch: _pull_published(scratch, backbone, weights, advance),
     )
@@ -161,7 +161,7 @@ def add(backbone: Backbone, files: Sequence[Path]) -> Path:
             f"run 'vidsim models pull {backbone.name}'."
         )
     given = _by_name(backbone, weights, files)
-    folder = _folder_of(backbone)
+    folder = folder_of(backbone)
     with _scratch(folder) as scratch:
         for name, path in given.items():
             try:
@@ -211,7 +211,8 @@ def _weights_of(backbone: Backbone) -> PinnedArchive | PublishedFiles:
     return backbone.weights
 
 
-def _folder_of(backbone: Backbone) -> Path:
+def folder_of(backbone: Backbone) -> Path:
+    """Return the folder of the cache for the weights of `backbone`."""
     weights = backbone.weights
     name = weights.folder if isinstance(weights, PublishedFiles) else backbone.name
     return settings().cache / "weights" / name

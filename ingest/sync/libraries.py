@@ -50,14 +50,14 @@ def summarize(place: Place) -> list[LibrarySummary]:
                 segments=note.segments,
                 hours=note.seconds / 3600,
                 rows={name: of["rows"] for name, of in note.counts.items()},
-                root=_origin(note.first) if note.first else "nothing that is left",
+                root=origin(note.first) if note.first else "nothing that is left",
                 damage=damage,
             )
         )
     return found
 
 
-def _origin(video: Video) -> str:
+def origin(video: Video) -> str:
     """Return a library's source: its folder, the site of its addresses, or that it was imported."""
     address = urlsplit(video.path)
     site = f"{address.scheme}://{address.netloc}" if address.netloc else "imported files"

@@ -27,8 +27,10 @@ from vidsim.deploy.connection import (
     secrets_digest,
     write_connection,
 )
-from vidsim.deploy.deployment import status_table
+from vidsim.deploy.deployment import status_table, with_deployment
 from vidsim.deploy.engine import open_engine, translated
+from vidsim.ingest.shards.home import Place
+from vidsim.ingest.sync.status import look
 from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 from vidsim.schemas.collections import levels
 from vidsim.schemas.embedding import index_dim
@@ -415,6 +417,20 @@ def test_the_status_tells_where_the_services_really_are(engine, up):
     assert found[0].address is None
 
 
+def test_the_status_has_the_services_where_up_was_run(engine, up, home):
+    before = look(Place(home))
+    up()
+    assert with_deployment(before, home) is before, "they are another home's"
+    ensure_secrets(home)
+    found = with_deployment(before, home)
+    assert (found.server.uri, len(found.server.deployment.services)) == (None, 4)
+    assert found.notes == [f"vidsim does not use {found.server.deployment.uri}."]
+    engine.sleeps = "vidsim-milvus"
+    assert "is not ready; run 'vidsim up'." in with_deployment(before, home).notes[-1]
+    engine.made.clear()
+    assert with_deployment(before, home) is before, "they were stopped"
+
+
 def test_only_what_changed_is_made_anew(engine, up):
     up()
     before = list(engine.made)
@@ -573,7 +589,7 @@ def test_a_socket_that_is_not_this_user_s(monkeypatch):
 # The commands
 
 
-@pytest.mark.parametrize("words", [("up",), ("down",), ("status",), ("logs",)])
+@pytest.mark.parametrize("words", [("up",), ("down",), ("logs",)])
 def test_without_an_engine_it_is_said_in_one_sentence(tmp_path, words, vidsim_here):
     done = vidsim_here(tmp_path, *words, DOCKER_HOST="unix:///nowhere/docker.sock")
     assert done.returncode == 1
@@ -581,6 +597,16 @@ def test_without_an_engine_it_is_said_in_one_sentence(tmp_path, words, vidsim_he
     assert done.stderr.startswith("Error: No Docker engine answers at unix:///nowhere/docker.sock;")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / SETTINGS_FILE).exists()
+
+
+def test_the_status_needs_no_engine(tmp_path, vidsim_here):
+    nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    done = vidsim_here(tmp_path, "status", **nowhere)
+    assert (done.returncode, "docker" in done.stderr.lower()) == (0, False)
+    ensure_secrets(tmp_path)
+    done = vidsim_here(tmp_path, "status", **nowhere)
+    assert (done.returncode, done.stdout.count("embedded")) == (0, 1)
+    assert "No Docker engine answers at unix:///nowhere/docker.sock;" in done.stderr
 
 
 def test_volumes_are_not_removed_unasked(tmp_path, vidsim_here):

@@ -144,10 +144,11 @@ def test_up_starts_what_was_stopped_or_paused(run, engine):
     run("up")
     engine.containers()["vidsim-attu"].stop(timeout=1)
     found = json.loads(run("status", "--json").stdout)
-    states = {s["service"]: (s["state"], s["ready"]) for s in found["services"]}
+    deployment = found["server"]["deployment"]
+    states = {s["service"]: (s["state"], s["ready"]) for s in deployment["services"]}
     assert states["attu"] == ("exited", False)
     assert states["milvus"] == ("running", True)
-    assert found["used"]
+    assert deployment["used"]
     assert "Starting attu" in run("up").stderr
     engine.containers()["vidsim-attu"].pause()
     run("up")

@@ -581,7 +581,7 @@ def test_weights_that_may_not_be_read_are_not_damaged(tmp_path, monkeypatch):
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "a.bin").write_bytes(b"a")
     monkeypatch.setattr(weights, "_known", lambda *_: {"a.bin": "0" * 64})
-    monkeypatch.setattr(weights, "_folder_of", lambda _: tmp_path / "net")
+    monkeypatch.setattr(weights, "folder_of", lambda _: tmp_path / "net")
     fail_at(monkeypatch, Path, "open", "a.bin", errno.EACCES)
     network = BACKBONES["i3d"]
     assert weights.status(network) == "unreadable"
@@ -599,7 +599,7 @@ def test_opening_names_the_file(tmp_path):
 def test_checksums_that_may_not_be_read_are_not_missing_weights(tmp_path, monkeypatch):
     from vidsim.ingest.models import weights
 
-    monkeypatch.setattr(weights, "_folder_of", lambda _: tmp_path)
+    monkeypatch.setattr(weights, "folder_of", lambda _: tmp_path)
     fail_at(monkeypatch, Path, "read_text", weights.NOTE, errno.EIO)
     network = BACKBONES["resnet50"]
     assert weights.status(network) == "unreadable"

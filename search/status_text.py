@@ -1,0 +1,100 @@
+"""What a person reads of ``vidsim status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..schemas.answer import Line, Table, count
+
+if TYPE_CHECKING:
+    from ..schemas.status import FolderStatus, LibraryStatus, LockHolder, ServerStatus, Status
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+_VERSIONS_IN_A_LINE = 4
+
+
+def status_text(found: Status) -> Iterator[Line]:
+    """Format a few lines per part; the deployment's table is the caller's."""
+    yield f"home      {_folder(found.home)}"
+    yield f"cache     {_folder(found.cache)}"
+    yield f"weights   {', '.join(found.cache.weights) or 'none'}"
+    if found.cache.missing_weights:
+        yield f"          not here: {', '.join(found.cache.missing_weights)}"
+    named = [f"{name} {version}" for name, version in found.versions.items()]
+    yield f"versions  {', '.join(named[:_VERSIONS_IN_A_LINE])}"
+    yield f"          {', '.join(named[_VERSIONS_IN_A_LINE:])}"
+    yield f"lock      {_lock(found.lock)}"
+    yield f"Milvus    {_server(found.server)}"
+    if not found.libraries:
+        return
+    yield ""
+    rows = [
+        (item.library, f"{item.videos:,}", f"{item.hours:.2f}", _state(item), item.root)
+        for item in found.libraries
+    ]
+    yield Table(("library", "videos", "hours", "files", "from"), rows, numbers=frozenset({1, 2}))
+
+
+def status_notes(found: Status) -> list[str]:
+    """List what is wrong, with the next step."""
+    notes = [problem for item in found.libraries for problem in item.shard_problems]
+    for item in found.libraries:
+        if item.root_state == "missing":
+            notes.append(
+                f"The folder of {item.library}, {item.root}, is not there; what is stored can be "
+                "searched all the same."
+            )
+        elif item.root_state == "partly missing":
+            notes.append(
+                f"Files of {item.library} are gone ({_state(item)}); 'vidsim ingest {item.root}' "
+                "names them, and with --prune removes what is stored of them."
+            )
+    server = found.server
+    if server and server.uri and not server.answers and not server.deployment:
+        notes.append(
+            f"Nothing answers at {server.uri}; start that server, or unset VIDSIM_URI for the "
+            "embedded Milvus."
+        )
+    if not found.libraries:
+        notes.append("Nothing is stored yet; run 'vidsim ingest FOLDER'.")
+    return [*notes, *found.notes]
+
+
+def _folder(folder: FolderStatus) -> str:
+    return f"{folder.path} ({_bytes(folder.bytes)}, {_bytes(folder.free_bytes)} free)"
+
+
+def _bytes(number: float) -> str:
+    unit = 0
+    while number >= 999.5 and unit < len(_UNITS) - 1:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.3g} {_UNITS[unit]}"
+
+
+def _lock(held: LockHolder | None) -> str:
+    if held is None:
+        return "free"
+    progress = f", {held.done:,} of {count(held.total, 'video')}" if held.total else ""
+    does = "writing" if held.writes else "reading"
+    return (
+        f"process {held.pid} ({held.doing}{progress}) has been {does} since "
+        f"{held.since:%Y-%m-%d %H:%M}"
+    )
+
+
+def _server(server: ServerStatus | None) -> str:
+    if server is None or server.uri is None:
+        return "embedded"
+    return f"{server.uri} ({'answers' if server.answers else 'does not answer'})"
+
+
+def _state(item: LibraryStatus) -> str:
+    if item.root_state == "partly missing":
+        return f"{item.missing:,} of {item.looked_at:,} looked for are missing"
+    if item.root_state == "here":
+        if item.looked_at == item.videos:
+            return "all there"
+        return f"{item.looked_at:,} of {item.looked_at:,} looked for are there"
+    return {"missing": "folder missing", "no folder": "imported"}.get(item.root_state, "unknown")
