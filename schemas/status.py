@@ -27,8 +27,11 @@ class CacheStatus(FolderStatus):
 
 
 RootState = Literal["here", "partly missing", "missing", "no folder", "unknown"]
-"""State of a library's folder: ``no folder`` where it was imported, ``unknown`` where its shards
-cannot be read."""
+"""State of a library's folder.
+
+``missing`` also where no file is in it, as of a disk that is not mounted; ``no folder`` where the
+library was imported; ``unknown`` where its shards cannot be read.
+"""
 
 
 class LibraryStatus(Result):

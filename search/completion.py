@@ -11,12 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..schemas.errors import VidsimError
-
-if TYPE_CHECKING:
-    from ..ingest.shards.shard_files import Shards
 
 MOST = 500
 """Ids that are offered at once."""
@@ -31,8 +27,8 @@ typer's script for bash quotes nothing, that for zsh too little: a file's name c
 
 def library_names(incomplete: str) -> list[str]:
     """Return the names of the libraries that begin with `incomplete`."""
-    with suppress(VidsimError, OSError), _shards() as shards:
-        return _beginning(shards.libraries(), incomplete)
+    with suppress(VidsimError, OSError), _silence():
+        return _beginning(_libraries(), incomplete)
     return []
 
 
@@ -43,13 +39,13 @@ def video_ids(incomplete: str) -> list[str]:
     among them: a shell then completes as much as is common to all.
     """
     library, slash, _ = incomplete.partition("/")
-    with suppress(VidsimError, OSError), _shards() as shards:
-        named = _beginning(shards.libraries(), library)
+    with suppress(VidsimError, OSError), _silence():
+        named = _beginning(_libraries(), library)
         if slash:
             named = [name for name in named if name == library]
         elif len(named) > 1:
             return [f"{name}/" for name in named]
-        found = [i for name in named for i in _beginning(shards.catalog(name), incomplete)]
+        found = [i for name in named for i in _beginning(_ids(name), incomplete)]
         return found if len(found) <= MOST else [*found[: MOST - 1], found[-1]]
     return []
 
@@ -74,15 +70,27 @@ def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
     return sorted(n for n in names if n.startswith(incomplete) and _PLAIN.fullmatch(n))
 
 
-@contextmanager
-def _shards() -> Iterator[Shards]:
-    """Open the shards of the home, and say nothing meanwhile: the shell would show it."""
+def _libraries() -> list[str]:
+    """Return the folders that hold shards: that needs neither numpy nor HDF5."""
+    from ..schemas.settings import settings
+
+    folders = (settings().home / "shards").iterdir()
+    return [folder.name for folder in folders if any(folder.glob("*.h5"))]
+
+
+def _ids(library: str) -> Iterable[str]:
     from ..ingest.shards.home import open_shards
     from ..schemas.settings import settings
 
+    return open_shards(settings().home).catalog(library)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Log nothing meanwhile: the shell would show it."""
     before = logging.root.manager.disable
     logging.disable()
     try:
-        yield open_shards(settings().home)
+        yield
     finally:
         logging.disable(before)

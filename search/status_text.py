@@ -43,8 +43,8 @@ def status_notes(found: Status) -> list[str]:
     for item in found.libraries:
         if item.root_state == "missing":
             notes.append(
-                f"The folder of {item.library}, {item.root}, is not there; what is stored can be "
-                "searched all the same."
+                f"The files of {item.library} are not in {item.root}; see that its disk is there. "
+                "What is stored can be searched all the same."
             )
         elif item.root_state == "partly missing":
             notes.append(
@@ -91,7 +91,7 @@ def _server(server: ServerStatus | None) -> str:
 
 
 def _state(item: LibraryStatus) -> str:
-    if item.root_state == "partly missing":
+    if item.missing:
         return f"{item.missing:,} of {item.looked_at:,} looked for are missing"
     if item.root_state == "here":
         if item.looked_at == item.videos:

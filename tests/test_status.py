@@ -68,7 +68,7 @@ def test_a_folder_that_is_gone_is_told(vidsim_here: Here, home: Path, clips: Pat
     try:
         done = vidsim_here(home, "status")
         assert "folder missing" in done.stdout
-        assert f"The folder of clips, {clips}, is not there;" in done.stderr
+        assert f"The files of clips are not in {clips}; see that its disk is there." in done.stderr
         assert done.returncode == 0
     finally:
         (clips.parent / "away").rename(clips)

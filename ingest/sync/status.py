@@ -153,7 +153,7 @@ def _library(home: Home, library: str) -> LibraryStatus:
         )
     state: RootState = "no folder"
     if root:
-        state = "partly missing" if missing else "here" if looked_at else "missing"
+        state = "missing" if missing == looked_at else "partly missing" if missing else "here"
     return LibraryStatus(
         library=library,
         videos=note.videos,

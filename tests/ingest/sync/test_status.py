@@ -46,6 +46,10 @@ def test_the_folder_of_a_library_is_here_partly_here_or_gone(place: Place, tmp_p
     partly = only_library(place)
     assert (partly.root_state, partly.looked_at, partly.missing) == ("partly missing", 3, 1)
     (tmp_path / "lib").rename(tmp_path / "moved")
+    (tmp_path / "lib").mkdir()
+    empty = only_library(place)
+    assert (empty.root_state, empty.looked_at, empty.missing) == ("missing", 3, 3)
+    (tmp_path / "lib").rmdir()
     gone = only_library(place)
     assert (gone.root_state, gone.looked_at, gone.missing) == ("missing", 0, 0)
 
