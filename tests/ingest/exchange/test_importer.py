@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,11 +15,8 @@ import pytest
 from vidsim.ingest import pipeline
 from vidsim.ingest.exchange.export import export
 from vidsim.ingest.exchange.export_capstone import export_capstone
-from vidsim.ingest.exchange.h5_reader import H5Reader
 from vidsim.ingest.exchange.importer import import_files
 from vidsim.ingest.exchange.layout import attributes_digest
-from vidsim.ingest.exchange.reader import open_export
-from vidsim.ingest.exchange.source import read_videos
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
@@ -701,49 +697,3 @@ def test_an_import_of_others_leaves_a_lost_shard_missing_and_milvus_its_rows(pla
     assert "000002.h5 is missing" in open_shards(place.home).problems("lib")[0]
     with open_store(place) as milvus:
         assert milvus.count(BACKBONES["labhist"]) == 9, "the last copy"
-
-
-# --- damage ---
-
-
-def read_all(path: Path, reader: H5Reader) -> list[object]:
-    """All that an import takes from an export."""
-    source = open_export(path, None, dict(BACKBONES), reader)
-    found: list[object] = []
-    for video_id, video in read_videos([source], sorted(source.blocks)):
-        found += [video_id, video.video, video.duration_s, video.segment_seconds, video.segments]
-        for part in video.embeddings:
-            for name, rows in sorted(part.rows.items()):
-                found += [name, *(of.tobytes() for of in (rows.vectors, rows.start_s, rows.end_s))]
-            found.append(None if part.vid2img is None else part.vid2img.tobytes())
-    return found
-
-
-@pytest.mark.parametrize("write", [export, export_capstone])
-def test_every_changed_byte_of_an_export_is_noticed_or_changes_nothing(place, tmp_path, write):
-    names = ("labhist", "efficientnet_lite0", "resnet50")
-    store(place, *(embedded(f"lib/{n}.mp4", backbones=names, seed=n) for n in range(3)))
-    chance = random.Random(0)
-    noticed = 0
-    with H5Reader() as reader:
-        for path in write(place.home, tmp_path / "export", [], QUIET):
-            intact, wanted = path.read_bytes(), read_all(path, reader)
-            for _ in range(25):
-                place_, size = chance.randrange(len(intact)), chance.choice([1, 1, 16])
-                old = intact[place_ : place_ + size]
-                new = bytes(len(old)) if size > 1 else bytes([old[0] ^ chance.randrange(1, 256)])
-                path.write_bytes(intact[:place_] + new + intact[place_ + size :])
-                try:
-                    assert read_all(path, reader) == wanted
-                except StoreError:
-                    noticed += 1
-    assert noticed > 50
-
-
-def test_changed_attributes_of_an_export_are_noticed(place, other, tmp_path):
-    store(place, embedded("lib/a.mp4"))
-    (path, *_) = export(place.home, tmp_path, [], QUIET)
-    with h5py.File(path, "r+") as file:
-        file[".vidsim"].attrs["weights_sha256"] = "0" * 64
-    with pytest.raises(StoreError, match="attributes of its .vidsim are damaged"):
-        take_in(other, path)
