@@ -138,7 +138,7 @@ def test_a_file_that_was_damaged_later_keeps_its_rows_and_is_left_alone(place, f
 
 def test_a_library_that_was_removed_begins_anew(place, folder, networks):
     ingest(folder, place)
-    remove_all(place, {"lib": ["lib/a.mp4"]})
+    remove_all(place, {"lib": ["lib/a.mp4"]}, whole=["lib"])
     assert failed(ingest(folder, place))["bad.mp4"] == ("It is damaged.", True)
 
 
