@@ -306,6 +306,7 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("reindex none", {}, 1, "No library is called none; there is clips"),
         ("verify none", {}, 1, "No library is called none; there is clips"),
         ("verify --sample few", {}, 2, "'few' is no number and not all; see 'vidsim verify"),
+        ("verify --give-up", {}, 2, "it is a part of --repair; add that"),
         ("verify --uri http://127.0.0.1:9", {}, 1, "at 127.0.0.1:9 does not answer .*; start"),
         ("export TMP --library none", {}, 1, "No library is called none; there is clips"),
         ("models pull none", {}, 1, "No backbone is called 'none'; choose from labhist"),

@@ -9,20 +9,12 @@ from filelock import FileLock
 
 from vidsim.schemas.status import Status
 
-from .helpers.clips import write_shades
-from .helpers.command_line import Here, vidsim
-
-WORDS = ("-m", "color", "--device", "cpu")
+from .helpers.command_line import Here, home_of_shades
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A folder of three clips, and a home that holds them."""
-    folder = tmp_path_factory.mktemp("shared")
-    write_shades(folder / "clips", {"snow/1.mkv": 240, "snow/2.mkv": 220, "a.mkv": 30})
-    done = vidsim(folder / "home", "ingest", str(folder / "clips"), *WORDS)
-    assert done.returncode == 0, done.stderr
-    return folder / "clips", folder / "home"
+    return home_of_shades(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from vidsim.cli import main
 from vidsim.ingest.shards.home import Place
 
+from .clips import write_shades
 from .warm import run
 
 
@@ -61,3 +62,13 @@ def vidsim_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[st
         return subprocess.CompletedProcess(words, code, *capfd.readouterr())
 
     return run_here
+
+
+def home_of_shades(folder: Path) -> tuple[Path, Path]:
+    """Makes a folder of three clips, and a home that holds their colours; gives both."""
+    write_shades(folder / "clips", {"snow/1.mkv": 240, "snow/2.mkv": 220, "a.mkv": 30})
+    done = vidsim(
+        folder / "home", "ingest", str(folder / "clips"), "-m", "color", "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "clips", folder / "home"

@@ -11,6 +11,7 @@ import pytest
 
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Home, Place, distrust, open_shards
+from vidsim.ingest.shards.lock import writing
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
@@ -419,6 +420,25 @@ def test_what_a_lost_shard_held_is_no_fact_about_the_clip(place, modality):
     lost.unlink()
     with pytest.raises(VidsimError, match=r"may be among what is lost: .*000002\.h5 is missing"):
         ask(place, "lib/a.mp4", modalities=(modality,))
+
+
+def test_what_a_file_lacks_is_its_own_whatever_is_lost(place, tmp_path):
+    keep(place, embedded("lib/a.mp4", backbones=ALL))
+    keep(place, embedded("lib/b.mp4", backbones=ALL, seed=1))
+    open_shards(place.home).files("lib")[1].unlink()
+    (tmp_path / "mute.mp4").write_bytes(b"clip")
+    mute = embedded("query/mute.mp4", backbones=("yamnet",), silent=True)
+    asked = QueryOptions(modalities=(Modality.AUDIO,))
+    with open_index(place) as index, pytest.raises(MediaError, match="no audio") as caught:
+        answer(str(tmp_path / "mute.mp4"), index, place, asked, Silent(), lambda *_: mute)
+    assert "lost" not in str(caught.value)
+
+
+def test_advice_is_not_hidden_by_who_is_writing(filled):
+    told = pytest.raises(ModelError, match="ingest again with --model audio=vggish")
+    with writing(filled.home, "ingest of lib"), told as caught:
+        ask(filled, "lib/00.mp4", overrides=("audio=vggish",))
+    assert "writing" not in str(caught.value)
 
 
 def test_the_background_is_that_of_one_moment_while_a_writer_removes_shards(filled, monkeypatch):

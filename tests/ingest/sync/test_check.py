@@ -294,6 +294,16 @@ def test_a_second_removal_mends_what_the_first_left(place):
     assert rows(place) == 8
 
 
+def test_a_second_removal_of_a_library_mends_what_the_first_left(place):
+    home = Home(place)
+    home.shards.write("other", [embedded("other/a.mp4")])
+    distrust(place.home, "lib", "embedded")
+    home.shards.drop("lib", dict.fromkeys(home.shards.catalog("lib")))
+    with Library(place) as library, pytest.raises(LibraryError):
+        library.remove("lib")
+    assert rows(place) == 0
+
+
 def test_removing_single_videos_keeps_what_a_lost_shard_held(place):
     for path in (shard(place, 1), shard(place, 2)):
         path.unlink()
