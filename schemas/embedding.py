@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -157,6 +157,8 @@ class EmbeddedVideo:
         embeddings: One per segment.
         damage: What of it did not decode.
         audio_track: Number of its audio track, from 1; None for the picture's own.
+        stored_at: When its newest rows were first stored, seconds since the epoch; 0 where they
+            are not yet.
     """
 
     video: Video
@@ -167,6 +169,7 @@ class EmbeddedVideo:
     embeddings: tuple[SegmentEmbedding, ...]
     damage: Damage = NO_DAMAGE
     audio_track: int | None = None
+    stored_at: int = field(default=0, compare=False)
 
     @property
     def version(self) -> Version:
@@ -202,4 +205,5 @@ def merge(first: EmbeddedVideo, second: EmbeddedVideo) -> EmbeddedVideo:
         embeddings=tuple(embedding for _, embedding in ordered),
         damage=first.damage.then(second.damage, second.backbones),
         audio_track=second.audio_track if sound_backbones(second.backbones) else first.audio_track,
+        stored_at=second.stored_at and max(first.stored_at, second.stored_at),
     )

@@ -4,7 +4,8 @@ A shard holds a batch of videos of one library::
 
     /                   format, version, library, created, vidsim
     /videos/...         one entry per video: id, path, label, fingerprint, ..., damage and
-                        sound_damage (what did not decode), audio_track (0: default)
+                        sound_damage (what did not decode), audio_track (0: default),
+                        stored_at (seconds since the epoch; absent in older shards)
     /segments/...       one entry per segment: video (index), index, start_s, end_s
     /vid2img            strips (n, 20, 100, 3) uint8, segment (n,) index into /segments
     /rows/BACKBONE      vectors (n, dim) float32 as extracted, segment, start_s, end_s,

@@ -51,6 +51,7 @@ class CatalogEntry:
         stored: What is stored of it, by backbone.
         damage: What of it did not decode.
         audio_track: Number of its audio track, from 1; None for the picture's own.
+        stored_at: When its newest rows were first stored, seconds since the epoch; 0 if unknown.
     """
 
     video: Video
@@ -60,6 +61,7 @@ class CatalogEntry:
     stored: StoredRows
     damage: Damage = NO_DAMAGE
     audio_track: int | None = None
+    stored_at: int = field(default=0, compare=False)
 
     @property
     def rows(self) -> Mapping[str, int]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import secrets
 import time
 import zlib
+from calendar import timegm
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,9 @@ if TYPE_CHECKING:  # a query may read no shard, and then need not load HDF5
 ALIGNMENT = 4096
 """Searched vectors begin at a page, as mapping them does."""
 
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+"""When a shard was written, in UTC; merging or thinning it writes it anew."""
+
 
 def write_shard(
     file: h5py.File,
@@ -60,11 +65,12 @@ def write_shard(
         weights: SHA-256 of the weights by backbone.
         backbones: The backbones known here.
     """
+    now = int(time.time())
     _write_texts(
         file.attrs,
         format=SHARD_FORMAT,
         library=library,
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        created=time.strftime(_MOMENT, time.gmtime(now)),
         vidsim=__version__,
         id=secrets.token_hex(16),
     )
@@ -79,6 +85,7 @@ def write_shard(
     write_array(table, "damage", encoded([v.damage.picture for v in videos]))
     write_array(table, "sound_damage", encoded([v.damage.sound for v in videos]))
     write_array(table, "audio_track", np.array([v.audio_track or 0 for v in videos], np.int32))
+    write_array(table, "stored_at", np.array([v.stored_at or now for v in videos], np.int64))
 
     pieces = [(i, s, e) for i, v in enumerate(videos) for s, e in zip(v.segments, v.embeddings)]
     segments = file.create_group("segments")
@@ -224,8 +231,8 @@ def _stored_rows(
     return found
 
 
-def _read_told(file: h5py.File) -> tuple[list[Damage], list[int | None]]:
-    """Read the damage and audio track of each video of a shard; older shards lack them."""
+def _read_told(file: h5py.File) -> tuple[list[Damage], list[int | None], list[int]]:
+    """Read the damage, audio track and moment of each video of a shard; older shards lack them."""
     table = file["videos"]
     none = [""] * len(table["video_id"])
     picture, sound = (
@@ -233,14 +240,25 @@ def _read_told(file: h5py.File) -> tuple[list[Damage], list[int | None]]:
     )
     tracks = table["audio_track"][:].tolist() if "audio_track" in table else [0] * len(none)
     damage = [Damage(*of) if any(of) else NO_DAMAGE for of in zip(picture, sound)]
-    return damage, [track or None for track in tracks]
+    if "stored_at" in table:
+        moments = table["stored_at"][:].tolist()
+    else:
+        moments = [_written_at(file)] * len(none)
+    return damage, [track or None for track in tracks], moments
+
+
+def _written_at(file: h5py.File) -> int:
+    """Return when a shard was written, seconds since the epoch; 0 where it does not say."""
+    with suppress(ValueError):
+        return timegm(time.strptime(text_of(file.attrs.get("created", "")), _MOMENT))
+    return 0
 
 
 def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterator[EmbeddedVideo]:
     """Yield the `wanted` videos of an open shard, each with the backbones named for it."""
     videos = read_video_table(file)
     numbers = {name: file["videos"][name][:] for name in VIDEO_NUMBERS}
-    damage, tracks = _read_told(file)
+    damage, tracks, moments = _read_told(file)
     table = {name: file["segments"][name][:] for name in list(file["segments"])}
     strips = dict(zip(file["vid2img/segment"][:].tolist(), file["vid2img/strips"][:]))
     groups: dict[str, dict[str, npt.NDArray[Any]]] = {}
@@ -265,6 +283,7 @@ def videos_in(file: h5py.File, wanted: Mapping[str, Collection[str]]) -> Iterato
             embeddings=tuple(embeddings),
             damage=damage[i],
             audio_track=tracks[i],
+            stored_at=moments[i],
         )
 
 
