@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .schemas.results import ImportReport as ImportReport
     from .schemas.results import IndexTuning as IndexTuning
     from .schemas.results import IngestReport as IngestReport
+    from .schemas.results import LabelReport as LabelReport
+    from .schemas.results import LabelSummary as LabelSummary
     from .schemas.results import LevelComparison as LevelComparison
     from .schemas.results import LibrarySummary as LibrarySummary
     from .schemas.results import ModalityMatch as ModalityMatch
@@ -60,6 +62,8 @@ _HOMES = {
             "LibrarySummary",
             "DuplicatePair",
             "FailedFile",
+            "LabelReport",
+            "LabelSummary",
             "LevelComparison",
             "ModalityMatch",
             "QueryMatch",

@@ -28,13 +28,16 @@ from .schemas.options import (
     Device,
     IndexOption,
     Json,
+    Label,
     Modalities,
     Model,
     Preset,
     SegmentSeconds,
     Uri,
+    VideoFilter,
     Wait,
 )
+from .schemas.video import VideoOrder
 from .search.bench import commands as bench
 from .search.completion import clips, library_names, names_and_ids
 
@@ -43,6 +46,16 @@ if TYPE_CHECKING:
 
 _OPEN_FILES = 4096
 """Limit of open files to ask for: that of two thousand shards."""
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Libraries, folders in them (ucf101/YoYo), ids, or patterns ('ucf101/*/v_YoYo_*').",
+        autocompletion=names_and_ids,
+    ),
+]
+_NOTHING_STORED = "Nothing is stored yet; run 'vidsim ingest FOLDER'."
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, the same as typer's."""
@@ -355,7 +368,7 @@ def query(
 
 @app.command()
 def libraries(
-    videos: Annotated[bool, typer.Option("--videos", help="List every video's id.")] = False,
+    videos: Annotated[bool, typer.Option("--videos", help="List ids alone; see 'videos'.")] = False,
     json: Json = False,
 ) -> Answer:
     """List what is stored."""
@@ -364,39 +377,115 @@ def libraries(
 
     opened = Library.open()
     notes = [note] if (note := opened.being_written()) else []
-    empty = "Nothing is stored yet; run 'vidsim ingest FOLDER'."
     if videos:
         listed = opened.videos()
-        notes += opened.problems()
-        return Answer(listed, videos_text(listed), notes if listed else [*notes, empty], json)
+        notes += [*opened.problems(), *([] if listed else [_NOTHING_STORED])]
+        return Answer(listed, videos_text(listed), notes, json)
     found = opened.libraries()
     notes += [sentence for item in found for sentence in item.damage]
-    return Answer(found, libraries_text(found), notes if found else [*notes, empty], json)
+    notes += [] if found else [_NOTHING_STORED]
+    return Answer(found, libraries_text(found), notes, json)
+
+
+@app.command()
+def videos(
+    names: Names = None,
+    label: Label = None,
+    filter: VideoFilter = "",
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Only videos of which a part did not decode.")
+    ] = False,
+    sort: Annotated[VideoOrder, typer.Option(help="What to sort by.")] = "id",
+    reverse: Annotated[bool, typer.Option("--reverse", help="The last one first.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
+    json: Json = False,
+) -> Answer:
+    """List stored videos: length, size, sound, modalities, label, id, damage.
+
+    --csv and --json tell more: path, rows by backbone, when it was stored.
+    """
+    from .search.library import Library
+    from .search.report_text import catalogue_csv, catalogue_text
+
+    if csv and json:
+        raise typer.BadParameter("choose one of --csv and --json.", param_hint="--csv")
+    opened = Library.open()
+    notes = [note] if (note := opened.being_written()) else []
+    listed = opened.videos(
+        *names or (), label=label, filter=filter, damaged=damaged, sort=sort, reverse=reverse
+    )
+    if not listed:
+        chosen = names or filter or damaged
+        notes.append("No stored video is like that." if chosen else _NOTHING_STORED)
+    text = catalogue_csv(listed) if csv else catalogue_text(listed)
+    return Answer(listed, text, notes, json)
+
+
+@app.command()
+def labels(names: Names = None, json: Json = False) -> Answer:
+    """List labels with their number of videos."""
+    from .search.library import Library
+    from .search.report_text import labels_text
+
+    found = Library.open().labels(*names or ())
+    return Answer(found, labels_text(found), [] if found else [_NOTHING_STORED], json)
+
+
+@app.command()
+def label(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.csv",
+            help="Columns video_id and label among others, as 'vidsim videos --csv' prints.",
+        ),
+    ],
+    wait: Wait = False,
+    json: Json = False,
+) -> Answer:
+    """Set labels of videos by a CSV; later ingests keep them.
+
+    Without, a video's label is the name of the folder it lies in.
+    """
+    from .ingest.system.progress import Bars
+    from .search.library import Library
+    from .search.report_text import noted
+
+    with Bars() as bars, Library.open(wait=wait, progress=bars) as opened:
+        report = opened.set_labels(file)
+    done = f"{count(report.changed, 'label')} set, {report.unchanged:,} were so already."
+    return Answer(report, notes=[done, *noted(report.notes)], as_json=json)
 
 
 @app.command()
 def remove(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="NAME", help="Libraries, or ids of videos.", autocompletion=names_and_ids
-        ),
-    ],
+    names: Names = None,
+    label: Label = None,
+    filter: VideoFilter = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     wait: Wait = False,
 ) -> Answer:
-    """Remove libraries or videos; the files themselves stay."""
+    """Remove libraries, folders or videos from what is stored; the files themselves stay."""
     from .search.library import Library
+    from .search.report_text import removal_notes, videos_of
 
+    if not names and label is None and not filter:
+        what = "say what to remove: libraries, folders, ids, patterns, --label or --filter."
+        raise typer.BadParameter(what, param_hint="NAME")
     with Library.open(wait=wait) as opened:
-        found = opened.find(*names)
-        what = f"{count(sum(map(len, found.values())), 'video')} of {', '.join(found)}"
+        found = opened.find(*names or (), label=label, filter=filter)
+        if not found:
+            raise LibraryError("No stored video is like that; 'vidsim videos' lists them.")
         if not yes and not os.isatty(0):
-            raise LibraryError(f"There is no terminal to ask at; add --yes to remove {what}.")
+            asked = f"add --yes to remove {videos_of(found)}"
+            raise LibraryError(f"There is no terminal to ask at; {asked}.")
         if not yes:
-            typer.confirm(f"Remove {what}?", abort=True, err=True)
-        opened.remove(*names)
-    return Answer(notes=[f"Removed {what}; the files themselves are untouched."])
+            for note in removal_notes(found):
+                _say(note)
+            typer.confirm(f"Remove {videos_of(found)}?", abort=True, err=True)
+        gone = opened.remove(*names or (), label=label, filter=filter)
+    done = f"Removed {videos_of(gone)}; the files themselves are untouched."
+    return Answer(notes=[*(removal_notes(gone) if yes else ()), done])
 
 
 @app.command()

@@ -116,6 +116,7 @@ def make_plan(
     conditions = tried_with(options)
     for video in videos:
         move, entry = source.get(video.video_id), catalog.get(video.video_id)
+        video = move.video if move else video
         if move is None and entry and _same_content(entry, video):
             move = Move(entry, video)
         if move and (move.renamed or move.stored.video.path != video.path):

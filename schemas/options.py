@@ -34,6 +34,13 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"] | None,
     typer.Option(help="Where networks run [default: auto]."),
 ]
+Label = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Only videos that have this label.")
+]
+VideoFilter = Annotated[
+    str,
+    typer.Option("--filter", metavar="EXPR", help="Milvus filter, e.g. 'label like \"s%\"'."),
+]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait where another process writes to the home.")
 ]

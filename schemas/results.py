@@ -140,10 +140,38 @@ class LibrarySummary(Result):
 
 
 class StoredVideo(Result):
-    """One video as ``vidsim libraries --videos`` lists it."""
+    """One video as ``vidsim videos`` lists it."""
 
     video_id: str
+    path: str = Field(description="where its file was, or its address")
+    label: str
+    duration_s: float
+    size: int = Field(description="bytes of its file; 0 where they are not known")
+    segments: int
+    sound: bool | None = Field(
+        description="False for no track or silence, None where no sound was embedded"
+    )
+    modalities: list[str] = Field(description="of which it has rows")
+    rows: dict[str, int] = Field(description="rows by backbone, 0 where it gave none")
     damage: str = Field(description="what of it did not decode, in words; empty where nothing")
+    stored_at: str = Field(
+        description="when its newest rows were embedded or imported: UTC, as 2019-05-01T12:00:00Z"
+    )
+
+
+class LabelReport(Result):
+    """Report of ``vidsim label``."""
+
+    changed: int = Field(description="videos that have another label now")
+    unchanged: int = Field(description="videos that had the label already")
+    notes: list[str] = Field(default=[], description="what went wrong")
+
+
+class LabelSummary(Result):
+    """One label as ``vidsim labels`` lists it."""
+
+    label: str = Field(description="empty for videos without one")
+    videos: int
 
 
 class LevelComparison(Result):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 SEGMENT_SECONDS = 10.0
 """Length of a segment of a long video, in seconds."""
 
 LABEL_SEPARATOR = "; "
 """Separator of a video's labels if it has several; the first one is its class."""
+
+VideoOrder = Literal["id", "label", "duration", "size", "damage", "stored"]
+"""What a list of videos can be sorted by; ``stored`` is the moment."""
 
 _WHOLE_CLIP = 1.5
 """A clip of up to this many segment lengths stays whole: 15 s at the default."""
@@ -37,8 +41,9 @@ class Video:
         video_id: ``library/relative/path.avi``, the same on every machine.
         library: The named set it belongs to.
         path: Absolute path, or an address where it is not a file here.
-        label: Its class: the name of the folder it lies in, "" at the library's top. Of an
-            AudioSet clip all its labels, joined by `LABEL_SEPARATOR`.
+        label: Its class: the name of the folder it lies in, "" at the library's top, unless a
+            person gave it another. Of an AudioSet clip all its labels, joined by
+            `LABEL_SEPARATOR`.
         fingerprint: Hash of the file's content, hex.
         size: Bytes.
         mtime_ns: Modification time, nanoseconds since the epoch.
@@ -51,6 +56,12 @@ class Video:
     fingerprint: str
     size: int
     mtime_ns: int
+
+    @property
+    def relabelled(self) -> bool:
+        """Whether its label is not the name of the folder it lies in."""
+        folders = self.video_id.split("/")[1:-1]
+        return self.label != (folders[-1] if folders else "")
 
 
 def row_id(video_id: str, segment: int, row: int) -> str:

@@ -35,13 +35,15 @@ if TYPE_CHECKING:
         ImportReport,
         IndexTuning,
         IngestReport,
+        LabelReport,
+        LabelSummary,
         LibrarySummary,
         QueryResult,
         StoredVideo,
         VerifyReport,
     )
     from ..schemas.status import Status
-    from ..schemas.video import Video
+    from ..schemas.video import Video, VideoOrder
     from .search_index import SearchIndex
 
 Watcher = Progress | Report | None
@@ -328,42 +330,110 @@ class Library:
         shards = open_shards(self.home)
         return [told for name in libraries or shards.libraries() for told in shards.problems(name)]
 
-    def videos(self) -> list[StoredVideo]:
-        """List all stored videos, by library and id.
+    def videos(
+        self,
+        *names: str,
+        label: str | None = None,
+        filter: str = "",
+        damaged: bool = False,
+        sort: VideoOrder = "id",
+        reverse: bool = False,
+    ) -> list[StoredVideo]:
+        """List stored videos.
+
+        Args:
+            *names: Libraries, folders in them, ids, or patterns such as ``ucf101/*/v_YoYo_*``, of
+                which each part matches one part of an id, and what lies below; none for all.
+            label: Only videos that have this label, "" for those without any.
+            filter: Milvus filter over the fields of a video, such as ``label == "snow"``.
+            damaged: Only videos of which a part did not decode.
+            sort: What to sort by, then by library and id.
+            reverse: Whether the last one comes first.
 
         Raises:
+            LibraryError: There is nothing of a name, or no video has the label.
+            ModelError: The filter is not understood.
             StoreError: A shard cannot be read.
         """
-        from ..ingest.sync.libraries import list_videos
+        from ..ingest.sync.stored_videos import Wanted, list_videos
 
-        return list_videos(self.home)
+        return list_videos(self.home, Wanted(names, label, filter, damaged), sort, reverse)
 
-    def find(self, *names: str) -> dict[str, list[str]]:
-        """Find video ids by library, from names of libraries and ids of videos.
+    def labels(self, *names: str) -> list[LabelSummary]:
+        """List the labels of stored videos, with the number of videos that have each.
+
+        Args:
+            *names: As for `videos`.
 
         Raises:
-            LibraryError: A name is neither.
+            LibraryError: There is nothing of a name.
             StoreError: A shard cannot be read.
         """
-        from ..ingest.sync.libraries import find
+        from ..ingest.sync.stored_videos import list_labels
 
-        return find(self.home, names)
+        return list_labels(self.home, names)
 
-    def remove(self, *names: str) -> dict[str, list[str]]:
-        """Remove libraries or videos, whose files stay; return the ids by library.
+    def set_labels(
+        self, labels: Mapping[str, str] | str | os.PathLike[str], progress: Watcher = None
+    ) -> LabelReport:
+        """Give stored videos other labels, which later ingests keep.
+
+        Args:
+            labels: By video id, or a CSV with the columns ``video_id`` and ``label``. A label that
+                is the name of the video's folder again follows it when that is renamed.
+            progress: Receives the progress.
 
         Raises:
-            LibraryError: A name is neither.
+            LibraryError: The CSV cannot be read, a video is not stored or of AudioSet, or a label
+                is too long; nothing was changed then.
+            StoreError: The home cannot be written, or another process holds it.
+        """
+        from ..ingest.sync.labels import read_labels, set_labels
+
+        if not isinstance(labels, Mapping):
+            labels = read_labels(Path(labels))
+        with self._writing() as place:
+            report = set_labels(place, labels, self._told(progress))
+            for library in sorted({video_id.partition("/")[0] for video_id in labels}):
+                refresh(place.home, library)
+        return report
+
+    def find(self, *names: str, label: str | None = None, filter: str = "") -> dict[str, list[str]]:
+        """Find video ids by library; none where nothing is asked for.
+
+        Args:
+            *names: As for `videos`.
+            label: As for `videos`.
+            filter: As for `videos`.
+
+        Raises:
+            LibraryError: There is nothing of a name, or no video has the label.
+            ModelError: The filter is not understood.
+            StoreError: A shard cannot be read.
+        """
+        from ..ingest.sync.stored_videos import find
+
+        return find(self.home, names, label, filter)
+
+    def remove(
+        self, *names: str, label: str | None = None, filter: str = ""
+    ) -> dict[str, list[str]]:
+        """Remove what `find` finds, whose files stay; return the ids by library.
+
+        Raises:
+            LibraryError: There is nothing of a name, or no video has the label.
+            ModelError: The filter is not understood.
             StoreError: The home or Milvus cannot be written, or another process holds it.
         """
         from ..ingest.sync.libraries import mend_interrupted, remove_all
 
         with self._writing() as place:
             try:
-                found = self.find(*names)
+                found = self.find(*names, label=label, filter=filter)
             finally:  # it may complete what is asked for, begun before
                 mend_interrupted(place)
-            remove_all(place, found, whole=set(names) & found.keys())
+            only = not filter and label is None
+            remove_all(place, found, whole=set(names) & found.keys() if only else ())
         return found
 
     def reindex(

@@ -14,6 +14,7 @@ from ..ingest.discover.videos import describe
 from ..ingest.milvus.filters import differs, is_in
 from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
+from ..ingest.system.unknown_names import nearest_path, unknown_library
 from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones
 from ..schemas.errors import LibraryError, MediaError, ModelError, VidsimError
 from ..schemas.modality import Modality
@@ -205,9 +206,7 @@ def _tune(
 def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> list[str]:
     unknown = [name for name in asked if counts and name not in counts]
     if unknown:
-        raise LibraryError(
-            f"No library is called {unknown[0]}; there is {', '.join(sorted(counts))}."
-        )
+        raise unknown_library(unknown[0], counts)
     return sorted(asked or counts)
 
 
@@ -270,7 +269,7 @@ def _embed_or_fetch(
         return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
     path = Path(clip)
     try:
-        _check_file(path)
+        _check_file(path, index)
     except LibraryError as error:
         if told := index.lacking([clip.partition("/")[0]], ()):
             raise LibraryError(
@@ -280,16 +279,18 @@ def _embed_or_fetch(
     return _embed(path, backbones, searched, options, progress, embed)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, index: SearchIndex) -> None:
     """Raise LibraryError unless `path` leads to a regular file."""
     try:
         odd = odd_kind(path.stat().st_mode)
     except PermissionError as error:
         raise LibraryError(f"{path} may not be read; change its permissions.") from error
     except (OSError, ValueError) as error:  # it does not exist, or cannot be a path
+        nearest = nearest_path(str(path), ids := index.ids())
+        hint = f" (did you mean {nearest}?)" if nearest in ids else ""
         raise LibraryError(
-            f"{path} is neither a file nor the id of a stored video; "
-            "'vidsim libraries --videos' lists the ids."
+            f"{path} is neither a file nor the id of a stored video{hint}; "
+            "'vidsim videos' lists the ids."
         ) from error
     if odd:
         raise LibraryError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
         IndexTuning,
         IngestReport,
         IngestTiming,
+        LabelSummary,
         LibrarySummary,
         ModalityMatch,
         QueryResult,
@@ -110,10 +113,10 @@ def noted(notes: Sequence[str]) -> list[str]:
     return [f"note: {note}" for note in notes]
 
 
-def _first(items: Sequence[str]) -> list[str]:
+def _first(items: Sequence[str], others: str = "--json lists all") -> list[str]:
     lines = [f"  {item}" for item in items[:_MOST_LINES]]
     if len(items) > _MOST_LINES:
-        lines.append(f"  and {len(items) - _MOST_LINES:,} more (--json lists all)")
+        lines.append(f"  and {len(items) - _MOST_LINES:,} more ({others})")
     return lines
 
 
@@ -173,6 +176,92 @@ def libraries_text(libraries: Sequence[LibrarySummary]) -> Iterator[Line]:
 def videos_text(videos: Sequence[StoredVideo]) -> list[Line]:
     """Format a line per video, with what of it did not decode."""
     return [v.video_id + (f"  ({v.damage})" if v.damage else "") for v in videos]
+
+
+def catalogue_text(videos: Sequence[StoredVideo]) -> Iterator[Line]:
+    """Format a line per video under a header; ids, which may be long, come last."""
+    heard = {True: "sound", False: "silent", None: "-"}
+    rows = [("duration", "size", "sound", "modalities", "label", "video")]
+    rows += [
+        (
+            _clock(v.duration_s),
+            _bytes(v.size),
+            heard[v.sound],
+            " ".join(v.modalities),
+            v.label,
+            v.video_id + (f"  ({v.damage})" if v.damage else ""),
+        )
+        for v in videos
+    ]
+    widths = [max(len(row[n]) for row in rows) for n in range(5)]
+    for row in rows if videos else ():
+        numbers = [row[n].rjust(widths[n]) for n in range(2)]
+        words = [row[n].ljust(widths[n]) for n in range(2, 5)]
+        yield "  ".join([*numbers, *words, row[5]])
+
+
+def catalogue_csv(videos: Sequence[StoredVideo]) -> Iterator[Line]:
+    """Format a line of CSV per video under a header, with all that is known of it."""
+    from ..schemas.results import StoredVideo
+
+    names = list(StoredVideo.model_fields)
+    yield _csv_line(names)
+    for video in videos:
+        yield _csv_line([_csv_cell(getattr(video, name)) for name in names])
+
+
+def videos_of(found: Mapping[str, Sequence[str]]) -> str:
+    """Return how many videos of which libraries were found."""
+    return f"{count(sum(map(len, found.values())), 'video')} of {', '.join(found)}"
+
+
+def removal_notes(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """List what is removed, by its ids."""
+    return _first(
+        sorted(video_id for of in found.values() for video_id in of),
+        "before a removal, 'vidsim videos' with the same words lists all",
+    )
+
+
+def labels_text(labels: Sequence[LabelSummary]) -> Iterator[Line]:
+    """Format a line per label."""
+    width = max((len(f"{each.videos:,}") for each in labels), default=0)
+    for each in labels:
+        yield f"{each.videos:>{width},}  {each.label or '(none)'}"
+
+
+def _clock(seconds: float) -> str:
+    """Return a duration as ``m:ss``, or ``h:mm:ss`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, short = divmod(minutes, 60)
+    return f"{hours}:{short:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _bytes(size: int) -> str:
+    """Return a size in the unit that leaves one to three digits before the point."""
+    if size < 1000:
+        return f"{size} B"
+    amount, unit = size / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if amount < 999.95:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.1f} {unit}"
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    paper = io.StringIO()
+    csv.writer(paper, lineterminator="").writerow(cells)
+    return paper.getvalue()
+
+
+def _csv_cell(value: object) -> str:
+    """Return a value as a cell: names and numbers of rows are joined by spaces."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={number}" for name, number in value.items())
+    if isinstance(value, list):
+        return " ".join(value)
+    return "" if value is None else str(value)
 
 
 def reindex_notes(report: VerifyReport) -> list[str]:

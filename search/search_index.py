@@ -48,6 +48,9 @@ class SearchIndex(Protocol):
     def knows(self, video_id: str) -> bool:
         """Return whether a video of this id is stored."""
 
+    def ids(self) -> Collection[str]:
+        """Return the ids of stored videos, none where a server has to be asked for them."""
+
     def check_filter(self, expression: str) -> None:
         """Raise ModelError where a user's filter cannot be parsed."""
 
@@ -138,6 +141,10 @@ class ShardIndex:
     def knows(self, video_id: str) -> bool:
         """As `SearchIndex`."""
         return self._vectors.knows(video_id)
+
+    def ids(self) -> Collection[str]:
+        """As `SearchIndex`."""
+        return self._vectors.ids()
 
     def check_filter(self, expression: str) -> None:
         """As `SearchIndex`."""
@@ -247,6 +254,10 @@ class MilvusIndex:
         """As `SearchIndex`."""
         itself = equals("video_id", video_id)
         return any(self._store.count(b, itself, levels(b)[-1]) for b in self._store.backbones())
+
+    def ids(self) -> Collection[str]:
+        """As `SearchIndex`."""
+        return ()
 
     def check_filter(self, expression: str) -> None:
         """As `SearchIndex`."""

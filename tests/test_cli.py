@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -30,6 +31,7 @@ from vidsim.schemas.results import (
     IngestReport,
     QueryMatch,
     QueryResult,
+    StoredVideo,
     VerifyReport,
 )
 
@@ -197,7 +199,88 @@ def test_libraries_lists_libraries_and_ids(call, clips):
     assert err == ""
 
 
-@pytest.mark.parametrize("words", [["libraries"], ["libraries", "--videos"]])
+def test_videos_are_listed_with_what_is_known_of_them(call):
+    code, out, err = call("videos", "clips/snow")
+    assert (code, err) == (0, "")
+    heading, *lines = out.splitlines()
+    assert heading.split() == ["duration", "size", "sound", "modalities", "label", "video"]
+    assert [re.sub(r"\S+ k?B ", "SIZE ", line.strip()).split() for line in lines] == [
+        ["0:01", "SIZE", "-", "color", "snow", f"clips/snow/{n}.mkv"] for n in (1, 2)
+    ]
+    _, out, _ = call("videos", "clips/snow", "--json")
+    first, second = (StoredVideo.model_validate(each) for each in json.loads(out))
+    assert (first.video_id, first.label, first.sound) == ("clips/snow/1.mkv", "snow", None)
+    assert (first.rows, first.modalities, first.damage) == ({"labhist": 1}, ["color"], "")
+    _, out, _ = call("videos", "--csv", "--label", "snow", "--reverse")
+    rows = [*csv.DictReader(out.splitlines())]
+    assert [row["video_id"] for row in rows] == [second.video_id, first.video_id]
+    assert rows[1]["rows"] == "labhist=1"
+    assert int(rows[1]["size"]) == first.size == Path(first.path).stat().st_size
+
+
+@pytest.mark.parametrize("listed", ["", "--csv"])
+def test_no_video_that_fits_is_said(call, listed):
+    code, out, err = call("videos", "--damaged", *listed.split())
+    assert (code, err) == (0, "No stored video is like that.\n")
+    assert out.count("\n") == len(listed.split())  # the header of the CSV
+
+
+def test_labels_are_counted(call):
+    assert call("labels") == (0, "1  (none)\n2  snow\n", "")
+    _, out, _ = call("labels", "--json")
+    assert json.loads(out) == [{"label": "", "videos": 1}, {"label": "snow", "videos": 2}]
+
+
+def test_a_removal_at_a_terminal_is_asked_for_after_the_list(home):
+    control, terminal = pty.openpty()
+    os.write(control, b"n\n")
+    done = subprocess.run(
+        command("remove", "clips/snow"),
+        env=environment(home),
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    os.close(terminal)
+    os.close(control)
+    assert (done.returncode, done.stdout.strip()) == (1, "")
+    listed, asked = done.stderr.split("Remove 2 videos of clips? [y/N]:")
+    assert listed == "  clips/snow/1.mkv\n  clips/snow/2.mkv\n"
+    assert asked.strip() == "Nothing was done."
+
+
+def test_labels_of_a_csv_stay(clips, home, tmp_path, call):
+    shutil.copytree(home, tmp_path / "home")
+    here = {"VIDSIM_HOME": str(tmp_path / "home")}
+    (tmp_path / "labels.csv").write_text("clips/snow/1.mkv,ice\nclips/snow/2.mkv,snow\n")
+    said = call("label", str(tmp_path / "labels.csv"), **here)
+    assert said == (0, "", "1 label set, 1 were so already.\n")
+    call("ingest", str(clips), "-m", "color", **here)
+    assert call("labels", **here)[1] == "1  (none)\n1  ice\n1  snow\n"
+    assert call("verify", **here)[0] == 0
+    (tmp_path / "labels.csv").write_text("clips/snow/3.mkv,ice\n")
+    code, out, err = call("label", str(tmp_path / "labels.csv"), **here)
+    assert (code, out) == (1, "")
+    assert "(did you mean clips/snow/1.mkv?)" in err or "2.mkv?)" in err
+
+
+def test_what_was_removed_without_a_question_is_listed(clips, home, tmp_path, call):
+    shutil.copytree(home, tmp_path / "home")
+    here = {"VIDSIM_HOME": str(tmp_path / "home")}
+    code, out, err = call("remove", "clips/s*/*", "--label", "snow", "--yes", **here)
+    assert (code, out) == (0, "")
+    assert err == (
+        "  clips/snow/1.mkv\n  clips/snow/2.mkv\n"
+        "Removed 2 videos of clips; the files themselves are untouched.\n"
+    )
+    assert call("videos", "--csv", **here)[1].count("\n") == 2
+    assert call("verify", **here)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["libraries"], ["libraries", "--videos"], ["videos"], ["labels"]]
+)
 def test_an_empty_home_lists_nothing_and_says_what_to_do(call, tmp_path, words):
     code, out, err = call(*words, VIDSIM_HOME=str(tmp_path / "none"))
     assert (code, out) == (0, "")
@@ -261,7 +344,7 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
 @pytest.mark.parametrize(
     ("words", "changes", "code", "said"),
     [
-        ("query nothing.mp4", {}, 1, "neither a file nor the id .* 'vidsim libraries --videos'"),
+        ("query nothing.mp4", {}, 1, "neither a file nor the id .*; 'vidsim videos' lists"),
         ("query clips/none.mkv", {}, 1, "neither a file nor the id"),
         ("query STORED", {"VIDSIM_HOME": "TMP/new"}, 1, "Nothing is stored yet; run"),
         ("query STORED -m smell", {}, 1, "No modality is called 'smell'; choose from color"),
@@ -301,7 +384,21 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("ingest TMP/none", {}, 1, "There is no .*; give the folder"),
         ("ingest TMP", {}, 1, "holds no video or sound file"),
         ("ingest CLIPS -m smell", {}, 1, "No modality is called 'smell'; choose from color"),
-        ("remove none", {}, 1, "none is no library and no stored video; 'vidsim libraries' lists"),
+        ("query clips/snw/1.mkv", {}, 1, r"stored video \(did you mean clips/snow/1.mkv\?\); "),
+        ("query STORED --library clip", {}, 1, r"there is clips \(did you mean clips\?\)\."),
+        ("videos none", {}, 1, "none is no library, folder or stored video; 'vidsim videos' l"),
+        ("videos clips/snwo", {}, 1, r"\(did you mean clips/snow\?\); 'vidsim videos' lists"),
+        ("videos --label snwo", {}, 1, r"'snwo' \(did you mean snow\?\); 'vidsim labels' lists"),
+        ("videos --filter end_s>1", {}, 1, "asks for end_s of rows; fields of a video are video"),
+        ("videos --filter label=x", {}, 1, "The filter 'label=x' is not understood .*; fields"),
+        ("videos --sort age", {}, 2, "'age' is not one of 'id', 'label', .*; see 'vidsim videos"),
+        ("videos --csv --json", {}, 2, "choose one of --csv and --json; see 'vidsim videos"),
+        ("labels none", {}, 1, "none is no library, folder or stored video; 'vidsim videos' l"),
+        ("remove", {}, 2, "say what to remove: libraries, .*; see 'vidsim remove --help'"),
+        ("remove none", {}, 1, "none is no library, folder or stored video; 'vidsim videos' l"),
+        ("remove clips/ice/*", {}, 1, "No stored video matches clips/ice/\\*; 'vidsim videos' l"),
+        ("remove --filter path==''", {}, 1, "No stored video is like that; 'vidsim videos' lists"),
+        ("remove clips/snow", {}, 1, "no terminal to ask at; add --yes to remove 2 videos of clip"),
         ("remove clips", {}, 1, "no terminal to ask at; add --yes to remove 3 videos of clips"),
         ("reindex none", {}, 1, "No library is called none; there is clips"),
         ("verify none", {}, 1, "No library is called none; there is clips"),

@@ -80,6 +80,8 @@ def library_name(folder: Path, asked: str | None) -> str:
 def describe(path: Path, root: Path, library: str, known: Video | None = None) -> Video:
     """Describe the video at `path`, hashing it only if size or time differ from `known`.
 
+    A label that a person gave to `known` stays; else it is the name of the folder.
+
     Raises:
         MediaError: It is not a regular file, cannot be read, is empty, or its name is invalid text.
     """
@@ -105,7 +107,7 @@ def describe(path: Path, root: Path, library: str, known: Video | None = None) -
         video_id=video_id,
         library=library,
         path=str(root.resolve() / relative),  # one name, from whatever folder it was reached
-        label=relative.parent.name,
+        label=known.label if known and known.relabelled else relative.parent.name,
         fingerprint=content,
         size=found.st_size,
         mtime_ns=found.st_mtime_ns,

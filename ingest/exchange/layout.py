@@ -31,6 +31,7 @@ from ..models.registry import description_of
 from ..shards.shard_files import Shards
 from ..system.atomic_file import whole_file
 from ..system.checked_h5 import encoded, write_array
+from ..system.unknown_names import unknown_library
 from ..system.written_h5 import written_h5
 from .h5_reader import H5File
 
@@ -78,9 +79,7 @@ def choose_libraries(shards: Shards, libraries: Sequence[str]) -> list[str]:
     known = shards.libraries()
     for name in libraries:
         if name not in known:
-            raise LibraryError(
-                f"No library is called {name}; there is {', '.join(known) or 'none'}."
-            )
+            raise unknown_library(name, known)
     if not known:
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
     return list(dict.fromkeys(libraries or known))

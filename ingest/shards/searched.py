@@ -199,6 +199,10 @@ class SearchedVectors:
         """Return whether a video of this id is stored."""
         return video_id in self._places
 
+    def ids(self) -> Collection[str]:
+        """Return the ids of all stored videos."""
+        return self._places.keys()
+
     def count(self, backbone: Backbone, wanted: RowFilter | None = None) -> int:
         """Count the searched rows of `backbone` that match."""
         masks = ((part, part.mask(wanted)) for part in self._of(backbone))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -384,6 +385,27 @@ class Shards:
         with suppress(OSError):  # it is not empty, or a file manager holds it
             directory.rmdir()
 
+    def relabel(self, library: str, labels: Mapping[str, str]) -> None:
+        """Give videos other labels, in every shard that holds them.
+
+        Args:
+            library: The library.
+            labels: By video id.
+
+        Raises:
+            StoreError: A shard cannot be read or written.
+        """
+        for path in self.files(library):
+            with reading_shard(path) as file:
+                entries, weights = entries_in(file, path), weights_in(file)
+                stored = {e.video.video_id: e.video.label for e in entries}
+                if stored == {
+                    video_id: labels.get(video_id, stored[video_id]) for video_id in stored
+                }:
+                    continue
+                videos = list(videos_in(file, {e.video.video_id: set(e.rows) for e in entries}))
+            self.replace(library, [path], [_relabelled(v, labels) for v in videos], weights)
+
     def replace(
         self,
         library: str,
@@ -417,6 +439,11 @@ class Shards:
             with written_h5(partial, libver="latest", **aligned) as file:
                 write_shard(file, library, videos, weights, self.backbones)
             manifest.announce(path, note_of(partial, len(videos), weights))
+
+
+def _relabelled(video: EmbeddedVideo, labels: Mapping[str, str]) -> EmbeddedVideo:
+    label = labels.get(video.video.video_id, video.video.label)
+    return replace(video, video=replace(video.video, label=label))
 
 
 def add_entries(catalog: dict[str, CatalogEntry], path: Path) -> None:

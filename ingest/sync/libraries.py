@@ -1,14 +1,13 @@
-"""Operations on libraries: list, find, remove, reindex, verify."""
+"""Operations on libraries: list, remove, reindex, verify."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from ...schemas.errors import LibraryError, StoreError
-from ...schemas.results import CompactedLibrary, LibrarySummary, StoredVideo, VerifyReport
+from ...schemas.errors import StoreError
+from ...schemas.results import CompactedLibrary, LibrarySummary, VerifyReport
 from ...schemas.video import Video
 from ..milvus.connection import server_name
 from ..milvus.store import open_store
@@ -17,13 +16,13 @@ from ..shards.compact import compact
 from ..shards.home import (
     Home,
     Place,
-    open_shards,
     outdated,
     stored_root,
     trust,
 )
 from ..shards.lock import Holder, holder, writing
 from ..system.progress import Progress, Silent
+from ..system.unknown_names import unknown_library
 from ..system.unwritable import may_be_written
 from .failed_files import write_failures
 from .repair import bring_in_step, forget_removed, reindex, remove
@@ -64,40 +63,6 @@ def origin(video: Video) -> str:
     return str(stored_root(video) or site)
 
 
-def list_videos(home: Path) -> list[StoredVideo]:
-    """List all stored videos, by library and id."""
-    shards = open_shards(home)
-    return [
-        StoredVideo(video_id=video_id, damage=entry.damage.describe())
-        for library in shards.libraries()
-        for video_id, entry in sorted(shards.catalog(library).items())
-    ]
-
-
-def find(home: Path, names: Sequence[str]) -> dict[str, list[str]]:
-    """Find video ids by library, from names of libraries and ids of videos.
-
-    Raises:
-        LibraryError: A name is neither.
-    """
-    shards = open_shards(home)
-    libraries = shards.libraries()
-    found: dict[str, dict[str, None]] = {}  # in order, each once
-    for name in names:
-        library = name.partition("/")[0]
-        catalog = shards.catalog(library) if library in libraries else {}
-        if name in libraries:
-            found[name] = dict.fromkeys(catalog)
-        elif name in catalog:
-            found.setdefault(library, {})[name] = None
-        else:
-            raise LibraryError(
-                f"{name} is no library and no stored video; 'vidsim libraries' lists them "
-                "('--videos' the ids)."
-            )
-    return {library: list(video_ids) for library, video_ids in found.items()}
-
-
 def mend_interrupted(place: Place) -> None:
     """Bring the Milvus of a home in step where an interrupted command left it marked as outdated.
 
@@ -116,7 +81,7 @@ def mend_interrupted(place: Place) -> None:
 def remove_all(
     place: Place, found: Mapping[str, Sequence[str]], whole: Collection[str] = ()
 ) -> None:
-    """Remove videos, as `find` gives them, from Milvus and the shards.
+    """Remove videos, as `stored_videos.find` gives them, from Milvus and the shards.
 
     Args:
         place: Home of the shards, and the Milvus to write to.
@@ -305,7 +270,5 @@ def _opened(place: Place, libraries: Sequence[str]) -> Home:
     known = home.shards.libraries()
     for name in libraries:
         if name not in known:
-            raise LibraryError(
-                f"No library is called {name}; there is {', '.join(known) or 'none'}."
-            )
+            raise unknown_library(name, known)
     return home

@@ -59,7 +59,7 @@ def match(new: Sequence[Video], gone: Iterable[CatalogEntry]) -> list[Move]:
             waiting.setdefault(key(entry.video), deque()).append(entry)
         for video in new:
             if video.video_id not in moves and (alike := waiting.get(key(video))):
-                moves[video.video_id] = Move(alike.popleft(), video)
+                moves[video.video_id] = _moved(alike.popleft(), video)
         taken = {move.stored.video.video_id for move in moves.values()}
         left = [entry for entry in left if entry.video.video_id not in taken]
     return [moves[video.video_id] for video in new if video.video_id in moves]
@@ -139,6 +139,13 @@ def unfinished(home: Path, library: str) -> dict[str, str]:
         # Both ids then stay stored: the old one is reported as missing, and --prune removes it.
         _log.warning("%s cannot be read: %s", _list_path(home, library), error)
         return {}
+
+
+def _moved(stored: CatalogEntry, video: Video) -> Move:
+    """Return the move of a stored video, which keeps a label that a person gave it."""
+    if stored.video.relabelled:
+        video = replace(video, label=stored.video.label)
+    return Move(stored, video)
 
 
 def _by_name_and_label(video: Video) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from ...ingest.shards.catalog import CatalogEntry
 from ...ingest.shards.home import open_shards
 from ...ingest.shards.shard_files import Shards
 from ...ingest.system.progress import Progress
+from ...ingest.system.unknown_names import unknown_library
 from ...schemas.backbones import DEFAULT_PRESET, PRESETS, Backbones
 from ...schemas.duplicates import DuplicateOptions
 from ...schemas.embedding import FloatArray, unit
@@ -337,7 +338,7 @@ def _stored(shards: Shards, libraries: Sequence[str]) -> list[CatalogEntry]:
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
     for library in libraries:
         if library not in known:
-            raise LibraryError(f"No library is called {library}; there is {', '.join(known)}.")
+            raise unknown_library(library, known)
     return [e for name in dict.fromkeys(libraries or known) for e in shards.catalog(name).values()]
 
 

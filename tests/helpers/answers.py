@@ -27,7 +27,7 @@ _FALSE = (
     "Nothing is stored",
     "has nothing to be compared by",
     "No library is called",
-    "is no library and no stored video",
+    "is no library, folder or stored video",
 )
 """What is said of videos and libraries that do not exist: untrue here, as all questions are about
 stored ones. An index or a note that is missing is no fact about a video."""

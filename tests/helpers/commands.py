@@ -110,6 +110,11 @@ def _remove(home: Path, work: Path) -> None:
             library.reindex()
 
 
+def _label(home: Path, work: Path) -> None:
+    with Library.open(home) as library:
+        library.set_labels({"clips/day/0.mkv": "noon", "clips/night/3.mkv": "dusk"})
+
+
 def _with_an_export(home: Path, work: Path) -> None:
     _ingested(home, work)
     keep(work / "elsewhere", TIMM)
@@ -134,6 +139,7 @@ COMMANDS = {
     "reindex": Command(_without_index, _reindex),
     "reindex --fresh": Command(_ingested, lambda home, work: _reindex(home, work, fresh=True)),
     "remove": Command(_with_two_libraries, _remove),
+    "label": Command(_ingested, _label),
     "import": Command(_with_an_export, _import),
     "verify --repair": Command(_with_half_an_index, _repair),
 }

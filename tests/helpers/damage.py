@@ -232,7 +232,7 @@ def _answer(request: dict[str, Any]) -> Any:
 def _list(home: Path) -> dict[str, Any]:
     with Library.open(home) as library:
         libraries = [each.model_dump(mode="json") for each in library.libraries()]
-        videos = [each.model_dump(mode="json") for each in library.videos()]
+        videos = [each.model_dump(mode="json", exclude={"stored_at"}) for each in library.videos()]
     notes = [sentence for each in libraries for sentence in each.pop("damage")]
     return {"libraries": libraries, "videos": videos, "notes": notes}
 

@@ -48,7 +48,7 @@ def _state(home: Path) -> dict[str, Any]:
         report = library.verify(sample="all")
         found = {
             "differs": [c.model_dump(mode="json") for c in report.comparisons if c.wrong],
-            "videos": [v.model_dump(mode="json") for v in library.videos()],
+            "videos": [v.model_dump(mode="json", exclude={"stored_at"}) for v in library.videos()],
             "libraries": [each.model_dump(mode="json") for each in library.libraries()],
         }
     return found | {"answers": ask(home, QUESTIONS)}

@@ -24,7 +24,7 @@ from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
-from vidsim.ingest.sync.libraries import list_videos
+from vidsim.ingest.sync.stored_videos import list_videos
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.errors import MediaError

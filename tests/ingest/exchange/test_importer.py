@@ -22,7 +22,8 @@ from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.models.networks.quantization import dequantize
 from vidsim.ingest.models.registry import keep, known_backbones
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
-from vidsim.ingest.sync.libraries import find, reindex_all, remove_all, verify_all
+from vidsim.ingest.sync.libraries import reindex_all, remove_all, verify_all
+from vidsim.ingest.sync.stored_videos import find
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES, Backbone, timm_files
 from vidsim.schemas.embedding import EmbeddedVideo
