@@ -31,7 +31,7 @@ from vidsim.ingest.shards.home import (
 )
 from vidsim.ingest.shards.lock import writing
 from vidsim.ingest.shards.shard_files import Shards
-from vidsim.ingest.sync.libraries import remove_all, summarize, verify_all
+from vidsim.ingest.sync.libraries import remove_all, verify_all
 from vidsim.ingest.sync.stored_videos import find, list_videos
 from vidsim.ingest.system import unreadable
 from vidsim.ingest.system.progress import Silent
