@@ -305,6 +305,12 @@ def query(
     k: Annotated[
         int, typer.Option("-k", "--k", min=1, max=1000, metavar="N", help="Results wanted.")
     ] = 10,
+    min_score: Annotated[
+        float,
+        typer.Option(
+            "--min-score", min=0, max=1, metavar="L", help="Least likeness of a result, 0 to 1."
+        ),
+    ] = 0.0,
     library: Annotated[
         list[str] | None,
         typer.Option(
@@ -346,6 +352,7 @@ def query(
         result = opened.query(
             clip,
             k=k,
+            min_score=min_score,
             modalities=modalities,
             libraries=library or (),
             filter=filter,
@@ -361,6 +368,8 @@ def query(
     wrong = (
         f"Nothing was found for {clip}; widen --filter and --library, "
         "or ask for other modalities with -m."
+        if not min_score
+        else f"Nothing is as much like {clip} as {min_score:g}; take a smaller --min-score."
     )
     error = None if result.results else LibraryError(wrong)
     return Answer(result, query_text(result), query_notes(result), json, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -96,7 +98,8 @@ class ModalityMatch(Result):
 
     rank: int = Field(ge=1)
     similarity: float
-    share: float = Field(ge=0, le=1, description="part of the fused score, all sum to 1")
+    likeness: float = Field(ge=0, le=1, description="as that of the video, by this modality alone")
+    share: float = Field(ge=0, le=1, description="part of relative_score, all sum to 1")
     query_start_s: float
     query_end_s: float
     start_s: float
@@ -110,7 +113,20 @@ class QueryMatch(Result):
     video_id: str
     path: str
     label: str
-    score: float
+    likeness: float = Field(
+        ge=0,
+        le=1,
+        description="the same for the same two videos, whatever else is stored: about a third for "
+        "the same kind of thing, two thirds for the same scene, 1 for the same footage",
+    )
+    word: Literal["same footage", "very alike", "alike", "weak"] = Field(
+        description="the likeness in words"
+    )
+    relative_score: float = Field(
+        gt=0,
+        description="part of the query's attention, or with rrf the sum of reciprocal ranks; "
+        "comparable within one result only",
+    )
     modalities: dict[str, ModalityMatch]
 
 
@@ -121,6 +137,10 @@ class QueryResult(Result):
     modalities: list[str] = Field(description="compared, in order")
     missing_modalities: list[str] = Field(description="asked for, but the query has none")
     fusion: str
+    chance: float = Field(
+        ge=0, le=1, description="likeness that a best result may have by chance in these libraries"
+    )
+    nothing_alike: bool = Field(description="no video is more like the query than by chance")
     results: list[QueryMatch]
     notes: list[str] = Field(default=[], description="what a person should know about it")
 

@@ -1,4 +1,4 @@
-"""Background: the similarity of random pairs of videos, the zero point of calibrated fusion."""
+"""Background: the similarity of random pairs of videos, by which chance is told from likeness."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ..ingest.shards.shard_files import Shards
 from ..ingest.system.checked_json import ChangedError, read_checked, write_checked
 from ..schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone
 from ..schemas.errors import StoreError
-from .fusion import Background
+from ..schemas.modality import Modality
+from .likeness import TYPICAL, Background, Yardstick
 from .videos import VideoVectors, from_embedded, similarity
 
 _log = logging.getLogger(__name__)
@@ -26,18 +27,6 @@ T = TypeVar("T")
 
 _SAMPLE = 128
 """Videos sampled per library: 8,128 pairs, measured in well under a second per backbone."""
-
-_PRIOR: Mapping[str, Background] = {
-    "labhist": Background(0.56, 0.21),
-    "vid2img": Background(-0.11, 0.07),
-    "efficientnet_lite0": Background(0.47, 0.13),
-    "yamnet": Background(0.52, 0.17),
-    "vggish": Background(0.03, 0.12),
-    "i3d": Background(0.63, 0.08),
-}
-"""Means of the backgrounds of four sets of real clips, 6,892 pairs of videos (yamnet: of the
-one set with sound, 1,770 pairs): capstone70, av_segments, drone_visible and ucf101_mini; of
-vggish over 8,128 pairs of AudioSet's clips, as `_measure` finds them."""
 
 _PRIOR_PAIRS = 20
 """Pairs that the prior counts for: a library of seven videos (21 pairs) already gives as much
@@ -68,6 +57,17 @@ def background(
     return {b.name: pool(b, [m[b.name] for m in measured if b.name in m]) for b in backbones}
 
 
+def yardsticks(
+    home: Path,
+    libraries: Collection[str],
+    backbones: Mapping[Modality, Backbone],
+    tell: Callable[[str], object] = _log.warning,
+) -> dict[Modality, Yardstick]:
+    """Return what similarities mean over `libraries`, as `background` measures them."""
+    found = background(home, libraries, list(backbones.values()), tell)
+    return {m: Yardstick(b, found[b.name]) for m, b in backbones.items()}
+
+
 def refresh(home: Path, library: str) -> None:
     """Measure a library again if it has changed, so that the next query need not."""
     _measured(home, library, _log.warning)
@@ -95,7 +95,7 @@ _NOTE = TypeAdapter(_Note)
 
 def _prior_moments(backbone: Backbone) -> Moments:
     # The default backbone of the modality stands in for one that has no measured prior.
-    prior = _PRIOR.get(backbone.name) or _PRIOR[PRESETS[DEFAULT_PRESET][backbone.modality]]
+    prior = TYPICAL.get(backbone.name) or TYPICAL[PRESETS[DEFAULT_PRESET][backbone.modality]]
     return _PRIOR_PAIRS, prior.mean, prior.deviation**2 + prior.mean**2
 
 

@@ -1,9 +1,9 @@
 """Fusion: one ranking from the similarities of several modalities.
 
-There are two methods. ``calibrated`` (the default) turns each modality's similarities into a share
-of attention: how far above chance a video is, relative to the best others. ``rrf`` adds
-reciprocal ranks (Cormack, Clarke and Buettcher, 2009). In both, a modality that the query
-or the video lacks neither helps nor hurts.
+There are two methods. ``calibrated`` (the default) ranks by likeness (likeness.py), which is the
+same for the same two videos whatever else is stored or found. ``rrf`` adds reciprocal ranks
+(Cormack, Clarke and Buettcher, 2009). In both, a modality that the query or the video lacks neither
+helps nor hurts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..schemas.errors import ModelError
 from ..schemas.modality import Modality, parse_modalities
+from .likeness import Background, Yardstick, average, likeness
 
 FusionName = Literal["calibrated", "rrf"]
 
@@ -26,15 +27,15 @@ Scores = npt.NDArray[np.float64]
 
 WEIGHTS: Mapping[FusionName, Mapping[Modality, float]] = {
     "calibrated": {
-        Modality.COLOR: 0.25,
-        Modality.FRAME: 1.25,
-        Modality.AUDIO: 1.0,
-        Modality.MOTION: 1.0,
+        Modality.COLOR: 0.5,
+        Modality.FRAME: 1.0,
+        Modality.AUDIO: 0.5,
+        Modality.MOTION: 0.75,
     },
     "rrf": dict.fromkeys(Modality, 1.0),
 }
-"""Weights of the modalities: measured leave-one-video-out on nine sets of real clips, where weights
-learned on one set were no better on another; that of frames again on four (docs/fusion.md)."""
+"""Weights of the modalities: chosen on two sets of real clips, and no worse on two others; weights
+learned on one set are no better on another (docs/fusion.md)."""
 
 TOP = 50
 """Hits per modality that its softmax runs over, and candidates that each modality proposes."""
@@ -48,18 +49,20 @@ _RRF_K = 60
 
 
 @dataclass(frozen=True)
-class Background:
-    """Mean and standard deviation of the similarities of random pairs of videos."""
-
-    mean: float
-    deviation: float
-
-
-@dataclass(frozen=True)
 class Fused:
-    """A video's fused score, and each modality's contribution to it (they sum to 1)."""
+    """What a video is to a query.
 
-    score: float
+    Attributes:
+        likeness: From 0 to 1, over all modalities.
+        by_modality: The likeness by each.
+        relative: Above 0, at most 1, and only comparable within one answer: for ``rrf`` the sum of
+            reciprocal ranks, else the part of the query's attention (`_attention_to`).
+        shares: Each modality's part of `relative`; they sum to 1.
+    """
+
+    likeness: float
+    by_modality: dict[Modality, float]
+    relative: float
     shares: dict[Modality, float]
 
 
@@ -89,107 +92,70 @@ def parse_weights(text: str | None, fusion: FusionName) -> dict[Modality, float]
 def fuse(
     fusion: FusionName,
     similarities: Mapping[Modality, Mapping[str, float]],
-    background: Mapping[Modality, Background],
+    yardsticks: Mapping[Modality, Yardstick],
     weights: Mapping[Modality, float],
 ) -> dict[str, Fused]:
-    """Fuse the scores of all candidates, best first, ties by video id.
+    """Fuse the similarities of all candidates, best first, ties by video id.
 
     Args:
-        fusion: ``calibrated`` or ``rrf``.
+        fusion: ``calibrated`` ranks by likeness, ``rrf`` by reciprocal ranks.
         similarities: For each modality the query has, the similarity of every candidate
             that has it too.
-        background: For each of those modalities; not used by ``rrf``.
+        yardsticks: For each of those modalities.
         weights: For each of those modalities, above 0.
 
     Returns:
-        By video id. Scores lie in (0, 1].
+        By video id.
     """
-    candidates = {video_id for found in similarities.values() for video_id in found}
-    parts = {
-        modality: (
-            _attention_to(found, background[modality], len(candidates))
-            if fusion == "calibrated"
-            else _reciprocal_ranks(found)
-        )
-        for modality, found in similarities.items()
+    candidates = sorted({video_id for found in similarities.values() for video_id in found})
+    odds = {
+        m: yardsticks[m].log_odds(np.array([found.get(i, np.nan) for i in candidates]))
+        for m, found in similarities.items()
     }
-    fused = {}
-    for video_id in candidates:
-        weighted = {m: weights[m] * p[video_id] for m, p in parts.items() if video_id in p}
-        total = sum(weighted.values())
-        fused[video_id] = Fused(
-            score=total / sum(weights[m] for m in weighted),
-            shares={m: part / total for m, part in weighted.items()},
+    total = average(odds, weights)
+    parts = {
+        m: (
+            _reciprocal_ranks(found)
+            if fusion == "rrf"
+            else _attention_to(found, yardsticks[m].background, len(candidates))
         )
-    return dict(sorted(fused.items(), key=lambda item: (-item[1].score, item[0])))
-
-
-def attention(
-    similarities: Scores, background: Background, candidates: npt.NDArray[np.int64]
-) -> Scores:
-    """Return exp(z) over the sum of exp(z) of the best hits; z is in deviations above chance.
-
-    The sum always has as many terms as there are candidates (at most `TOP`): those
-    without the modality count as random videos (z = 0). Otherwise the only other video with
-    sound would take all of a query's attention to sound, whatever it sounds like.
-
-    Args:
-        similarities: (queries, videos) of one modality; NaN for a video that lacks it or is
-            not a candidate.
-        background: Of the similarities of random pairs.
-        candidates: (queries,) how many videos have any of the query's modalities.
-
-    Returns:
-        (queries, videos), NaN where `similarities` is.
-    """
-    z = np.minimum((similarities - background.mean) / background.deviation, _Z_CAP)
-    attention = np.exp(z)
-    found = np.nan_to_num(attention)
-    first = max(found.shape[1] - TOP, 0)
-    best = np.sort(np.partition(found, first, axis=1)[:, first:], axis=1)[:, ::-1]
-    count = np.minimum(TOP, candidates)
-    best[np.arange(best.shape[1]) >= count[:, None]] = 0
-    random = np.maximum(count - (~np.isnan(z)).sum(axis=1), 0)
-    return np.asarray(attention / (best.sum(axis=1) + random)[:, None])
-
-
-def attend(
-    similarities: Mapping[Modality, Scores], background: Mapping[Modality, Background]
-) -> dict[Modality, Scores]:
-    """Compute the `attention` of every modality, over the candidates of all modalities.
-
-    Args:
-        similarities: (queries, videos) of each modality; NaN where the query or the video
-            lacks it, or the video is not a candidate.
-        background: For each of those modalities.
-    """
-    there = np.logical_or.reduce([~np.isnan(found) for found in similarities.values()])
-    candidates = there.sum(axis=1)
-    return {m: attention(found, background[m], candidates) for m, found in similarities.items()}
-
-
-def combine(parts: Mapping[Modality, Scores], weights: Mapping[Modality, float]) -> Scores:
-    """Compute the scores of `fuse` (calibrated) for many queries over the same videos.
-
-    Args:
-        parts: From `attend`.
-        weights: For each of those modalities, above 0.
-
-    Returns:
-        (queries, videos), NaN for videos that are not candidates.
-    """
-    total = sum(weights[m] * np.nan_to_num(part) for m, part in parts.items())
-    weight = sum(weights[m] * ~np.isnan(part) for m, part in parts.items())
-    with np.errstate(invalid="ignore"):  # 0 / 0 where a video is not a candidate
-        return np.asarray(total / weight)
+        for m, found in similarities.items()
+    }
+    alike = likeness(total).tolist()
+    by_modality = {m: dict(zip(candidates, likeness(of).tolist())) for m, of in odds.items()}
+    fused = {}
+    for n, video_id in enumerate(candidates):
+        weighted = {m: weights[m] * p[video_id] for m, p in parts.items() if video_id in p}
+        attention = sum(weighted.values())
+        fused[video_id] = Fused(
+            likeness=alike[n],
+            by_modality={m: by_modality[m][video_id] for m in weighted},
+            relative=attention / sum(weights[m] for m in weighted),
+            shares={m: part / attention for m, part in weighted.items()},
+        )
+    order = (
+        dict(zip(candidates, total.tolist()))  # finer than likeness, which ends at 1
+        if fusion == "calibrated"
+        else {i: one.relative for i, one in fused.items()}
+    )
+    return {i: fused[i] for i in sorted(candidates, key=lambda i: (-order[i], i))}
 
 
 def _attention_to(
     found: Mapping[str, float], background: Background, candidates: int
 ) -> dict[str, float]:
-    row = np.array([list(found.values())])
-    (parts,) = attention(row, background, np.array([candidates]))
-    return dict(zip(found, parts.tolist(), strict=True))
+    """Return exp(z) over the sum of exp(z) of the best hits; z is in deviations above chance.
+
+    The sum always has as many terms as there are candidates (at most `TOP`): those
+    without the modality count as random videos (z = 0). Otherwise the only other video with
+    sound would take all of a query's attention to sound, whatever it sounds like.
+    """
+    z = (np.array(list(found.values())) - background.mean) / background.deviation
+    attention = np.exp(np.minimum(z, _Z_CAP))
+    count = min(TOP, candidates)
+    best = np.sort(attention)[::-1][:count]
+    whole = best.sum() + max(count - len(found), 0)
+    return dict(zip(found, (attention / whole).tolist(), strict=True))
 
 
 def _reciprocal_ranks(found: Mapping[str, float]) -> dict[str, float]:

@@ -225,6 +225,7 @@ class Library:
         clip: str | os.PathLike[str],
         *,
         k: int = 10,
+        min_score: float = 0.0,
         modalities: Modalities = None,
         libraries: Sequence[str] = (),
         filter: str = "",
@@ -243,6 +244,7 @@ class Library:
         Args:
             clip: A file, or the id of a stored video (then nothing is decoded).
             k: Number of results.
+            min_score: Least likeness of a result, from 0 to 1.
             modalities: What to compare by; None for all that the libraries have.
             libraries: Libraries to search; none for all.
             filter: Milvus filter over the fields, such as ``label == "snow"``.
@@ -259,7 +261,7 @@ class Library:
 
         Raises:
             LibraryError: Nothing is stored, or the clip or a library does not exist.
-            ModelError: A modality, backbone, weight, filter or device is invalid.
+            ModelError: A modality, backbone, weight, least score, filter or device is invalid.
             MediaError: The clip cannot be read, or has nothing to compare.
             WeightsError: Weights are missing, or stored rows were computed with others.
             StoreError: Milvus cannot be read.
@@ -273,6 +275,7 @@ class Library:
             overrides=_overrides(models),
             preset=preset,
             k=k,
+            min_score=min_score,
             libraries=tuple(libraries),
             expression=filter,
             fusion=fusion,

@@ -21,8 +21,9 @@ from ..schemas.modality import Modality
 from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
 from ..schemas.rows import StoredRow
 from ..schemas.video import SEGMENT_SECONDS
-from .background import background
+from .background import yardsticks
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
+from .likeness import chance, in_words
 from .neighbours import fetch_videos, propose, similarity_to_each
 from .search_index import SearchIndex, open_index
 from .tuned import read_tuned, tuned_path
@@ -51,6 +52,7 @@ class QueryOptions:
         preset: Restricts the search to this preset's backbones; None for the default preset's where
             they are stored, else for what is.
         k: Number of results.
+        min_score: Least likeness of a result, from 0 to 1.
         libraries: Libraries to search; none for all.
         expression: Milvus filter over the scalar fields, "" for none.
         fusion: How to combine modalities.
@@ -67,6 +69,7 @@ class QueryOptions:
     overrides: tuple[str, ...] = ()
     preset: str | None = None
     k: int = 10
+    min_score: float = 0.0
     libraries: tuple[str, ...] = ()
     expression: str = ""
     fusion: FusionName = "calibrated"
@@ -133,6 +136,8 @@ def answer(
         StoreError: Milvus cannot be read.
     """
     weights = parse_weights(options.weights, options.fusion)
+    if not 0 <= options.min_score <= 1:
+        raise ModelError(f"{options.min_score:g} is no likeness; it goes from 0 to 1.")
     stored = index.weights()
     libraries = _choose_libraries(stored, options.libraries)
     own = clip.partition("/")[0]
@@ -165,21 +170,28 @@ def answer(
     notes += _other_weights(searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         notes += _tune(weights, place.home, asked)
-    chance = background(place.home, libraries, list(asked.values()), notes.append)
-    fused = fuse(
-        options.fusion, similarities, {m: chance[b.name] for m, b in asked.items()}, weights
-    )
-    best = dict(list(fused.items())[: options.k])
+    measured = yardsticks(place.home, libraries, asked, notes.append)
+    fused = fuse(options.fusion, similarities, measured, weights)
+    best = _best(fused, options)
     matches, samples = _fetch(index, asked, best)  # where they match is reported to the row
     notes += check()
+    bound = chance(measured, weights)
     return QueryResult(
         query=subject.name,
         modalities=[m.value for m in asked],
         missing_modalities=[m.value for m in backbones if m not in asked],
         fusion=options.fusion,
+        chance=bound,
+        nothing_alike=bool(fused) and max(f.likeness for f in fused.values()) < bound,
         results=_explain(best, subject, asked, matches, similarities, samples),
         notes=notes,
     )
+
+
+def _best(fused: Mapping[str, Fused], options: QueryOptions) -> dict[str, Fused]:
+    """Return the results that are asked for, best first."""
+    alike = [(i, found) for i, found in fused.items() if found.likeness >= options.min_score]
+    return dict(alike[: options.k])
 
 
 def _or_lost(error: VidsimError, index: SearchIndex, libraries: Collection[str]) -> VidsimError:
@@ -409,6 +421,7 @@ def _explain(
             modalities[modality.value] = ModalityMatch(
                 rank=places[modality][video_id],
                 similarity=similarities[modality][video_id],
+                likeness=total.by_modality[modality],
                 share=share,
                 query_start_s=where.query_start_s,
                 query_end_s=where.query_end_s,
@@ -421,7 +434,9 @@ def _explain(
                 video_id=video_id,
                 path=samples[video_id].path,
                 label=samples[video_id].label,
-                score=total.score,
+                likeness=total.likeness,
+                word=in_words(total.likeness),
+                relative_score=total.relative,
                 modalities=modalities,
             )
         )

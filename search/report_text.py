@@ -136,27 +136,42 @@ def query_text(result: QueryResult) -> Iterator[Line]:
     """Format a line per video and a line per modality."""
     width = len(str(len(result.results)))
     for found in result.results:
-        yield Heading(f"{found.rank:>{width}}  {found.score:.3f}  {found.video_id}")
+        yield Heading(
+            f"{found.rank:>{width}}  {found.likeness:.2f}  {found.word:<12}  {found.video_id}"
+        )
         for modality in result.modalities:
             match = found.modalities.get(modality)
-            how = _evidence(match) if match else "  none"
+            how = _evidence(match) if match else "none"
             yield f"{'':{width}}  {modality:<6}  {how}"
 
 
 def query_notes(result: QueryResult) -> list[str]:
-    """Explain how to read a ranking, and what it left out."""
+    """Say whether anything is alike, how to read a ranking, and what it left out."""
     notes = []
+    if result.nothing_alike:
+        notes.append(_nothing_alike(result.chance))
     if result.results:
-        notes.append("Each modality: similarity, rank, share of the score, query ~ video seconds.")
+        notes.append("Each modality: likeness, rank, similarity, query ~ video seconds.")
     if result.missing_modalities:
         missing = ", ".join(result.missing_modalities)
         notes.append(f"The query has no {missing} (no track, or silence); it did not count.")
     return notes + noted(result.notes)
 
 
+def _nothing_alike(chance: float) -> str:
+    from .likeness import ALIKE
+
+    if chance > ALIKE:
+        return (
+            "Nothing here stands out: videos of these libraries are much alike, by chance up to "
+            f"{chance:.2f}."
+        )
+    return f"Nothing here is much like it: below {chance:.2f} likeness is chance."
+
+
 def _evidence(match: ModalityMatch) -> str:
     return (
-        f"{match.similarity:6.3f}  {f'#{match.rank}':<4}  {match.share:>4.0%}  "
+        f"{match.likeness:.2f}  {f'#{match.rank}':<4}  {match.similarity:6.3f}  "
         f"{match.query_start_s:.1f}-{match.query_end_s:.1f} ~ {match.start_s:.1f}-{match.end_s:.1f}"
     )
 

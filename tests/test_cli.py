@@ -137,22 +137,32 @@ def test_query_gives_a_line_a_video_and_a_line_a_modality(call):
     code, out, err = call("query", "clips/snow/1.mkv")
     first, _, second, _ = out.splitlines()
     assert code == 0
-    assert re.fullmatch(r"1  [01]\.\d{3}  clips/snow/2\.mkv", first)
-    assert re.fullmatch(rf"2  [01]\.\d{{3}}  clips/{LONG}\.mkv", second)
-    assert re.search(r"^   color    0\.\d{3}  #1 +\d+%  0\.0-1\.0 ~ 0\.0-1\.0$", out, re.M)
-    assert err.startswith("Each modality: similarity, rank, share")
+    words = "(same footage|very alike  |alike       |weak        )"
+    assert re.fullmatch(rf"1  [01]\.\d\d  {words}  clips/snow/2\.mkv", first)
+    assert re.fullmatch(rf"2  [01]\.\d\d  {words}  clips/{LONG}\.mkv", second)
+    assert re.search(r"^   color   0\.\d\d  #1 +0\.\d{3}  0\.0-1\.0 ~ 0\.0-1\.0$", out, re.M)
+    assert "Each modality: likeness, rank, similarity" in err
 
 
 def made_result(video_id: str, **modalities: dict[str, float]) -> QueryResult:
     names = ["color", "frame", "audio", "motion"]
     match = QueryMatch(
-        rank=1, video_id=video_id, path="", label="", score=1.0, modalities=modalities
+        rank=1,
+        video_id=video_id,
+        path="",
+        label="",
+        likeness=1.0,
+        word="same footage",
+        relative_score=1.0,
+        modalities=modalities,
     )
     return QueryResult(
         query="q",
         modalities=names,
         missing_modalities=[],
         fusion="rrf",
+        chance=0.6,
+        nothing_alike=False,
         results=[match] * 1000,
     )
 

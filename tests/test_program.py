@@ -94,7 +94,7 @@ def test_json_has_no_more_digits_than_mean_something(vidsim_here: Here, home: Pa
     printed = vidsim_here(home, "query", "clips/a.mkv", "--json").stdout
     exact = QueryResult.model_validate_json(printed)
     for match in exact.results:
-        assert match.score == float(f"{match.score:.6g}")
+        assert match.likeness == float(f"{match.likeness:.6g}")
         for of in match.modalities.values():
             assert of.start_s == round(of.start_s, 3)
             assert of.similarity == float(f"{of.similarity:.6g}")

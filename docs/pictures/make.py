@@ -69,20 +69,22 @@ def middle_frame(clip: Path) -> Picture:
 
 
 def draw_evidence(results: list[QueryMatch]) -> None:
-    """The score of each result, cut into the shares of the modalities, with their similarities."""
-    figure, axis = plt.subplots(figsize=(8, 2.6))
+    """The likeness of each result by each modality, and over all."""
+    figure, axis = plt.subplots(figsize=(8, 3.4))
+    high = 0.8 / (len(COLORS) + 1)
     for match in results:
-        left = 0.0
-        for modality, found in match.modalities.items():
-            width = match.score * found.share
-            axis.barh(match.rank, width, left=left, color=COLORS[modality])
-            if width > 0.05:
-                said = f"{found.similarity:.2f}"
-                axis.text(left + width / 2, match.rank, said, ha="center", va="center", fontsize=8)
-            left += width
-    axis.set_yticks([m.rank for m in results], [f"{m.rank}  {m.video_id}" for m in results])
+        by_all = {
+            **{m: found.likeness for m, found in match.modalities.items()},
+            "all": match.likeness,
+        }
+        for n, (name, value) in enumerate(by_all.items()):
+            at = match.rank + (n - len(COLORS) / 2) * high
+            axis.barh(at, value, height=high, color=COLORS.get(name, "black"))
+    axis.set_yticks(
+        [m.rank for m in results], [f"{m.rank}  {m.video_id}\n{m.word}" for m in results]
+    )
     axis.invert_yaxis()
-    axis.set_xlabel("score, cut by the modalities' shares; similarities inside")
+    axis.set_xlabel("likeness; black: by all modalities")
     axis.legend([plt.Rectangle((0, 0), 1, 1, color=c) for c in COLORS.values()], [*COLORS])
     axis.spines[["top", "right"]].set_visible(False)
     save(figure, "evidence.png")

@@ -17,7 +17,8 @@ from ...schemas.collections import Level, levels
 from ...schemas.embedding import EmbeddedVideo, FloatArray, from_index, index_dim, to_query
 from ...schemas.modality import Modality
 from ...schemas.results import QueryResult
-from ..fusion import TOP, Background, Scores, attend, combine, parse_weights
+from ..fusion import TOP, Scores, parse_weights
+from ..likeness import Yardstick, average
 from ..videos import similarities
 from .synthetic import make_videos
 
@@ -107,8 +108,8 @@ class Everything:
         whole = np.flatnonzero(having == len(self.searched))
         return [int(i) for i in np.random.default_rng(0).permutation(whole)[:count]]
 
-    def scores(self, asked: Sequence[int], chance: Mapping[Modality, Background]) -> Scores:
-        """Return (queries, videos) fused scores of all videos; NaN for the query itself."""
+    def scores(self, asked: Sequence[int], yardsticks: Mapping[Modality, Yardstick]) -> Scores:
+        """Return (queries, videos) fused log-odds of all videos; NaN for the query itself."""
         found = {}
         for modality, flat in self.searched.items():
             means = flat.index.reconstruct_n(0, len(flat.owners))
@@ -117,7 +118,8 @@ class Everything:
             found[modality] = np.full((len(asked), len(self.ids)), np.nan)
             found[modality][:, flat.owners] = similarities(flat.backbone, own, means)
             found[modality][np.arange(len(asked)), asked] = np.nan
-        return combine(attend(found, chance), parse_weights(None, "calibrated"))
+        odds = {m: yardsticks[m].log_odds(of) for m, of in found.items()}
+        return average(odds, parse_weights(None, "calibrated"))
 
 
 def _held(backbone: Backbone, video: EmbeddedVideo, level: Level) -> FloatArray:

@@ -15,7 +15,7 @@ from ...ingest.shards.home import Place
 from ...ingest.system.progress import Progress, Silent
 from ...schemas.backbones import Backbone
 from ...schemas.results import QueryResult
-from ..background import background
+from ..background import yardsticks
 from ..library import Library
 from ..query import QueryOptions, answer
 from ..search_index import SearchIndex, open_index
@@ -73,8 +73,8 @@ def bench_query(
         with open_index(own) as index:
             spent, answers = _ask(index, own, everything, asked, progress)
         clip_ms = _ask_for(clip, own, progress) if clip else []
-        chance = background(own.home, [LIBRARY], backbones)
-    scores = everything.scores(asked, {b.modality: chance[b.name] for b in backbones})
+        measured = yardsticks(own.home, [LIBRARY], {b.modality: b for b in backbones})
+    scores = everything.scores(asked, measured)
     found = [recall(result, row, everything.ids) for result, row in zip(answers, scores)]
     return QueryBench(
         videos=videos,
@@ -142,7 +142,7 @@ def _ask(
     spent: defaultdict[str, list[float]] = defaultdict(list)
     answers = []
     rows = [flat for (_, level), flat in everything.flats.items() if level == "rows"]
-    yardsticks = {"faiss segments": list(everything.searched.values()), "faiss rows": rows}
+    exact = {"faiss segments": list(everything.searched.values()), "faiss rows": rows}
     options = QueryOptions(k=BEST)
     progress.start("asking", len(asked), "queries")
     for number in asked:
@@ -161,7 +161,7 @@ def _ask(
         progress.advance("asking", 1)
     # Afterwards: they would evict the caches that consecutive queries find warm.
     for number in asked:
-        for name, flats in yardsticks.items():
+        for name, flats in exact.items():
             began = time.perf_counter()
             for flat in flats:
                 flat.search(number)

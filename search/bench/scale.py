@@ -17,7 +17,7 @@ from ...ingest.shards.home import Place, read_notes
 from ...ingest.system.progress import Progress
 from ...schemas.backbones import Backbone
 from ...schemas.errors import WorkerError
-from ..background import background
+from ..background import yardsticks
 from .exact import Everything, recall
 from .machine import describe_machine
 from .milvus import about, own_database
@@ -122,8 +122,8 @@ def _measure(
     filled = FILLED.validate_json(done.output)
     done, query_peak_mb = _run(Order("ask", place, names, videos, asked_for))
     asked = ASKED.validate_json(done.output)
-    chance = background(place.home, [LIBRARY], backbones)
-    scores = everything.scores(numbers, {b.modality: chance[b.name] for b in backbones})
+    measured = yardsticks(place.home, [LIBRARY], {b.modality: b for b in backbones})
+    scores = everything.scores(numbers, measured)
     found = [recall(a, row, everything.ids) for a, row in zip(asked.answers, scores, strict=True)]
     ms = asked.ms[_WARM:]
     step = ScaleStep(

@@ -34,8 +34,8 @@ _GROUP, _VIDEO, _ROW, _NOISE = 0.5, 0.25, 0.25, 0.2
 _BIAS = 0.6
 """A vector is a random projection of 24 numbers, those of its class (normal, of deviation 1) and
 deviations of its group, video and row, with some noise, clipped at zero. Chosen so that the
-similarities of random pairs have about the mean and deviation of real clips': see `_PRIOR` in
-`search.background`."""
+similarities of random pairs have about the mean and deviation of real clips': see `TYPICAL` in
+`search.likeness`."""
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from ...schemas.backbones import BACKBONES, Backbones
 from ...schemas.errors import ModelError
 from ...schemas.evaluation import AgainstExport, EvaluationReport, TunedWeights
 from ...schemas.modality import Modality
-from ..fusion import WEIGHTS, Background
+from ..fusion import WEIGHTS
+from ..likeness import Yardstick
 from ..tuned import write_tuned
 from .against import AGAINST, in_common
 from .comparisons import FUSED, in_one_only, paired_tests
 from .confusions import confusions
-from .exported import Exported, ExportedRows, background_of, read_exports
+from .exported import Exported, ExportedRows, read_exports, yardstick_of
 from .figures import figures_of
 from .measures import resample
 from .protocols import (
@@ -228,16 +229,16 @@ def _rank_videos(
     tuned = None
     for protocol in protocols:
         progress.start(protocol.name, int(protocol.queries.sum()), "queries")
-        background = _background(exported, protocol)
+        yardsticks = _yardsticks(exported, protocol)
         fusions: dict[str, Mapping[Modality, float]] = {}
         if len(modalities) > 1:
             fusions[FUSED] = WEIGHTS["calibrated"]
         if options.tune_weights and protocol.name in ("split", "official"):
-            tuned = _tune(modalities, background, protocol, classes, exported, options.seed)
+            tuned = _tune(modalities, yardsticks, protocol, classes, exported, options.seed)
             fusions[TUNED] = {Modality(m): w for m, w in tuned.weights.items()}
         found: dict[str, list[Predictions]] = {}
         for name, queries, part in rank_all(
-            exported, classes, protocol, singles, fusions, background, options.k
+            exported, classes, protocol, singles, fusions, yardsticks, options.k
         ):
             found.setdefault(name, []).append(part)
             if name == modalities[0].name:
@@ -278,18 +279,18 @@ def _color_rows(exported: Exported, metric: str) -> ExportedRows:
     return exported.colors[backbone]
 
 
-def _background(exported: Exported, protocol: Protocol) -> dict[Modality, Background]:
+def _yardsticks(exported: Exported, protocol: Protocol) -> dict[Modality, Yardstick]:
     """Measure the background of the videos in a protocol's gallery."""
     libraries: dict[str, list[str]] = {}
     for i in np.flatnonzero(protocol.gallery):
         libraries.setdefault(exported.libraries[i], []).append(exported.ids[i])
     ordered = dict(sorted(libraries.items()))
-    return {m: background_of(rows, ordered) for m, rows in exported.modalities.items()}
+    return {m: yardstick_of(rows, ordered) for m, rows in exported.modalities.items()}
 
 
 def _tune(
     modalities: Sequence[Single],
-    background: Mapping[Modality, Background],
+    yardsticks: Mapping[Modality, Yardstick],
     protocol: Protocol,
     classes: Classes,
     exported: Exported,
@@ -299,7 +300,7 @@ def _tune(
         raise ModelError("Only one modality is exported; there is nothing to weigh.")
     # Clips of one group find each other under any weights.
     training = replace(protocol, groups=group_codes(exported.ids))
-    weights = tune(modalities, background, training, classes, seed)
+    weights = tune(modalities, yardsticks, training, classes, seed)
     return TunedWeights(
         weights={m.value: w for m, w in weights.items()},
         backbones=_backbones(exported),

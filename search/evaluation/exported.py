@@ -29,7 +29,7 @@ from ...schemas.exports import EXPORT_FORMAT, INDEX
 from ...schemas.modality import Modality
 from ...schemas.video import LABEL_SEPARATOR
 from ..background import measure, pool, spread
-from ..fusion import Background
+from ..likeness import Yardstick
 from ..videos import VideoVectors, summarize
 
 COLOR_BACKBONES = ("vid2img", "labhist")
@@ -118,7 +118,7 @@ def read_exports(
     )
 
 
-def background_of(rows: ExportedRows, libraries: Mapping[str, Sequence[str]]) -> Background:
+def yardstick_of(rows: ExportedRows, libraries: Mapping[str, Sequence[str]]) -> Yardstick:
     """Measure the background of one modality, as `search.background` does from shards.
 
     Args:
@@ -131,7 +131,7 @@ def background_of(rows: ExportedRows, libraries: Mapping[str, Sequence[str]]) ->
         moments = measure(rows.backbone, [rows.videos[i] for i in sample])
         if moments is not None:
             measured.append(moments)
-    return pool(rows.backbone, measured)
+    return Yardstick(rows.backbone, pool(rows.backbone, measured))
 
 
 def _choose(stored: Sequence[Backbone], overrides: Sequence[str]) -> dict[Modality, Backbone]:

@@ -13,7 +13,8 @@ from ...ingest.system.progress import Progress
 from ...schemas.embedding import FloatArray, IntArray
 from ...schemas.modality import Modality
 from ..faiss_device import search_rows
-from ..fusion import Background, Scores, attend, combine
+from ..fusion import Scores
+from ..likeness import Yardstick, average
 from ..videos import by_video, similarities
 from .color_metrics import COLOR_METRICS, Pairs
 from .exported import Exported, ExportedRows
@@ -139,7 +140,7 @@ def rank_all(
     protocol: Protocol,
     singles: Sequence[Single],
     fusions: Mapping[str, Mapping[Modality, float]],
-    background: Mapping[Modality, Background],
+    yardsticks: Mapping[Modality, Yardstick],
     k: int,
 ) -> Iterator[tuple[str, IntArray, Predictions]]:
     """Yield the predictions of every configuration, one block of queries at a time.
@@ -153,7 +154,7 @@ def rank_all(
         protocol: A clean one.
         singles: Comparisons; those of modalities bear the modalities' names.
         fusions: Weights by name of the configuration; none for no fusion.
-        background: Background of every fused modality.
+        yardsticks: Of every fused modality.
         k: Nearest videos that vote.
 
     Yields:
@@ -162,8 +163,8 @@ def rank_all(
     queries = np.flatnonzero(protocol.queries & (classes.numbers >= 0))
     for block, scores in blocks(singles, protocol, queries):
         allowed = protocol.allowed(block)
-        parts = attend({m: scores[m.value] for m in background}, background) if fusions else {}
-        fused = {name: combine(parts, weights) for name, weights in fusions.items()}
+        parts = {m: of.log_odds(scores[m.value]) for m, of in yardsticks.items()} if fusions else {}
+        fused = {name: average(parts, weights) for name, weights in fusions.items()}
         for name, found in (scores | fused).items():
             there = allowed if name in fused else ~np.isnan(found)
             own = classes.numbers[block]

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...schemas.errors import ModelError
 from ...schemas.modality import Modality
-from ..fusion import WEIGHTS, Background, Scores, attend, combine
+from ..fusion import WEIGHTS, Scores
+from ..likeness import Yardstick, average
 from .measures import judge
 from .protocols import Protocol
 from .ranking import Classes, Single, blocks
@@ -22,7 +23,7 @@ _QUERIES = 1000
 
 def tune(
     singles: Sequence[Single],
-    background: Mapping[Modality, Background],
+    yardsticks: Mapping[Modality, Yardstick],
     protocol: Protocol,
     classes: Classes,
     seed: int,
@@ -35,7 +36,7 @@ def tune(
 
     Args:
         singles: Comparisons of the modalities.
-        background: Of each modality, from training videos alone.
+        yardsticks: Of each modality, from training videos alone.
         protocol: Its gallery is the training part.
         classes: Of all videos.
         seed: Seed that draws the query videos, where there are very many.
@@ -54,17 +55,17 @@ def tune(
     if not asks.any():
         raise ModelError("No training video has another of its class; weights need more videos.")
     queries, own, relevant = queries[asks], own[asks], relevant[asks]
-    parts: dict[Modality, list[Scores]] = {m: [] for m in background}
+    parts: dict[Modality, list[Scores]] = {m: [] for m in yardsticks}
     for _, scores in blocks(singles, training, queries):
-        for m, part in attend({m: scores[m.value] for m in background}, background).items():
-            parts[m].append(part)
-    shares = {m: np.concatenate(part) for m, part in parts.items()}
+        for m, yardstick in yardsticks.items():
+            parts[m].append(yardstick.log_odds(scores[m.value]))
+    odds = {m: np.concatenate(part) for m, part in parts.items()}
 
     def precision(weights: Mapping[Modality, float]) -> float:
-        fused = combine(shares, weights)
+        fused = average(odds, weights)
         return float(judge(fused, classes.numbers, own, relevant, 1).precision.mean())
 
-    weights = {m: WEIGHTS["calibrated"][m] for m in background}
+    weights = {m: WEIGHTS["calibrated"][m] for m in yardsticks}
     fixed = Modality.FRAME if Modality.FRAME in weights else next(iter(weights))
     best, before = precision(weights), None
     while weights != before:

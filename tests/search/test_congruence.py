@@ -115,9 +115,9 @@ def largest_difference(first: QueryResult, second: QueryResult) -> float:
     assert len(first.results) == len(second.results)
     differences = [0.0]
     for wanted, found in zip(first.results, second.results):
-        differences.append(abs(wanted.score - found.score))
+        differences.append(abs(wanted.likeness - found.likeness))
         if wanted.video_id != found.video_id:  # they must share a score, then
-            assert wanted.score == pytest.approx(found.score, abs=1e-6)
+            assert wanted.likeness == pytest.approx(found.likeness, abs=1e-6)
     for video_id in scores[0].keys() & scores[1].keys():
         wanted, found = (by_id[video_id] for by_id in scores)
         assert wanted.modalities.keys() == found.modalities.keys()

@@ -26,7 +26,7 @@ from vidsim.schemas.errors import (
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import QueryResult
 from vidsim.search import background as background_module
-from vidsim.search.background import background
+from vidsim.search.background import background, yardsticks
 from vidsim.search.fusion import WEIGHTS, fuse
 from vidsim.search.neighbours import propose
 from vidsim.search.query import QueryOptions, answer, query
@@ -110,11 +110,13 @@ def test_a_copy_comes_first_and_every_modality_says_so(filled):
     assert [r.rank for r in result.results] == [1, 2, 3, 4, 5]
     assert {m.rank for m in first.modalities.values()} == {1}
     assert sum(m.share for m in first.modalities.values()) == pytest.approx(1)
-    scores = [r.score for r in result.results]
-    assert scores == sorted(scores, reverse=True)
+    alike = [r.likeness for r in result.results]
+    assert alike == sorted(alike, reverse=True)
+    assert first.word in ("same footage", "very alike")
+    assert not result.nothing_alike
 
 
-def test_the_score_is_the_fusion_of_exact_similarities_over_all_candidates(filled):
+def test_the_likeness_is_the_fusion_of_exact_similarities_over_all_candidates(filled):
     shards = open_shards(filled.home)
     videos = {v.video.video_id: v for v in shards.read(list(shards.catalog("lib").values()))}
     backbones = [BACKBONES[n] for n in ALL]
@@ -126,12 +128,13 @@ def test_the_score_is_the_fusion_of_exact_similarities_over_all_candidates(fille
         }
         for b in backbones
     }
-    chance = background(filled.home, ["lib"], backbones)
-    by_modality = {b.modality: chance[b.name] for b in backbones}
-    expected = fuse("calibrated", similarities, by_modality, WEIGHTS["calibrated"])
-    found = {r.video_id: r.score for r in ask(filled, "lib/00.mp4", k=100).results}
+    measured = yardsticks(filled.home, ["lib"], {b.modality: b for b in backbones})
+    expected = fuse("calibrated", similarities, measured, WEIGHTS["calibrated"])
+    found = {r.video_id: r for r in ask(filled, "lib/00.mp4", k=100).results}
     assert list(found) == list(expected)
-    assert found == pytest.approx({i: f.score for i, f in expected.items()}, rel=1e-4)
+    for video_id, fused in expected.items():
+        assert found[video_id].likeness == pytest.approx(fused.likeness, rel=1e-4)
+        assert found[video_id].relative_score == pytest.approx(fused.relative, rel=1e-4)
 
 
 def test_a_stored_video_does_not_find_itself_unless_asked_to(filled):
@@ -364,7 +367,7 @@ def test_an_embedded_home_answers_as_milvus_does_and_without_it(filled):
     before = ask(filled, "lib/00.mp4")
     milvus = ask_milvus(filled, "lib/00.mp4")
     assert [r.video_id for r in milvus.results] == [r.video_id for r in before.results]
-    scores = [(a.score, b.score) for a, b in zip(milvus.results, before.results, strict=True)]
+    scores = [(a.likeness, b.likeness) for a, b in zip(milvus.results, before.results, strict=True)]
     assert all(a == pytest.approx(b, abs=1e-5) for a, b in scores)
     shutil.rmtree(filled.home / "milvus.db")
     assert ask(filled, "lib/00.mp4") == before

@@ -26,7 +26,7 @@ from vidsim.schemas.evaluation import EvaluationReport, TunedWeights
 from vidsim.schemas.modality import Modality
 from vidsim.search.evaluation.confusions import confusions
 from vidsim.search.evaluation.evaluate import keep_tuned
-from vidsim.search.evaluation.exported import background_of, read_exports
+from vidsim.search.evaluation.exported import read_exports, yardstick_of
 from vidsim.search.evaluation.plots import plot_confusions
 from vidsim.search.evaluation.protocols import leave_one_out
 from vidsim.search.evaluation.ranking import (
@@ -40,7 +40,8 @@ from vidsim.search.evaluation.ranking import (
 )
 from vidsim.search.evaluation.report import csv_lines, text_lines, write_files
 from vidsim.search.evaluation.tuning import tune
-from vidsim.search.fusion import WEIGHTS, attend, combine
+from vidsim.search.fusion import WEIGHTS
+from vidsim.search.likeness import average, likeness
 from vidsim.search.query import QueryOptions, query
 from vidsim.search.tuned import tuned_path
 
@@ -79,15 +80,16 @@ def test_the_fused_ranking_is_that_of_query(place, tmp_path):
     exported = read_exports(tmp_path / "export", (), QUIET)
     ids = exported.ids
     singles = [single(m.value, rows, ids) for m, rows in exported.modalities.items()]
-    chance = {m: background_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
+    measured = {m: yardstick_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
     for block, scores in blocks(singles, leave_one_out(ids), np.arange(len(ids))):
-        shares = attend({m: scores[m.value] for m in chance}, chance)
-        fused = combine(shares, WEIGHTS["calibrated"])
+        odds = {m: of.log_odds(scores[m.value]) for m, of in measured.items()}
+        fused = average(odds, WEIGHTS["calibrated"])
         for q, found in zip(block, fused, strict=True):
             answer = query(ids[q], place, QueryOptions(k=1000), QUIET)
             order = np.argsort(-found, kind="stable")[: len(ids) - 1]
             assert [r.video_id for r in answer.results] == [ids[i] for i in order]
-            assert [r.score for r in answer.results] == pytest.approx(found[order], rel=1e-4)
+            alike = [r.likeness for r in answer.results]
+            assert alike == pytest.approx(likeness(found[order]), rel=1e-4)
 
 
 def test_a_silent_video_asks_by_no_sound_but_is_asked_fused(exports):
@@ -348,14 +350,15 @@ def test_tuned_weights_are_better_than_the_default_on_what_they_are_tuned_on(tmp
     exported = read_exports(tmp_path / "export", (), QUIET)
     ids, classes, everyone = exported.ids, classes_of(exported.labels), leave_one_out(exported.ids)
     singles = [single(m.value, rows, ids) for m, rows in exported.modalities.items()]
-    chance = {m: background_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
-    weights = tune(singles, chance, everyone, classes, 0)
+    measured = {m: yardstick_of(rows, {"lib": ids}) for m, rows in exported.modalities.items()}
+    weights = tune(singles, measured, everyone, classes, 0)
     assert weights[Modality.MOTION] == 1 / 8  # the least that is tried
-    assert weights[Modality.AUDIO] == max(weights.values()) > weights[Modality.FRAME]
+    assert weights[Modality.AUDIO] == max(weights.values())
+    assert weights[Modality.AUDIO] > WEIGHTS["calibrated"][Modality.AUDIO]
     fusions = {"default": WEIGHTS["calibrated"], "tuned": weights}
     precision = {
         name: found.precision.mean()
-        for name, _, found in rank_all(exported, classes, everyone, singles, fusions, chance, 3)
+        for name, _, found in rank_all(exported, classes, everyone, singles, fusions, measured, 3)
     }
     assert precision["tuned"] > precision["default"] + 0.05
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score
 
+from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
 from vidsim.schemas.modality import Modality
 from vidsim.search.evaluation.color_metrics import l2, mse, ssim
 from vidsim.search.evaluation.measures import (
@@ -23,7 +24,8 @@ from vidsim.search.evaluation.measures import (
     sign_flip_p,
     vote,
 )
-from vidsim.search.fusion import WEIGHTS, Background, attend, combine, fuse
+from vidsim.search.fusion import WEIGHTS, fuse
+from vidsim.search.likeness import Background, Yardstick, average, likeness
 
 
 def test_a_ranking_worked_out_by_hand():
@@ -166,16 +168,18 @@ def test_ssim_of_many_strips_takes_no_more_memory_than_of_some():
 @given(st.integers(0, 300), st.sampled_from([3, 40, 80]))
 def test_many_queries_are_fused_as_one_is(seed, count):
     random = np.random.default_rng(seed)
-    background = {m: Background(0.3, 0.1) for m in Modality}
+    chance = Background(0.3, 0.1)
+    yardsticks = {m: Yardstick(BACKBONES[PRESETS[DEFAULT_PRESET][m]], chance) for m in Modality}
     scores = {m: random.uniform(-1, 1, (3, count)) for m in Modality}
     for m in (Modality.AUDIO, Modality.COLOR):
         scores[m][random.random((3, count)) < 0.4] = np.nan
-    together = combine(attend(scores, background), WEIGHTS["calibrated"])
+    odds = {m: yardsticks[m].log_odds(found) for m, found in scores.items()}
+    together = likeness(average(odds, WEIGHTS["calibrated"]))
     for q in range(3):
         alone = fuse(
             "calibrated",
             {m: {str(i): s for i, s in enumerate(f[q]) if s == s} for m, f in scores.items()},
-            background,
+            yardsticks,
             WEIGHTS["calibrated"],
         )
-        assert [alone[str(i)].score for i in range(count)] == pytest.approx(together[q].tolist())
+        assert [alone[str(i)].likeness for i in range(count)] == pytest.approx(together[q].tolist())
