@@ -106,6 +106,16 @@ class ModalityMatch(Result):
     end_s: float
 
 
+class MatchedMoment(Result):
+    """A stretch of the query, and one of a result, as long, that is like it."""
+
+    query_start_s: float
+    query_end_s: float
+    start_s: float
+    end_s: float
+    likeness: float = Field(ge=0, le=1, description="of this stretch alone, by all modalities")
+
+
 class QueryMatch(Result):
     """One video of the ranking, with the evidence for its rank."""
 
@@ -126,6 +136,10 @@ class QueryMatch(Result):
         gt=0,
         description="part of the query's attention, or with rrf the sum of reciprocal ranks; "
         "comparable within one result only",
+    )
+    moments: list[MatchedMoment] = Field(
+        description="where the query and the video correspond by all modalities together: the best "
+        "stretch first, then others of the video that are about as good"
     )
     modalities: dict[str, ModalityMatch]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +18,13 @@ from ..ingest.system.unknown_names import nearest_path, unknown_library
 from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones
 from ..schemas.errors import LibraryError, MediaError, ModelError, VidsimError
 from ..schemas.modality import Modality
-from ..schemas.results import ModalityMatch, QueryMatch, QueryResult
+from ..schemas.results import MatchedMoment, ModalityMatch, QueryMatch, QueryResult
 from ..schemas.rows import StoredRow
 from ..schemas.video import SEGMENT_SECONDS
 from .background import yardsticks
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
-from .likeness import chance, in_words
+from .likeness import Yardstick, chance, in_words
+from .moments import find_moments
 from .neighbours import fetch_videos, propose, similarity_to_each
 from .search_index import SearchIndex, open_index
 from .tuned import read_tuned, tuned_path
@@ -183,7 +184,7 @@ def answer(
         fusion=options.fusion,
         chance=bound,
         nothing_alike=bool(fused) and max(f.likeness for f in fused.values()) < bound,
-        results=_explain(best, subject, asked, matches, similarities, samples),
+        results=_explain(best, subject, measured, weights, matches, similarities, samples),
         notes=notes,
     )
 
@@ -404,7 +405,8 @@ def _other_weights(
 def _explain(
     best: Mapping[str, Fused],
     subject: _Clip,
-    backbones: Mapping[Modality, Backbone],
+    yardsticks: Mapping[Modality, Yardstick],
+    weights: Mapping[Modality, float],
     matches: Mapping[Modality, Mapping[str, VideoVectors]],
     similarities: Mapping[Modality, Mapping[str, float]],
     samples: Mapping[str, StoredRow],
@@ -416,7 +418,9 @@ def _explain(
         modalities = {}
         for modality, share in total.shares.items():
             where = align(
-                backbones[modality], subject.vectors[modality], matches[modality][video_id]
+                yardsticks[modality].backbone,
+                subject.vectors[modality],
+                matches[modality][video_id],
             )
             modalities[modality.value] = ModalityMatch(
                 rank=places[modality][video_id],
@@ -437,6 +441,15 @@ def _explain(
                 likeness=total.likeness,
                 word=in_words(total.likeness),
                 relative_score=total.relative,
+                moments=[
+                    MatchedMoment(**asdict(moment))
+                    for moment in find_moments(
+                        subject.vectors,
+                        {m: of[video_id] for m, of in matches.items() if video_id in of},
+                        yardsticks,
+                        weights,
+                    )
+                ],
                 modalities=modalities,
             )
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
         IngestTiming,
         LabelSummary,
         LibrarySummary,
+        MatchedMoment,
         ModalityMatch,
         QueryResult,
         StoredVideo,
@@ -139,6 +140,7 @@ def query_text(result: QueryResult) -> Iterator[Line]:
         yield Heading(
             f"{found.rank:>{width}}  {found.likeness:.2f}  {found.word:<12}  {found.video_id}"
         )
+        yield f"{'':{width}}  {_moments(found.moments)}"
         for modality in result.modalities:
             match = found.modalities.get(modality)
             how = _evidence(match) if match else "none"
@@ -167,6 +169,14 @@ def _nothing_alike(chance: float) -> str:
             f"{chance:.2f}."
         )
     return f"Nothing here is much like it: below {chance:.2f} likeness is chance."
+
+
+def _moments(moments: Sequence[MatchedMoment]) -> str:
+    """Say where it is most like the query, such as "best at 1:18, 6 s; also at 2:40"."""
+    best = moments[0]
+    text = f"best at {_clock(best.start_s)}, {best.end_s - best.start_s:.0f} s"
+    others = ", ".join(_clock(moment.start_s) for moment in moments[1:])
+    return text + (f"; also at {others}" if others else "")
 
 
 def _evidence(match: ModalityMatch) -> str:

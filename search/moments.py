@@ -1,0 +1,156 @@
+"""Moments: the stretches of a query and of a video that correspond, by all modalities together.
+
+The two are laid out on grids of time. A cell holds how alike the query is at one time and the video
+at another; a run along a diagonal is a stretch of the query that the video shows at the same speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..schemas.modality import Modality
+from .likeness import Values, Yardstick, average, likeness
+from .videos import VideoVectors, similarities
+
+_STEP_S = 0.25
+"""Seconds between times of the grid, where the videos are short: a fifth of the distance between
+frames that are described."""
+
+_CELLS = 1_000_000
+"""Most cells of a grid: half a minute at `_STEP_S` against an hour and a half, or an hour against
+an hour at 3.6 seconds; some 0.1 s for a result."""
+
+_MOST = 5
+"""Most moments of a result (a choice)."""
+
+_NEXT = 0.8
+"""Part of the best moment's evidence a second that a further one has at least (a choice)."""
+
+_LEAST_S = 1.0
+"""Seconds that a further moment lasts at least, or half of the best one where that is shorter."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A stretch of the query, and one of the video, as long, that is like it; in seconds."""
+
+    query_start_s: float
+    query_end_s: float
+    start_s: float
+    end_s: float
+    likeness: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Cells along a diagonal: (row, column) to (row + length, column + length)."""
+
+    row: int
+    column: int
+    length: int
+
+
+def find_moments(
+    query: Mapping[Modality, VideoVectors],
+    video: Mapping[Modality, VideoVectors],
+    yardsticks: Mapping[Modality, Yardstick],
+    weights: Mapping[Modality, float],
+) -> list[Moment]:
+    """Find where a query and a video correspond, the best stretch first.
+
+    Args:
+        query: Its vectors.
+        video: Its vectors; modalities that it lacks do not count.
+        yardsticks: For each modality of the query.
+        weights: For each of those modalities, above 0.
+    """
+    both = [m for m in query if m in video]
+    starts = tuple(min(of[m].start_s[0] for m in both) for of in (query, video))
+    ends = tuple(max(of[m].end_s[-1] for m in both) for of in (query, video))
+    lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+    step = max(_STEP_S, float(np.sqrt(lengths[0] * lengths[1] / _CELLS)))
+    times = [
+        start + step * (np.arange(max(round(length / step), 1)) + 0.5)
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+    grid = average(
+        {m: _cells(yardsticks[m], query[m], video[m], times[0], times[1]) for m in both}, weights
+    )
+    found = []
+    for run in _runs(grid, step):
+        cells = grid[run.row + np.arange(run.length), run.column + np.arange(run.length)]
+        begin, other = starts[0] + run.row * step, starts[1] + run.column * step
+        found.append(
+            Moment(
+                query_start_s=begin,
+                query_end_s=min(begin + run.length * step, ends[0]),
+                start_s=other,
+                end_s=min(other + run.length * step, ends[1]),
+                likeness=float(likeness(cells.mean())),
+            )
+        )
+    return found
+
+
+def _cells(
+    yardstick: Yardstick, query: VideoVectors, video: VideoVectors, ours: Values, theirs: Values
+) -> Values:
+    """Return (query times, video times) log-odds, between rows as far as times lie between."""
+    rows = similarities(yardstick.backbone, query.rows, video.rows).astype(np.float64)
+    odds = yardstick.log_odds(rows)
+    return _between(query, ours) @ odds @ _between(video, theirs).T
+
+
+def _between(vectors: VideoVectors, times: Values) -> Values:
+    """Return (times, rows) parts that rows have at each time; they sum to 1."""
+    middles = (vectors.start_s + vectors.end_s) / 2
+    after = np.searchsorted(middles, times)
+    left, right = np.maximum(after - 1, 0), np.minimum(after, len(middles) - 1)
+    apart = middles[right] - middles[left]
+    part = np.where(apart > 0, (times - middles[left]) / np.where(apart > 0, apart, 1), 0)
+    parts = np.zeros((len(times), len(middles)))
+    at = np.arange(len(times))
+    parts[at, left] = 1 - part
+    parts[at, right] += part
+    return parts
+
+
+def _runs(grid: Values, step: float) -> Iterator[_Run]:
+    """Yield the run that stands out most, then others of the video that are about as good."""
+    gain = grid - np.median(grid)
+    best: float | None = None
+    shortest = 1
+    for _ in range(_MOST):
+        run = _best_run(gain)
+        evidence = float(
+            grid[run.row + np.arange(run.length), run.column + np.arange(run.length)].mean()
+        )
+        if best is None:
+            best, shortest = evidence, min(round(_LEAST_S / step), (run.length + 1) // 2)
+        elif evidence < _NEXT * best or run.length < shortest:
+            return
+        yield run
+        gain[:, run.column : run.column + run.length] = -np.inf
+
+
+def _best_run(gain: Values) -> _Run:
+    """Return the run along a diagonal whose sum is largest (Kadane's algorithm on each)."""
+    rows, columns = gain.shape
+    sums = np.full(columns, -np.inf)
+    lengths = np.zeros(columns, np.int64)
+    best, found = -np.inf, _Run(0, 0, 1)
+    for row in range(rows):
+        sums[1:], lengths[1:] = sums[:-1].copy(), lengths[:-1].copy()
+        sums[0], lengths[0] = 0.0, 0
+        ended = sums <= 0
+        sums[ended], lengths[ended] = 0.0, 0
+        sums += gain[row]
+        lengths += 1
+        column = int(sums.argmax())
+        if sums[column] > best:
+            best, length = sums[column], int(lengths[column])
+            found = _Run(row - length + 1, column - length + 1, length)
+    return found
