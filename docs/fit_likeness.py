@@ -237,7 +237,8 @@ def fit_curve(modality: Modality, pairs: Pairs) -> Curve:
     slope, knee, width, floor = least(
         loss, [(a, k, -1.0, -1.0) for a in (0.5, 1.5) for k in (0.3, 1.5)]
     )
-    return Curve(*(round(v, 3) for v in (np.exp(slope), knee, np.exp(width), floor)))
+    found = (float(np.exp(slope)), knee, float(np.exp(width)), floor)
+    return Curve(*(round(v, 3) for v in found))
 
 
 def fit_scale(values: Values, pairs: Pairs) -> tuple[tuple[float, float], ...]:

@@ -82,8 +82,8 @@ class Curve:
 CURVES: Mapping[str, Curve] = {
     "labhist": Curve(slope=2.395, knee=0.855, width=0.088, floor=-0.862),
     "efficientnet_lite0": Curve(slope=5.800, knee=-0.015, width=0.337, floor=-3.906),
-    "yamnet": Curve(slope=6.003, knee=0.743, width=0.527, floor=-3.431),
-    "i3d": Curve(slope=11.812, knee=1.065, width=0.274, floor=-1.877),
+    "yamnet": Curve(slope=6.849, knee=0.906, width=0.627, floor=-3.688),
+    "i3d": Curve(slope=11.811, knee=1.065, width=0.274, floor=-1.877),
 }
 """By backbone, fitted to pairs of capstone70 and av_segments (yamnet: of the latter alone)."""
 
@@ -99,7 +99,7 @@ TYPICAL: Mapping[str, Background] = {
 one set with sound, 1,770 pairs): capstone70, av_segments, drone_visible and ucf101_mini; of
 vggish over 8,128 pairs of AudioSet's clips, as `background.measure` finds them."""
 
-SCALE = ((-0.568, 1.637), (1.182, 1.331), (6.792, 0.552))
+SCALE = ((-0.547, 1.727), (1.158, 1.379), (6.554, 0.591))
 """Where a pair is as likely to have a grade as not, and how sharply: of the same kind, of the same
 scene, the same footage. Fitted with four grades of equal weight."""
 
