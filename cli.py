@@ -730,19 +730,28 @@ def evaluate(
     tune_weights: Annotated[
         bool,
         typer.Option(
-            "--tune-weights", help="Find fusion weights on the training part, for query to use."
+            "--tune-weights",
+            help="Find fusion weights on the training part; query uses them if they are better "
+            "beyond doubt.",
         ),
+    ] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Use the tuned weights even if they may be no better.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of splits and resamples.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="For the report [default: FOLDER/evaluation]."),
+        typer.Option(
+            metavar="DIR", help="For the report [default: a new one in FOLDER/evaluation]."
+        ),
     ] = None,
     json: Json = False,
 ) -> Answer:
     """Measure how well videos find others of their class."""
+    if apply and not tune_weights:
+        raise typer.BadParameter("it needs --tune-weights.", param_hint="--apply")
     from .ingest.system.progress import Bars
-    from .search.evaluation.report import text_lines
+    from .search.evaluation.report import text_lines, weights_left
     from .search.library import Library
     from .search.report_text import noted
 
@@ -759,12 +768,15 @@ def evaluate(
             against=against,
             models=model or (),
             tune_weights=tune_weights,
+            apply=apply,
             seed=seed,
             out=out,
         )
     notes = noted(report.notes)
     if kept := report.weights_file:
         notes.append(f"The tuned weights are in {kept}; query uses them until it is deleted.")
+    elif report.tuned:
+        notes.append(weights_left(report.tuned))
     notes.append(f"Report: {report.files[0]}")
     return Answer(report, text_lines(report), notes, json, always=True)
 

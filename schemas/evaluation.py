@@ -65,6 +65,9 @@ class TunedWeights(Result):
     backbones: dict[str, str]
     protocol: str
     training_videos: int
+    gain: Estimate | None = Field(
+        default=None, description="mean average precision of queries, minus the measured weights'"
+    )
 
 
 class AgainstExport(Result):

@@ -584,6 +584,7 @@ class Library:
         against: str | os.PathLike[str] | None = None,
         models: Models = (),
         tune_weights: bool = False,
+        apply: bool = False,
         seed: int = 0,
         out: str | os.PathLike[str] | None = None,
         progress: Watcher = None,
@@ -602,9 +603,11 @@ class Library:
             compare: Pairs of configurations to test, such as ``"frame,fused"``.
             against: Another export of the same videos to test each configuration against.
             models: Backbones that replace the default ones.
-            tune_weights: Whether to find fusion weights on the training part, for `query` to use.
+            tune_weights: Whether to find fusion weights on the training part. `query` uses them if
+                the interval of what they gain lies above 0.
+            apply: Whether it uses them all the same.
             seed: Seed of splits and resamples.
-            out: Folder of the report; None for ``folder/evaluation``.
+            out: Folder of the report; None for a new one in ``folder/evaluation``.
             progress: Receives the progress.
 
         Raises:
@@ -616,7 +619,7 @@ class Library:
         from .evaluation.color_metrics import parse_color_metrics
         from .evaluation.comparisons import parse_comparison
         from .evaluation.evaluate import EvaluateOptions, evaluate, keep_tuned, parse_protocols
-        from .evaluation.report import write_files
+        from .evaluation.report import new_folder, write_files
 
         options = EvaluateOptions(
             protocols=parse_protocols(protocols),
@@ -634,8 +637,9 @@ class Library:
         )
         told = self._told(progress)
         found = evaluate(Path(folder), options, told)
-        written = write_files(found, Path(out) if out else Path(folder) / "evaluation", told)
-        kept = keep_tuned(self.home, found.report)
+        into = Path(out) if out else new_folder(Path(folder) / "evaluation")
+        written = write_files(found, into, told)
+        kept = keep_tuned(self.home, found.report.tuned, apply)
         return found.report.model_copy(
             update={
                 "files": [str(path) for path in written],

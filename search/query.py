@@ -27,7 +27,7 @@ from .likeness import Yardstick, chance, in_words
 from .moments import find_moments
 from .neighbours import fetch_videos, propose, similarity_to_each
 from .search_index import SearchIndex, open_index
-from .tuned import read_tuned, tuned_path
+from .tuned import read_tuned
 from .videos import VideoVectors, align, from_embedded
 
 if TYPE_CHECKING:  # torch and PyAV, which a stored clip does not need
@@ -170,7 +170,9 @@ def answer(
     notes = [f"{subject.name}: {subject.damage}"] if subject.damage else []
     notes += _other_weights(searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
-        notes += _tune(weights, place.home, asked)
+        tuned, told = read_tuned(place.home, asked)
+        weights |= tuned
+        notes += told
     measured = yardsticks(place.home, libraries, asked, notes.append)
     fused = fuse(options.fusion, similarities, measured, weights)
     best = _best(fused, options)
@@ -199,21 +201,6 @@ def _or_lost(error: VidsimError, index: SearchIndex, libraries: Collection[str])
     """Return an error about what is not stored, which says too what of `libraries` is lost."""
     told = index.lacking(libraries, index.backbones())
     return type(error)(f"{error} It may be among what is lost: {told[0]}") if told else error
-
-
-def _tune(
-    weights: dict[Modality, float], home: Path, asked: Mapping[Modality, Backbone]
-) -> list[str]:
-    """Replace weights by tuned ones, where some exist for the compared backbones."""
-    tuned = read_tuned(home, asked)
-    if tuned is None:
-        return []
-    weights.update(tuned)
-    named = ", ".join(f"{m} {weights[m]:g}" for m in asked)
-    return [
-        f"Tuned weights are used ({named}); --weights default takes the measured ones, "
-        f"deleting {tuned_path(home)} goes back for good."
-    ]
 
 
 def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> list[str]:

@@ -34,8 +34,13 @@ def write_tuned(home: Path, tuned: TunedWeights) -> Path:
     return path
 
 
-def read_tuned(home: Path, backbones: Mapping[Modality, Backbone]) -> dict[Modality, float] | None:
+def read_tuned(
+    home: Path, backbones: Mapping[Modality, Backbone]
+) -> tuple[dict[Modality, float], list[str]]:
     """Read the tuned weights, if they were tuned for the compared backbones.
+
+    Returns:
+        The weights, none where there are none that fit; and notes for a person.
 
     Raises:
         StoreError: The file cannot be read, or is damaged.
@@ -44,12 +49,25 @@ def read_tuned(home: Path, backbones: Mapping[Modality, Backbone]) -> dict[Modal
     try:
         found = read_checked(path)
         if found is None:
-            return None
+            return {}, []
         tuned = TunedWeights.model_validate(found)
         weights = {Modality(m): w for m, w in tuned.weights.items()}
     except (ChangedError, ValidationError, ValueError) as error:
         raise StoreError(
             f"{path} is damaged; delete it, or write it anew with 'vidsim evaluate --tune-weights'."
         ) from error
-    fits = all(tuned.backbones.get(m.value) == b.name for m, b in backbones.items())
-    return weights if fits and all(m in weights for m in backbones) else None
+    if not all(tuned.backbones.get(m.value) == b.name for m, b in backbones.items()):
+        return {}, []
+    if "gain" not in found:
+        return {}, [
+            f"The weights in {path} were tuned by vidsim 0.2, whose scores were others, and are "
+            "not used; tune them again, or delete it."
+        ]
+    used = {m: weights[m] for m in backbones if m in weights}
+    if len(used) < len(backbones):
+        return {}, []
+    named = ", ".join(f"{m} {weight:g}" for m, weight in used.items())
+    return used, [
+        f"Tuned weights are used ({named}); --weights default takes the measured ones, "
+        f"deleting {path} goes back for good."
+    ]

@@ -41,8 +41,13 @@ def confusion_matrix(predictions: Predictions, classes: Classes) -> npt.NDArray[
     return np.asarray(count(own[named], predictions.predicted[named], labels=list(labels)))
 
 
+def queries_of(predictions: Predictions, classes: Classes) -> npt.NDArray[np.int64]:
+    """Count the queries of each class: (classes,)."""
+    own = classes.numbers[predictions.videos]
+    return np.bincount(own, minlength=len(classes.names))
+
+
 def confusion_shares(predictions: Predictions, classes: Classes) -> npt.NDArray[np.float64]:
     """Divide `confusion_matrix` by all queries of the class, those without a vote included."""
-    own = classes.numbers[predictions.videos]
-    queries = np.bincount(own, minlength=len(classes.names))
+    queries = queries_of(predictions, classes)
     return np.asarray(confusion_matrix(predictions, classes) / np.maximum(queries, 1)[:, None])

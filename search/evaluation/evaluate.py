@@ -164,6 +164,10 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
             "a class."
         )
     drawn = resample(len(exported.ids), options.resamples, options.seed)
+    if tuned:
+        pair = paired_tests(predictions, classes, drawn, [(TUNED, FUSED)], False, options.seed)
+        gain = next((test.mean_average_precision for test in pair), None)
+        tuned = tuned.model_copy(update={"gain": gain})
     report = EvaluationReport(
         videos=len(exported.ids),
         libraries=sorted(set(exported.libraries)),
@@ -186,9 +190,20 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
     return Evaluation(report, predictions, classes)
 
 
-def keep_tuned(home: Path, report: EvaluationReport) -> Path | None:
-    """Write tuned weights where queries read them, and return the path; None without any."""
-    return write_tuned(home, report.tuned) if report.tuned else None
+def keep_tuned(home: Path, tuned: TunedWeights | None, apply: bool) -> Path | None:
+    """Write tuned weights where queries read them, if they are better beyond doubt.
+
+    Args:
+        home: The home of the queries.
+        tuned: The weights; None where none were tuned.
+        apply: Whether to write them even if they may be no better.
+
+    Returns:
+        The file; None if nothing was written.
+    """
+    if tuned is None or not (apply or (tuned.gain and tuned.gain.low > 0)):
+        return None
+    return write_tuned(home, tuned)
 
 
 def _protocol(name: ProtocolName, exported: Exported, options: EvaluateOptions) -> Protocol:

