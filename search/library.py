@@ -288,7 +288,7 @@ class Library:
             return answer(os.fspath(clip), index, self._place, options, told, self._embed)
 
     def libraries(self) -> list[LibrarySummary]:
-        """Summarise what each library holds, by name.
+        """Summarise what each library holds, by name, and whether its folder is still there.
 
         Raises:
             StoreError: A shard cannot be read.
