@@ -226,7 +226,10 @@ def ingest(
     wait: Wait = False,
     json: Json = False,
 ) -> Answer:
-    """Read a folder of videos and store what is new or changed."""
+    """Read a folder of videos and store what is new or changed.
+
+    What was renamed or moved, the whole folder too, is known by its content and not read anew.
+    """
     from .ingest.system.progress import Bars
     from .search.library import Library
     from .search.report_text import ingest_notes, ingest_text

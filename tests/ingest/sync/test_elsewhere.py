@@ -75,6 +75,15 @@ def test_a_renamed_folder_is_its_library_under_the_new_name(place, archive, netw
     assert networks == []
 
 
+def test_the_rows_follow_on_every_milvus(target_place, archive, networks):
+    ingest(archive, target_place)
+    networks.clear()
+    report = ingest(archive.rename(archive.with_name("films")), target_place)
+    assert (networks, report.moved) == ([], 3)
+    assert in_step(target_place, "films") == {"labhist": 6}
+    assert in_step(target_place, "archive") == {}
+
+
 def test_nothing_of_the_old_name_is_listed_or_left_in_the_home(place, archive, networks):
     ingest(archive, place)
     ingest(archive.rename(archive.with_name("films")), place)
