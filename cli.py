@@ -226,7 +226,10 @@ def ingest(
     wait: Wait = False,
     json: Json = False,
 ) -> Answer:
-    """Read a folder of videos and store what is new or changed."""
+    """Read a folder of videos and store what is new or changed.
+
+    What was renamed or moved, the whole folder too, is known by its content and not read anew.
+    """
     from .ingest.system.progress import Bars
     from .search.library import Library
     from .search.report_text import ingest_notes, ingest_text
@@ -380,9 +383,10 @@ def libraries(
     videos: Annotated[bool, typer.Option("--videos", help="List ids alone; see 'videos'.")] = False,
     json: Json = False,
 ) -> Answer:
-    """List what is stored."""
+    """List what is stored, and of which libraries the folder or files are missing."""
     from .search.library import Library
     from .search.report_text import libraries_text, videos_text
+    from .search.status_text import root_note
 
     opened = Library.open()
     notes = [note] if (note := opened.being_written()) else []
@@ -392,6 +396,7 @@ def libraries(
         return Answer(listed, videos_text(listed), notes, json)
     found = opened.libraries()
     notes += [sentence for item in found for sentence in item.damage]
+    notes += [told for item in found if (told := root_note(item))]
     notes += [] if found else [_NOTHING_STORED]
     return Answer(found, libraries_text(found), notes, json)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo
@@ -24,6 +25,7 @@ from .shards.catalog import CatalogEntry, stored_weights
 from .shards.home import Home, Place, stored_root
 from .shards.lock import HeldLock, writing
 from .sync import moves
+from .sync.elsewhere import look_elsewhere
 from .sync.failed_files import Failure, read_failures, write_failures
 from .sync.repair import bring_in_step, remove, settle_missing
 from .sync.writer import Writer
@@ -45,9 +47,9 @@ def ingest(
     """Embed every video and sound file under `folder` that is new or has changed.
 
     Finished videos are written to shards batch by batch, so an interrupted run resumes. A file
-    that was renamed or moved within the folder keeps its embeddings. A file whose content failed
-    is tried again once it has changed. Files in a folder that cannot be listed do not count as
-    gone.
+    that was renamed or moved within the folder keeps its embeddings, and so does one that was moved
+    here from the folder of another library. A file whose content failed is tried again once it has
+    changed. Files in a folder that cannot be listed do not count as gone.
 
     Args:
         folder: A folder of videos, or one file.
@@ -81,6 +83,7 @@ def ingest(
             catalog,
             unfinished,
             noted,
+            partial(look_elsewhere, home, name, root, catalog=catalog, unfinished=unfinished),
             options,
             progress,
             whole=folder.is_dir(),
@@ -97,6 +100,8 @@ def ingest(
         )
         with open_store(place, writing=True) as store:
             notes = plan.notes + bring_in_step(store, home, name, progress)
+            for other in plan.moved_from(name):
+                notes += bring_in_step(store, home, other, progress)
             if plan.moves:
                 notes += moves.carry_out(plan.moves, store, home, name, catalog)
             if plan.left or plan.moved or unfinished:
@@ -226,6 +231,7 @@ def _report(
         embedded=len(plan.todo) + len(plan.failed) - len(failed),
         unchanged=plan.unchanged,
         moved=plan.moved,
+        moved_from=plan.moved_from(library),
         no_audio=len(silent),
         missing=[i for i in plan.missing if i not in removed],
         removed=len(removed),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +18,9 @@ from .discover.regular_file import odd_kind
 from .discover.videos import describe
 from .extract.embed import EmbedOptions
 from .shards.catalog import CatalogEntry
+from .sync.elsewhere import Elsewhere
 from .sync.failed_files import Failure
-from .sync.moves import Move, match
+from .sync.moves import Move, match, replaces
 from .system.progress import Progress
 
 
@@ -30,7 +31,7 @@ class Plan:
     Attributes:
         todo: Videos to embed.
         moves: Stored videos whose file has moved. Those to re-embed are in `todo`, too.
-        left: Ids left behind by an interrupted move.
+        left: Ids left behind by an interrupted move, in this library or in another.
         unfinished: New ids by old ids, of moves that cannot be completed yet.
         unchanged: Videos stored in their current state.
         failed: Files that cannot be read, and those that are not tried again.
@@ -54,6 +55,12 @@ class Plan:
         """Number of videos whose id has changed."""
         return sum(move.renamed for move in self.moves) + len(self.left)
 
+    def moved_from(self, library: str) -> dict[str, int]:
+        """Return, by library, the number of videos that have moved to `library` from another."""
+        sources = [move.source for move in self.moves]
+        sources += [old.partition("/")[0] for old in self.left]
+        return {name: sources.count(name) for name in sorted({*sources} - {library})}
+
 
 def make_plan(
     listing: Listing,
@@ -62,6 +69,7 @@ def make_plan(
     catalog: Mapping[str, CatalogEntry],
     unfinished: Mapping[str, str],
     noted: Mapping[str, Failure],
+    elsewhere: Callable[[Sequence[Video]], Elsewhere],
     options: EmbedOptions,
     progress: Progress,
     whole: bool,
@@ -76,6 +84,7 @@ def make_plan(
         catalog: Its stored videos.
         unfinished: New ids by old ids, of moves that were begun.
         noted: Failures of earlier ingests, by video id.
+        elsewhere: Says what other libraries have of new files.
         options: Embedding options of each video.
         progress: Receives the progress of the files.
         whole: Whether `listing` covers the whole library.
@@ -106,13 +115,18 @@ def make_plan(
     plan.left = [
         e.video.video_id
         for e in gone
-        if _replaces(catalog.get(unfinished.get(e.video.video_id, "")), e)
+        if replaces(catalog.get(unfinished.get(e.video.video_id, "")), e)
     ]
     plan.unfinished = {
         old: new_id for old, new_id in unfinished.items() if whereabouts.get(old) == "unknown"
     }
     moved = match(new, [e for e in gone if e.shards and e.video.video_id not in plan.left])
     source = {move.video.video_id: move for move in moved}
+    others = elsewhere([v for v in new if v.video_id not in source and not _is_noted(noted, v)])
+    plan.left += others.left
+    plan.unfinished |= others.unfinished
+    source |= {move.video.video_id: move for move in others.moves}
+    noted = {**others.failures, **noted}
     conditions = tried_with(options)
     for video in videos:
         move, entry = source.get(video.video_id), catalog.get(video.video_id)
@@ -141,6 +155,7 @@ def make_plan(
         away = {move.stored.video.video_id for move in moved}.union(plan.left)
         plan.missing = [e.video.video_id for e in gone if e.video.video_id not in away]
         plan.notes = _notes(listing, root, whereabouts)
+    plan.notes += others.notes
     return plan
 
 
@@ -181,6 +196,12 @@ def _id(path: Path, root: Path, library: str) -> str:
     return f"{library}/{path.relative_to(root).as_posix()}"
 
 
+def _is_noted(noted: Mapping[str, Failure], video: Video) -> bool:
+    """Return whether a file failed before with the same content."""
+    failure = noted.get(video.video_id)
+    return failure is not None and failure.video.fingerprint == video.fingerprint
+
+
 def _same_content(entry: CatalogEntry | None, video: Video) -> bool:
     return entry is not None and entry.video.fingerprint == video.fingerprint
 
@@ -191,15 +212,6 @@ def _is_stored(stored: CatalogEntry, options: EmbedOptions) -> bool:
     same_track = stored.audio_track == options.audio_track or not sound_backbones(wanted)
     same_cut = stored.segment_seconds == options.segment_seconds
     return same_cut and same_track and wanted <= stored.rows.keys()
-
-
-def _replaces(new: CatalogEntry | None, old: CatalogEntry) -> bool:
-    """Return whether all stored rows of a moved file are also stored under its new id."""
-    return (
-        new is not None
-        and new.video.fingerprint == old.video.fingerprint
-        and old.rows.keys() <= new.rows.keys()
-    )
 
 
 _Whereabouts = Literal["gone", "passed over", "unknown"]

@@ -64,6 +64,9 @@ class IngestReport(Result):
         default=[], description="of this run: files of which a part did not decode, and how much"
     )
     moved: int = Field(default=0, description="files known again under another path, not read anew")
+    moved_from: dict[str, int] = Field(
+        default={}, description="of those moved, the ones of other libraries, by library"
+    )
     passed_over: dict[str, list[str]] = Field(
         default={}, description="what is in the folder and was not tried, by kind"
     )
@@ -159,6 +162,14 @@ class QueryResult(Result):
     notes: list[str] = Field(default=[], description="what a person should know about it")
 
 
+RootState = Literal["here", "partly missing", "missing", "no folder", "unknown"]
+"""State of a library's folder.
+
+``missing`` also where no file is in it, as of a disk that is not mounted; ``no folder`` where the
+library was imported; ``unknown`` where its shards are lost or cannot be read.
+"""
+
+
 class LibrarySummary(Result):
     """One library as ``vidsim libraries`` lists it."""
 
@@ -168,6 +179,9 @@ class LibrarySummary(Result):
     hours: float
     rows: dict[str, int] = Field(description="rows by backbone")
     root: str
+    root_state: RootState
+    looked_at: int = Field(description="files of stored videos that were looked for")
+    missing: int = Field(description="of those, not there")
     damage: list[str] = Field(
         default=[], description="sentences about shards that are missing or not as written"
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import AwareDatetime, Field
 
-from .results import DeploymentStatus, Result
+from .results import DeploymentStatus, Result, RootState
 
 
 class FolderStatus(Result):
@@ -24,14 +22,6 @@ class CacheStatus(FolderStatus):
         description="backbones whose weight files are there; 'vidsim models list' reads them whole"
     )
     missing_weights: list[str] = Field(description="backbones whose weight files are not")
-
-
-RootState = Literal["here", "partly missing", "missing", "no folder", "unknown"]
-"""State of a library's folder.
-
-``missing`` also where no file is in it, as of a disk that is not mounted; ``no folder`` where the
-library was imported; ``unknown`` where its shards cannot be read.
-"""
 
 
 class LibraryStatus(Result):

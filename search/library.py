@@ -148,9 +148,13 @@ class Library:
     ) -> IngestReport:
         """Read a folder of videos and store what is new or has changed.
 
+        Files that were renamed or moved, from the folder of another library too, keep their
+        embeddings.
+
         Args:
             folder: A folder of videos and sounds, or one file.
-            library: The library's name; None for the folder's.
+            library: The library's name; None for the folder's. The name that it had keeps the ids
+                of a folder that was renamed.
             modalities: What to describe videos by.
             models: Backbones that replace the preset's.
             preset: ``compact`` or ``classic``; None for ``compact``.
@@ -291,7 +295,7 @@ class Library:
             return answer(os.fspath(clip), index, self._place, options, told, self._embed)
 
     def libraries(self) -> list[LibrarySummary]:
-        """Summarise what each library holds, by name.
+        """Summarise what each library holds, by name, and whether its folder is still there.
 
         Raises:
             StoreError: A shard cannot be read.

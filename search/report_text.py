@@ -195,7 +195,17 @@ def libraries_text(libraries: Sequence[LibrarySummary]) -> Iterator[Line]:
             f"{item.hours:.2f} hours"
         )
         yield "    rows: " + ", ".join(f"{name} {rows:,}" for name, rows in item.rows.items())
-        yield f"    from {item.root}"
+        yield f"    from {item.root}{_absent(item)}"
+
+
+def _absent(library: LibrarySummary) -> str:
+    """Say what is missing of the folder that a library is from; "" where nothing is."""
+    if not library.missing:
+        return ", which is missing" if library.root_state == "missing" else ""
+    looked_at = f"{library.looked_at:,} files looked for"
+    if library.missing == library.looked_at:
+        return f", where none of {looked_at} is there"
+    return f", where {library.missing:,} of {looked_at} are missing"
 
 
 def videos_text(videos: Sequence[StoredVideo]) -> list[Line]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..schemas.answer import Line, Table, count
 
 if TYPE_CHECKING:
+    from ..schemas.results import LibrarySummary
     from ..schemas.status import FolderStatus, LibraryStatus, LockHolder, ServerStatus, Status
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -40,17 +41,7 @@ def status_text(found: Status) -> Iterator[Line]:
 def status_notes(found: Status) -> list[str]:
     """List what is wrong, with the next step."""
     notes = [problem for item in found.libraries for problem in item.shard_problems]
-    for item in found.libraries:
-        if item.root_state == "missing":
-            notes.append(
-                f"The files of {item.library} are not in {item.root}; see that its disk is there. "
-                "What is stored can be searched all the same."
-            )
-        elif item.root_state == "partly missing":
-            notes.append(
-                f"Files of {item.library} are gone ({_state(item)}); 'vidsim ingest {item.root}' "
-                "names them, and with --prune removes what is stored of them."
-            )
+    notes += [note for item in found.libraries if (note := root_note(item))]
     server = found.server
     if server and server.uri and not server.answers and not server.deployment:
         notes.append(
@@ -60,6 +51,22 @@ def status_notes(found: Status) -> list[str]:
     if not found.libraries:
         notes.append("Nothing is stored yet; run 'vidsim ingest FOLDER'.")
     return [*notes, *found.notes]
+
+
+def root_note(item: LibraryStatus | LibrarySummary) -> str:
+    """Say what to do where files of a library are not where they were; "" where they are."""
+    if item.root_state == "missing":
+        return (
+            f"The files of {item.library} are not in {item.root}; see that its disk is there. "
+            "Where the folder was moved, 'vidsim ingest' on it takes over what is stored. That "
+            "can be searched all the same."
+        )
+    if item.root_state == "partly missing":
+        return (
+            f"Files of {item.library} are gone ({_state(item)}); 'vidsim ingest {item.root}' "
+            "names them, and with --prune removes what is stored of them."
+        )
+    return ""
 
 
 def _folder(folder: FolderStatus) -> str:
@@ -90,7 +97,7 @@ def _server(server: ServerStatus | None) -> str:
     return f"{server.uri} ({'answers' if server.answers else 'does not answer'})"
 
 
-def _state(item: LibraryStatus) -> str:
+def _state(item: LibraryStatus | LibrarySummary) -> str:
     if item.missing:
         return f"{item.missing:,} of {item.looked_at:,} looked for are missing"
     if item.root_state == "here":

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from urllib.parse import urlsplit
 
 from ...schemas.errors import StoreError
 from ...schemas.results import CompactedLibrary, LibrarySummary, VerifyReport
-from ...schemas.video import Video
 from ..milvus.connection import server_name
 from ..milvus.store import open_store
 from ..shards.check import check_library, move_aside
@@ -17,7 +15,6 @@ from ..shards.home import (
     Home,
     Place,
     outdated,
-    stored_root,
     trust,
 )
 from ..shards.lock import Holder, holder, writing
@@ -26,6 +23,7 @@ from ..system.unknown_names import unknown_library
 from ..system.unwritable import may_be_written
 from .failed_files import write_failures
 from .repair import bring_in_step, forget_removed, reindex, remove
+from .roots import Root, look_at_root, origin
 from .verify import Sample, compare
 
 
@@ -42,6 +40,10 @@ def summarize(place: Place) -> list[LibrarySummary]:
         damage = home.shards.problems(library)
         if not note.videos and not damage:
             continue  # it was removed just now
+        try:
+            root = look_at_root(home, library, note.first)
+        except StoreError as error:
+            root, damage = Root("unknown"), [*damage, str(error)]
         found.append(
             LibrarySummary(
                 library=library,
@@ -50,17 +52,13 @@ def summarize(place: Place) -> list[LibrarySummary]:
                 hours=note.seconds / 3600,
                 rows={name: of["rows"] for name, of in note.counts.items()},
                 root=origin(note.first) if note.first else "nothing that is left",
+                root_state=root.state,
+                looked_at=root.looked_at,
+                missing=root.missing,
                 damage=damage,
             )
         )
     return found
-
-
-def origin(video: Video) -> str:
-    """Return a library's source: its folder, the site of its addresses, or that it was imported."""
-    address = urlsplit(video.path)
-    site = f"{address.scheme}://{address.netloc}" if address.netloc else "imported files"
-    return str(stored_root(video) or site)
 
 
 def mend_interrupted(place: Place) -> None:

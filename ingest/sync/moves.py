@@ -1,4 +1,4 @@
-"""Files renamed or moved within their library, recognised by their content.
+"""Files renamed or moved, within their library or from another one, recognised by their content.
 
 Their embeddings are written under the new id before the old id is removed, so both exist for a
 moment. A list beside the shards records the ids to remove, and survives a kill.
@@ -22,6 +22,8 @@ from ..shards.catalog import CatalogEntry
 from ..shards.home import Home
 from ..shards.shard_files import Shards
 from ..system.checked_json import ChangedError, read_checked, write_checked
+from .failed_files import write_failures
+from .repair import remove
 from .writer import Writer
 
 _CHUNK_SEGMENTS = 512
@@ -44,6 +46,11 @@ class Move:
         """Whether its id has changed."""
         return self.stored.video.video_id != self.video.video_id
 
+    @property
+    def source(self) -> str:
+        """Library that it was of."""
+        return self.stored.video.library
+
 
 def match(new: Sequence[Video], gone: Iterable[CatalogEntry]) -> list[Move]:
     """Match `new` videos with files that are `gone` from their old paths.
@@ -65,6 +72,15 @@ def match(new: Sequence[Video], gone: Iterable[CatalogEntry]) -> list[Move]:
     return [moves[video.video_id] for video in new if video.video_id in moves]
 
 
+def replaces(new: CatalogEntry | None, old: CatalogEntry) -> bool:
+    """Return whether all stored rows of a moved file are also stored under its new id."""
+    return (
+        new is not None
+        and new.video.fingerprint == old.video.fingerprint
+        and old.rows.keys() <= new.rows.keys()
+    )
+
+
 def carry_out(
     moves: Sequence[Move],
     store: Store,
@@ -81,7 +97,8 @@ def carry_out(
         Notes for the user.
 
     Raises:
-        StoreError: A shard or the list of the moves cannot be read or written.
+        StoreError: A shard or the list of the moves cannot be read or written, or a server not
+            forget videos of another library.
     """
     renamed = {m.stored.video.video_id: m.video.video_id for m in moves if m.renamed}
     if renamed:
@@ -93,9 +110,23 @@ def carry_out(
             for video in _read(chunk, home.shards):
                 writer.add(video)
             writer.flush()
-        writer.forget([m.stored.video.video_id for m in of if m.renamed])
+        old_ids = [m.stored.video.video_id for m in of if m.renamed and m.source == library]
+        writer.forget(old_ids)
         writer.finish()
         notes += writer.notes
+    others = [m.stored.video.video_id for m in moves if m.source != library]
+    return notes + _forget_elsewhere(others, store, home)
+
+
+def _forget_elsewhere(old_ids: Collection[str], store: Store, home: Home) -> list[str]:
+    """Remove old ids from the other libraries that they are of; return notes for the user."""
+    notes: list[str] = []
+    for source in sorted({old.partition("/")[0] for old in old_ids}):
+        stored = home.shards.catalog(source)
+        ids = [old for old in old_ids if old in stored and old.startswith(f"{source}/")]
+        notes += remove(store, home, source, ids)
+        if len(ids) == len(stored):
+            write_failures(home.path, source, {})  # they have been noted anew, or are tried again
     return notes
 
 
@@ -115,20 +146,22 @@ def finish(
         Notes for the user.
 
     Raises:
-        StoreError: A shard or the list of the moves cannot be read or written.
+        StoreError: As `carry_out`.
     """
     writer = Writer(store, home, library, catalog)
-    if old_ids:
-        writer.forget(old_ids)
+    if here := [old for old in old_ids if old in catalog]:
+        writer.forget(here)
         writer.finish()
+    others = [old for old in old_ids if not old.startswith(f"{library}/")]
+    notes = writer.notes + _forget_elsewhere(others, store, home)
     if unfinished:
         _write_list(home.path, library, unfinished)
-        return writer.notes
+        return notes
     try:
         _list_path(home.path, library).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(_unwritable(_list_path(home.path, library), error)) from error
-    return writer.notes
+    return notes
 
 
 def unfinished(home: Path, library: str) -> dict[str, str]:

@@ -26,23 +26,13 @@ from ...schemas.status import (
     FolderStatus,
     LibraryStatus,
     LockHolder,
-    RootState,
     ServerStatus,
     Status,
 )
 from ..models.weights import folder_of
-from ..shards.home import Home, Place, stored_root, without_user
+from ..shards.home import Home, Place, without_user
 from ..shards.lock import holder
-from ..shards.open_shard import read_video_table, reading_shard
-from ..shards.settled import settled
-from ..shards.shard_files import Shards
-from .libraries import origin
-
-_SAMPLE = 100
-"""Most stored files that are looked for in each library, evenly spread over its ids."""
-
-_READ = 20_000
-"""Videos of which paths are read to choose the sample; a second's work."""
+from .roots import look_at_root, origin
 
 _ANSWER_S = 2.0
 """Seconds to wait for a server's port."""
@@ -135,10 +125,7 @@ def _free(folder: Path) -> int:
 def _library(home: Home, library: str) -> LibraryStatus:
     try:
         note = home.note(library)
-        root = stored_root(note.first) if note.first else None
-        looked_at, missing = 0, 0
-        if root and os.path.isdir(root):
-            looked_at, missing = _look_for_files(home, library)
+        root = look_at_root(home, library, note.first)
         problems = home.shards.problems(library)
     except StoreError as error:  # the other libraries are told all the same
         return LibraryStatus(
@@ -151,39 +138,16 @@ def _library(home: Home, library: str) -> LibraryStatus:
             missing=0,
             shard_problems=[str(error)],
         )
-    state: RootState = "no folder"
-    if root:
-        state = "missing" if missing == looked_at else "partly missing" if missing else "here"
     return LibraryStatus(
         library=library,
         videos=note.videos,
         hours=note.seconds / 3600,
         root=origin(note.first) if note.first else "",
-        root_state=state,
-        looked_at=looked_at,
-        missing=missing,
+        root_state=root.state,
+        looked_at=root.looked_at,
+        missing=root.missing,
         shard_problems=problems,
     )
-
-
-def _look_for_files(home: Home, library: str) -> tuple[int, int]:
-    """Look for a sample of the stored files; return how many, and how many are missing."""
-    shards = home.shards
-    paths = settled(lambda: shards.files(library), lambda: _newest_paths(shards, library))
-    sample = paths[:: -(-len(paths) // _SAMPLE)] if paths else []
-    return len(sample), sum(not os.path.exists(path) for path in sample)
-
-
-def _newest_paths(shards: Shards, library: str) -> list[str]:
-    """Return the paths of a library's videos, of a large one those of its newest shards."""
-    found: dict[str, str] = {}
-    for shard in reversed(shards.files(library)):
-        with reading_shard(shard) as file:
-            for video in read_video_table(file):
-                found.setdefault(video.video_id, video.path)  # what a newer shard has is older here
-        if len(found) >= _READ:
-            break
-    return [found[video_id] for video_id in sorted(found)]
 
 
 def _lock(home: Path) -> LockHolder | None:

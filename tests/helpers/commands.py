@@ -96,6 +96,16 @@ def _with_two_libraries(home: Path, work: Path) -> None:
         library.ingest(_write(work, "others"))
 
 
+def _renamed(home: Path, work: Path) -> None:
+    _with_two_libraries(home, work)
+    (work / "others").rename(work / "renamed")
+
+
+def _ingest_renamed(home: Path, work: Path) -> None:
+    with Library.open(home) as library:
+        library.ingest(work / "renamed")
+
+
 def _remove(home: Path, work: Path) -> None:
     """Removes a video and a library, or what is still there of them.
 
@@ -136,6 +146,7 @@ def _repair(home: Path, work: Path) -> None:
 COMMANDS = {
     "ingest": Command(lambda _, work: _write(work), _ingest),
     "change and prune": Command(_changed, _ingest),
+    "rename": Command(_renamed, _ingest_renamed),
     "reindex": Command(_without_index, _reindex),
     "reindex --fresh": Command(_ingested, lambda home, work: _reindex(home, work, fresh=True)),
     "remove": Command(_with_two_libraries, _remove),

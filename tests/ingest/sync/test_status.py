@@ -1,4 +1,4 @@
-"""What 'vidsim status' finds out, and that it reads alone."""
+"""What 'vidsim status' finds out, and 'vidsim libraries' of folders, and that it reads alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest.shards.home import Place
+from vidsim.ingest.shards.home import Home, Place
 from vidsim.ingest.shards.lock import writing
+from vidsim.ingest.sync.libraries import summarize
 from vidsim.ingest.sync.status import look, versions
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.status import LibraryStatus
 
-from ...helpers.embedded_videos import embedded, store
+from ...helpers.embedded_videos import audioset_clip, embedded, store
 
 
 def stored_from(folder: Path, place: Place, number: int, name: str = "lib") -> list[Path]:
@@ -32,7 +33,11 @@ def stored_from(folder: Path, place: Place, number: int, name: str = "lib") -> l
 
 
 def only_library(place: Place) -> LibraryStatus:
+    """As 'vidsim status' has it, and 'vidsim libraries'."""
     (found,) = look(place).libraries
+    (listed,) = summarize(place)
+    told = listed.root_state, listed.looked_at, listed.missing, listed.root
+    assert told == (found.root_state, found.looked_at, found.missing, found.root)
     return found
 
 
@@ -88,6 +93,35 @@ def test_a_lost_shard_is_told_and_a_damaged_one_hides_no_other_library(
     assert (good.root_state, good.shard_problems) == ("here", [])
     assert str(place.home / "shards" / "lost") in lost.shard_problems[0]
     assert worse.shard_problems
+
+
+def test_paths_that_cannot_be_read_are_told_and_hide_no_other_library(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_from(tmp_path, place, 1, "good")
+    stored_from(tmp_path, place, 1, "worse")
+    for library in ("good", "worse"):
+        home = Home(place)
+        home.write_note(library, home.shards.catalog(library))
+    (shard,) = (place.home / "shards" / "worse").glob("*.h5")
+    content = bytearray(shard.read_bytes())
+    at = content.index(str(tmp_path / "worse").encode())
+    content[at] ^= 1  # the head and the size are as they were, so the note is taken for good
+    shard.write_bytes(content)
+    good, worse = summarize(place)
+    assert (good.root_state, good.damage) == ("here", [])
+    assert (worse.root_state, worse.videos) == ("unknown", 1)
+    assert "is damaged" in worse.damage[-1]
+
+
+def test_the_folder_of_an_imported_or_distant_library_is_not_said_to_be_missing(
+    place: Place, tmp_path: Path
+) -> None:
+    video = embedded("lib/a.mp4", backbones=("labhist",))
+    store(place, replace(video, video=replace(video.video, path="a.mp4")))
+    clip = audioset_clip("sounds/x", "Speech")
+    store(place, clip)
+    assert [item.root_state for item in summarize(place)] == ["no folder", "no folder"]
 
 
 def test_sizes_and_weights_are_told(
