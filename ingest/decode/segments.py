@@ -173,30 +173,30 @@ def decode(
     path = os.path.abspath(request.path)
     check_file(path)
     skipped = Skipped()
-    found = scan(path, request.max_pixels, on_progress, request.audio_track)
-    if not found.packets:
+    whole = scan(path, request.max_pixels, on_progress, request.audio_track)
+    if not whole.packets:
         raise MediaError(_nothing(path, "it holds no frame and no sound (empty, or cut short)"))
-    duration = found.duration_s
+    duration = whole.duration_s
     if not duration <= request.max_duration_s:
         raise MediaError(
             f"too long: {duration / 3600:.1f} hours by its timestamps, "
             f"over the limit of {request.max_duration_s / 3600:g}"
         )
     start_s = request.part.start_s
-    found = within(found, request.part)
+    found = within(whole, request.part)
     decoded = array("d")
 
     def open_frames(noted: array[float]) -> ShownReader[Picture]:
         del noted[:]
         frames = video_frames(
             path,
-            found,
+            whole,
             request.max_pixels,
             request.threads,
             skipped,
             on_progress,
             request.nvdec,
-            first_picture(found, start_s),
+            first_picture(whole, start_s),
             request.part.region,
         )
         return ShownReader(_noting(frames, noted, start_s))
