@@ -151,17 +151,17 @@ def _stretch(
     found = {m: within(backbones[m], v, part.start_s, end_s) for m, v in vectors.items()}
     taken = {m: v for m, v in found.items() if v is not None}
     reach = {m: (float(v.start_s.min()), float(v.end_s.max())) for m, v in taken.items()}
-    wide = {
-        m.value: (start, end)
-        for m, (start, end) in reach.items()
-        if start < part.start_s - _BEYOND_S or end > end_s + _BEYOND_S
-    }
+    wide: dict[str, list[str]] = {}
+    for modality, (start, end) in reach.items():
+        if start < part.start_s - _BEYOND_S or end > end_s + _BEYOND_S:
+            wide.setdefault(f"{clock(start)}-{clock(end)}", []).append(modality)
     if not wide:
         return taken, ()
-    stretches = ", ".join(f"{m} of {clock(a)}-{clock(b)}" for m, (a, b) in wide.items())
+    stretches = ", ".join(f"{' and '.join(of)} of {where}" for where, of in wide.items())
+    asked = f"{clock(part.start_s)}-{clock(end_s)}"
     return taken, (
-        f"{clip} is stored by segments, so {stretches} is compared; give its file for "
-        f"{clock(part.start_s)}-{clock(end_s)} alone.",
+        f"{clip} is stored by segments: {stretches} stand for {asked}; "
+        "give its file for that alone.",
     )
 
 

@@ -194,8 +194,8 @@ def test_a_part_within_a_segment_has_its_frames_and_the_segments_colors(stored: 
     assert 21.2 < frame.query_start_s < frame.query_end_s < 25.8
     assert result.results[0].modalities["color"].query_start_s == 20
     assert result.notes == [
-        "lib/long is stored by segments, so color of 0:20-0:30, motion of 0:20-0:30 is compared; "
-        "give its file for 0:22-0:25 alone."
+        "lib/long is stored by segments: color and motion of 0:20-0:30 stand for 0:22-0:25; "
+        "give its file for that alone."
     ]
 
 

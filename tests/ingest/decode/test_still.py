@@ -64,7 +64,7 @@ def test_a_picture_is_one_frame_without_motion_or_time(tmp_path: Path, name: str
     assert lost == Lost()
 
 
-@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp"])
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp", "x.tiff", "x.avif"])
 def test_a_picture_is_turned_as_its_exif_says(tmp_path: Path, name: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # what is above comes to the right
