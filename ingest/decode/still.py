@@ -42,7 +42,8 @@ def decode_still(
     if damaged:
         frame = _decoded(path, request.still, on_progress, strict=False)
     if frame is None:
-        raise MediaError("damaged, or an animated WebP: no picture could be decoded")
+        moving = ", or an animated WebP" if request.still == "webp_pipe" else ""
+        raise MediaError(f"damaged{moving}: no picture could be decoded")
     yield Opened(0.0, 1, has_video=True, has_audio=False)
     picture = Picture(frame, 1.0, VideoReformatter(), request.part.region)
     frames = {

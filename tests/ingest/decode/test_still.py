@@ -103,8 +103,12 @@ def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(content[: len(content) // 2])
     assert read(tmp_path / "x.jpg")[2].breaks_off
     (tmp_path / "x.jpg").write_bytes(content[:20] + bytes(200))
-    with pytest.raises(MediaError, match="damaged, or an animated WebP"):
+    with pytest.raises(MediaError, match="^damaged: no picture could be decoded"):
         read(tmp_path / "x.jpg")
+    turning = [image(), image().rotate(180)]
+    turning[0].save(tmp_path / "x.webp", save_all=True, append_images=turning[1:])
+    with pytest.raises(MediaError, match="^damaged, or an animated WebP: no picture"):
+        read(tmp_path / "x.webp")
 
 
 def test_a_library_takes_no_stills(tmp_path: Path) -> None:
