@@ -298,12 +298,41 @@ def _nothing_stored(report: IngestReport, wrong: str) -> LibraryError | None:
 
 @app.command()
 def query(
-    clip: Annotated[
-        str,
+    examples: Annotated[
+        list[str],
         typer.Argument(
-            metavar="CLIP", help="A file, or the id of a stored video.", autocompletion=clips
+            metavar="CLIP",
+            help="A video, sound or still picture, or the id of a stored video; several of them "
+            "for what is like all.",
+            autocompletion=clips,
         ),
     ],
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TIME", help="Only this part of the clip: 78 or 1:18.5."),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="TIME", help="Where that part ends [default: the clip's end]."
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Only this rectangle of the picture, in pixels or in fractions (0.5,0,0.5,1).",
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not",
+            metavar="CLIP",
+            help="What the results are not to be like; may be given again.",
+            autocompletion=clips,
+        ),
+    ] = None,
     modalities: Modalities = None,
     k: Annotated[
         int, typer.Option("-k", "--k", min=1, max=1000, metavar="N", help="Results wanted.")
@@ -338,7 +367,7 @@ def query(
         bool | None,
         typer.Option(
             "--exclude-self/--include-self",
-            help="Leave the query's own video out [default: for stored ids].",
+            help="Leave the clips' own videos out [default: for stored ids].",
         ),
     ] = None,
     segment_seconds: SegmentSeconds = None,
@@ -346,14 +375,18 @@ def query(
     device: Device = None,
     json: Json = False,
 ) -> Answer:
-    """Rank stored videos by likeness to a clip, and say why."""
+    """Rank stored videos by likeness to a clip or several, and say why."""
     from .ingest.system.progress import Bars
     from .search.library import Library
     from .search.report_text import query_notes, query_text
 
     with Bars() as bars, Library.open(progress=bars) as opened:
         result = opened.query(
-            clip,
+            examples,
+            start=start,
+            end=end,
+            region=region,
+            unlike=unlike or (),
             k=k,
             min_score=min_score,
             modalities=modalities,
@@ -369,10 +402,10 @@ def query(
             device=device,
         )
     wrong = (
-        f"Nothing was found for {clip}; widen --filter and --library, "
+        f"Nothing was found for {' and '.join(examples)}; widen --filter and --library, "
         "or ask for other modalities with -m."
         if not min_score
-        else f"Nothing is as much like {clip} as {min_score:g}; take a smaller --min-score."
+        else f"Nothing is as much like {' and '.join(examples)} as {min_score:g}; take a smaller --min-score."
     )
     error = None if result.results else LibraryError(wrong)
     return Answer(result, query_text(result), query_notes(result), json, error)

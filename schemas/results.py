@@ -96,7 +96,7 @@ class ModalityMatch(Result):
     """One modality's comparison of the query with one result.
 
     ``rank`` is among all candidates; the four times give the most similar stretches of the query
-    and of the result, in seconds.
+    (of several examples, of the one that is most similar) and of the result, in seconds.
     """
 
     rank: int = Field(ge=1)
@@ -107,11 +107,18 @@ class ModalityMatch(Result):
     query_end_s: float
     start_s: float
     end_s: float
+    to_examples: dict[str, float] = Field(
+        default={}, description="similarity to each example that has the modality"
+    )
+    to_negatives: dict[str, float] = Field(
+        default={}, description="to each clip that the results are not to be like"
+    )
 
 
 class MatchedMoment(Result):
     """A stretch of the query, and one of a result, as long, that is like it."""
 
+    example: str = Field(description="the clip that it is of; of several the one most alike")
     query_start_s: float
     query_end_s: float
     start_s: float
@@ -151,6 +158,8 @@ class QueryResult(Result):
     """Result of ``vidsim query``."""
 
     query: str
+    examples: list[str] = Field(default=[], description="clips that the results are to be like")
+    negatives: list[str] = Field(default=[], description="clips that they are not to be like")
     modalities: list[str] = Field(description="compared, in order")
     missing_modalities: list[str] = Field(description="asked for, but the query has none")
     fusion: str

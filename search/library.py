@@ -20,6 +20,7 @@ from ..ingest.system.progress import Progress, Report, listening
 from ..schemas.backbones import DEFAULT_PRESET, choose_backbones
 from ..schemas.duplicates import DuplicateOptions
 from ..schemas.modality import Modality, parse_modalities
+from ..schemas.part import parse_part
 from ..schemas.settings import settings
 from .background import refresh
 
@@ -226,7 +227,7 @@ class Library:
 
     def query(
         self,
-        clip: str | os.PathLike[str],
+        clip: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         k: int = 10,
         min_score: float = 0.0,
@@ -241,12 +242,17 @@ class Library:
         segment_seconds: float | None = None,
         audio_track: int | None = None,
         device: Device | None = None,
+        start: float | str | None = None,
+        end: float | str | None = None,
+        region: Sequence[float] | str | None = None,
+        unlike: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
         progress: Watcher = None,
     ) -> QueryResult:
-        """Rank stored videos by similarity to a clip, with evidence per modality.
+        """Rank stored videos by similarity to a clip or several, with evidence per modality.
 
         Args:
-            clip: A file, or the id of a stored video (then nothing is decoded).
+            clip: A video, sound or still picture, or the id of a stored video (then nothing is
+                decoded); a sequence of them for what is like all.
             k: Number of results.
             min_score: Least likeness of a result, from 0 to 1.
             modalities: What to compare by; None for all that the libraries have.
@@ -261,12 +267,17 @@ class Library:
             segment_seconds: Segment length of a new clip; None for the settings'.
             audio_track: Number of a new clip's audio track, from 1; None for the picture's own.
             device: Device that embeds a new clip; None for the settings'.
+            start: Where the part of the clip begins that counts: seconds, or ``"1:18"``.
+            end: Where it ends; None for the clip's end.
+            region: The rectangle of the picture that counts: x, y, width and height, in pixels or
+                in fractions of the picture.
+            unlike: Clips that the results are not to be like, as files or ids.
             progress: Receives the progress.
 
         Raises:
-            LibraryError: Nothing is stored, or the clip or a library does not exist.
+            LibraryError: Nothing is stored, or a clip or a library does not exist.
             ModelError: A modality, backbone, weight, least score, filter or device is invalid.
-            MediaError: The clip cannot be read, or has nothing to compare.
+            MediaError: A clip cannot be read, or has nothing to compare, or the part is none.
             WeightsError: Weights are missing, or stored rows were computed with others.
             StoreError: Milvus cannot be read.
         """
@@ -288,11 +299,13 @@ class Library:
             device=device or self._settings.device,
             segment_seconds=segment_seconds or self._settings.segment_seconds,
             audio_track=audio_track,
+            part=parse_part(start, end, region),
+            unlike=_clips(unlike),
         )
         with self._lock:
             told = self._told(progress)
             index = self._searched()
-            return answer(os.fspath(clip), index, self._place, options, told, self._embed)
+            return answer(_clips(clip), index, self._place, options, told, self._embed)
 
     def libraries(self) -> list[LibrarySummary]:
         """Summarise what each library holds, by name, and whether its folder is still there.
@@ -776,6 +789,12 @@ def _modalities(wanted: Modalities) -> tuple[Modality, ...]:
     if wanted is None or isinstance(wanted, str):
         return parse_modalities(wanted)
     return parse_modalities(",".join(wanted))
+
+
+def _clips(clips: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    if isinstance(clips, (str, os.PathLike)):
+        return (os.fspath(clips),)
+    return tuple(os.fspath(clip) for clip in clips)
 
 
 def _overrides(models: Models) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ def propose(
     query: VideoVectors,
     count: int,
     expression: str = "",
-    hidden: str = "",
+    hidden: Collection[str] = (),
 ) -> list[str]:
     """Return ids of the videos whose segments are nearest to any of the query's, best first.
 
@@ -33,13 +33,14 @@ def propose(
         query: The query's vectors.
         count: Number of videos.
         expression: Milvus filter.
-        hidden: Id of a video to leave out: the query's own, whose segments are requested on top.
-            A filter would do, but costs Lite and servers more than the search.
+        hidden: Ids of videos to leave out: the examples' own, for each of which as many segments
+            are requested on top as the query has. A filter would do, but costs Lite and servers
+            more than the search.
     """
     queries = to_query(backbone, query.means)
     most = index.max_top_k(backbone)
     limit = max(count, count * _SEGMENTS_PER_VIDEO // len(queries))
-    limit += len(queries) if hidden else 0
+    limit += len(queries) * len(hidden)
     held = index.held(backbone)
     if held <= 4 * limit:  # few enough to request all of them at once
         limit = held + 1
@@ -49,7 +50,7 @@ def propose(
         answers = index.search(backbone, queries, limit, expression)
         for hits in answers:
             for _, video_id, score in hits:
-                if video_id != hidden:
+                if video_id not in hidden:
                     best[video_id] = max(score, best.get(video_id, score))
         exhausted = all(len(hits) < limit for hits in answers)
         if len(best) >= count or exhausted or limit >= most:

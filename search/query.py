@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..ingest.discover.regular_file import ODD_NAMES, odd_kind
-from ..ingest.discover.videos import describe
-from ..ingest.milvus.filters import differs, is_in
+import numpy as np
+
+from ..ingest.milvus.filters import is_in
 from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
-from ..ingest.system.unknown_names import nearest_path, unknown_library
+from ..ingest.system.unknown_names import unknown_library
 from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones
 from ..schemas.errors import LibraryError, MediaError, ModelError, VidsimError
 from ..schemas.modality import Modality
+from ..schemas.part import WHOLE, Part
 from ..schemas.results import MatchedMoment, ModalityMatch, QueryMatch, QueryResult
 from ..schemas.rows import StoredRow
 from ..schemas.video import SEGMENT_SECONDS
 from .background import yardsticks
+from .examples import Comparison, compare
 from .fusion import TOP, Fused, FusionName, fuse, parse_weights, ranks
-from .likeness import Yardstick, chance, in_words
+from .likeness import Yardstick, average, chance, in_words
 from .moments import find_moments
-from .neighbours import fetch_videos, propose, similarity_to_each
+from .neighbours import fetch_videos
 from .search_index import SearchIndex, open_index
+from .subject import Embed, Reading, read_clip
 from .tuned import read_tuned
-from .videos import VideoVectors, align, from_embedded
-
-if TYPE_CHECKING:  # torch and PyAV, which a stored clip does not need
-    from ..ingest.extract.batching import FailedVideo
-    from ..ingest.extract.embed import EmbedOptions
-    from ..schemas.embedding import EmbeddedVideo
-    from ..schemas.video import Video
-
+from .videos import VideoVectors, align
 
 _log = logging.getLogger(__name__)
-
-Embed = Callable[["Video", "EmbedOptions", Progress], "EmbeddedVideo | FailedVideo"]
-"""Embeds a clip, as `ingest.extract.embed.embed_one` does."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +55,8 @@ class QueryOptions:
         device: Device that embeds a new clip.
         segment_seconds: Segment length of a new clip.
         audio_track: Number of a new clip's audio track, from 1; None for the picture's own.
+        part: The part of the clip that counts.
+        unlike: Clips that the results are not to be like, as ids or files.
     """
 
     modalities: tuple[Modality, ...] | None = None
@@ -79,49 +72,34 @@ class QueryOptions:
     device: str = "auto"
     segment_seconds: float = SEGMENT_SECONDS
     audio_track: int | None = None
+    part: Part = WHOLE
+    unlike: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """The query: its vectors by modality, and how to leave out its own video.
-
-    Attributes:
-        name: The clip as given.
-        vectors: By modality.
-        hidden: Id of the video to leave out, "" for none.
-        not_itself: Filter that leaves out videos of the same content, "" for none.
-        damage: What of it did not decode, "" where no loss is known.
-    """
-
-    name: str
-    vectors: dict[Modality, VideoVectors]
-    hidden: str = ""
-    not_itself: str = ""
-    damage: str = ""
-
-
-def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
-    """Rank stored videos by similarity to `clip`, as `answer` does, opening what is searched.
+def query(
+    clips: str | Sequence[str], place: Place, options: QueryOptions, progress: Progress
+) -> QueryResult:
+    """Rank stored videos by similarity to `clips`, as `answer` does, opening what is searched.
 
     Raises:
         VidsimError: As `answer`, or the index cannot be opened.
     """
     with open_index(place) as index:
-        return answer(clip, index, place, options, progress)
+        return answer(clips, index, place, options, progress)
 
 
 def answer(
-    clip: str,
+    clips: str | Sequence[str],
     index: SearchIndex,
     place: Place,
     options: QueryOptions,
     progress: Progress,
     embed: Embed | None = None,
 ) -> QueryResult:
-    """Rank stored videos by similarity to `clip`; an open index answers sooner.
+    """Rank stored videos by similarity to a clip or several; an open index answers sooner.
 
     Args:
-        clip: The id of a stored video (then nothing is decoded), or a file.
+        clips: Ids of stored videos (of which nothing is decoded), or files; one or several.
         index: What is searched, that of `place`.
         place: Home and Milvus of the libraries.
         options: Search options.
@@ -129,64 +107,86 @@ def answer(
         embed: Embeds a new clip; None loads the networks for this call only.
 
     Raises:
-        LibraryError: Nothing is stored, or the clip or a library does not exist.
+        LibraryError: Nothing is stored, or a clip or a library does not exist.
         ModelError: A modality, backbone, weight or filter is invalid.
-        MediaError: The clip cannot be read, or has nothing to compare.
+        MediaError: A clip cannot be read, or has nothing to compare, or the part is none of it.
         WeightsError: A new clip would be compared with rows of other weights than those here, or
             weights are missing.
         StoreError: Milvus cannot be read.
     """
+    liked, disliked = _named(clips, options)
     weights = parse_weights(options.weights, options.fusion)
     if not 0 <= options.min_score <= 1:
         raise ModelError(f"{options.min_score:g} is no likeness; it goes from 0 to 1.")
     stored = index.weights()
     libraries = _choose_libraries(stored, options.libraries)
-    own = clip.partition("/")[0]
-    asked_of = [own] if own in stored else libraries
+    own = {name.partition("/")[0] for name in liked} & stored.keys()
+    asked_of = sorted(own) or libraries
     held = {name for library in asked_of for name in stored.get(library, ())}
     try:
         backbones = _choose_backbones(index, options, held)
     except (LibraryError, ModelError) as error:
         raise _or_lost(error, index, asked_of) from error
+    notes = []
+    if options.part.region and options.modalities is None and Modality.AUDIO in backbones:
+        del backbones[Modality.AUDIO]
+        notes = ["A region is of the picture, so sound is left out; -m asks for it too."]
     if options.expression:
         index.check_filter(options.expression)
-    searched = {library: stored[library] for library in libraries if library in stored}
-    subject = _embed_or_fetch(clip, index, backbones, searched, options, progress, embed)
-    asked = {m: backbones[m] for m in subject.vectors}
+    how = Reading(
+        options.part,
+        options.exclude_self,
+        options.device,
+        options.segment_seconds,
+        options.audio_track,
+        {library: stored[library] for library in libraries if library in stored},
+        embed,
+    )
+    examples = [read_clip(name, index, backbones, how, progress) for name in liked]
+    asked = {m: b for m, b in backbones.items() if any(m in e.vectors for e in examples)}
     if not asked:
         nothing = MediaError(
-            f"{clip} has nothing to be compared by: no {' and no '.join(backbones)}; "
-            "ask for other modalities with -m."
+            f"{' and '.join(liked)} has nothing to be compared by: "
+            f"no {' and no '.join(backbones or ('picture',))}; ask for other modalities with -m."
         )
-        raise _or_lost(nothing, index, asked_of) if index.knows(clip) else nothing
+        raise _or_lost(nothing, index, asked_of) if any(map(index.knows, liked)) else nothing
+    entire = replace(how, part=WHOLE)
+    negatives = [read_clip(name, index, asked, entire, progress) for name in disliked]
+    both = (*examples, *negatives)
     scope = [is_in("library", libraries)] if options.libraries else []
     scope += [f"({options.expression})"] if options.expression else []
-    scope += [subject.not_itself] if subject.not_itself else []
+    scope += dict.fromkeys(e.not_itself for e in both if e.not_itself)
     _log.debug(
-        "%s is compared by %s in %s", clip, ", ".join(b.name for b in asked.values()), libraries
+        "%s is compared by %s in %s",
+        ", ".join(liked),
+        ", ".join(b.name for b in asked.values()),
+        libraries,
     )
     check = index.begin_check(libraries, asked.values())
-    similarities = _similarities(index, subject, asked, max(TOP, options.k), " and ".join(scope))
-    notes = [f"{subject.name}: {subject.damage}"] if subject.damage else []
-    notes += _other_weights(searched, asked)
+    proposals = max(TOP, options.k)
+    compared = compare(index, examples, negatives, asked, proposals, " and ".join(scope))
+    notes += [note for example in both for note in example.notes]
+    notes += _other_weights(how.searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         tuned, told = read_tuned(place.home, asked)
         weights |= tuned
         notes += told
     measured = yardsticks(place.home, libraries, asked, notes.append)
-    fused = fuse(options.fusion, similarities, measured, weights)
+    fused = fuse(options.fusion, compared.similarities, measured, weights)
     best = _best(fused, options)
     matches, samples = _fetch(index, asked, best)  # where they match is reported to the row
     notes += check()
     bound = chance(measured, weights)
     return QueryResult(
-        query=subject.name,
+        query=", ".join(example.name for example in examples),
+        examples=[example.name for example in examples],
+        negatives=[negative.name for negative in negatives],
         modalities=[m.value for m in asked],
         missing_modalities=[m.value for m in backbones if m not in asked],
         fusion=options.fusion,
         chance=bound,
         nothing_alike=bool(fused) and max(f.likeness for f in fused.values()) < bound,
-        results=_explain(best, subject, measured, weights, matches, similarities, samples),
+        results=_explain(best, compared, measured, weights, matches, samples),
         notes=notes,
     )
 
@@ -195,6 +195,27 @@ def _best(fused: Mapping[str, Fused], options: QueryOptions) -> dict[str, Fused]
     """Return the results that are asked for, best first."""
     alike = [(i, found) for i, found in fused.items() if found.likeness >= options.min_score]
     return dict(alike[: options.k])
+
+
+def _named(
+    clips: str | Sequence[str], options: QueryOptions
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return examples and negatives, each once.
+
+    Raises:
+        MediaError: There is no example, one is a negative too, or a part is asked of several.
+    """
+    liked = list(dict.fromkeys([clips] if isinstance(clips, str) else clips))
+    disliked = list(dict.fromkeys(options.unlike))
+    if not liked:
+        raise MediaError("No clip was given; name at least one that the results are to be like.")
+    if both := [name for name in liked if name in disliked]:
+        raise MediaError(f"{both[0]} is both an example and a --not; leave one of them out.")
+    if len(liked) > 1 and options.part != WHOLE:
+        raise MediaError(
+            "--from, --to and --region are of one clip; ask by one, or leave them out."
+        )
+    return liked, disliked
 
 
 def _or_lost(error: VidsimError, index: SearchIndex, libraries: Collection[str]) -> VidsimError:
@@ -253,85 +274,6 @@ def _choose_backbones(
     return chosen
 
 
-def _embed_or_fetch(
-    clip: str,
-    index: SearchIndex,
-    backbones: Mapping[Modality, Backbone],
-    searched: Mapping[str, Mapping[str, str]],
-    options: QueryOptions,
-    progress: Progress,
-    embed: Embed | None,
-) -> _Clip:
-    """Return the query; `searched` are the weights of the rows to compare it with."""
-    fetched, _ = _fetch(index, backbones, [clip])
-    vectors = {modality: found[clip] for modality, found in fetched.items() if found}
-    if vectors or index.knows(clip):
-        return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
-    path = Path(clip)
-    try:
-        _check_file(path, index)
-    except LibraryError as error:
-        if told := index.lacking([clip.partition("/")[0]], ()):
-            raise LibraryError(
-                f"{clip} is no file, and not among what is found: {told[0]}"
-            ) from error
-        raise
-    return _embed(path, backbones, searched, options, progress, embed)
-
-
-def _check_file(path: Path, index: SearchIndex) -> None:
-    """Raise LibraryError unless `path` leads to a regular file."""
-    try:
-        odd = odd_kind(path.stat().st_mode)
-    except PermissionError as error:
-        raise LibraryError(f"{path} may not be read; change its permissions.") from error
-    except (OSError, ValueError) as error:  # it does not exist, or cannot be a path
-        nearest = nearest_path(str(path), ids := index.ids())
-        hint = f" (did you mean {nearest}?)" if nearest in ids else ""
-        raise LibraryError(
-            f"{path} is neither a file nor the id of a stored video{hint}; "
-            "'vidsim videos' lists the ids."
-        ) from error
-    if odd:
-        raise LibraryError(
-            f"{path} is {ODD_NAMES[odd]}; give a video file, or the id of a stored video."
-        )
-
-
-def _embed(
-    path: Path,
-    backbones: Mapping[Modality, Backbone],
-    searched: Mapping[str, Mapping[str, str]],
-    options: QueryOptions,
-    progress: Progress,
-    embed: Embed | None,
-) -> _Clip:
-    from ..ingest.extract.batching import FailedVideo
-    from ..ingest.extract.embed import EmbedOptions, embed_one
-
-    video = describe(path, path.parent, "query")
-    how = EmbedOptions(
-        backbones,
-        options.segment_seconds,
-        options.device,
-        audio_track=options.audio_track,
-        stored=searched,
-    )
-    result = (embed or embed_one)(video, how, progress)
-    if isinstance(result, FailedVideo):
-        raise MediaError(
-            f"{path} cannot be searched with ({result.reason.rstrip('.')}); "
-            "give another file, or the id of a stored video."
-        )
-    vectors = {}
-    for modality, backbone in backbones.items():
-        found = from_embedded(backbone, result)
-        if found is not None:
-            vectors[modality] = found
-    same = differs("fingerprint", video.fingerprint) if options.exclude_self else ""
-    return _Clip(str(path), vectors, not_itself=same, damage=result.damage.describe())
-
-
 def _fetch(
     index: SearchIndex, backbones: Mapping[Modality, Backbone], video_ids: Collection[str]
 ) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
@@ -341,37 +283,6 @@ def _fetch(
     )
     samples = {name: row for _, rows in found for name, row in rows.items()}
     return {m: vectors for m, (vectors, _) in zip(backbones, found, strict=True)}, samples
-
-
-def _similarities(
-    index: SearchIndex,
-    subject: _Clip,
-    backbones: Mapping[Modality, Backbone],
-    proposals: int,
-    expression: str,
-) -> dict[Modality, dict[str, float]]:
-    """Compute, in every modality, the similarity of every video that any modality proposes.
-
-    A video missing from one modality's list may still be similar in it, so it is looked up.
-    """
-    queries = [(backbone, subject.vectors[modality]) for modality, backbone in backbones.items()]
-    lists = index.concurrently(
-        partial(
-            propose,
-            index,
-            backbone,
-            query,
-            proposals,
-            expression,
-            subject.hidden,
-        )
-        for backbone, query in queries
-    )
-    proposed = {video_id for each in lists for video_id in each}
-    found = index.concurrently(
-        partial(similarity_to_each, index, b, query, proposed) for b, query in queries
-    )
-    return dict(zip(backbones, found, strict=True))
 
 
 def _other_weights(
@@ -391,24 +302,21 @@ def _other_weights(
 
 def _explain(
     best: Mapping[str, Fused],
-    subject: _Clip,
+    compared: Comparison,
     yardsticks: Mapping[Modality, Yardstick],
     weights: Mapping[Modality, float],
     matches: Mapping[Modality, Mapping[str, VideoVectors]],
-    similarities: Mapping[Modality, Mapping[str, float]],
     samples: Mapping[str, StoredRow],
 ) -> list[QueryMatch]:
     """Build the results with each modality's evidence: the similarity, and where they match."""
+    similarities = compared.similarities
     places = {modality: ranks(found) for modality, found in similarities.items()}
     results = []
     for rank, (video_id, total) in enumerate(best.items(), start=1):
         modalities = {}
         for modality, share in total.shares.items():
-            where = align(
-                yardsticks[modality].backbone,
-                subject.vectors[modality],
-                matches[modality][video_id],
-            )
+            nearest = compared.nearest(modality, video_id).vectors[modality]
+            where = align(yardsticks[modality].backbone, nearest, matches[modality][video_id])
             modalities[modality.value] = ModalityMatch(
                 rank=places[modality][video_id],
                 similarity=similarities[modality][video_id],
@@ -418,6 +326,8 @@ def _explain(
                 query_end_s=where.query_end_s,
                 start_s=where.start_s,
                 end_s=where.end_s,
+                to_examples=compared.to_examples[modality][video_id],
+                to_negatives=compared.to_negatives[modality].get(video_id, {}),
             )
         results.append(
             QueryMatch(
@@ -428,16 +338,30 @@ def _explain(
                 likeness=total.likeness,
                 word=in_words(total.likeness),
                 relative_score=total.relative,
-                moments=[
-                    MatchedMoment(**asdict(moment))
-                    for moment in find_moments(
-                        subject.vectors,
-                        {m: of[video_id] for m, of in matches.items() if video_id in of},
-                        yardsticks,
-                        weights,
-                    )
-                ],
+                moments=_moments(video_id, compared, yardsticks, weights, matches),
                 modalities=modalities,
             )
         )
     return results
+
+
+def _moments(
+    video_id: str,
+    compared: Comparison,
+    yardsticks: Mapping[Modality, Yardstick],
+    weights: Mapping[Modality, float],
+    matches: Mapping[Modality, Mapping[str, VideoVectors]],
+) -> list[MatchedMoment]:
+    """Find where a result and the example that it is most like correspond."""
+
+    def alike(name: str) -> float:
+        there = {m: of[video_id] for m, of in compared.to_examples.items() if video_id in of}
+        odds = {
+            m: yardsticks[m].log_odds(np.array(to[name])) for m, to in there.items() if name in to
+        }
+        return float(average(odds, weights)) if odds else -np.inf
+
+    example = compared.examples[max(compared.examples, key=alike)]
+    video = {m: of[video_id] for m, of in matches.items() if video_id in of}
+    found = find_moments(example.vectors, video, yardsticks, weights)
+    return [MatchedMoment(example=example.name, **asdict(moment)) for moment in found]

@@ -156,7 +156,9 @@ def query_notes(result: QueryResult) -> list[str]:
         notes.append("Each modality: likeness, rank, similarity, query ~ video seconds.")
     if result.missing_modalities:
         missing = ", ".join(result.missing_modalities)
-        notes.append(f"The query has no {missing} (no track, or silence); it did not count.")
+        notes.append(
+            f"The query has no {missing} (no track, silence, or a still picture); it did not count."
+        )
     return notes + noted(result.notes)
 
 

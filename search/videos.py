@@ -136,6 +136,26 @@ def from_stored(
     )
 
 
+def within(
+    backbone: Backbone, video: VideoVectors, start_s: float, end_s: float
+) -> VideoVectors | None:
+    """Return the rows whose middle lies in a part of a video.
+
+    Where there is none, as in a few seconds of a segment that has one row, it is the row that
+    covers most of the part; None where no row touches it.
+    """
+    middle = (video.start_s + video.end_s) / 2
+    chosen = np.flatnonzero((middle >= start_s) & (middle < end_s))
+    if not len(chosen):
+        covered = np.minimum(video.end_s, end_s) - np.maximum(video.start_s, start_s)
+        chosen = np.array([covered.argmax()])
+        if covered[chosen] <= 0:
+            return None
+    segments = np.searchsorted(video.edges, chosen, side="right")
+    rows, starts, ends = video.rows[chosen], video.start_s[chosen], video.end_s[chosen]
+    return summarize(backbone, segments.tolist(), rows, starts.tolist(), ends.tolist())
+
+
 def similarity(backbone: Backbone, query: VideoVectors, video: VideoVectors) -> float:
     """Return the similarity of two videos in one modality.
 

@@ -94,6 +94,25 @@ def test_query_prints_a_ranking_that_its_model_reads(home):
     assert result.results[0].label == "snow"
 
 
+def test_query_takes_several_clips_and_what_they_are_not_like(call):
+    names = ("clips/snow/1.mkv", f"clips/{LONG}.mkv")
+    code, out, _ = call("query", *names, "--include-self", "--json")
+    result = QueryResult.model_validate_json(out)
+    assert (code, result.examples, result.negatives) == (0, list(names), [])
+    assert {*result.results[0].modalities["color"].to_examples} == {*names}
+    code, out, _ = call("query", names[0], "--not", names[1], "--json")
+    result = QueryResult.model_validate_json(out)
+    assert (code, result.negatives) == (0, [names[1]])
+    assert [r.video_id for r in result.results] == ["clips/snow/2.mkv"]
+
+
+def test_query_takes_a_part_of_a_clip(call, clips):
+    asked = ("query", str(clips / "snow/1.mkv"), "--from", "0:00.2", "--to", ".6")
+    code, out, _ = call(*asked, "--region", "0.25,0,0.5,1", "--json")
+    match = QueryResult.model_validate_json(out).results[0].modalities["color"]
+    assert (code, match.query_start_s, match.query_end_s) == (0, 0.2, 0.6)
+
+
 def test_ingest_again_says_that_there_is_nothing_to_do(call, clips):
     code, out, err = call("ingest", str(clips), "-m", "color")
     assert code == 0
@@ -357,6 +376,16 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query nothing.mp4", {}, 1, "neither a file nor the id .*; 'vidsim videos' lists"),
         ("query clips/none.mkv", {}, 1, "neither a file nor the id"),
         ("query STORED", {"VIDSIM_HOME": "TMP/new"}, 1, "Nothing is stored yet; run"),
+        ("query STORED none.mp4", {}, 1, "none.mp4 is neither a file nor the id"),
+        ("query STORED --not none.mp4", {}, 1, "none.mp4 is neither a file nor the id"),
+        ("query STORED --not STORED", {}, 1, "is both an example and a --not; leave one"),
+        ("query STORED --from 0:90:00:0", {}, 1, "--from 0:90:00:0 is no time; write seconds"),
+        ("query STORED --from 5 --to 0:04", {}, 1, "from 0:05 to 0:04 holds nothing; give a --to"),
+        ("query STORED --from 1:10", {}, 1, "lasts 0:01, and the part begins at 1:10; give an e"),
+        ("query STORED --region 1,2,3", {}, 1, "--region 1,2,3 is no region; write x,y,width"),
+        ("query STORED --region 1,2,3,0", {}, 1, "--region 1,2,3,0 is empty; give a width and"),
+        ("query STORED --region 0,0,.5,1", {}, 1, "no pictures are stored, .*; give its file, /"),
+        ("query CLIPS/snow/1.mkv --from 5", {}, 1, "lasts 0:01, and .*; give another --from"),
         ("query STORED -m smell", {}, 1, "No modality is called 'smell'; choose from color"),
         ("query STORED -m motion", {}, 1, "Nothing is stored as motion=i3d, only color=labhist;"),
         ("query STORED --model color=vid2img", {}, 1, "ingest again with --model color=vid2img"),

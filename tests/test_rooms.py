@@ -17,7 +17,6 @@ LONGER = {
     "cli.py": "every command with its options",
     "ingest/shards/shard_files.py": "all that is done with a library's shards",
     "search/library.py": "a method for each thing that can be done, with its documentation",
-    "search/query.py": "the whole way of a query",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import av
 import numpy as np
@@ -98,6 +98,7 @@ class AudioReader:
         track: Track,
         skipped: Skipped,
         on_progress: Callable[[], None],
+        first: int = 0,
     ) -> None:
         """Prepare to read, without decoding yet.
 
@@ -107,8 +108,10 @@ class AudioReader:
             track: Its packets' times on the clock of the file.
             skipped: Counts the packets that do not decode.
             on_progress: Called per packet.
+            first: Number of the first packet that is decoded, in file order.
         """
-        self._pieces = self._decode(path, stream, track, skipped, on_progress)
+        frames = _frames(path, stream, track, skipped, on_progress, first)
+        self._pieces = self._resampled(frames, skipped)
         self._held: deque[tuple[int, FloatArray]] = deque()
         self._end = 0
         self._exhausted = False
@@ -152,12 +155,8 @@ class AudioReader:
         return False
 
     @staticmethod
-    def _decode(
-        path: str,
-        stream_index: int,
-        track: Track,
-        skipped: Skipped,
-        on_progress: Callable[[], None],
+    def _resampled(
+        frames: Iterable[AudioFrame], skipped: Skipped
     ) -> Iterator[tuple[int, FloatArray]]:
         """Yields (position in output samples, samples (n,) float32)."""
         resampler: AudioResampler | None = None
@@ -165,7 +164,7 @@ class AudioReader:
         mixer = Mixer()
         anchor = emitted = 0
         expected: float | None = None
-        for frame in _frames(path, stream_index, track, skipped, on_progress):
+        for frame in frames:
             time_s = frame.time  # None if it has no timestamp
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or now != layout or _is_discontinuity(time_s, expected):
@@ -197,6 +196,7 @@ def _frames(
     track: Track,
     skipped: Skipped,
     on_progress: Callable[[], None],
+    first: int,
 ) -> Iterator[AudioFrame]:
     """Decode one stream, after setting its packets' timestamps to the clock of the file."""
     number = -1
@@ -206,6 +206,8 @@ def _frames(
             on_progress()
             if packet is not None and packet.size:
                 number += 1
+                if number < first:
+                    continue
                 if packet.pts is not None and number < len(track.packets_s) and packet.time_base:
                     packet.pts = round(float(track.packets_s[number]) / float(packet.time_base))
             try:

@@ -51,12 +51,25 @@ class Skipped:
     sound_s: float = 0.0
 
 
-def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
+def check_file(path: str) -> None:
+    """Raise MediaError where a file is empty, UnreachableError where it cannot be read."""
+    try:
+        if not os.path.isfile(path):
+            there = os.path.exists(path)
+            raise UnreachableError("not a file" if there else "the file is not there")
+        if os.path.getsize(path) == 0:
+            raise MediaError("empty file")
+    except OSError as error:
+        raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
+
+
+def open_local(path: str, on: HWAccel | None = None, still: str = "") -> InputContainer:
     """Open a local file in one of the supported container formats.
 
     Args:
         path: The file.
         on: The hardware that decodes its video; None for the CPU.
+        still: The demuxer that reads it as a still picture; "" for a video or sound.
 
     Raises:
         MediaError: It has another format.
@@ -64,12 +77,12 @@ def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
     """
     options = {
         "protocol_whitelist": "file",
-        "format_whitelist": _CONTAINERS,
+        "format_whitelist": still or _CONTAINERS,
         "resync_size": str(_RESYNC_BYTES),  # for MPEG-TS; other demuxers ignore it
     }
     for first in (True, False):
         try:
-            return av.open(f"file:{path}", options=options, hwaccel=on)
+            return av.open(f"file:{path}", format=still or None, options=options, hwaccel=on)
         except MemoryError:
             raise
         except OSError:  # some demuxers say so of wrong content, of a cut Matroska file for one
@@ -77,7 +90,8 @@ def open_local(path: str, on: HWAccel | None = None) -> InputContainer:
                 _check_readable(path)
         except (av.FFmpegError, ValueError):
             break
-    raise MediaError("not a video: it is in no format that vidsim reads")
+    kind = "picture" if still else "video"
+    raise MediaError(f"not a {kind}: it is in no format that vidsim reads")
 
 
 def _check_readable(path: str) -> None:

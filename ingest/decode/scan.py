@@ -50,6 +50,7 @@ class Scan:
         packets: Number of packets of both streams.
         breaks_off: Whether the file ends in unreadable data.
         missing: What is known to be missing from the file, as text.
+        keys: (n,) whether decoding may begin with a packet of the video, in file order.
     """
 
     video: int | None
@@ -60,6 +61,7 @@ class Scan:
     packets: int
     breaks_off: bool
     missing: str
+    keys: npt.NDArray[np.bool_]
 
     @property
     def video_s(self) -> npt.NDArray[np.float64]:
@@ -155,6 +157,7 @@ def scan(
             count,
             bool(unread.packets),
             gone,
+            np.array([] if video is None else read[video.index].keys, np.bool_),
         )
 
 
@@ -167,6 +170,7 @@ class _Packets:
         self.dts: list[int | None] = []
         self.duration: list[int] = []
         self.counts: list[bool] = []
+        self.keys: list[bool] = []
         self.locked = 0
         self.padding = 0
         self.bytes = Bytes()
@@ -181,6 +185,7 @@ class _Packets:
         self.dts.append(packet.dts)
         self.duration.append(packet.duration or 0)
         self.counts.append(not packet.is_discard)
+        self.keys.append(packet.is_keyframe)
         self.locked += packet.has_sidedata("encryption_info")
 
     def stamps(self, stream: Stream) -> Stamps:

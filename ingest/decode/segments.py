@@ -18,10 +18,12 @@ import numpy.typing as npt
 from ...schemas.embedding import ByteArray, Damage, FloatArray
 from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
+from ...schemas.part import WHOLE, Part
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .audio import AudioReader
-from .container import Skipped, UnreachableError
+from .container import Skipped, check_file
 from .flat import flat_frames
+from .part import first_picture, first_sound, within
 from .picture import Picture
 from .sampling import ShownReader, lit_part, sample_times
 from .scan import scan
@@ -67,6 +69,8 @@ class DecodeRequest:
         threads: Threads of the video decoder.
         nvdec: Whether an NVIDIA GPU may decode large pictures; where it cannot, the CPU does.
         audio_track: Number of the audio track, from 1; None for the one that goes with the video.
+        part: The part of it that counts.
+        still: The demuxer that reads it as a still picture; "" for a video or sound.
     """
 
     path: str
@@ -78,6 +82,8 @@ class DecodeRequest:
     threads: int = 1
     nvdec: bool = False
     audio_track: int | None = None
+    part: Part = WHOLE
+    still: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,8 @@ class Opened:
 
     Attributes:
         duration_s: Seconds from the start of the earliest stream to the end of the last.
-        segments: Segments it is cut into; fewer follow if it is damaged or some hold nothing
-            that was requested.
+        segments: Segments that its part is cut into; fewer follow if it is damaged or some hold
+            nothing that was requested.
         has_video: Whether a frame could be decoded, or there is video that was not requested.
         has_audio: The same for audio.
     """
@@ -165,31 +171,35 @@ def decode(
             `UnreachableError` where the content of the file is not the cause.
     """
     path = os.path.abspath(request.path)
-    _check_file(path)
+    check_file(path)
     skipped = Skipped()
-    found = scan(path, request.max_pixels, on_progress, request.audio_track)
-    if not found.packets:
+    whole = scan(path, request.max_pixels, on_progress, request.audio_track)
+    if not whole.packets:
         raise MediaError(_nothing(path, "it holds no frame and no sound (empty, or cut short)"))
-    duration = found.duration_s
+    duration = whole.duration_s
     if not duration <= request.max_duration_s:
         raise MediaError(
             f"too long: {duration / 3600:.1f} hours by its timestamps, "
             f"over the limit of {request.max_duration_s / 3600:g}"
         )
+    start_s = request.part.start_s
+    found = within(whole, request.part)
     decoded = array("d")
 
     def open_frames(noted: array[float]) -> ShownReader[Picture]:
         del noted[:]
         frames = video_frames(
             path,
-            found,
+            whole,
             request.max_pixels,
             request.threads,
             skipped,
             on_progress,
             request.nvdec,
+            first_picture(whole, start_s),
+            request.part.region,
         )
-        return ShownReader(_noting(frames, noted))
+        return ShownReader(_noting(frames, noted, start_s))
 
     frames: ShownReader[Picture] | None = None
     picture = found.picture if found.picture is not None and len(found.video_s) else None
@@ -198,7 +208,8 @@ def decode(
         frames = frames if frames.prime() else None
     sound: AudioReader | None = None
     if found.sound is not None and found.audio is not None and request.audio:
-        sound = AudioReader(path, found.audio, found.sound, skipped, on_progress)
+        first = first_sound(found.sound, start_s)
+        sound = AudioReader(path, found.audio, found.sound, skipped, on_progress, first)
         sound = sound if sound.prime() else None
     has_video = frames is not None or bool(picture is not None and not request.frames)
     has_audio = sound is not None or (found.audio is not None and not request.audio)
@@ -206,7 +217,8 @@ def decode(
         raise MediaError(
             _nothing(path, f"damaged: none of its {found.packets} packets could be decoded")
         )
-    segments = cut_segments(duration, request.segment_seconds)
+    segments = cut_segments(found.duration_s - start_s, request.segment_seconds)
+    segments = [Segment(s.index, start_s + s.start_s, start_s + s.end_s) for s in segments]
     yield Opened(duration, len(segments), has_video, has_audio)
 
     picture_end = picture.end_s if picture is not None else 0.0
@@ -268,11 +280,12 @@ def _any_within(decoded: array[float], segment: Segment, period_s: float) -> boo
 
 
 def _noting(
-    frames: Iterator[tuple[float, Picture]], decoded: array[float]
+    frames: Iterator[tuple[float, Picture]], decoded: array[float], start_s: float
 ) -> Iterator[tuple[float, Picture]]:
     for time_s, picture in frames:
-        decoded.append(time_s)
-        yield time_s, picture
+        shown_s = max(time_s, start_s) if start_s else time_s
+        decoded.append(shown_s)
+        yield shown_s, picture
 
 
 def _cut_rest(segment: Segment, end_s: float, segment_seconds: float) -> list[Segment]:
@@ -283,17 +296,6 @@ def _cut_rest(segment: Segment, end_s: float, segment_seconds: float) -> list[Se
         Segment(segment.index + s.index, segment.start_s + s.start_s, segment.start_s + s.end_s)
         for s in cut_segments(end_s - segment.start_s, segment_seconds)
     ]
-
-
-def _check_file(path: str) -> None:
-    try:
-        if not os.path.isfile(path):
-            there = os.path.exists(path)
-            raise UnreachableError("not a file" if there else "the file is not there")
-        if os.path.getsize(path) == 0:
-            raise MediaError("empty file")
-    except OSError as error:
-        raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
 
 
 def _nothing(path: str, reason: str) -> str:

@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
 from ...schemas.errors import MediaError
+from ...schemas.part import Region
 from .container import Skipped, open_local, packets, too_large
 from .picture import Picture
 from .pixel_aspect import PixelAspect
@@ -35,6 +36,8 @@ def video_frames(
     skipped: Skipped,
     on_progress: Callable[[], None],
     nvdec: bool = False,
+    first: int = 0,
+    region: Region | None = None,
 ) -> Iterator[tuple[float, Picture]]:
     """Decode the video stream once, in presentation order.
 
@@ -46,6 +49,8 @@ def video_frames(
         skipped: Counts packets that do not decode.
         on_progress: Called per packet.
         nvdec: Whether an NVIDIA GPU may decode large pictures.
+        first: Number of the first packet that is decoded, a key one, in file order.
+        region: The part of each picture that counts; None for all of it.
 
     Yields:
         (seconds on the clock of the file, frame) pairs.
@@ -72,6 +77,8 @@ def video_frames(
             on_progress()
             if packet is not None and packet.size:
                 number += 1
+                if number < first and not packet.has_sidedata("new_extradata"):
+                    continue
                 packet.opaque = (number,)  # a new object, as PyAV keys it by its address
             try:
                 frames = context.decode(packet)  # type: ignore[attr-defined]
@@ -94,7 +101,7 @@ def video_frames(
                         ahead_s = time_s - picture.start_s if ahead_s is None else ahead_s
                         time_s -= ahead_s
                 clock_s = clock_s + picture.period_s if time_s is None else time_s
-                yield clock_s, Picture(frame, aspect.now(), reformatter)
+                yield clock_s, Picture(frame, aspect.now(), reformatter, region)
 
 
 def _at(times_s: npt.NDArray[np.float64], number: int = -1) -> float | None:

@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
+from ...schemas.part import Part
 from ..system.worker_process import Channel
 from .container import UnreachableError
 from .segments import DecodeRequest, Lost, Opened, decode
+from .still import decode_still
 
 _HEARTBEAT_S = 1.0
 
@@ -29,17 +31,19 @@ def main(channel: Channel) -> None:
 def request_to_fields(request: DecodeRequest) -> dict[str, Any]:
     """Return a request as fields that JSON can hold."""
     frames = {name: vars(sampling) for name, sampling in request.frames.items()}
-    return {**vars(request), "frames": frames}
+    return {**vars(request), "frames": frames, "part": vars(request.part)}
 
 
 def request_from_fields(fields: dict[str, Any]) -> DecodeRequest:
     """Return the request that `request_to_fields` packed."""
     frames = {name: _sampling(sampling) for name, sampling in fields["frames"].items()}
-    return DecodeRequest(**{**fields, "frames": frames})
+    region = fields["part"]["region"]  # JSON has no tuples
+    part = Part(**{**fields["part"], "region": region and (*region,)})
+    return DecodeRequest(**{**fields, "frames": frames, "part": part})
 
 
 def _sampling(fields: dict[str, Any]) -> FrameSampling:
-    resize = fields["resize"]  # JSON has no tuples
+    resize = fields["resize"]
     return FrameSampling(**{**fields, "resize": resize if isinstance(resize, int) else (*resize,)})
 
 
@@ -56,7 +60,8 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
     segments, cpu_s = 0, time.process_time()
     lost = Lost()
     try:
-        for event in decode(request, on_progress):
+        read = decode_still if request.still else decode
+        for event in read(request, on_progress):
             if isinstance(event, Opened):
                 channel.send("opened", vars(event))
             elif isinstance(event, Lost):

@@ -18,6 +18,7 @@ from ...schemas.backbones import Backbone
 from ...schemas.embedding import EmbeddedVideo
 from ...schemas.errors import WorkerError
 from ...schemas.modality import Modality
+from ...schemas.part import WHOLE, Part
 from ...schemas.video import SEGMENT_SECONDS, Video
 from ..decode.pool import DecodeLimits, Event, Finished, decode_all
 from ..decode.segments import DecodeRequest, Opened
@@ -47,6 +48,9 @@ class EmbedOptions:
         audio_track: Number of the audio track, from 1; None for the picture's own.
         stored: Weights of the rows that the new ones will be compared with, by library
             and backbone (see `weights.check_stored`).
+        part: The part of each video that counts.
+        still: The demuxer that reads it as a still picture, as `stills.still_format` says; "" for
+            a video or sound.
     """
 
     backbones: Mapping[Modality, Backbone]
@@ -57,6 +61,8 @@ class EmbedOptions:
     batch: int | None = None
     audio_track: int | None = None
     stored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    part: Part = WHOLE
+    still: str = ""
 
 
 def embed_all(
@@ -219,6 +225,8 @@ def _request(video: Video, options: EmbedOptions) -> DecodeRequest:
         segment_seconds=options.segment_seconds,
         nvdec=options.nvdec,
         audio_track=options.audio_track,
+        part=options.part,
+        still=options.still,
     )
 
 

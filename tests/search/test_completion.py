@@ -11,6 +11,7 @@ from vidsim.ingest.shards.home import Place
 from vidsim.search import completion
 from vidsim.search.completion import clips, library_names, names_and_ids, video_ids
 
+from ..helpers.command_line import vidsim
 from ..helpers.embedded_videos import embedded, store
 
 IDS = ["birds/a.mp4", "birds/night/b.mp4", "boats/c.mp4"]
@@ -61,6 +62,13 @@ def test_a_clip_is_an_id_or_a_file_beside_it(
     (tmp_path / "boat.mp4").touch()
     assert clips("boat") == ["boats/c.mp4", "boat.mp4"]
     assert clips("boat.") == [], "files alone are left to the shell"
+
+
+def test_every_clip_of_a_query_is_completed(stored: Place) -> None:
+    for words in ("query boats/c.mp4 birds/n", "query boats/c.mp4 --not birds/n"):
+        asked = {"_VIDSIM_COMPLETE": "complete_bash", "COMP_WORDS": f"vidsim {words}"}
+        done = vidsim(stored.home, **asked, COMP_CWORD=str(len(words.split())))
+        assert done.stdout.split() == ["birds/night/b.mp4"]
 
 
 def test_nothing_is_said_where_nothing_can_be_read(

@@ -1,0 +1,81 @@
+"""Decode a still picture: one frame, upright, that stands for all that a segment samples.
+
+Runs in a child process only (`worker`), as the file may be hostile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from ...schemas.errors import MediaError
+from ...schemas.video import Segment
+from .container import Skipped, check_file, open_local, packets, too_large
+from .picture import Picture
+from .segments import DecodeRequest, Lost, Opened, SegmentMedia
+
+MAX_STILL_PIXELS = 1 << 28
+"""Most pixels of a still picture, above the 200 million of the largest cameras of telephones."""
+
+
+def decode_still(
+    request: DecodeRequest, on_progress: Callable[[], None] = lambda: None
+) -> Iterator[Opened | SegmentMedia | Lost]:
+    """Decode a still picture into one segment without length, as `segments.decode` does a video.
+
+    Samplings at a rate, which show motion, get nothing.
+
+    Raises:
+        MediaError: One sentence on why it cannot be decoded.
+    """
+    path = os.path.abspath(request.path)
+    check_file(path)
+    # Of the formats only JPEG gives a picture where the file breaks off, with grey for the rest.
+    checked = request.still == "jpeg_pipe"
+    frame = _decoded(path, request.still, on_progress, strict=checked)
+    damaged = checked and frame is None
+    if damaged:
+        frame = _decoded(path, request.still, on_progress, strict=False)
+    if frame is None:
+        moving = ", or an animated WebP" if request.still == "webp_pipe" else ""
+        raise MediaError(f"damaged{moving}: no picture could be decoded")
+    yield Opened(0.0, 1, has_video=True, has_audio=False)
+    picture = Picture(frame, 1.0, VideoReformatter(), request.part.region)
+    frames = {
+        name: np.repeat(picture.fitted(sampling)[None], sampling.count, axis=0)
+        for name, sampling in request.frames.items()
+        if sampling.fps is None
+    }
+    yield SegmentMedia(Segment(0, 0.0, 0.0), frames)
+    yield Lost(breaks_off=damaged)
+
+
+def _decoded(
+    path: str, demuxer: str, on_progress: Callable[[], None], strict: bool
+) -> VideoFrame | None:
+    """Return the first frame, None without one; `strict` refuses what decodes in part."""
+    with open_local(path, still=demuxer) as container:
+        for stream in container.streams.video[:1]:
+            context = stream.codec_context
+            if context.width * context.height > MAX_STILL_PIXELS:
+                raise MediaError(too_large(context.width, context.height))
+            context.options = {
+                "max_pixels": str(MAX_STILL_PIXELS),
+                **({"err_detect": "explode"} if strict else {}),
+            }
+            for packet in packets(container, stream.index, Skipped()):
+                on_progress()
+                try:
+                    frames = context.decode(packet)
+                except MemoryError:
+                    raise
+                except (av.FFmpegError, ValueError):
+                    continue
+                for frame in frames:
+                    return frame
+    return None
