@@ -36,6 +36,14 @@ class Picture:
             self._fitted[sampling] = fit(self._rgb[size], sampling)
         return self._fitted[sampling]
 
+    def upright(self, size: int) -> ByteArray:
+        """Return the whole frame as a person sees it, (h, w, 3) uint8 RGB; `size` is the longer."""
+        shown = self._frame.width * self._aspect, float(self._frame.height)
+        scale = size / max(shown)
+        width, height = (max(1, round(side * scale)) for side in shown)
+        rgb = to_rgb(self._frame, self._reformatter, width, height)
+        return upright(rgb, display_matrix(self._frame))
+
 
 def _converted_size(frame: VideoFrame, aspect: float, sampling: FrameSampling) -> tuple[int, int]:
     """Return the width and height of the conversion from which a backbone's frame is made.

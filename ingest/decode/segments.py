@@ -165,7 +165,7 @@ def decode(
             `UnreachableError` where the content of the file is not the cause.
     """
     path = os.path.abspath(request.path)
-    _check_file(path)
+    check_file(path)
     skipped = Skipped()
     found = scan(path, request.max_pixels, on_progress, request.audio_track)
     if not found.packets:
@@ -285,7 +285,8 @@ def _cut_rest(segment: Segment, end_s: float, segment_seconds: float) -> list[Se
     ]
 
 
-def _check_file(path: str) -> None:
+def check_file(path: str) -> None:
+    """Raise MediaError unless `path` leads to a regular file that holds something."""
     try:
         if not os.path.isfile(path):
             there = os.path.exists(path)
