@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +82,8 @@ class QueryOptions:
 
 
 @dataclass(frozen=True)
-class _Clip:
-    """The query: its vectors by modality, and how to leave out its own video.
+class Clip:
+    """A query: its vectors by modality, and how to leave out its own video.
 
     Attributes:
         name: The clip as given.
@@ -91,6 +91,7 @@ class _Clip:
         hidden: Id of the video to leave out, "" for none.
         not_itself: Filter that leaves out videos of the same content, "" for none.
         damage: What of it did not decode, "" where no loss is known.
+        path: Where its file is, or was; "" where that is unknown.
     """
 
     name: str
@@ -98,6 +99,7 @@ class _Clip:
     hidden: str = ""
     not_itself: str = ""
     damage: str = ""
+    path: str = ""
 
 
 def query(clip: str, place: Place, options: QueryOptions, progress: Progress) -> QueryResult:
@@ -181,6 +183,7 @@ def answer(
     bound = chance(measured, weights)
     return QueryResult(
         query=subject.name,
+        query_path=subject.path,
         modalities=[m.value for m in asked],
         missing_modalities=[m.value for m in backbones if m not in asked],
         fusion=options.fusion,
@@ -261,12 +264,13 @@ def _embed_or_fetch(
     options: QueryOptions,
     progress: Progress,
     embed: Embed | None,
-) -> _Clip:
+) -> Clip:
     """Return the query; `searched` are the weights of the rows to compare it with."""
-    fetched, _ = _fetch(index, backbones, [clip])
+    fetched, samples = _fetch(index, backbones, [clip])
     vectors = {modality: found[clip] for modality, found in fetched.items() if found}
     if vectors or index.knows(clip):
-        return _Clip(clip, vectors, hidden="" if options.exclude_self is False else clip)
+        hidden = "" if options.exclude_self is False else clip
+        return Clip(clip, vectors, hidden, path=samples[clip].path if clip in samples else "")
     path = Path(clip)
     try:
         _check_file(path, index)
@@ -305,7 +309,7 @@ def _embed(
     options: QueryOptions,
     progress: Progress,
     embed: Embed | None,
-) -> _Clip:
+) -> Clip:
     from ..ingest.extract.batching import FailedVideo
     from ..ingest.extract.embed import EmbedOptions, embed_one
 
@@ -329,7 +333,8 @@ def _embed(
         if found is not None:
             vectors[modality] = found
     same = differs("fingerprint", video.fingerprint) if options.exclude_self else ""
-    return _Clip(str(path), vectors, not_itself=same, damage=result.damage.describe())
+    damage = result.damage.describe()
+    return Clip(str(path), vectors, not_itself=same, damage=damage, path=video.path)
 
 
 def _fetch(
@@ -345,7 +350,7 @@ def _fetch(
 
 def _similarities(
     index: SearchIndex,
-    subject: _Clip,
+    subject: Clip,
     backbones: Mapping[Modality, Backbone],
     proposals: int,
     expression: str,
@@ -391,7 +396,7 @@ def _other_weights(
 
 def _explain(
     best: Mapping[str, Fused],
-    subject: _Clip,
+    subject: Clip,
     yardsticks: Mapping[Modality, Yardstick],
     weights: Mapping[Modality, float],
     matches: Mapping[Modality, Mapping[str, VideoVectors]],
@@ -441,3 +446,69 @@ def _explain(
             )
         )
     return results
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two clips to be compared with each other.
+
+    Attributes:
+        first: Has the vectors of the modalities that both have, as `second` has.
+        second: The other one.
+        yardsticks: For each of those modalities.
+        weights: For each of those modalities.
+        missing: What was asked for and one of the two lacks.
+        notes: What a person should know about it.
+    """
+
+    first: Clip
+    second: Clip
+    yardsticks: dict[Modality, Yardstick]
+    weights: dict[Modality, float]
+    missing: list[Modality]
+    notes: list[str]
+
+
+def read_pair(
+    names: tuple[str, str],
+    index: SearchIndex,
+    place: Place,
+    options: QueryOptions,
+    progress: Progress,
+    embed: Embed | None = None,
+) -> Pair:
+    """Return two clips, each the id of a stored video or a file, ready to be compared.
+
+    Two files are compared by the backbones of the preset, others by what is stored.
+
+    Raises:
+        VidsimError: As `answer`.
+    """
+    weights = parse_weights(options.weights, options.fusion)
+    stored = index.weights()
+    own = sorted({name.partition("/")[0] for name in names if index.knows(name)})
+    if own:
+        held = set.intersection(*(set(stored.get(library, ())) for library in own))
+        backbones = _choose_backbones(index, options, held)
+    else:
+        wanted, preset = options.modalities or tuple(Modality), options.preset or DEFAULT_PRESET
+        backbones = choose_backbones(wanted, options.overrides, preset, index.known)
+    searched = {library: stored[library] for library in own if library in stored}
+    clips = [
+        _embed_or_fetch(name, index, backbones, searched, options, progress, embed)
+        for name in names
+    ]
+    first, second = clips
+    both = {m: b for m, b in backbones.items() if m in first.vectors and m in second.vectors}
+    if not both:
+        raise MediaError(
+            f"{first.name} and {second.name} have nothing in common to be compared by; "
+            "ask for other modalities with -m."
+        )
+    notes = [f"{clip.name}: {clip.damage}" for clip in clips if clip.damage]
+    notes += _other_weights(searched, both)
+    notes += _tune(weights, place.home, both) if options.weights is None and len(both) > 1 else []
+    first, second = (replace(c, vectors={m: c.vectors[m] for m in both}) for c in clips)
+    measured = yardsticks(place.home, own, both, notes.append)
+    missing = [m for m in backbones if m not in both]
+    return Pair(first, second, measured, weights, missing, notes)
