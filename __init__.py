@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .schemas.modality import Modality as Modality
     from .schemas.results import DuplicatePair as DuplicatePair
     from .schemas.results import DuplicatesReport as DuplicatesReport
+    from .schemas.results import Explanation as Explanation
     from .schemas.results import FailedFile as FailedFile
     from .schemas.results import ImportReport as ImportReport
     from .schemas.results import IndexTuning as IndexTuning
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .schemas.results import LevelComparison as LevelComparison
     from .schemas.results import LibrarySummary as LibrarySummary
     from .schemas.results import ModalityMatch as ModalityMatch
+    from .schemas.results import Played as Played
     from .schemas.results import QueryMatch as QueryMatch
     from .schemas.results import QueryResult as QueryResult
     from .schemas.results import StoredVideo as StoredVideo
@@ -56,6 +58,7 @@ _HOMES = {
     **dict.fromkeys(
         (
             "DuplicatesReport",
+            "Explanation",
             "ImportReport",
             "IndexTuning",
             "IngestReport",
@@ -66,6 +69,7 @@ _HOMES = {
             "LabelSummary",
             "LevelComparison",
             "ModalityMatch",
+            "Played",
             "QueryMatch",
             "QueryResult",
             "StoredVideo",

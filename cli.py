@@ -25,7 +25,9 @@ from .schemas.duplicates import DuplicateOptions
 from .schemas.errors import LibraryError, SettingsError, VidsimError
 from .schemas.options import (
     AudioTrack,
+    Csv,
     Device,
+    Html,
     IndexOption,
     Json,
     Label,
@@ -373,13 +375,17 @@ def query(
     segment_seconds: SegmentSeconds = None,
     audio_track: AudioTrack = None,
     device: Device = None,
+    html: Html = None,
+    csv: Csv = False,
     json: Json = False,
 ) -> Answer:
     """Rank stored videos by likeness to a clip or several, and say why."""
     from .ingest.system.progress import Bars
+    from .search.csv_text import query_csv
     from .search.library import Library
     from .search.report_text import query_notes, query_text
 
+    _not_both(csv, json)
     with Bars() as bars, Library.open(progress=bars) as opened:
         result = opened.query(
             examples,
@@ -401,14 +407,81 @@ def query(
             audio_track=audio_track,
             device=device,
         )
+        pages = [opened.write_html(result, html)] if html else []
+    asked = " and ".join(examples)
     wrong = (
-        f"Nothing was found for {' and '.join(examples)}; widen --filter and --library, "
+        f"Nothing was found for {asked}; widen --filter and --library, "
         "or ask for other modalities with -m."
         if not min_score
-        else f"Nothing is as much like {' and '.join(examples)} as {min_score:g}; take a smaller --min-score."
+        else f"Nothing is as much like {asked} as {min_score:g}; take a smaller --min-score."
     )
     error = None if result.results else LibraryError(wrong)
-    return Answer(result, query_text(result), query_notes(result), json, error)
+    text = query_csv(result) if csv else query_text(result)
+    return Answer(result, text, [*query_notes(result), *map(_page_note, pages)], json, error)
+
+
+def _not_both(csv: bool, json: bool) -> None:
+    if csv and json:
+        raise typer.BadParameter("choose one of --csv and --json.", param_hint="--csv")
+
+
+def _page_note(page: Path) -> str:
+    return f"Page: {page}"
+
+
+Clip = Annotated[
+    str,
+    typer.Argument(help="A file, or the id of a stored video.", autocompletion=clips),
+]
+
+
+@app.command()
+def explain(
+    first: Clip,
+    second: Clip,
+    modalities: Modalities = None,
+    preset: Preset = None,
+    model: Model = None,
+    device: Device = None,
+    html: Html = None,
+    json: Json = False,
+) -> Answer:
+    """Compare two videos: how alike, by what, and where.
+
+    --html has frames side by side, colours, likeness over time and sound.
+    """
+    from .ingest.system.progress import Bars
+    from .search.library import Library
+    from .search.report_text import explain_notes, explain_text
+
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        found = opened.explain(
+            first, second, modalities=modalities, models=model or (), preset=preset, device=device
+        )
+        pages = [opened.write_html(found, html)] if html else []
+    notes = [*explain_notes(found), *map(_page_note, pages)]
+    return Answer(found, explain_text(found), notes, json)
+
+
+@app.command("open")
+def open_(
+    video: Annotated[
+        str,
+        typer.Argument(
+            metavar="VIDEO", help="The id of a stored video, or a file.", autocompletion=clips
+        ),
+    ],
+    at: Annotated[
+        float, typer.Option("--at", min=0, metavar="SECONDS", help="Where to begin.")
+    ] = 0.0,
+    json: Json = False,
+) -> Answer:
+    """Open a video in a player or the browser, at a time."""
+    from .search.library import Library
+    from .search.report_text import played_notes
+
+    played = Library.open().play(video, at_s=at)
+    return Answer(played, [played.path], played_notes(played), json)
 
 
 @app.command()
@@ -444,18 +517,18 @@ def videos(
     ] = False,
     sort: Annotated[VideoOrder, typer.Option(help="What to sort by.")] = "id",
     reverse: Annotated[bool, typer.Option("--reverse", help="The last one first.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
+    csv: Csv = False,
     json: Json = False,
 ) -> Answer:
     """List stored videos: length, size, sound, modalities, label, id, damage.
 
     --csv and --json tell more: path, rows by backbone, when it was stored.
     """
+    from .search.csv_text import catalogue_csv
     from .search.library import Library
-    from .search.report_text import catalogue_csv, catalogue_text
+    from .search.report_text import catalogue_text
 
-    if csv and json:
-        raise typer.BadParameter("choose one of --csv and --json.", param_hint="--csv")
+    _not_both(csv, json)
     opened = Library.open()
     notes = [note] if (note := opened.being_written()) else []
     listed = opened.videos(
@@ -839,18 +912,24 @@ def duplicates(
             min=-1, max=1, metavar="COSINE", help="Least cosine of the mean frame embeddings."
         ),
     ] = DuplicateOptions.min_similarity,
+    html: Html = None,
+    csv: Csv = False,
     json: Json = False,
 ) -> Answer:
     """List videos that show the same: near-duplicates."""
     from .ingest.system.progress import Bars
+    from .search.csv_text import duplicates_csv
     from .search.library import Library
     from .search.report_text import duplicates_notes, duplicates_text
 
+    _not_both(csv, json)
     with Bars() as bars, Library.open(progress=bars) as opened:
         report = opened.duplicates(
             *libraries or (), max_distance=max_distance, min_similarity=min_similarity
         )
-    return Answer(report, duplicates_text(report), duplicates_notes(report), json)
+        pages = [opened.write_html(report, html)] if html else []
+    text = duplicates_csv(report) if csv else duplicates_text(report)
+    return Answer(report, text, [*duplicates_notes(report), *map(_page_note, pages)], json)
 
 
 @app.command()

@@ -64,3 +64,10 @@ class Answer:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 video``, ``2,000 videos``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def clock(seconds: float) -> str:
+    """Return a time of a video as ``m:ss``, or ``h:mm:ss`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, short = divmod(minutes, 60)
+    return f"{hours}:{short:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -11,6 +11,26 @@ Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as 
 Runs = Annotated[
     int, typer.Option(min=1, metavar="N", help="Measured runs, of which the median counts.")
 ]
+
+
+def _beside(file: Path | None) -> Path | None:
+    """Refuse a file that could not be written, before the work is done."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {file.absolute().parent}.")
+    return file
+
+
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        dir_okay=False,
+        callback=_beside,
+        help="Write a page with pictures, one file that needs nothing else.",
+    ),
+]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout.")]
 Model = Annotated[
     list[str] | None,

@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     nvdec: bool = Field(
         default=False, description="whether an NVIDIA GPU decodes large videos of an ingest"
     )
+    player: str | None = Field(
+        default=None,
+        description="command of 'vidsim open', with {file} and {seconds}; none for what is there",
+    )
     segment_seconds: float = Field(
         default=SEGMENT_SECONDS,
         ge=1,

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from ..schemas.results import (
         CompactedLibrary,
         DuplicatesReport,
+        Explanation,
         ImportReport,
         IndexTuning,
         IngestReport,
         LabelReport,
         LabelSummary,
         LibrarySummary,
+        Played,
         QueryResult,
         StoredVideo,
         VerifyReport,
@@ -306,6 +308,88 @@ class Library:
             told = self._told(progress)
             index = self._searched()
             return answer(_clips(clip), index, self._place, options, told, self._embed)
+
+    def explain(
+        self,
+        first: str | os.PathLike[str],
+        second: str | os.PathLike[str],
+        *,
+        modalities: Modalities = None,
+        models: Models = (),
+        preset: str | None = None,
+        device: Device | None = None,
+        progress: Watcher = None,
+    ) -> Explanation:
+        """Compare two clips, each a file or the id of a stored video: how alike, and where.
+
+        Args:
+            first: Taken for the query.
+            second: Taken for its result.
+            modalities: What to compare by; None for all.
+            models: Backbones that replace the preset's.
+            preset: Whose backbones; None for what is stored, of two files for ``compact``.
+            device: Device that embeds a file; None for the settings'.
+            progress: Receives the progress.
+
+        Raises:
+            LibraryError: A clip does not exist.
+            ModelError: A modality, backbone or device is invalid.
+            MediaError: A file cannot be read, or the two have nothing to be compared by.
+            WeightsError: Weights are missing, or stored rows were computed with others.
+            StoreError: Milvus or a shard cannot be read.
+        """
+        from .explain import explain
+        from .query import QueryOptions
+
+        options = QueryOptions(
+            modalities=None if modalities is None else _modalities(modalities),
+            overrides=_overrides(models),
+            preset=preset,
+            device=device or self._settings.device,
+            segment_seconds=self._settings.segment_seconds,
+        )
+        with self._lock:
+            told, index = self._told(progress), self._searched()
+            names = os.fspath(first), os.fspath(second)
+            return explain(*names, index, self._place, options, told, self._embed)
+
+    def write_html(
+        self,
+        result: QueryResult | DuplicatesReport | Explanation,
+        file: str | os.PathLike[str],
+        *,
+        progress: Watcher = None,
+    ) -> Path:
+        """Write a result as one self-contained HTML file, with pictures; return its path.
+
+        A video whose file is gone has a note in the place of its picture.
+
+        Args:
+            result: Of `query`, `duplicates` or `explain`.
+            file: What to write or replace.
+            progress: Receives the progress.
+
+        Raises:
+            StoreError: The file cannot be written.
+        """
+        from .pages.write import write_page
+
+        return write_page(result, Path(file), self._told(progress))
+
+    def play(self, video: str | os.PathLike[str], *, at_s: float = 0.0) -> Played:
+        """Open a video in a player or the browser, at a time where that can be asked for.
+
+        Args:
+            video: The id of a stored video, or a file.
+            at_s: Seconds from its start.
+
+        Raises:
+            LibraryError: It is neither stored nor a file, or its file is gone.
+            SettingsError: The player of the settings cannot be started.
+        """
+        from .player import locate, play
+
+        return play(locate(self.home, os.fspath(video)), at_s, self._settings.player)
 
     def libraries(self) -> list[LibrarySummary]:
         """Summarise what each library holds, by name, and whether its folder is still there.

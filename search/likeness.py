@@ -165,6 +165,16 @@ def in_words(value: float) -> Word:
     return next(word for least, word in WORDS if value >= least)
 
 
+def nothing_alike(bound: float) -> str:
+    """Say that the best of an answer is chance, which goes up to the likeness `bound`."""
+    if bound > ALIKE:
+        return (
+            "Nothing here stands out: videos of these libraries are much alike, by chance up to "
+            f"{bound:.2f}."
+        )
+    return f"Nothing here is much like it: below {bound:.2f} likeness is chance."
+
+
 def chance(yardsticks: Mapping[Modality, Yardstick], weights: Mapping[Modality, float]) -> float:
     """Return the likeness up to which the best result may be chance.
 

@@ -29,6 +29,9 @@ _MOST = 5
 _NEXT = 0.8
 """Part of the best moment's evidence a second that a further one has at least (a choice)."""
 
+_POINTS = 240
+"""Most points of a likeness over time (a choice)."""
+
 _LEAST_S = 1.0
 """Seconds that a further moment lasts at least, or half of the best one where that is shorter."""
 
@@ -93,6 +96,52 @@ def find_moments(
             )
         )
     return found
+
+
+def likeness_along(
+    query: Mapping[Modality, VideoVectors],
+    video: Mapping[Modality, VideoVectors],
+    yardsticks: Mapping[Modality, Yardstick],
+    weights: Mapping[Modality, float],
+    shift_s: float,
+) -> tuple[Values, Values, dict[Modality, Values]]:
+    """Return how alike a query and a video are over time, both played at once.
+
+    Args:
+        query: Its vectors.
+        video: Its vectors, of the same modalities.
+        yardsticks: For each of those modalities.
+        weights: For each of those modalities, above 0.
+        shift_s: How much later than the query's the video's times are.
+
+    Returns:
+        (n,) times of the query, seconds; (n,) likeness; and (n,) likeness by modality.
+    """
+    start = max(
+        min(of.start_s[0] for of in query.values()),
+        min(of.start_s[0] for of in video.values()) - shift_s,
+    )
+    end = min(
+        max(of.end_s[-1] for of in query.values()),
+        max(of.end_s[-1] for of in video.values()) - shift_s,
+    )
+    count = int(np.clip(round((end - start) / _STEP_S), 1, _POINTS))
+    times = start + max(end - start, 0) * (np.arange(count) + 0.5) / count
+    odds = {}
+    for m, ours in query.items():
+        theirs = video[m]
+        parts = zip(_between(ours, times), _between(theirs, times + shift_s), strict=True)
+        odds[m] = np.array([_meeting(yardsticks[m], ours, theirs, *each) for each in parts])
+    return times, likeness(average(odds, weights)), {m: likeness(of) for m, of in odds.items()}
+
+
+def _meeting(
+    yardstick: Yardstick, query: VideoVectors, video: VideoVectors, ours: Values, theirs: Values
+) -> float:
+    """Return the log-odds of rows of which each side has these parts."""
+    left, right = np.flatnonzero(ours), np.flatnonzero(theirs)
+    rows = similarities(yardstick.backbone, query.rows[left], video.rows[right])
+    return float(ours[left] @ yardstick.log_odds(rows.astype(np.float64)) @ theirs[right])
 
 
 def _cells(

@@ -124,7 +124,7 @@ def answer(
     asked_of = sorted(own) or libraries
     held = {name for library in asked_of for name in stored.get(library, ())}
     try:
-        backbones = _choose_backbones(index, options, held)
+        backbones = choose_stored_backbones(index, options, held)
     except (LibraryError, ModelError) as error:
         raise _or_lost(error, index, asked_of) from error
     notes = []
@@ -166,7 +166,7 @@ def answer(
     proposals = max(TOP, options.k)
     compared = compare(index, examples, negatives, asked, proposals, " and ".join(scope))
     notes += [note for example in both for note in example.notes]
-    notes += _other_weights(how.searched, asked)
+    notes += other_weights(how.searched, asked)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         tuned, told = read_tuned(place.home, asked)
         weights |= tuned
@@ -180,6 +180,7 @@ def answer(
     return QueryResult(
         query=", ".join(example.name for example in examples),
         examples=[example.name for example in examples],
+        example_paths=[example.path for example in examples],
         negatives=[negative.name for negative in negatives],
         modalities=[m.value for m in asked],
         missing_modalities=[m.value for m in backbones if m not in asked],
@@ -231,7 +232,7 @@ def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> lis
     return sorted(asked or counts)
 
 
-def _choose_backbones(
+def choose_stored_backbones(
     index: SearchIndex, options: QueryOptions, held: Collection[str]
 ) -> dict[Modality, Backbone]:
     """Choose one stored backbone per requested modality.
@@ -285,7 +286,7 @@ def _fetch(
     return {m: vectors for m, (vectors, _) in zip(backbones, found, strict=True)}, samples
 
 
-def _other_weights(
+def other_weights(
     searched: Mapping[str, Mapping[str, str]], backbones: Mapping[Modality, Backbone]
 ) -> list[str]:
     """Return a line per backbone whose weights differ between libraries."""

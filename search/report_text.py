@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..ingest.shards.home import Place, without_user
 from ..ingest.system.step import duration
-from ..schemas.answer import Heading, Line, Table, count
+from ..schemas.answer import Heading, Line, Table, clock, count
+from .likeness import nothing_alike
 
 if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
     from ..schemas.results import (
         DuplicatesReport,
+        Explanation,
         FailedFile,
         ImportReport,
         IndexTuning,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
         LibrarySummary,
         MatchedMoment,
         ModalityMatch,
+        Played,
         QueryResult,
         StoredVideo,
         VerifyReport,
@@ -151,7 +152,7 @@ def query_notes(result: QueryResult) -> list[str]:
     """Say whether anything is alike, how to read a ranking, and what it left out."""
     notes = []
     if result.nothing_alike:
-        notes.append(_nothing_alike(result.chance))
+        notes.append(nothing_alike(result.chance))
     if result.results:
         notes.append("Each modality: likeness, rank, similarity, query ~ video seconds.")
     if result.missing_modalities:
@@ -162,22 +163,37 @@ def query_notes(result: QueryResult) -> list[str]:
     return notes + noted(result.notes)
 
 
-def _nothing_alike(chance: float) -> str:
-    from .likeness import ALIKE
-
-    if chance > ALIKE:
-        return (
-            "Nothing here stands out: videos of these libraries are much alike, by chance up to "
-            f"{chance:.2f}."
+def explain_text(found: Explanation) -> Iterator[Line]:
+    """Format the likeness of two videos, by modality, and where they correspond."""
+    yield Heading(f"{found.likeness:.2f}  {found.word}")
+    for modality, of in found.modalities.items():
+        yield f"    {modality:<6}  {of.likeness:.2f}  similarity {of.similarity:6.3f}"
+    for moment in found.moments:
+        yield (
+            f"    {clock(moment.query_start_s)} ~ {clock(moment.start_s)}, "
+            f"{moment.end_s - moment.start_s:.0f} s  {moment.likeness:.2f}"
         )
-    return f"Nothing here is much like it: below {chance:.2f} likeness is chance."
+
+
+def explain_notes(found: Explanation) -> list[str]:
+    """Say what could not be compared, and what else a person should know."""
+    missing = ", ".join(found.missing_modalities)
+    told = [f"One of the two has no {missing}; it did not count."] if missing else []
+    return told + noted(found.notes)
+
+
+def played_notes(played: Played) -> list[str]:
+    """Say what shows a video, or that nothing here can."""
+    if played.player:
+        return [f"Opened in {played.player}, at {clock(played.at_s)}."]
+    return ["There is no display here to open it on; its path is above."]
 
 
 def _moments(moments: Sequence[MatchedMoment]) -> str:
     """Say where it is most like the query, such as "best at 1:18, 6 s; also at 2:40"."""
     best = moments[0]
-    text = f"best at {_clock(best.start_s)}, {best.end_s - best.start_s:.0f} s"
-    others = ", ".join(_clock(moment.start_s) for moment in moments[1:])
+    text = f"best at {clock(best.start_s)}, {best.end_s - best.start_s:.0f} s"
+    others = ", ".join(clock(moment.start_s) for moment in moments[1:])
     return text + (f"; also at {others}" if others else "")
 
 
@@ -221,7 +237,7 @@ def catalogue_text(videos: Sequence[StoredVideo]) -> Iterator[Line]:
     rows = [("duration", "size", "sound", "modalities", "label", "video")]
     rows += [
         (
-            _clock(v.duration_s),
+            clock(v.duration_s),
             _bytes(v.size),
             heard[v.sound],
             " ".join(v.modalities),
@@ -235,16 +251,6 @@ def catalogue_text(videos: Sequence[StoredVideo]) -> Iterator[Line]:
         numbers = [row[n].rjust(widths[n]) for n in range(2)]
         words = [row[n].ljust(widths[n]) for n in range(2, 5)]
         yield "  ".join([*numbers, *words, row[5]])
-
-
-def catalogue_csv(videos: Sequence[StoredVideo]) -> Iterator[Line]:
-    """Format a line of CSV per video under a header, with all that is known of it."""
-    from ..schemas.results import StoredVideo
-
-    names = list(StoredVideo.model_fields)
-    yield _csv_line(names)
-    for video in videos:
-        yield _csv_line([_csv_cell(getattr(video, name)) for name in names])
 
 
 def videos_of(found: Mapping[str, Sequence[str]]) -> str:
@@ -267,13 +273,6 @@ def labels_text(labels: Sequence[LabelSummary]) -> Iterator[Line]:
         yield f"{each.videos:>{width},}  {each.label or '(none)'}"
 
 
-def _clock(seconds: float) -> str:
-    """Return a duration as ``m:ss``, or ``h:mm:ss`` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, short = divmod(minutes, 60)
-    return f"{hours}:{short:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def _bytes(size: int) -> str:
     """Return a size in the unit that leaves one to three digits before the point."""
     if size < 1000:
@@ -284,21 +283,6 @@ def _bytes(size: int) -> str:
             break
         amount, unit = amount / 1000, larger
     return f"{amount:.1f} {unit}"
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    paper = io.StringIO()
-    csv.writer(paper, lineterminator="").writerow(cells)
-    return paper.getvalue()
-
-
-def _csv_cell(value: object) -> str:
-    """Return a value as a cell: names and numbers of rows are joined by spaces."""
-    if isinstance(value, Mapping):
-        return " ".join(f"{name}={number}" for name, number in value.items())
-    if isinstance(value, list):
-        return " ".join(value)
-    return "" if value is None else str(value)
 
 
 def reindex_notes(report: VerifyReport) -> list[str]:

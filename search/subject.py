@@ -49,6 +49,7 @@ class Example:
         hidden: Id of the video to leave out of the answer, "" for none.
         not_itself: Filter that leaves out videos of the same content, "" for none.
         notes: What a person should know about it, such as what of it did not decode.
+        path: Where its file is, or was; "" where that is unknown.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Example:
     hidden: str = ""
     not_itself: str = ""
     notes: tuple[str, ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,26 +114,27 @@ def read_clip(
     }
     if vectors or index.knows(clip):
         hidden = "" if how.exclude_self is False else clip
-        paths = {row.path for _, rows in fetched for row in rows.values()}
+        paths = sorted({row.path for _, rows in fetched for row in rows.values()})
+        path = paths[0] if paths else ""
         if how.part.region:
             raise MediaError(
                 f"Of {clip} no pictures are stored, which a region is of; "
-                f"give its file{''.join(f', {path},' for path in sorted(paths)[:1])} instead."
+                f"give its file{f', {path},' if path else ''} instead."
             )
         if how.part.at_all_times:
-            return Example(clip, vectors, hidden)
+            return Example(clip, vectors, hidden, path=path)
         vectors, notes = _stretch(clip, vectors, backbones, how.part)
-        return Example(clip, vectors, hidden, notes=notes)
-    path = Path(clip)
+        return Example(clip, vectors, hidden, notes=notes, path=path)
+    file = Path(clip)
     try:
-        _check_file(path, index)
+        _check_file(file, index)
     except LibraryError as error:
         if told := index.lacking([clip.partition("/")[0]], ()):
             raise LibraryError(
                 f"{clip} is no file, and not among what is found: {told[0]}"
             ) from error
         raise
-    return _embed(path, backbones, how, progress)
+    return _embed(file, backbones, how, progress)
 
 
 def _stretch(
@@ -222,7 +225,7 @@ def _embed(
     notes = [f"{path}: {damage}"] if damage else []
     if still:
         notes.append(f"{path} is a still picture, which has neither sound nor motion.")
-    return Example(str(path), vectors, not_itself=same, notes=tuple(notes))
+    return Example(str(path), vectors, not_itself=same, notes=tuple(notes), path=video.path)
 
 
 def _still(path: Path, backbones: Mapping[Modality, Backbone], part: Part) -> str:

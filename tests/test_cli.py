@@ -26,6 +26,7 @@ from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Bars
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.results import (
+    Explanation,
     FailedFile,
     ImportReport,
     IngestReport,
@@ -111,6 +112,40 @@ def test_query_takes_a_part_of_a_clip(call, clips):
     code, out, _ = call(*asked, "--region", "0.25,0,0.5,1", "--json")
     match = QueryResult.model_validate_json(out).results[0].modalities["color"]
     assert (code, match.query_start_s, match.query_end_s) == (0, 0.2, 0.6)
+
+
+def test_a_ranking_as_csv_and_as_a_page(call, tmp_path):
+    code, out, err = call("query", "clips/snow/1.mkv", "--csv", "--html", str(tmp_path / "p.html"))
+    rows = list(csv.DictReader(out.splitlines()))
+    assert code == 0
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert err.endswith(f"Page: {tmp_path / 'p.html'}\n")
+    assert "<h1>Videos like" in (tmp_path / "p.html").read_text()
+
+
+def test_what_cannot_be_written_is_told_before_the_work(call, tmp_path):
+    code, out, err = call("query", "clips/snow/1.mkv", "--html", str(tmp_path))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "is a directory" in err
+    code, out, err = call("query", "clips/snow/1.mkv", "--html", str(tmp_path / "no" / "p.html"))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "there is no folder" in err
+    assert call("query", "clips/snow/1.mkv", "--csv", "--json")[0] == 2
+
+
+def test_two_videos_are_explained(call, clips):
+    code, out, err = call("explain", "clips/snow/1.mkv", str(clips / "snow" / "1.mkv"), "--json")
+    assert (code, err) == (0, "")
+    assert Explanation.model_validate_json(out).word == "very alike"  # by colour alone
+    code, out, _ = call("explain", "clips/snow/1.mkv", "clips/snow/2.mkv")
+    assert code == 0
+    assert out.splitlines()[1].startswith("    color   ")
+
+
+def test_a_video_is_opened_or_its_path_said(call, clips):
+    code, out, err = call("open", "clips/snow/1.mkv", "--at", "2", DISPLAY="", WAYLAND_DISPLAY="")
+    assert (code, out) == (0, f"{clips / 'snow' / '1.mkv'}\n")
+    assert err == "There is no display here to open it on; its path is above.\n"
 
 
 def test_ingest_again_says_that_there_is_nothing_to_do(call, clips):

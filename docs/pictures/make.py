@@ -1,11 +1,14 @@
-"""Draws the pictures of docs/walkthrough.md from the demo's generated clips; takes a minute.
+"""Draws the pictures of the pages of docs from the demo's generated clips; takes a minute.
 
 Run ``.venv/bin/python docs/pictures/make.py``. Nothing is read or written outside of a temporary
-folder, but for the weights of the default preset, which are pulled where they are missing.
+folder, but for the weights of the default preset, which are pulled where they are missing. Pages
+are photographed in Chromium (Debian's package ``chromium``).
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -38,11 +41,14 @@ def main() -> None:
         changed = disguise(clips / "ball.mp4", folder / "copy.mp4")
         with Library.open(folder / "home", uri="embedded") as library:
             library.ingest(clips)
-            results = library.query(folder / "copy.mp4").results
+            answer = library.query(folder / "copy.mp4")
+            page = library.write_html(answer, folder / "answer.html")
             library.export(folder / "h5")
         print(f"The copy: {changed}.")
+        page.write_text(page.read_text().replace(str(folder), "/videos"))
+        photograph(page, "answer.png", 960, 960)
         draw_strips(clips, folder / "h5" / "color_vid2img.h5")
-        draw_evidence(results)
+        draw_evidence(answer.results)
 
 
 def draw_strips(clips: Path, export: Path) -> None:
@@ -88,6 +94,23 @@ def draw_evidence(results: list[QueryMatch]) -> None:
     axis.legend([plt.Rectangle((0, 0), 1, 1, color=c) for c in COLORS.values()], [*COLORS])
     axis.spines[["top", "right"]].set_visible(False)
     save(figure, "evidence.png")
+
+
+def photograph(page: Path, name: str, width: int, height: int) -> None:
+    """The upper part of a page, as a browser shows it."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        print(f"{name}: left as it is, for want of Chromium.")
+        return
+    subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *(f"--window-size={width},{height}", f"--screenshot={FOLDER / name}", page.as_uri()),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    print(f"{name}: {(FOLDER / name).stat().st_size / 1000:.0f} kB")
 
 
 def save(figure: plt.Figure, name: str) -> None:

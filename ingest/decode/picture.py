@@ -66,6 +66,11 @@ class Picture:
             self._rgb[size] = upright(rgb, display_matrix(self._frame))
         return self._rgb[size]
 
+    def upright(self, size: int) -> ByteArray:
+        """Return the whole frame as a person sees it, (h, w, 3) uint8 RGB; `size` is the longer."""
+        scale = size / max(self._shown)
+        return self._upright(*(max(1, round(side * scale)) for side in self._shown))
+
 
 def crop(rgb: ByteArray, region: Region) -> ByteArray:
     """Return a region of (h, w, 3) as it lies within it, rounded to whole pixels.

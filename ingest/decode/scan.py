@@ -90,7 +90,7 @@ def scan(
         MediaError: It is not a video, is encrypted, or has more than `max_pixels` per frame.
     """
     with open_local(path) as container:
-        pictures, sounds = _usable(container, "video"), _usable(container, "audio")
+        pictures, sounds = usable(container, "video"), usable(container, "audio")
         read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
         # Before packets are read: PyAV fails here once streams begin that it does not know.
         best = {stream.index: _best_sound(container, stream) for stream in pictures}
@@ -221,7 +221,7 @@ def _to_seconds(ticks: Sequence[int | None], base: Fraction) -> npt.NDArray[np.f
     return np.array(ticks, np.float64) * base.numerator / base.denominator
 
 
-def _usable(container: InputContainer, kind: Literal["video", "audio"]) -> list[Stream]:
+def usable(container: InputContainer, kind: Literal["video", "audio"]) -> list[Stream]:
     """Return the streams of a kind, libav's choice first, without covers and previews."""
     best = container.streams.best(kind)
     found = [

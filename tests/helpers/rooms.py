@@ -27,6 +27,7 @@ ROOMS = (
     "search",
     "search/duplicates",
     "search/evaluation",
+    "search/pages",
     "search/library.py",
     "search/report_text.py",
     "search/demo.py",

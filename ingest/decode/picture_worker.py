@@ -1,0 +1,142 @@
+"""The child process that looks into files: frames at given times, for people to see.
+
+It seeks to each time and decodes from the key frame before it. Times count from the earliest
+stream's start as the container states it: of a file whose clock jumps (`timeline`) a frame may be
+that of another moment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import cast
+
+import av
+import av.logging
+import cv2
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import VideoReformatter
+
+from ...schemas.embedding import ByteArray
+from ...schemas.errors import MediaError
+from ..system.worker_process import Channel
+from .container import Skipped, check_file, open_local, packets, too_large
+from .picture import Picture
+from .pixel_aspect import PixelAspect
+from .scan import usable
+from .segments import MAX_PIXELS
+
+_HEARTBEAT_S = 1.0
+
+_EARLIER_S = (0.0, 2.0, 20.0)
+"""How long before the wanted time to seek to, where the frame found there begins later: transport
+streams are found to about a second (a choice)."""
+
+_SAME_S = 1e-3
+"""A frame that begins this little after the wanted time is on the screen then."""
+
+
+def main(channel: Channel) -> None:
+    """Answer each ``look`` with a ``picture`` per time that shows one, then ``done``."""
+    av.logging.set_level(av.logging.PANIC)
+    cv2.setNumThreads(1)
+    while True:
+        fields = channel.receive().fields
+        last_sign = time.monotonic()
+
+        def on_progress() -> None:
+            nonlocal last_sign
+            if time.monotonic() - last_sign > _HEARTBEAT_S:
+                channel.send("alive")
+                last_sign = time.monotonic()
+
+        try:
+            found = look(fields["path"], fields["times_s"], fields["size"], on_progress)
+            for number, rgb in found:
+                channel.send("picture", {"number": number}, {"rgb": rgb})
+            channel.send("done")
+        except MediaError as error:
+            channel.send("failed", {"reason": str(error)})
+        except MemoryError:
+            reason = "decoding it takes more memory than is allowed"
+            channel.send("failed", {"reason": reason})
+
+
+def look(
+    path: str, times_s: Sequence[float], size: int, on_progress: Callable[[], None] = lambda: None
+) -> Iterator[tuple[int, ByteArray]]:
+    """Yield the frames on the screen at given times.
+
+    Args:
+        path: The file.
+        times_s: Seconds from its start.
+        size: Pixels of a picture's longer side.
+        on_progress: Called per packet.
+
+    Yields:
+        The number of the time, and (h, w, 3) uint8 RGB, upright; none where nothing decodes.
+
+    Raises:
+        MediaError: It is no video, or its frames are too large.
+    """
+    path = os.path.abspath(path)
+    check_file(path)
+    with open_local(path) as container:
+        videos = usable(container, "video")
+        if not videos:
+            raise MediaError("it has no picture")
+        context = cast(VideoCodecContext, videos[0].codec_context)
+        if context.width * context.height > MAX_PIXELS:
+            raise MediaError(too_large(context.width, context.height))
+        context.thread_count = 1
+        context.thread_type = "NONE"
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        start_s = (container.start_time or 0) / av.time_base
+        for number, time_s in enumerate(times_s):
+            picture = _shown_at(container, videos[0], start_s + time_s, on_progress)
+            if picture is not None:
+                yield number, picture.upright(size)
+
+
+def _shown_at(
+    container: InputContainer, stream: Stream, at_s: float, on_progress: Callable[[], None]
+) -> Picture | None:
+    """Return the frame on the screen at a time, or the nearest one; None where none decodes."""
+    later: Picture | None = None
+    for earlier_s in _EARLIER_S:
+        shown: Picture | None = None
+        with suppress(av.FFmpegError, OSError):  # a raw stream is read from where it is
+            container.seek(max(0, round((at_s - earlier_s) * av.time_base)))
+        for time_s, picture in _frames(container, stream, on_progress):
+            if time_s > at_s + _SAME_S:
+                later = later or picture
+                break
+            shown = picture
+        if shown is not None:
+            return shown
+    return later
+
+
+def _frames(
+    container: InputContainer, stream: Stream, on_progress: Callable[[], None]
+) -> Iterator[tuple[float, Picture]]:
+    """Yield (seconds on the container's clock, frame) pairs from where it stands."""
+    reformatter, aspect = VideoReformatter(), PixelAspect(stream)
+    context = cast(VideoCodecContext, stream.codec_context)
+    period_s = 1 / float(getattr(stream, "average_rate", None) or 25)
+    time_s = -period_s
+    for packet in packets(container, stream.index, Skipped()):
+        on_progress()
+        try:
+            frames = context.decode(packet)
+        except (av.FFmpegError, ValueError):
+            continue
+        for frame in frames:
+            if frame.width * frame.height > MAX_PIXELS:
+                raise MediaError(too_large(frame.width, frame.height))
+            time_s = time_s + period_s if frame.time is None else frame.time
+            yield time_s, Picture(frame, aspect.now(), reformatter)

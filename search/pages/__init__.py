@@ -1,0 +1,1 @@
+"""Answers as pages: self-contained HTML files of queries, duplicates and explanations."""

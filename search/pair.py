@@ -1,0 +1,91 @@
+"""Two clips to be compared with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..ingest.shards.home import Place
+from ..ingest.system.progress import Progress
+from ..schemas.backbones import DEFAULT_PRESET, choose_backbones
+from ..schemas.errors import MediaError
+from ..schemas.modality import Modality
+from .background import yardsticks
+from .fusion import parse_weights
+from .likeness import Yardstick
+from .query import QueryOptions, choose_stored_backbones, other_weights
+from .search_index import SearchIndex
+from .subject import Embed, Example, Reading, read_clip
+from .tuned import read_tuned
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two clips to be compared with each other.
+
+    Attributes:
+        first: Has the vectors of the modalities that both have, as `second` has.
+        second: The other one.
+        yardsticks: For each of those modalities.
+        weights: For each of those modalities.
+        missing: What was asked for and one of the two lacks.
+        notes: What a person should know about it.
+    """
+
+    first: Example
+    second: Example
+    yardsticks: dict[Modality, Yardstick]
+    weights: dict[Modality, float]
+    missing: list[Modality]
+    notes: list[str]
+
+
+def read_pair(
+    names: tuple[str, str],
+    index: SearchIndex,
+    place: Place,
+    options: QueryOptions,
+    progress: Progress,
+    embed: Embed | None = None,
+) -> Pair:
+    """Return two clips, each the id of a stored video or a file, ready to be compared.
+
+    Two files are compared by the backbones of the preset, others by what is stored.
+
+    Raises:
+        VidsimError: As `answer`.
+    """
+    weights = parse_weights(options.weights, options.fusion)
+    stored = index.weights()
+    own = sorted({name.partition("/")[0] for name in names if index.knows(name)})
+    if own:
+        held = set.intersection(*(set(stored.get(library, ())) for library in own))
+        backbones = choose_stored_backbones(index, options, held)
+    else:
+        wanted, preset = options.modalities or tuple(Modality), options.preset or DEFAULT_PRESET
+        backbones = choose_backbones(wanted, options.overrides, preset, index.known)
+    searched = {library: stored[library] for library in own if library in stored}
+    how = Reading(
+        device=options.device,
+        segment_seconds=options.segment_seconds,
+        audio_track=options.audio_track,
+        searched=searched,
+        embed=embed,
+    )
+    clips = [read_clip(name, index, backbones, how, progress) for name in names]
+    first, second = clips
+    both = {m: b for m, b in backbones.items() if m in first.vectors and m in second.vectors}
+    if not both:
+        raise MediaError(
+            f"{first.name} and {second.name} have nothing in common to be compared by; "
+            "ask for other modalities with -m."
+        )
+    notes = [note for clip in clips for note in clip.notes]
+    notes += other_weights(searched, both)
+    if options.weights is None and len(both) > 1:
+        tuned, told = read_tuned(place.home, both)
+        weights |= tuned
+        notes += told
+    first, second = (replace(c, vectors={m: c.vectors[m] for m in both}) for c in clips)
+    measured = yardsticks(place.home, own, both, notes.append)
+    missing = [m for m in backbones if m not in both]
+    return Pair(first, second, measured, weights, missing, notes)
