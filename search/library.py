@@ -359,6 +359,18 @@ class Library:
 
         return write_page(result, Path(file), self._told(progress))
 
+    def thumbnails(self, result: QueryResult) -> list[bytes]:
+        """Return a PNG per result: the query and the video side by side, where they match.
+
+        A file that is gone, or does not decode, leaves its half grey.
+
+        Args:
+            result: Of `query`.
+        """
+        from .pages.thumbnails import side_by_side
+
+        return side_by_side(result)
+
     def play(self, video: str | os.PathLike[str], *, at_s: float = 0.0) -> Played:
         """Open a video in a player or the browser, at a time where that can be asked for.
 

@@ -507,7 +507,10 @@ def read_pair(
         )
     notes = [f"{clip.name}: {clip.damage}" for clip in clips if clip.damage]
     notes += _other_weights(searched, both)
-    notes += _tune(weights, place.home, both) if options.weights is None and len(both) > 1 else []
+    if options.weights is None and len(both) > 1:
+        tuned, told = read_tuned(place.home, both)
+        weights |= tuned
+        notes += told
     first, second = (replace(c, vectors={m: c.vectors[m] for m in both}) for c in clips)
     measured = yardsticks(place.home, own, both, notes.append)
     missing = [m for m in backbones if m not in both]

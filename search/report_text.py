@@ -134,13 +134,24 @@ def _passed_over(passed_over: Mapping[str, Sequence[str]], verbose: bool) -> lis
     return lines
 
 
-def query_text(result: QueryResult) -> Iterator[Line]:
-    """Format a line per video and a line per modality."""
+def query_text(
+    result: QueryResult, paths: bool = False, pictures: Sequence[Line] = ()
+) -> Iterator[Line]:
+    """Format a line per video and a line per modality.
+
+    Args:
+        result: The answer.
+        paths: Whether to tell each video's path too.
+        pictures: What draws each result, in their order; none for no pictures.
+    """
     width = len(str(len(result.results)))
-    for found in result.results:
+    for number, found in enumerate(result.results):
         yield Heading(
             f"{found.rank:>{width}}  {found.likeness:.2f}  {found.word:<12}  {found.video_id}"
         )
+        if paths:
+            yield f"{'':{width}}  {found.path}"
+        yield from pictures[number : number + 1]
         yield f"{'':{width}}  {_moments(found.moments)}"
         for modality in result.modalities:
             match = found.modalities.get(modality)

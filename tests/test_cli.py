@@ -114,10 +114,41 @@ def test_what_cannot_be_written_is_told_before_the_work(call, tmp_path):
     assert call("query", "clips/snow/1.mkv", "--csv", "--json")[0] == 2
 
 
+def on_a_terminal(home: Path, *words: str, columns: int, **changes: str) -> str:
+    """What the command line prints on a terminal of a width."""
+    ours, theirs = pty.openpty()
+    there = environment(home, COLUMNS=str(columns), **changes)
+    process = subprocess.Popen(command(*words), stdout=theirs, stderr=subprocess.PIPE, env=there)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # Linux says so once nobody can write any more
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
+    process.communicate(timeout=60)
+    return shown.decode()
+
+
+def test_a_wide_terminal_is_told_paths_and_one_that_draws_gets_pictures(home, clips):
+    path = str(clips / "snow" / "2.mkv")
+    ask = ("query", "clips/snow/1.mkv", "-k", "1")
+    assert path not in on_a_terminal(home, *ask, columns=119)
+    shown = on_a_terminal(home, *ask, "--pictures", columns=120, TERM="xterm-kitty", TMUX="")
+    assert path in shown
+    assert shown.count("\033_Ga=T,f=100,") == 1
+
+
+def test_without_a_terminal_that_draws_it_is_said(call):
+    code, out, err = call("query", "clips/snow/1.mkv", "--pictures")
+    assert code == 0
+    assert "\033" not in out
+    assert "--html FILE writes them to a page." in err
+
+
 def test_two_videos_are_explained(call, clips):
     code, out, err = call("explain", "clips/snow/1.mkv", str(clips / "snow" / "1.mkv"), "--json")
     assert (code, err) == (0, "")
-    assert Explanation.model_validate_json(out).word == "very alike"  # by colour alone
+    assert Explanation.model_validate_json(out).likeness > 0.7  # by colour alone there is no more
     code, out, _ = call("explain", "clips/snow/1.mkv", "clips/snow/2.mkv")
     assert code == 0
     assert out.splitlines()[1].startswith("    color   ")

@@ -9,7 +9,7 @@ from ...schemas.answer import clock, count
 from ...schemas.results import DuplicatesReport, QueryMatch, QueryResult, Stretch
 from ..likeness import nothing_alike
 from .document import bars, figure, link, name, notes, opening, text
-from .thumbnails import Thumbnails
+from .thumbnails import Thumbnails, middles
 
 Step = Callable[[], None]
 """Called after each result or pair."""
@@ -48,8 +48,7 @@ def _match(result: QueryResult, found: QueryMatch, thumbnails: Thumbnails) -> It
         f'<span class="word">{text(found.word)}</span>{label}</p>'
     )
     best, *others = found.moments
-    half_s = (best.end_s - best.start_s) / 2
-    query_s, video_s = best.query_start_s + half_s, best.start_s + half_s
+    query_s, video_s = middles(best)
     theirs = opening(found.path, best.start_s, best.end_s)
     ours = opening(result.query_path, best.query_start_s, best.query_end_s)
     shown = thumbnails.at(found.path, video_s, f"Frame of {found.video_id}")
