@@ -36,8 +36,8 @@ def explanation_page(
     first, second = (name(Path(video.name).name) for video in (found.first, found.second))
     yield f"<h1>{first} and {second}</h1>"
     for which, video in (("First", found.first), ("Second", found.second)):
-        at = link(video.path, 0, which)
-        yield f'<p>{at}: {name(video.name)} <span class="soft">{name(video.path)}</span></p>'
+        path = f' <span class="soft">{name(video.path)}</span>' if video.path != video.name else ""
+        yield f"<p>{link(video.path, 0, which)}: {name(video.name)}{path}</p>"
     yield (
         f'<p><strong>{found.likeness:.2f}</strong> <span class="word">{text(found.word)}</span></p>'
     )
