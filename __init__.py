@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from .schemas.errors import WeightsError as WeightsError
     from .schemas.errors import WorkerError as WorkerError
     from .schemas.evaluation import EvaluationReport as EvaluationReport
+    from .schemas.explanation import Explanation as Explanation
+    from .schemas.explanation import Played as Played
     from .schemas.modality import Modality as Modality
     from .schemas.results import DuplicatePair as DuplicatePair
     from .schemas.results import DuplicatesReport as DuplicatesReport
-    from .schemas.results import Explanation as Explanation
     from .schemas.results import FailedFile as FailedFile
     from .schemas.results import ImportReport as ImportReport
     from .schemas.results import IndexTuning as IndexTuning
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from .schemas.results import LevelComparison as LevelComparison
     from .schemas.results import LibrarySummary as LibrarySummary
     from .schemas.results import ModalityMatch as ModalityMatch
-    from .schemas.results import Played as Played
     from .schemas.results import QueryMatch as QueryMatch
     from .schemas.results import QueryResult as QueryResult
     from .schemas.results import StoredVideo as StoredVideo
@@ -54,11 +54,12 @@ _HOMES = {
     "Modality": "schemas.modality",
     "Step": "ingest.system.progress",
     "EvaluationReport": "schemas.evaluation",
+    "Explanation": "schemas.explanation",
+    "Played": "schemas.explanation",
     "Status": "schemas.status",
     **dict.fromkeys(
         (
             "DuplicatesReport",
-            "Explanation",
             "ImportReport",
             "IndexTuning",
             "IngestReport",
@@ -69,7 +70,6 @@ _HOMES = {
             "LabelSummary",
             "LevelComparison",
             "ModalityMatch",
-            "Played",
             "QueryMatch",
             "QueryResult",
             "StoredVideo",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .ingest.models import commands as models
-from .schemas.answer import Answer, Heading, Line, Table, count
+from .schemas.answer import Answer, Control, Heading, Line, Table, count
 from .schemas.duplicates import DuplicateOptions
 from .schemas.errors import LibraryError, SettingsError, VidsimError
 from .schemas.options import (
@@ -58,6 +58,9 @@ Names = Annotated[
     ),
 ]
 _NOTHING_STORED = "Nothing is stored yet; run 'vidsim ingest FOLDER'."
+
+_WIDE = 120
+"""Columns of a terminal from which paths are told too."""
 
 _INTERRUPTED = 130
 """Exit code after Ctrl-C, the same as typer's."""
@@ -376,6 +379,9 @@ def query(
     audio_track: AudioTrack = None,
     device: Device = None,
     html: Html = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Draw both in the terminal, where it can.")
+    ] = False,
     csv: Csv = False,
     json: Json = False,
 ) -> Answer:
@@ -384,8 +390,10 @@ def query(
     from .search.csv_text import query_csv
     from .search.library import Library
     from .search.report_text import query_notes, query_text
+    from .search.terminal_pictures import CANNOT, drawn, protocol
 
     _not_both(csv, json)
+    how = protocol(os.environ) if pictures and os.isatty(1) and not (csv or json) else None
     with Bars() as bars, Library.open(progress=bars) as opened:
         result = opened.query(
             examples,
@@ -408,6 +416,7 @@ def query(
             device=device,
         )
         pages = [opened.write_html(result, html)] if html else []
+        images = [Control(drawn(png, how)) for png in opened.thumbnails(result)] if how else []
     asked = " and ".join(examples)
     wrong = (
         f"Nothing was found for {asked}; widen --filter and --library, "
@@ -416,8 +425,11 @@ def query(
         else f"Nothing is as much like {asked} as {min_score:g}; take a smaller --min-score."
     )
     error = None if result.results else LibraryError(wrong)
-    text = query_csv(result) if csv else query_text(result)
-    return Answer(result, text, [*query_notes(result), *map(_page_note, pages)], json, error)
+    wide = os.isatty(1) and shutil.get_terminal_size().columns >= _WIDE
+    text = query_csv(result) if csv else query_text(result, wide, images)
+    notes = [*query_notes(result), *map(_page_note, pages)]
+    notes += [CANNOT] if pictures and not how else []
+    return Answer(result, text, notes, json, error)
 
 
 def _not_both(csv: bool, json: bool) -> None:
@@ -1109,6 +1121,9 @@ def _say(text: str) -> None:
 
 def _show(line: Line) -> None:
     """Print data on stdout, without wrapping lines of text."""
+    if isinstance(line, Control):
+        print(line.sequence)
+        return
     if isinstance(line, Table):
         columns = shutil.get_terminal_size().columns if os.isatty(1) else None
         print("\n".join(table_lines(line, columns)))

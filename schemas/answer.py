@@ -34,7 +34,14 @@ class Table:
     markdown: bool = False
 
 
-Line = str | Heading | Table
+@dataclass(frozen=True)
+class Control:
+    """What a terminal is sent as it is: made by us, of nothing that a file is called."""
+
+    sequence: str
+
+
+Line = str | Heading | Table | Control
 
 
 @dataclass(frozen=True)

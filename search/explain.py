@@ -12,13 +12,10 @@ from ..ingest.shards.home import Place, open_shards
 from ..ingest.system.progress import Progress
 from ..schemas.embedding import ByteArray, SegmentEmbedding
 from ..schemas.errors import StoreError
+from ..schemas.explanation import ExplainedVideo, Explanation, LikenessAt, ModalityLikeness
 from ..schemas.modality import Modality
 from ..schemas.results import (
-    ExplainedVideo,
-    Explanation,
-    LikenessAt,
     MatchedMoment,
-    ModalityLikeness,
 )
 from .likeness import average, in_words, likeness
 from .moments import find_moments, likeness_along
@@ -101,7 +98,7 @@ def _compared(pair: Pair, strips: dict[str, ByteArray]) -> Explanation:
             for m, value in found.items()
         },
         missing_modalities=[m.value for m in pair.missing],
-        moments=[MatchedMoment(**asdict(moment)) for moment in moments],
+        moments=[MatchedMoment(example=pair.first.name, **asdict(moment)) for moment in moments],
         over_time=[
             LikenessAt(
                 first_s=time_s,

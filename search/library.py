@@ -30,17 +30,16 @@ if TYPE_CHECKING:
     from ..schemas.collections import IndexPolicy
     from ..schemas.embedding import EmbeddedVideo
     from ..schemas.evaluation import EvaluationReport
+    from ..schemas.explanation import Explanation, Played
     from ..schemas.results import (
         CompactedLibrary,
         DuplicatesReport,
-        Explanation,
         ImportReport,
         IndexTuning,
         IngestReport,
         LabelReport,
         LabelSummary,
         LibrarySummary,
-        Played,
         QueryResult,
         StoredVideo,
         VerifyReport,
@@ -375,6 +374,18 @@ class Library:
         from .pages.write import write_page
 
         return write_page(result, Path(file), self._told(progress))
+
+    def thumbnails(self, result: QueryResult) -> list[bytes]:
+        """Return a PNG per result: the query and the video side by side, where they match.
+
+        A file that is gone, or does not decode, leaves its half grey.
+
+        Args:
+            result: Of `query`.
+        """
+        from .pages.thumbnails import side_by_side
+
+        return side_by_side(result)
 
     def play(self, video: str | os.PathLike[str], *, at_s: float = 0.0) -> Played:
         """Open a video in a player or the browser, at a time where that can be asked for.

@@ -26,8 +26,30 @@ an hour at 3.6 seconds; some 0.1 s for a result."""
 _MOST = 5
 """Most moments of a result (a choice)."""
 
+_CHANGES = 20.0
+"""Log-odds that a cosine of 1 between changes counts as: of 2, 5, 10 and 20 the one that puts most
+of 200 cut-out clips within a second of where they are from (docs/fusion.md)."""
+
+_OF_CHANGES: Mapping[Modality, float] = {
+    Modality.COLOR: 0.2,
+    Modality.FRAME: 1.0,
+    Modality.AUDIO: 1.0,
+    Modality.MOTION: 0.2,
+}
+"""Weights of the modalities' changes: colour and motion have a row a segment (a choice)."""
+
+_NO_CHANGE = 0.1
+"""Length of a difference from the mean that counts half: rows have length 1."""
+
+_MARGIN = 0.05
+"""Log-odds by which each cell counts more than the median: of equal runs the longest is taken."""
+
+_STANDS_OUT = 0.5
+"""Log-odds over the median that a further moment has at least: where all of a video is alike, no
+stretch of it is one (a choice)."""
+
 _NEXT = 0.8
-"""Part of the best moment's evidence a second that a further one has at least (a choice)."""
+"""Part of what the best moment has over the median that a further one has at least (a choice)."""
 
 _POINTS = 240
 """Most points of a likeness over time (a choice)."""
@@ -79,11 +101,15 @@ def find_moments(
         start + step * (np.arange(max(round(length / step), 1)) + 0.5)
         for start, length in zip(starts, lengths, strict=True)
     ]
-    grid = average(
-        {m: _cells(yardsticks[m], query[m], video[m], times[0], times[1]) for m in both}, weights
-    )
+    parts = {m: (_between(query[m], times[0]), _between(video[m], times[1])) for m in both}
+
+    def laid_out(values: Mapping[Modality, Values], weights: Mapping[Modality, float]) -> Values:
+        return average({m: parts[m][0] @ of @ parts[m][1].T for m, of in values.items()}, weights)
+
+    grid = laid_out({m: _odds(yardsticks[m], query[m], video[m]) for m in both}, weights)
+    changes = laid_out({m: _changes(query[m], video[m]) for m in both}, _OF_CHANGES)
     found = []
-    for run in _runs(grid, step):
+    for run in _runs(grid, changes, step):
         cells = grid[run.row + np.arange(run.length), run.column + np.arange(run.length)]
         begin, other = starts[0] + run.row * step, starts[1] + run.column * step
         found.append(
@@ -144,13 +170,22 @@ def _meeting(
     return float(ours[left] @ yardstick.log_odds(rows.astype(np.float64)) @ theirs[right])
 
 
-def _cells(
-    yardstick: Yardstick, query: VideoVectors, video: VideoVectors, ours: Values, theirs: Values
-) -> Values:
-    """Return (query times, video times) log-odds, between rows as far as times lie between."""
-    rows = similarities(yardstick.backbone, query.rows, video.rows).astype(np.float64)
-    odds = yardstick.log_odds(rows)
-    return _between(query, ours) @ odds @ _between(video, theirs).T
+def _odds(yardstick: Yardstick, query: VideoVectors, video: VideoVectors) -> Values:
+    """Return (query rows, video rows) log-odds."""
+    rows = similarities(yardstick.backbone, query.rows, video.rows)
+    return yardstick.log_odds(rows.astype(np.float64))
+
+
+def _changes(query: VideoVectors, video: VideoVectors) -> Values:
+    """Return (query rows, video rows) cosines of how rows differ from the mean of their side.
+
+    In a scene that hardly changes all rows are alike; what changes tells the time.
+    """
+    sides = []
+    for rows in (query.rows, video.rows):
+        apart = rows - rows.mean(axis=0)
+        sides.append(apart / (np.linalg.norm(apart, axis=1, keepdims=True) + _NO_CHANGE))
+    return np.asarray(sides[0] @ sides[1].T, np.float64)
 
 
 def _between(vectors: VideoVectors, times: Values) -> Values:
@@ -167,22 +202,34 @@ def _between(vectors: VideoVectors, times: Values) -> Values:
     return parts
 
 
-def _runs(grid: Values, step: float) -> Iterator[_Run]:
+def _runs(grid: Values, changes: Values, step: float) -> Iterator[_Run]:
     """Yield the run that stands out most, then others of the video that are about as good."""
-    gain = grid - np.median(grid)
-    best: float | None = None
+    above = grid - np.median(grid)
+    gain = above + _CHANGES * changes + _MARGIN
+    least = -np.inf
     shortest = 1
     for _ in range(_MOST):
-        run = _best_run(gain)
-        evidence = float(
-            grid[run.row + np.arange(run.length), run.column + np.arange(run.length)].mean()
-        )
-        if best is None:
-            best, shortest = evidence, min(round(_LEAST_S / step), (run.length + 1) // 2)
-        elif evidence < _NEXT * best or run.length < shortest:
+        run = _core(_best_run(gain), above)
+        along = np.arange(run.length)
+        mean = float(above[run.row + along, run.column + along].mean())
+        if mean < least or run.length < shortest:
             return
+        if least == -np.inf:
+            least = max(_NEXT * mean, _STANDS_OUT)
+            shortest = min(round(_LEAST_S / step), (run.length + 1) // 2)
         yield run
         gain[:, run.column : run.column + run.length] = -np.inf
+
+
+def _core(run: _Run, above: Values) -> _Run:
+    """Return the part of a run that is alike, without ends that only agree better than most."""
+    along = np.arange(run.length)
+    cells = above[run.row + along, run.column + along]
+    level = max(float(np.quantile(cells, 0.75)) / 2, 0.0)
+    sums = np.concatenate([[0.0], np.cumsum(cells - level + _MARGIN)])
+    end = 1 + int((sums[1:] - np.minimum.accumulate(sums[:-1])).argmax())
+    start = int(sums[:end].argmin())
+    return _Run(run.row + start, run.column + start, end - start)
 
 
 def _best_run(gain: Values) -> _Run:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..ingest.shards.home import open_shards
 from ..ingest.sync.stored_videos import Wanted, list_videos, unknown
 from ..schemas.errors import LibraryError, SettingsError
-from ..schemas.results import Played
+from ..schemas.explanation import Played
 from .places import address_at, is_address
 
 _PLAYERS = {"mpv": "mpv --start={seconds} {file}", "vlc": "vlc --start-time={seconds} {file}"}

@@ -12,9 +12,9 @@ from ..schemas.answer import Heading, Line, Table, clock, count
 from .likeness import nothing_alike
 
 if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
+    from ..schemas.explanation import Explanation, Played
     from ..schemas.results import (
         DuplicatesReport,
-        Explanation,
         FailedFile,
         ImportReport,
         IndexTuning,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
         LibrarySummary,
         MatchedMoment,
         ModalityMatch,
-        Played,
         QueryResult,
         StoredVideo,
         VerifyReport,
@@ -134,13 +133,24 @@ def _passed_over(passed_over: Mapping[str, Sequence[str]], verbose: bool) -> lis
     return lines
 
 
-def query_text(result: QueryResult) -> Iterator[Line]:
-    """Format a line per video and a line per modality."""
+def query_text(
+    result: QueryResult, paths: bool = False, pictures: Sequence[Line] = ()
+) -> Iterator[Line]:
+    """Format a line per video and a line per modality.
+
+    Args:
+        result: The answer.
+        paths: Whether to tell each video's path too.
+        pictures: What draws each result, in their order; none for no pictures.
+    """
     width = len(str(len(result.results)))
-    for found in result.results:
+    for number, found in enumerate(result.results):
         yield Heading(
             f"{found.rank:>{width}}  {found.likeness:.2f}  {found.word:<12}  {found.video_id}"
         )
+        if paths:
+            yield f"{'':{width}}  {found.path}"
+        yield from pictures[number : number + 1]
         yield f"{'':{width}}  {_moments(found.moments)}"
         for modality in result.modalities:
             match = found.modalities.get(modality)
@@ -192,7 +202,8 @@ def played_notes(played: Played) -> list[str]:
 def _moments(moments: Sequence[MatchedMoment]) -> str:
     """Say where it is most like the query, such as "best at 1:18, 6 s; also at 2:40"."""
     best = moments[0]
-    text = f"best at {clock(best.start_s)}, {best.end_s - best.start_s:.0f} s"
+    length_s = best.end_s - best.start_s
+    text = f"best at {clock(best.start_s)}, {length_s:.{0 if length_s >= 2 else 1}f} s"
     others = ", ".join(clock(moment.start_s) for moment in moments[1:])
     return text + (f"; also at {others}" if others else "")
 

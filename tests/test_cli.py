@@ -25,8 +25,8 @@ from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Bars
 from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.explanation import Explanation
 from vidsim.schemas.results import (
-    Explanation,
     FailedFile,
     ImportReport,
     IngestReport,
@@ -133,10 +133,41 @@ def test_what_cannot_be_written_is_told_before_the_work(call, tmp_path):
     assert call("query", "clips/snow/1.mkv", "--csv", "--json")[0] == 2
 
 
+def on_a_terminal(home: Path, *words: str, columns: int, **changes: str) -> str:
+    """What the command line prints on a terminal of a width."""
+    ours, theirs = pty.openpty()
+    there = environment(home, COLUMNS=str(columns), **changes)
+    process = subprocess.Popen(command(*words), stdout=theirs, stderr=subprocess.PIPE, env=there)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # Linux says so once nobody can write any more
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
+    process.communicate(timeout=60)
+    return shown.decode()
+
+
+def test_a_wide_terminal_is_told_paths_and_one_that_draws_gets_pictures(home, clips):
+    path = str(clips / "snow" / "2.mkv")
+    ask = ("query", "clips/snow/1.mkv", "-k", "1")
+    assert path not in on_a_terminal(home, *ask, columns=119)
+    shown = on_a_terminal(home, *ask, "--pictures", columns=120, TERM="xterm-kitty", TMUX="")
+    assert path in shown
+    assert shown.count("\033_Ga=T,f=100,") == 1
+
+
+def test_without_a_terminal_that_draws_it_is_said(call):
+    code, out, err = call("query", "clips/snow/1.mkv", "--pictures")
+    assert code == 0
+    assert "\033" not in out
+    assert "--html FILE writes them to a page." in err
+
+
 def test_two_videos_are_explained(call, clips):
     code, out, err = call("explain", "clips/snow/1.mkv", str(clips / "snow" / "1.mkv"), "--json")
     assert (code, err) == (0, "")
-    assert Explanation.model_validate_json(out).word == "very alike"  # by colour alone
+    assert Explanation.model_validate_json(out).likeness > 0.7  # by colour alone there is no more
     code, out, _ = call("explain", "clips/snow/1.mkv", "clips/snow/2.mkv")
     assert code == 0
     assert out.splitlines()[1].startswith("    color   ")
@@ -189,8 +220,9 @@ def test_verify_fails_where_something_differs_and_mends_it(call, home):
 
 def test_query_gives_a_line_a_video_and_a_line_a_modality(call):
     code, out, err = call("query", "clips/snow/1.mkv")
-    first, _, second, _ = out.splitlines()
+    first, moment, _, second, _, _ = out.splitlines()
     assert code == 0
+    assert moment == "   best at 0:00, 1.0 s"
     words = "(same footage|very alike  |alike       |weak        )"
     assert re.fullmatch(rf"1  [01]\.\d\d  {words}  clips/snow/2\.mkv", first)
     assert re.fullmatch(rf"2  [01]\.\d\d  {words}  clips/{LONG}\.mkv", second)
@@ -208,6 +240,16 @@ def made_result(video_id: str, **modalities: dict[str, float]) -> QueryResult:
         likeness=1.0,
         word="same footage",
         relative_score=1.0,
+        moments=[
+            {
+                "query_start_s": 0,
+                "query_end_s": 36_000.0,
+                "start_s": start_s,
+                "end_s": start_s + 36_000.0,
+                "likeness": 1,
+            }
+            for start_s in range(35_990, 35_995)
+        ],
         modalities=modalities,
     )
     return QueryResult(
@@ -225,6 +267,7 @@ def test_the_widest_evidence_fits_80_columns(call, monkeypatch):
     widest = {
         "rank": 1000,
         "similarity": -0.9999,
+        "likeness": 1.0,
         "share": 1.0,
         "query_start_s": 35_990.0,
         "query_end_s": 36_000.0,
@@ -234,15 +277,15 @@ def test_the_widest_evidence_fits_80_columns(call, monkeypatch):
     result = made_result("a/b.mp4", color=widest, frame=widest, motion=widest)
     monkeypatch.setattr("vidsim.search.query.answer", lambda *_: result)
     _, out, err = call("query", "q")
-    assert len(out.splitlines()) == 5000
+    assert len(out.splitlines()) == 6000
     assert max(map(len, (out + err).splitlines())) <= 80
-    assert "audio     none" in out
+    assert "audio   none" in out
 
 
 def test_a_name_cannot_drive_the_terminal(call, monkeypatch):
     monkeypatch.setattr("vidsim.search.query.answer", lambda *_: made_result("a/\x1b[2J\n.mp4"))
     _, out, _ = call("query", "q")
-    assert out.splitlines()[0] == "   1  1.000  a/\\x1b[2J\\n.mp4"
+    assert out.splitlines()[0] == "   1  1.00  same footage  a/\\x1b[2J\\n.mp4"
 
 
 def test_models_list_fits_80_columns(call):
@@ -617,10 +660,8 @@ def test_a_reader_that_goes_away_is_no_error_to_report(home, words):
     process.stdout.close()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert err in (
-        "",
-        "Each modality: similarity, rank, share of the score, query ~ video seconds.\n",
-    )
+    reading = "Each modality: likeness, rank, similarity, query ~ video seconds.\n"
+    assert not err or err.endswith(reading)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(make_clip, tmp_path):

@@ -66,6 +66,7 @@ def test_the_command_line_calls_a_library_and_little_else() -> None:
         "search/library.py": "all that can be done",
         "search/report_text.py": "what a person reads of it",
         "search/csv_text.py": "the same, as CSV",
+        "search/terminal_pictures.py": "what draws pictures in a terminal",
         "search/status_text.py": "the same, of 'vidsim status'",
         "search/completion.py": "what the shell completes",
         "search/evaluation/report.py": "the same, of an evaluation",

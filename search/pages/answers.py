@@ -9,7 +9,7 @@ from ...schemas.answer import clock, count
 from ...schemas.results import DuplicatesReport, QueryMatch, QueryResult, Stretch
 from ..likeness import nothing_alike
 from .document import bars, figure, link, name, notes, opening, text
-from .thumbnails import Thumbnails
+from .thumbnails import Thumbnails, middles
 
 Step = Callable[[], None]
 """Called after each result or pair."""
@@ -17,12 +17,12 @@ Step = Callable[[], None]
 
 def query_title(result: QueryResult) -> str:
     """Return the title of a query's page."""
-    return f"Videos like {' and '.join(Path(example).name for example in result.examples)}"
+    return f"Videos like {_asked(result)}"
 
 
 def query_page(result: QueryResult, thumbnails: Thumbnails, step: Step) -> Iterator[str]:
     """Yield the HTML of a query's answer."""
-    yield f"<h1>{name(query_title(result))}</h1>"
+    yield f"<h1>Videos like {name(_asked(result))}</h1>"
     for example, path in zip(result.examples, result.example_paths, strict=True):
         yield f"<p>{link(path, 0, 'Open the query')}: {name(example)}</p>"
     for negative in result.negatives:
@@ -43,6 +43,10 @@ def query_page(result: QueryResult, thumbnails: Thumbnails, step: Step) -> Itera
     yield "</ol>"
 
 
+def _asked(result: QueryResult) -> str:
+    return " and ".join(Path(example).name for example in result.examples)
+
+
 def _match(result: QueryResult, found: QueryMatch, thumbnails: Thumbnails) -> Iterator[str]:
     yield f"<h2>{found.rank}. {name(found.video_id)}</h2>"
     label = f", label {name(found.label)}" if found.label else ""
@@ -51,11 +55,9 @@ def _match(result: QueryResult, found: QueryMatch, thumbnails: Thumbnails) -> It
         f'<span class="word">{text(found.word)}</span>{label}</p>'
     )
     best, *others = found.moments
-    half_s = (best.end_s - best.start_s) / 2
-    query_s, video_s = best.query_start_s + half_s, best.start_s + half_s
+    query_s, video_s = middles(best)
     theirs = opening(found.path, best.start_s, best.end_s)
-    paths = dict(zip(result.examples, result.example_paths, strict=True))
-    example = paths.get(best.example, "")
+    example = result.path_of(best.example)
     ours = opening(example, best.query_start_s, best.query_end_s)
     shown = thumbnails.at(found.path, video_s, f"Frame of {found.video_id}")
     asked = thumbnails.at(example, query_s, "Frame of the query")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ...schemas.answer import clock
-from ...schemas.results import LikenessAt, MatchedMoment
+from ...schemas.explanation import LikenessAt
+from ...schemas.results import MatchedMoment
 from .document import text
 
 _WIDE, _HIGH = 600, 220

@@ -10,7 +10,8 @@ import numpy as np
 from ...ingest.decode.pictures import png
 from ...ingest.decode.sounds import sound_between
 from ...schemas.answer import clock
-from ...schemas.results import ExplainedVideo, Explanation, MatchedMoment
+from ...schemas.explanation import ExplainedVideo, Explanation
+from ...schemas.results import MatchedMoment
 from ..places import is_address
 from .chart import likeness_chart
 from .document import COLORS, bars, figure, link, name, notes, opening, picture, text
@@ -36,8 +37,8 @@ def explanation_page(
     first, second = (name(Path(video.name).name) for video in (found.first, found.second))
     yield f"<h1>{first} and {second}</h1>"
     for which, video in (("First", found.first), ("Second", found.second)):
-        at = link(video.path, 0, which)
-        yield f'<p>{at}: {name(video.name)} <span class="soft">{name(video.path)}</span></p>'
+        path = f' <span class="soft">{name(video.path)}</span>' if video.path != video.name else ""
+        yield f"<p>{link(video.path, 0, which)}: {name(video.name)}{path}</p>"
     yield (
         f'<p><strong>{found.likeness:.2f}</strong> <span class="word">{text(found.word)}</span></p>'
     )

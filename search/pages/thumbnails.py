@@ -1,11 +1,15 @@
-"""Thumbnails: a frame of a video at a time, or a note why there is none."""
+"""Thumbnails: frames of a query and its results where they match, or a note why there is none."""
 
 from __future__ import annotations
 
 import os
 
-from ...ingest.decode.pictures import PictureReader, jpeg
+import numpy as np
+
+from ...ingest.decode.pictures import WIDTH, PictureReader, jpeg, png
 from ...schemas.answer import clock
+from ...schemas.embedding import ByteArray
+from ...schemas.results import MatchedMoment, QueryResult
 from ..places import is_address
 from .document import no_picture, picture
 
@@ -47,3 +51,31 @@ class Thumbnails:
         if not os.path.isfile(path):
             return "its file is gone"
         return self._gone.get(path, "")
+
+
+def middles(moment: MatchedMoment) -> tuple[float, float]:
+    """Return the middle of a moment, in seconds of the query and of the video."""
+    half_s = (moment.end_s - moment.start_s) / 2
+    return moment.query_start_s + half_s, moment.start_s + half_s
+
+
+def side_by_side(result: QueryResult) -> list[bytes]:
+    """Return a PNG per result: a frame of the query, and one of the video, where they match."""
+    with PictureReader() as reader:
+
+        def half(path: str, time_s: float) -> ByteArray:
+            square = np.full((WIDTH * 3 // 4, WIDTH, 3), 128, np.uint8)
+            seen = reader.look(path, [time_s], WIDTH * 3 // 4) if os.path.isfile(path) else None
+            if seen is not None and (rgb := seen.pictures[0]) is not None:
+                high, wide = rgb.shape[:2]
+                top, left = (square.shape[0] - high) // 2, (WIDTH - wide) // 2
+                square[top : top + high, left : left + wide] = rgb
+            return square
+
+        pairs = []
+        for found in result.results:
+            query_s, video_s = middles(found.moments[0])
+            pairs.append(
+                (half(result.path_of(found.moments[0].example), query_s), half(found.path, video_s))
+            )
+    return [png(np.concatenate(pair, axis=1)) for pair in pairs]

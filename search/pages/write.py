@@ -9,7 +9,8 @@ from ...ingest.decode.pictures import PictureReader
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
 from ...schemas.errors import StoreError
-from ...schemas.results import DuplicatesReport, Explanation, QueryResult
+from ...schemas.explanation import Explanation
+from ...schemas.results import DuplicatesReport, QueryResult
 from .answers import duplicates_page, query_page, query_title
 from .document import document
 from .explanation import explanation_page, explanation_title
