@@ -138,8 +138,9 @@ class QueryMatch(Result):
     likeness: float = Field(
         ge=0,
         le=1,
-        description="the same for the same two videos, whatever else is stored: about a third for "
-        "the same kind of thing, two thirds for the same scene, 1 for the same footage",
+        description="the same for the same two videos and weights, whatever else is stored (but by "
+        "networks of timm): about a third for the same kind of thing, two thirds for the same "
+        "scene, 1 for the same footage",
     )
     word: Literal["same footage", "very alike", "alike", "weak"] = Field(
         description="the likeness in words"

@@ -132,7 +132,7 @@ def _measured(home: Path, library: str, tell: Callable[[str], object]) -> dict[s
             }
     except StoreError as error:
         tell(
-            "Scores are on another scale than usual, as the similarity of random pairs of "
+            "What is chance is told without this library, as the similarity of random pairs of "
             f"{library} cannot be measured: {error}"
         )
         return {}

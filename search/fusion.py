@@ -55,8 +55,8 @@ class Fused:
     Attributes:
         likeness: From 0 to 1, over all modalities.
         by_modality: The likeness by each.
-        relative: Above 0, at most 1, and only comparable within one answer: for ``rrf`` the sum of
-            reciprocal ranks, else the part of the query's attention (`_attention_to`).
+        relative: Above 0, at most 1, and only comparable within one answer: for ``rrf`` the mean
+            of reciprocal ranks by weight, else the part of the query's attention (`_attention_to`).
         shares: Each modality's part of `relative`; they sum to 1.
     """
 

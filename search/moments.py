@@ -11,17 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..schemas.embedding import FloatArray, IntArray
 from ..schemas.modality import Modality
 from .likeness import Values, Yardstick, average, likeness
-from .videos import VideoVectors, similarities
+from .videos import VideoVectors, row_by_row, similarities
 
 _STEP_S = 0.25
-"""Seconds between times of the grid, where the videos are short: a fifth of the distance between
-frames that are described."""
+"""Seconds between times of the grid: a fifth of the distance between frames that are described."""
 
 _CELLS = 1_000_000
-"""Most cells of a grid: half a minute at `_STEP_S` against an hour and a half, or an hour against
-an hour at 3.6 seconds; some 0.1 s for a result."""
+"""Most cells of a grid: ten seconds at `_STEP_S` against two hours. Where there would be more the
+steps are larger, and what corresponds is looked at again in small ones."""
+
+_INTERPOLATED_S = 1.0
+"""Largest steps at which cells are interpolated: about the distance between rows."""
+
+_REFINED_S = 60.0
+"""Most seconds of a stretch that are looked at again (a choice)."""
 
 _MOST = 5
 """Most moments of a result (a choice)."""
@@ -51,16 +57,20 @@ stretch of it is one (a choice)."""
 _NEXT = 0.8
 """Part of what the best moment has over the median that a further one has at least (a choice)."""
 
+_APART_S = 2.0
+"""Seconds between moments at least, and what a further one lasts at least, or half of the best one
+where that is shorter (a choice)."""
+
 _POINTS = 240
 """Most points of a likeness over time (a choice)."""
-
-_LEAST_S = 1.0
-"""Seconds that a further moment lasts at least, or half of the best one where that is shorter."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A stretch of the query, and one of the video, as long, that is like it; in seconds."""
+    """A stretch of the query, and one of the video that is like it; in seconds.
+
+    They are as long, but where the query is a picture: then the video's is as long as it is seen.
+    """
 
     query_start_s: float
     query_end_s: float
@@ -78,6 +88,53 @@ class _Run:
     length: int
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """A query and a video, with the modalities that both have."""
+
+    query: Mapping[Modality, VideoVectors]
+    video: Mapping[Modality, VideoVectors]
+    yardsticks: Mapping[Modality, Yardstick]
+    weights: Mapping[Modality, float]
+
+    def laid_out(self, ours: Values, theirs: Values, exact: bool) -> tuple[Values, Values]:
+        """Return (query times, video times) log-odds, and cosines of what changes.
+
+        With `exact` they are interpolated between rows, else those of the rows nearest in time.
+        """
+        odds, changes = {}, {}
+        for m, query in self.query.items():
+            left, right = _places(query, ours, exact), _places(self.video[m], theirs, exact)
+            rows, columns = query.rows[left.used], self.video[m].rows[right.used]
+            alike = similarities(self.yardsticks[m].backbone, rows, columns).astype(np.float64)
+            odds[m] = right.between(left.between(self.yardsticks[m].log_odds(alike)).T).T
+            changes[m] = right.between(left.between(_changes(rows, columns)).T).T
+        return average(odds, self.weights), average(changes, _OF_CHANGES)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where times lie among rows.
+
+    Attributes:
+        used: Indexes of the rows that count.
+        left: (times,) index in `used` of the row before each time.
+        right: (times,) that of the row after it.
+        part: (times,) how far it is from the former to the latter, 0 to 1.
+    """
+
+    used: IntArray
+    left: IntArray
+    right: IntArray
+    part: Values
+
+    def between(self, values: Values) -> Values:
+        """Return (times, n) from (rows, n)."""
+        return (
+            values[self.left] * (1 - self.part[:, None]) + values[self.right] * self.part[:, None]
+        )
+
+
 def find_moments(
     query: Mapping[Modality, VideoVectors],
     video: Mapping[Modality, VideoVectors],
@@ -93,35 +150,67 @@ def find_moments(
         weights: For each of those modalities, above 0.
     """
     both = [m for m in query if m in video]
-    starts = tuple(min(of[m].start_s[0] for m in both) for of in (query, video))
-    ends = tuple(max(of[m].end_s[-1] for m in both) for of in (query, video))
-    lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+    ours, theirs = ({m: of[m] for m in both} for of in (query, video))
+    compared = _Compared(ours, theirs, yardsticks, weights)
+    spans = _span(ours), _span(theirs)
+    lengths = [end - start for start, end in spans]
     step = max(_STEP_S, float(np.sqrt(lengths[0] * lengths[1] / _CELLS)))
-    times = [
-        start + step * (np.arange(max(round(length / step), 1)) + 0.5)
-        for start, length in zip(starts, lengths, strict=True)
-    ]
-    parts = {m: (_between(query[m], times[0]), _between(video[m], times[1])) for m in both}
-
-    def laid_out(values: Mapping[Modality, Values], weights: Mapping[Modality, float]) -> Values:
-        return average({m: parts[m][0] @ of @ parts[m][1].T for m, of in values.items()}, weights)
-
-    grid = laid_out({m: _odds(yardsticks[m], query[m], video[m]) for m in both}, weights)
-    changes = laid_out({m: _changes(query[m], video[m]) for m in both}, _OF_CHANGES)
     found = []
-    for run in _runs(grid, changes, step):
-        cells = grid[run.row + np.arange(run.length), run.column + np.arange(run.length)]
-        begin, other = starts[0] + run.row * step, starts[1] + run.column * step
-        found.append(
-            Moment(
-                query_start_s=begin,
-                query_end_s=min(begin + run.length * step, ends[0]),
-                start_s=other,
-                end_s=min(other + run.length * step, ends[1]),
-                likeness=float(likeness(cells.mean())),
-            )
-        )
+    for pair in _stretches(compared, spans, step):
+        asked, seen = _refined(compared, *pair, step) if step > _STEP_S else pair
+        count = max(round((asked[1] - asked[0]) / step), 1)
+        parts = (np.arange(count) + 0.5) / count
+        at = [start + parts * (end - start) for start, end in (asked, seen)]
+        odds = _odds_at(compared.query, compared.video, yardsticks, at[0], at[1])
+        alike = float(likeness(average(odds, weights).mean()))
+        found.append(Moment(*asked, *seen, alike))
     return found
+
+
+_Stretch = tuple[float, float]
+"""Start and end, in seconds."""
+
+
+def _span(vectors: Mapping[Modality, VideoVectors]) -> _Stretch:
+    starts, ends = zip(*((float(v.start_s[0]), float(v.end_s[-1])) for v in vectors.values()))
+    return min(starts), max(ends)
+
+
+def _stretches(
+    compared: _Compared, spans: tuple[_Stretch, _Stretch], step: float, most: int = _MOST
+) -> Iterator[tuple[_Stretch, _Stretch]]:
+    """Yield stretches of the query and of the video that correspond, the best first."""
+    times = [
+        start + step * (np.arange(max(round((end - start) / step), 1), dtype=np.float64) + 0.5)
+        for start, end in spans
+    ]
+    grid, changes = compared.laid_out(times[0], times[1], exact=step <= _INTERPOLATED_S)
+    for run, columns in _runs(grid, changes, step, most):
+        begin, other = spans[0][0] + run.row * step, spans[1][0] + columns.start * step
+        yield (
+            (begin, min(begin + run.length * step, spans[0][1])),
+            (other, min(other + len(columns) * step, spans[1][1])),
+        )
+
+
+def _refined(
+    compared: _Compared, ours: _Stretch, theirs: _Stretch, step: float
+) -> tuple[_Stretch, _Stretch]:
+    """Return stretches that were found in large steps, shifted to where they agree best."""
+    middle = sum(ours) / 2
+    half = min(ours[1] - ours[0], _REFINED_S) / 2
+    shift = theirs[0] - ours[0]
+    spans = [_span(compared.query), _span(compared.video)]
+    wide = (middle - half, middle + half), (middle - half + shift, middle + half + shift)
+    cut = tuple(
+        (max(start - 2 * step * n, span[0]), min(end + 2 * step * n, span[1]))
+        for n, ((start, end), span) in enumerate(zip(wide, spans))
+    )
+    fine, other = next(_stretches(compared, (cut[0], cut[1]), _STEP_S, most=1))
+    closer = other[0] - fine[0]
+    start = max(ours[0], spans[1][0] - closer)
+    end = max(start, min(ours[1], spans[1][1] - closer))
+    return (start, end), (start + closer, end + closer)
 
 
 def likeness_along(
@@ -153,72 +242,94 @@ def likeness_along(
     )
     count = int(np.clip(round((end - start) / _STEP_S), 1, _POINTS))
     times = start + max(end - start, 0) * (np.arange(count) + 0.5) / count
-    odds = {}
-    for m, ours in query.items():
-        theirs = video[m]
-        parts = zip(_between(ours, times), _between(theirs, times + shift_s), strict=True)
-        odds[m] = np.array([_meeting(yardsticks[m], ours, theirs, *each) for each in parts])
+    odds = _odds_at(query, video, yardsticks, times, times + shift_s)
     return times, likeness(average(odds, weights)), {m: likeness(of) for m, of in odds.items()}
 
 
-def _meeting(
-    yardstick: Yardstick, query: VideoVectors, video: VideoVectors, ours: Values, theirs: Values
-) -> float:
-    """Return the log-odds of rows of which each side has these parts."""
-    left, right = np.flatnonzero(ours), np.flatnonzero(theirs)
-    rows = similarities(yardstick.backbone, query.rows[left], video.rows[right])
-    return float(ours[left] @ yardstick.log_odds(rows.astype(np.float64)) @ theirs[right])
+def _odds_at(
+    query: Mapping[Modality, VideoVectors],
+    video: Mapping[Modality, VideoVectors],
+    yardsticks: Mapping[Modality, Yardstick],
+    ours: Values,
+    theirs: Values,
+) -> dict[Modality, Values]:
+    """Return (times,) log-odds by modality, of the rows nearest to times of both."""
+    odds = {}
+    for m, of in query.items():
+        rows = of.rows[_nearest(of, ours)], video[m].rows[_nearest(video[m], theirs)]
+        alike = row_by_row(yardsticks[m].backbone, *rows)
+        odds[m] = yardsticks[m].log_odds(alike.astype(np.float64))
+    return odds
 
 
-def _odds(yardstick: Yardstick, query: VideoVectors, video: VideoVectors) -> Values:
-    """Return (query rows, video rows) log-odds."""
-    rows = similarities(yardstick.backbone, query.rows, video.rows)
-    return yardstick.log_odds(rows.astype(np.float64))
-
-
-def _changes(query: VideoVectors, video: VideoVectors) -> Values:
+def _changes(ours: FloatArray, theirs: FloatArray) -> Values:
     """Return (query rows, video rows) cosines of how rows differ from the mean of their side.
 
     In a scene that hardly changes all rows are alike; what changes tells the time.
     """
     sides = []
-    for rows in (query.rows, video.rows):
+    for rows in (ours, theirs):
         apart = rows - rows.mean(axis=0)
         sides.append(apart / (np.linalg.norm(apart, axis=1, keepdims=True) + _NO_CHANGE))
     return np.asarray(sides[0] @ sides[1].T, np.float64)
 
 
-def _between(vectors: VideoVectors, times: Values) -> Values:
-    """Return (times, rows) parts that rows have at each time; they sum to 1."""
+def _places(vectors: VideoVectors, times: Values, exact: bool) -> _Places:
+    """Find the rows before and after each time, or with `exact` off the nearest one."""
     middles = (vectors.start_s + vectors.end_s) / 2
     after = np.searchsorted(middles, times)
     left, right = np.maximum(after - 1, 0), np.minimum(after, len(middles) - 1)
     apart = middles[right] - middles[left]
     part = np.where(apart > 0, (times - middles[left]) / np.where(apart > 0, apart, 1), 0)
-    parts = np.zeros((len(times), len(middles)))
-    at = np.arange(len(times))
-    parts[at, left] = 1 - part
-    parts[at, right] += part
-    return parts
+    if not exact:
+        left = right = np.where(part > 0.5, right, left)
+        part = np.zeros(len(times))
+    used, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
+    return _Places(used, inverse[: len(times)], inverse[len(times) :], part)
 
 
-def _runs(grid: Values, changes: Values, step: float) -> Iterator[_Run]:
-    """Yield the run that stands out most, then others of the video that are about as good."""
+def _nearest(vectors: VideoVectors, times: Values) -> IntArray:
+    """Return the index of the row nearest to each time."""
+    found = _places(vectors, times, exact=False)
+    return np.asarray(found.used[found.left])
+
+
+def _runs(grid: Values, changes: Values, step: float, most: int) -> Iterator[tuple[_Run, range]]:
+    """Yield the run that stands out most, then others of the video that are about as good.
+
+    With each come the columns that it is seen in: as many as it is long, or more where the query
+    is hardly longer than a picture.
+    """
     above = grid - np.median(grid)
     gain = above + _CHANGES * changes + _MARGIN
-    least = -np.inf
-    shortest = 1
-    for _ in range(_MOST):
-        run = _core(_best_run(gain), above)
+    least, shortest = -np.inf, 1
+    apart = round(_APART_S / step)
+    for _ in range(most):
+        if (found := _best_run(gain)) is None:
+            return
+        run = _core(found, above)
         along = np.arange(run.length)
         mean = float(above[run.row + along, run.column + along].mean())
         if mean < least or run.length < shortest:
             return
         if least == -np.inf:
             least = max(_NEXT * mean, _STANDS_OUT)
-            shortest = min(round(_LEAST_S / step), (run.length + 1) // 2)
-        yield run
-        gain[:, run.column : run.column + run.length] = -np.inf
+            shortest = max(1, min(apart, (run.length + 1) // 2))
+        columns = range(run.column, run.column + run.length)
+        if len(grid) <= 2:
+            columns = _seen(above[run.row], columns, _NEXT * mean)
+        yield run, columns
+        gain[:, max(columns.start - apart, 0) : columns.stop + apart] = -np.inf
+
+
+def _seen(above: Values, columns: range, least: float) -> range:
+    """Return `columns` with those beside them that have `least`."""
+    start, stop = columns.start, columns.stop
+    while start > 0 and above[start - 1] >= least:
+        start -= 1
+    while stop < len(above) and above[stop] >= least:
+        stop += 1
+    return range(start, stop)
 
 
 def _core(run: _Run, above: Values) -> _Run:
@@ -232,18 +343,24 @@ def _core(run: _Run, above: Values) -> _Run:
     return _Run(run.row + start, run.column + start, end - start)
 
 
-def _best_run(gain: Values) -> _Run:
-    """Return the run along a diagonal whose sum is largest (Kadane's algorithm on each)."""
-    rows, columns = gain.shape
+def _best_run(gain: Values) -> _Run | None:
+    """Return the run along a diagonal whose sum is largest (Kadane's algorithm on each).
+
+    None where every cell is minus infinity.
+    """
+    if len(gain) > gain.shape[1]:  # numpy takes the longer side at once
+        run = _best_run(gain.T)
+        return run and _Run(run.column, run.row, run.length)
+    columns = gain.shape[1]
     sums = np.full(columns, -np.inf)
     lengths = np.zeros(columns, np.int64)
-    best, found = -np.inf, _Run(0, 0, 1)
-    for row in range(rows):
+    best, found = -np.inf, None
+    for row, gained in enumerate(gain):
         sums[1:], lengths[1:] = sums[:-1].copy(), lengths[:-1].copy()
         sums[0], lengths[0] = 0.0, 0
         ended = sums <= 0
         sums[ended], lengths[ended] = 0.0, 0
-        sums += gain[row]
+        sums += gained
         lengths += 1
         column = int(sums.argmax())
         if sums[column] > best:

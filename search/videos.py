@@ -226,6 +226,13 @@ def similarities(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray
     return from_products(backbone, products - 0.5 * (b**2).sum(1), a)
 
 
+def row_by_row(backbone: Backbone, a: FloatArray, b: FloatArray) -> FloatArray:
+    """Compare each row of (n, dim) with its counterpart: (n,), as `similarities` does."""
+    if backbone.similarity == "cosine":
+        return np.asarray(np.einsum("nd,nd->n", a, b))
+    return np.asarray(-((a - b) ** 2).mean(axis=1))
+
+
 def from_products(backbone: Backbone, products: FloatArray, queries: FloatArray) -> FloatArray:
     """Convert the inner products that Milvus computes to similarities.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,6 +78,42 @@ def test_where_nothing_changes_all_of_it_is_one_moment():
     (only,) = find_moments(both(still[:60]), both(still), YARDSTICKS, WEIGHTS_)
     assert only.end_s - only.start_s == pytest.approx(6.0)
     assert only.likeness > 0.9
+
+
+def test_a_copy_is_one_moment_as_much_alike_as_it_is():
+    told = story(30, 12)
+    (only,) = find_moments(both(told), both(told), YARDSTICKS, WEIGHTS_)
+    assert (only.query_start_s, only.query_end_s) == (only.start_s, only.end_s) == (0.0, 30.0)
+    assert only.likeness > 0.95
+
+
+def test_a_picture_is_seen_for_as_long_as_the_scene_lasts():
+    still = np.tile(story(0.1, 20), (80, 1))
+    video = np.concatenate([story(12, 21), still, story(10, 22)])
+    rows = described(still[:10], F).rows
+    picture = summarize(BACKBONES[NAMES[F]], [0], rows, [0.0], [0.0])
+    (only,) = find_moments({F: picture}, both(video), YARDSTICKS, WEIGHTS_)
+    assert (only.query_start_s, only.query_end_s) == (0, 0)
+    assert (only.start_s, only.end_s) == pytest.approx((12, 20), abs=1.0)
+
+
+@pytest.mark.parametrize("start_s", [100.0, 3210.0])
+def test_in_hours_of_video_a_clip_is_found_to_the_second(start_s):
+    told = story(2 * 3600, 13)
+    clip = told[round(start_s * 10) : round(start_s * 10) + 100]
+    tracemalloc.start()
+    best = find_moments(both(clip), both(told), YARDSTICKS, WEIGHTS_)[0]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert best.start_s - best.query_start_s == pytest.approx(start_s, abs=1.0)
+    assert peak < 200e6
+
+
+def test_hours_against_themselves_are_one_moment():
+    told = both(story(3600, 14))
+    found = find_moments(told, told, YARDSTICKS, WEIGHTS_)
+    assert [(m.start_s, m.query_start_s) for m in found] == [(pytest.approx(0, abs=1.0),) * 2]
+    assert found[0].end_s == pytest.approx(3600, abs=5.0)
 
 
 def test_one_modality_may_be_all_there_is():
