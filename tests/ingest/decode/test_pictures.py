@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from vidsim.ingest.decode.pictures import PictureReader, pictures_at
 
@@ -65,6 +66,24 @@ def test_a_picture_is_upright_and_its_pixels_are_square(make_clip: MakeClip) -> 
     assert abs(halves[0] - halves[1]) > 200
     assert square is not None
     assert square.shape == (48, 128, 3)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp", "x.gif"])
+def test_a_still_picture_is_on_the_screen_at_all_times(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / name)
+    with PictureReader() as reader:
+        seen = reader.look(str(tmp_path / name), [0.0, 3.0], 32)
+    assert seen.reason == ""
+    for rgb in seen.pictures:
+        assert rgb is not None
+        assert rgb.shape == (24, 32, 3)
+        assert rgb.mean(axis=(0, 1)) == pytest.approx((200, 30, 30), abs=6)
+
+
+def test_a_damaged_still_picture_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with PictureReader() as reader:
+        assert "no picture could be decoded" in reader.look(str(tmp_path / "x.png"), [0]).reason
 
 
 def test_a_file_that_is_gone_or_no_video_gives_none_and_why(
