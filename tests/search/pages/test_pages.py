@@ -165,6 +165,13 @@ def test_a_file_that_is_gone_or_broken_has_a_note_in_its_place(tmp_path: Path) -
     assert "No picture: where its file is, is not known" in page.text
 
 
+@pytest.mark.parametrize("path", ["/" + 5000 * "a", "/a\0b"])
+def test_a_path_that_cannot_be_one_is_no_link(tmp_path: Path, path: str) -> None:
+    page = Read(write_page(answer(match("a/1", path)), tmp_path / "p", Silent()))
+    assert page.values("a", "href") == []
+    assert "No picture: its file is gone" in page.text
+
+
 def test_it_says_that_nothing_is_alike_and_what_was_left_out(tmp_path: Path) -> None:
     result = answer(match("a/1", "/gone"), nothing_alike=True, missing_modalities=["motion"])
     page = Read(write_page(result, tmp_path / "p", Silent()))
