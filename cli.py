@@ -484,8 +484,8 @@ def open_(
         ),
     ],
     at: Annotated[
-        float, typer.Option("--at", min=0, metavar="SECONDS", help="Where to begin.")
-    ] = 0.0,
+        str, typer.Option("--at", metavar="TIME", help="Where to begin: 78 or 1:18.5.")
+    ] = "0",
     json: Json = False,
 ) -> Answer:
     """Open a video in a player or the browser, at a time."""

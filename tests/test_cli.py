@@ -174,7 +174,9 @@ def test_two_videos_are_explained(call, clips):
 
 
 def test_a_video_is_opened_or_its_path_said(call, clips):
-    code, out, err = call("open", "clips/snow/1.mkv", "--at", "2", DISPLAY="", WAYLAND_DISPLAY="")
+    code, out, err = call(
+        "open", "clips/snow/1.mkv", "--at", "0:02", DISPLAY="", WAYLAND_DISPLAY=""
+    )
     assert (code, out) == (0, f"{clips / 'snow' / '1.mkv'}\n")
     assert err == "There is no display here to open it on; its path is above.\n"
 
