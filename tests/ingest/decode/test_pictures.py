@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidsim.ingest.decode.pictures import PictureReader, pictures_at
+from vidsim.ingest.decode.pictures import PictureReader, jpeg, png
 
 from ...helpers.clips import MakeClip
 
@@ -112,8 +112,9 @@ def test_a_decoder_that_crashes_or_lies_costs_its_file_only(
         assert [*map(np.shape, reader.look("good.mp4", [0], 4).pictures)] == [(2, 4, 3)]
 
 
-def test_pictures_as_jpeg(make_clip: MakeClip) -> None:
-    clip = make_clip("a.mkv", times=TIMES[:5])
-    (data,) = pictures_at(str(clip), [0], 32)
-    assert data is not None
-    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (24, 32, 3)
+def test_pictures_as_jpeg_and_png() -> None:
+    red = np.full((24, 32, 3), (200, 30, 30), np.uint8)
+    for data in (jpeg(red), png(red)):
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert bgr.shape == (24, 32, 3)
+        assert bgr.mean(axis=(0, 1)) == pytest.approx((30, 30, 200), abs=3)
