@@ -424,8 +424,9 @@ def query(
     wrong = (
         f"Nothing was found for {asked}; widen --filter and --library, "
         "or ask for other modalities with -m."
-        if not min_score
-        else f"Nothing is as much like {asked} as {min_score:g}; take a smaller --min-score."
+        if result.best_likeness is None
+        else f"Nothing is as much like {asked} as {min_score:g}, but up to "
+        f"{result.best_likeness:.2f}; take a smaller --min-score."
     )
     error = None if result.results else LibraryError(wrong)
     wide = on_terminal and shutil.get_terminal_size().columns >= _WIDE

@@ -184,6 +184,7 @@ def answer(
     matches, samples = _fetch(index, asked, best)  # where they match is reported to the row
     notes += check()
     bound = chance(measured, weights)
+    highest = max((found.likeness for found in fused.values()), default=None)
     return QueryResult(
         query=", ".join(example.name for example in examples),
         examples=[example.name for example in examples],
@@ -193,7 +194,8 @@ def answer(
         missing_modalities=[m.value for m in backbones if m not in asked],
         fusion=options.fusion,
         chance=bound,
-        nothing_alike=bool(fused) and max(f.likeness for f in fused.values()) < bound,
+        nothing_alike=highest is not None and highest < bound,
+        best_likeness=highest,
         results=_explain(best, compared, measured, weights, matches, samples),
         notes=notes,
     )

@@ -489,6 +489,8 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED --model color=x", {}, 1, "no backbone of color; choose from color=labhist"),
         ("query STORED --filter label=x", {}, 1, "The filter 'label=x' is not understood .* for e"),
         ("query STORED --filter label=='x'", {}, 1, "Nothing was found for .*; widen --filter"),
+        ("query STORED --filter label=='x' --min-score .5", {}, 1, "Nothing was found for .*; wi"),
+        ("query STORED --min-score 1", {}, 1, r"like .* as 1, but up to 0\.\d\d; take a smaller"),
         ("query STORED --weights color", {}, 1, "'color' is no weight; write for example"),
         ("query STORED --weights color=-1", {}, 1, "'color=-1' is no weight; write for example"),
         ("query STORED --library none", {}, 1, "No library is called none; there is clips"),
