@@ -426,7 +426,7 @@ def query(
         "or ask for other modalities with -m."
         if result.best_likeness is None
         else f"Nothing is as much like {asked} as {min_score:g}, but up to "
-        f"{result.best_likeness:.2f}; take a smaller --min-score."
+        f"{int(result.best_likeness * 100) / 100:.2f}; take a smaller --min-score."
     )
     error = None if result.results else LibraryError(wrong)
     wide = on_terminal and shutil.get_terminal_size().columns >= _WIDE

@@ -1,6 +1,6 @@
 """Decode a still picture: one frame, upright, that stands for all that a segment samples.
 
-Runs in a child process only (`worker`), as the file may be hostile.
+Runs in child processes only (`worker`, `picture_worker`), as the file may be hostile.
 """
 
 from __future__ import annotations
