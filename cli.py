@@ -390,10 +390,13 @@ def query(
     from .search.csv_text import query_csv
     from .search.library import Library
     from .search.report_text import query_notes, query_text
-    from .search.terminal_pictures import CANNOT, drawn, protocol
+    from .search.terminal_pictures import CANNOT, NO_TERMINAL, drawn, protocol
 
     _not_both(csv, json)
-    how = protocol(os.environ) if pictures and os.isatty(1) and not (csv or json) else None
+    if pictures and (csv or json):
+        raise typer.BadParameter("leave it out with --csv and --json.", param_hint="--pictures")
+    on_terminal = os.isatty(1)
+    how = protocol(os.environ) if pictures and on_terminal else None
     with Bars() as bars, Library.open(progress=bars) as opened:
         result = opened.query(
             examples,
@@ -421,14 +424,16 @@ def query(
     wrong = (
         f"Nothing was found for {asked}; widen --filter and --library, "
         "or ask for other modalities with -m."
-        if not min_score
-        else f"Nothing is as much like {asked} as {min_score:g}; take a smaller --min-score."
+        if result.best_likeness is None
+        else f"Nothing is as much like {asked} as {min_score:g}, but up to "
+        f"{int(result.best_likeness * 100) / 100:.2f}; take a smaller --min-score."
     )
     error = None if result.results else LibraryError(wrong)
-    wide = os.isatty(1) and shutil.get_terminal_size().columns >= _WIDE
+    wide = on_terminal and shutil.get_terminal_size().columns >= _WIDE
     text = query_csv(result) if csv else query_text(result, wide, images)
     notes = [*query_notes(result), *map(_page_note, pages)]
-    notes += [CANNOT] if pictures and not how else []
+    if pictures and not how:
+        notes.append(CANNOT if on_terminal else NO_TERMINAL)
     return Answer(result, text, notes, json, error)
 
 
@@ -484,8 +489,8 @@ def open_(
         ),
     ],
     at: Annotated[
-        float, typer.Option("--at", min=0, metavar="SECONDS", help="Where to begin.")
-    ] = 0.0,
+        str, typer.Option("--at", metavar="TIME", help="Where to begin: 78 or 1:18.5.")
+    ] = "0",
     json: Json = False,
 ) -> Answer:
     """Open a video in a player or the browser, at a time."""

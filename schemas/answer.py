@@ -73,8 +73,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def clock(seconds: float) -> str:
-    """Return a time of a video as ``m:ss``, or ``h:mm:ss`` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
+def clock(seconds: float, tenths: bool = False) -> str:
+    """Return a time of a video as ``m:ss``, or ``h:mm:ss`` from an hour on.
+
+    Args:
+        seconds: From its start.
+        tenths: Whether to tell tenths of a second where there are some, as ``1:18.5``.
+    """
+    whole, tenth = divmod(round(seconds * 10), 10) if tenths else (round(seconds), 0)
+    minutes, rest = divmod(whole, 60)
     hours, short = divmod(minutes, 60)
-    return f"{hours}:{short:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    text = f"{hours}:{short:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{text}.{tenth}" if tenth else text

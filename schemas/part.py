@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .answer import clock
 from .errors import MediaError
 
 Region = tuple[float, float, float, float]
@@ -50,11 +51,12 @@ def parse_part(
     Raises:
         MediaError: A time is none, the part ends before it begins, or the region is empty.
     """
-    start_s = 0.0 if start is None else _seconds(start, "--from")
-    end_s = None if end is None else _seconds(end, "--to")
+    start_s = 0.0 if start is None else parse_time(start, "--from")
+    end_s = None if end is None else parse_time(end, "--to")
     if end_s is not None and end_s <= start_s:
         raise MediaError(
-            f"A part from {clock(start_s)} to {clock(end_s)} holds nothing; "
+            f"A part from {clock(start_s, tenths=True)} to {clock(end_s, tenths=True)} "
+            "holds nothing; "
             "give a --to that is later than --from."
         )
     return Part(start_s, end_s, None if region is None else _region(region))
@@ -65,18 +67,16 @@ def is_fraction(region: Region) -> bool:
     return max(region) <= 1
 
 
-def clock(seconds: float) -> str:
-    """Return ``m:ss``, or ``h:mm:ss`` from an hour on, with tenths where there are some."""
-    tenths = round(seconds * 10)
-    whole, tenth = divmod(tenths, 10)
-    hours, rest = divmod(whole, 3600)
-    text = f"{rest // 60}:{rest % 60:02}"
-    if hours:
-        text = f"{hours}:{rest // 60:02}:{rest % 60:02}"
-    return f"{text}.{tenth}" if tenth else text
+def parse_time(value: float | str, option: str) -> float:
+    """Return the seconds of ``78.5``, ``1:18.5`` or ``1:02:03``.
 
+    Args:
+        value: As a person writes it, or seconds.
+        option: What it is given to, for the error.
 
-def _seconds(value: float | str, option: str) -> float:
+    Raises:
+        MediaError: It is no time.
+    """
     if isinstance(value, str):
         found = _CLOCK.fullmatch(value.strip())
         seconds = math.nan

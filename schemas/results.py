@@ -171,6 +171,12 @@ class QueryResult(Result):
         ge=0, le=1, description="likeness that a best result may have by chance in these libraries"
     )
     nothing_alike: bool = Field(description="no video is more like the query than by chance")
+    best_likeness: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="of all that was found, also what --min-score leaves out; null for nothing",
+    )
     results: list[QueryMatch]
     notes: list[str] = Field(default=[], description="what a person should know about it")
 

@@ -14,9 +14,7 @@ from ..schemas.embedding import ByteArray, SegmentEmbedding
 from ..schemas.errors import StoreError
 from ..schemas.explanation import ExplainedVideo, Explanation, LikenessAt, ModalityLikeness
 from ..schemas.modality import Modality
-from ..schemas.results import (
-    MatchedMoment,
-)
+from ..schemas.results import MatchedMoment
 from .likeness import average, in_words, likeness
 from .moments import find_moments, likeness_along
 from .pair import Pair, read_pair

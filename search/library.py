@@ -20,7 +20,7 @@ from ..ingest.system.progress import Progress, Report, listening
 from ..schemas.backbones import DEFAULT_PRESET, choose_backbones
 from ..schemas.duplicates import DuplicateOptions
 from ..schemas.modality import Modality, parse_modalities
-from ..schemas.part import parse_part
+from ..schemas.part import parse_part, parse_time
 from ..schemas.settings import settings
 from .background import refresh
 
@@ -387,20 +387,22 @@ class Library:
 
         return side_by_side(result)
 
-    def play(self, video: str | os.PathLike[str], *, at_s: float = 0.0) -> Played:
+    def play(self, video: str | os.PathLike[str], *, at_s: float | str = 0.0) -> Played:
         """Open a video in a player or the browser, at a time where that can be asked for.
 
         Args:
             video: The id of a stored video, or a file.
-            at_s: Seconds from its start.
+            at_s: Seconds from its start, or a time such as ``"1:18.5"``.
 
         Raises:
             LibraryError: It is neither stored nor a file, or its file is gone.
+            MediaError: `at_s` is no time.
             SettingsError: The player of the settings cannot be started.
         """
         from .player import locate, play
 
-        return play(locate(self.home, os.fspath(video)), at_s, self._settings.player)
+        seconds = parse_time(at_s, "--at")
+        return play(locate(self.home, os.fspath(video)), seconds, self._settings.player)
 
     def libraries(self) -> list[LibrarySummary]:
         """Summarise what each library holds, by name, and whether its folder is still there.

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 from ..ingest.shards.home import open_shards
 from ..ingest.sync.stored_videos import Wanted, list_videos, unknown
@@ -67,7 +68,7 @@ def play(path: str, at_s: float, command: str | None) -> Played:
         return Played(path=path, at_s=at_s, player="browser" if shown else "")
     words = _words(command, path, at_s)
     try:
-        subprocess.Popen(
+        process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -78,6 +79,8 @@ def play(path: str, at_s: float, command: str | None) -> Played:
         raise SettingsError(
             f"VIDSIM_PLAYER={command} cannot be started ({error.strerror}); correct it or unset it."
         ) from error
+    # A player that is never waited for would stay a zombie for as long as a server runs.
+    Thread(target=process.wait, name="player", daemon=True).start()
     return Played(path=path, at_s=at_s, player=words[0])
 
 

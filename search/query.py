@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -131,6 +132,12 @@ def answer(
     if options.part.region and options.modalities is None and Modality.AUDIO in backbones:
         del backbones[Modality.AUDIO]
         notes = ["A region is of the picture, so sound is left out; -m asks for it too."]
+    if not backbones:
+        nothing = MediaError(
+            "A region is of the picture, and only sound is stored; leave --region out, or ingest "
+            "again with -m color,frame."
+        )
+        raise _or_lost(nothing, index, asked_of)
     if options.expression:
         index.check_filter(options.expression)
     how = Reading(
@@ -147,7 +154,7 @@ def answer(
     if not asked:
         nothing = MediaError(
             f"{' and '.join(liked)} has nothing to be compared by: "
-            f"no {' and no '.join(backbones or ('picture',))}; ask for other modalities with -m."
+            f"no {' and no '.join(backbones)}; ask for other modalities with -m."
         )
         raise _or_lost(nothing, index, asked_of) if any(map(index.knows, liked)) else nothing
     entire = replace(how, part=WHOLE)
@@ -177,6 +184,7 @@ def answer(
     matches, samples = _fetch(index, asked, best)  # where they match is reported to the row
     notes += check()
     bound = chance(measured, weights)
+    highest = max((found.likeness for found in fused.values()), default=None)
     return QueryResult(
         query=", ".join(example.name for example in examples),
         examples=[example.name for example in examples],
@@ -186,7 +194,8 @@ def answer(
         missing_modalities=[m.value for m in backbones if m not in asked],
         fusion=options.fusion,
         chance=bound,
-        nothing_alike=bool(fused) and max(f.likeness for f in fused.values()) < bound,
+        nothing_alike=highest is not None and highest < bound,
+        best_likeness=highest,
         results=_explain(best, compared, measured, weights, matches, samples),
         notes=notes,
     )
@@ -206,17 +215,25 @@ def _named(
     Raises:
         MediaError: There is no example, one is a negative too, or a part is asked of several.
     """
-    liked = list(dict.fromkeys([clips] if isinstance(clips, str) else clips))
-    disliked = list(dict.fromkeys(options.unlike))
+    liked = _each_once([clips] if isinstance(clips, str) else clips)
+    disliked = _each_once(options.unlike)
     if not liked:
         raise MediaError("No clip was given; name at least one that the results are to be like.")
-    if both := [name for name in liked if name in disliked]:
+    if both := [name for path, name in liked.items() if path in disliked]:
         raise MediaError(f"{both[0]} is both an example and a --not; leave one of them out.")
     if len(liked) > 1 and options.part != WHOLE:
         raise MediaError(
             "--from, --to and --region are of one clip; ask by one, or leave them out."
         )
-    return liked, disliked
+    return [*liked.values()], [*disliked.values()]
+
+
+def _each_once(clips: Sequence[str]) -> dict[Path, str]:
+    """Return clips by what tells them apart, of a file any way to write its path."""
+    found: dict[Path, str] = {}
+    for clip in clips:
+        found.setdefault(Path(clip).absolute(), clip)
+    return found
 
 
 def _or_lost(error: VidsimError, index: SearchIndex, libraries: Collection[str]) -> VidsimError:

@@ -10,6 +10,7 @@ from ..ingest.shards.home import Place, without_user
 from ..ingest.system.step import duration
 from ..schemas.answer import Heading, Line, Table, clock, count
 from .likeness import nothing_alike
+from .not_compared import pair_lacks, query_lacks
 
 if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
     from ..schemas.explanation import Explanation, Played
@@ -165,12 +166,7 @@ def query_notes(result: QueryResult) -> list[str]:
         notes.append(nothing_alike(result.chance))
     if result.results:
         notes.append("Each modality: likeness, rank, similarity, query ~ video seconds.")
-    if result.missing_modalities:
-        missing = ", ".join(result.missing_modalities)
-        notes.append(
-            f"The query has no {missing} (no track, silence, or a still picture); it did not count."
-        )
-    return notes + noted(result.notes)
+    return notes + query_lacks(result.missing_modalities) + noted(result.notes)
 
 
 def explain_text(found: Explanation) -> Iterator[Line]:
@@ -187,9 +183,7 @@ def explain_text(found: Explanation) -> Iterator[Line]:
 
 def explain_notes(found: Explanation) -> list[str]:
     """Say what could not be compared, and what else a person should know."""
-    missing = ", ".join(found.missing_modalities)
-    told = [f"One of the two has no {missing}; it did not count."] if missing else []
-    return told + noted(found.notes)
+    return pair_lacks(found.missing_modalities) + noted(found.notes)
 
 
 def played_notes(played: Played) -> list[str]:

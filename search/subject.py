@@ -14,10 +14,11 @@ from ..ingest.discover.videos import describe
 from ..ingest.milvus.filters import differs
 from ..ingest.system.progress import Progress
 from ..ingest.system.unknown_names import nearest_path
+from ..schemas.answer import clock
 from ..schemas.backbones import Backbone
 from ..schemas.errors import LibraryError, MediaError
 from ..schemas.modality import Modality
-from ..schemas.part import WHOLE, Part, clock
+from ..schemas.part import WHOLE, Part
 from ..schemas.video import SEGMENT_SECONDS
 from .neighbours import fetch_videos
 from .search_index import SearchIndex
@@ -147,8 +148,8 @@ def _stretch(
     last_s = max((float(v.end_s.max()) for v in vectors.values()), default=0.0)
     if vectors and last_s <= part.start_s:
         raise MediaError(
-            f"{clip} lasts {clock(last_s)}, and the part begins at {clock(part.start_s)}; "
-            "give an earlier --from."
+            f"{clip} lasts {clock(last_s, tenths=True)}, "
+            f"and the part begins at {clock(part.start_s, tenths=True)}; give an earlier --from."
         )
     end_s = last_s if part.end_s is None else min(part.end_s, last_s)
     found = {m: within(backbones[m], v, part.start_s, end_s) for m, v in vectors.items()}
@@ -157,15 +158,19 @@ def _stretch(
     wide: dict[str, list[str]] = {}
     for modality, (start, end) in reach.items():
         if start < part.start_s - _BEYOND_S or end > end_s + _BEYOND_S:
-            wide.setdefault(f"{clock(start)}-{clock(end)}", []).append(modality)
+            wide.setdefault(_span(start, end), []).append(modality)
     if not wide:
         return taken, ()
     stretches = ", ".join(f"{' and '.join(of)} of {where}" for where, of in wide.items())
-    asked = f"{clock(part.start_s)}-{clock(end_s)}"
+    asked = _span(part.start_s, end_s)
     return taken, (
         f"{clip} is stored by segments: {stretches} stand for {asked}; "
         "give its file for that alone.",
     )
+
+
+def _span(start_s: float, end_s: float) -> str:
+    return f"{clock(start_s, tenths=True)}-{clock(end_s, tenths=True)}"
 
 
 def _check_file(path: Path, index: SearchIndex) -> None:

@@ -22,7 +22,11 @@ _LINES = 7
 """Lines of text that a picture is as high as."""
 
 CANNOT = (
-    "Pictures are drawn in kitty, Ghostty, iTerm2 and WezTerm, and this is none of them; "
+    "Pictures are drawn in kitty, Ghostty, iTerm2 and WezTerm, not through tmux or screen, and "
+    "this is none of them; --html FILE writes them to a page."
+)
+NO_TERMINAL = (
+    "Pictures are drawn in a terminal, and the output goes elsewhere; "
     "--html FILE writes them to a page."
 )
 

@@ -133,11 +133,14 @@ def test_what_cannot_be_written_is_told_before_the_work(call, tmp_path):
     assert call("query", "clips/snow/1.mkv", "--csv", "--json")[0] == 2
 
 
-def on_a_terminal(home: Path, *words: str, columns: int, **changes: str) -> str:
-    """What the command line prints on a terminal of a width."""
+def on_a_terminal(
+    home: Path, *words: str, columns: int, notes: bool = False, **changes: str
+) -> str:
+    """What the command line prints on a terminal of a width, its notes too where asked for."""
     ours, theirs = pty.openpty()
     there = environment(home, COLUMNS=str(columns), **changes)
-    process = subprocess.Popen(command(*words), stdout=theirs, stderr=subprocess.PIPE, env=there)
+    said = theirs if notes else subprocess.PIPE
+    process = subprocess.Popen(command(*words), stdout=theirs, stderr=said, env=there)
     os.close(theirs)
     shown = b""
     with suppress(OSError):  # Linux says so once nobody can write any more
@@ -157,11 +160,25 @@ def test_a_wide_terminal_is_told_paths_and_one_that_draws_gets_pictures(home, cl
     assert shown.count("\033_Ga=T,f=100,") == 1
 
 
-def test_without_a_terminal_that_draws_it_is_said(call):
-    code, out, err = call("query", "clips/snow/1.mkv", "--pictures")
+def test_without_a_terminal_pictures_are_not_drawn_and_it_is_said(call):
+    code, out, err = call("query", "clips/snow/1.mkv", "--pictures", TERM="xterm-kitty")
     assert code == 0
     assert "\033" not in out
-    assert "--html FILE writes them to a page." in err
+    assert "the output goes elsewhere; --html FILE writes them to a page." in err
+
+
+def test_a_terminal_that_cannot_draw_is_told(home):
+    ask = ("query", "clips/snow/1.mkv", "--pictures")
+    printed = on_a_terminal(home, *ask, columns=80, notes=True, TERM="xterm-kitty", TMUX="1")
+    assert "\033_G" not in printed
+    assert "not through tmux or screen" in " ".join(printed.split())
+
+
+@pytest.mark.parametrize("other", ["--csv", "--json"])
+def test_pictures_are_refused_where_only_data_is_printed(call, other):
+    code, out, err = call("query", "clips/snow/1.mkv", "--pictures", other)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "--pictures" in err
 
 
 def test_two_videos_are_explained(call, clips):
@@ -174,7 +191,9 @@ def test_two_videos_are_explained(call, clips):
 
 
 def test_a_video_is_opened_or_its_path_said(call, clips):
-    code, out, err = call("open", "clips/snow/1.mkv", "--at", "2", DISPLAY="", WAYLAND_DISPLAY="")
+    code, out, err = call(
+        "open", "clips/snow/1.mkv", "--at", "0:02", DISPLAY="", WAYLAND_DISPLAY=""
+    )
     assert (code, out) == (0, f"{clips / 'snow' / '1.mkv'}\n")
     assert err == "There is no display here to open it on; its path is above.\n"
 
@@ -470,6 +489,8 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED --model color=x", {}, 1, "no backbone of color; choose from color=labhist"),
         ("query STORED --filter label=x", {}, 1, "The filter 'label=x' is not understood .* for e"),
         ("query STORED --filter label=='x'", {}, 1, "Nothing was found for .*; widen --filter"),
+        ("query STORED --filter label=='x' --min-score .5", {}, 1, "Nothing was found for .*; wi"),
+        ("query STORED --min-score 1", {}, 1, r"like .* as 1, but up to 0\.\d\d; take a smaller"),
         ("query STORED --weights color", {}, 1, "'color' is no weight; write for example"),
         ("query STORED --weights color=-1", {}, 1, "'color=-1' is no weight; write for example"),
         ("query STORED --library none", {}, 1, "No library is called none; there is clips"),

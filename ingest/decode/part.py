@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...schemas.answer import clock
 from ...schemas.errors import MediaError
-from ...schemas.part import Part, clock
+from ...schemas.part import Part
 from .scan import Scan
 from .timeline import Track
 
@@ -28,7 +29,8 @@ def within(found: Scan, part: Part) -> Scan:
         return found
     if found.duration_s <= part.start_s:
         raise MediaError(
-            f"it lasts {clock(found.duration_s)}, and the part begins at {clock(part.start_s)}"
+            f"it lasts {clock(found.duration_s, tenths=True)}, "
+            f"and the part begins at {clock(part.start_s, tenths=True)}"
         )
     end_s = np.inf if part.end_s is None else part.end_s
     picture, sound = (

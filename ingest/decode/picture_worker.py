@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import cast
 
 import av
@@ -23,12 +24,21 @@ from av.video.reformatter import VideoReformatter
 
 from ...schemas.embedding import ByteArray
 from ...schemas.errors import MediaError
+from ..discover.stills import still_format
 from ..system.worker_process import Channel
-from .container import Skipped, check_file, open_local, packets, too_large
+from .container import (
+    Skipped,
+    UnreachableError,
+    check_file,
+    open_local,
+    packets,
+    too_large,
+)
 from .picture import Picture
 from .pixel_aspect import PixelAspect
 from .scan import usable
 from .segments import MAX_PIXELS
+from .still import read_still
 
 _HEARTBEAT_S = 1.0
 
@@ -72,7 +82,7 @@ def look(
     """Yield the frames on the screen at given times.
 
     Args:
-        path: The file.
+        path: The file: a video, or a still picture, which is on the screen at all times.
         times_s: Seconds from its start.
         size: Pixels of a picture's longer side.
         on_progress: Called per packet.
@@ -81,10 +91,14 @@ def look(
         The number of the time, and (h, w, 3) uint8 RGB, upright; none where nothing decodes.
 
     Raises:
-        MediaError: It is no video, or its frames are too large.
+        MediaError: It is no video or picture, or its frames are too large.
     """
     path = os.path.abspath(path)
     check_file(path)
+    if demuxer := _still_format(path):
+        rgb = read_still(path, demuxer, on_progress)[0].upright(size)
+        yield from ((number, rgb) for number in range(len(times_s)))
+        return
     with open_local(path) as container:
         videos = usable(container, "video")
         if not videos:
@@ -100,6 +114,13 @@ def look(
             picture = _shown_at(container, videos[0], start_s + time_s, on_progress)
             if picture is not None:
                 yield number, picture.upright(size)
+
+
+def _still_format(path: str) -> str:
+    try:
+        return still_format(Path(path))
+    except OSError as error:
+        raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
 
 
 def _shown_at(

@@ -36,10 +36,12 @@ class Seen:
     Attributes:
         pictures: For each time (h, w, 3) uint8 RGB; None where nothing was found.
         reason: Why nothing was, as it follows "path: "; "" where something was.
+        unreadable: Whether that is so at all other times too: the file itself is at fault.
     """
 
     pictures: list[ByteArray | None]
     reason: str = ""
+    unreadable: bool = False
 
 
 class PictureReader:
@@ -69,9 +71,9 @@ class PictureReader:
             self.close()
             reason = str(error)
         pictures = [found.get(number) for number in range(len(times_s))]
-        if not found and not reason:
-            reason = "no picture of it decodes"
-        return Seen(pictures, "" if found else reason)
+        if found:
+            return Seen(pictures)
+        return Seen(pictures, reason or "no picture of it decodes", unreadable=bool(reason))
 
     def _ask(
         self, path: str, times_s: Sequence[float], size: int, found: dict[int, ByteArray]
@@ -117,21 +119,6 @@ class PictureReader:
     ) -> None:
         """Close."""
         self.close()
-
-
-def pictures_at(path: str, times_s: Sequence[float], size: int = WIDTH) -> list[bytes | None]:
-    """Return the frames on the screen of a file at given times as JPEG, upright.
-
-    Args:
-        path: The file, which is decoded in a child process with limits.
-        times_s: Seconds from its start.
-        size: Pixels of a picture's longer side.
-
-    Returns:
-        None where nothing was found, all of them where the file is gone or does not decode.
-    """
-    with PictureReader() as reader:
-        return [p if p is None else jpeg(p) for p in reader.look(path, times_s, size).pictures]
 
 
 def jpeg(rgb: ByteArray) -> bytes:

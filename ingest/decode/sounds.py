@@ -9,6 +9,7 @@ import numpy as np
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE
+from ...schemas.part import Part
 from .pool import Failed, decode_all
 from .segments import DecodeRequest, SegmentMedia
 
@@ -17,7 +18,7 @@ def sound_between(path: str, start_s: float, end_s: float) -> FloatArray | None:
     """Return the sound of a stretch of a file; None where it has none, is gone or does not decode.
 
     Args:
-        path: The file; it is decoded up to the end of the stretch.
+        path: The file, of which the stretch alone is decoded.
         start_s: Seconds from its start.
         end_s: Where the stretch ends.
 
@@ -25,17 +26,18 @@ def sound_between(path: str, start_s: float, end_s: float) -> FloatArray | None:
         (n,) float32 mono at 16 kHz, silence where a part is missing.
     """
     begin, end = round(start_s * SAMPLE_RATE), round(end_s * SAMPLE_RATE)
-    found = np.zeros(max(end - begin, 0), np.float32)
+    if end <= begin:
+        return None
+    found = np.zeros(end - begin, np.float32)
     heard = False
+    request = DecodeRequest(path, {}, audio=True, part=Part(start_s, end_s))
     try:
-        with closing(decode_all([(0, DecodeRequest(path, {}, audio=True))], 1)) as events:
+        with closing(decode_all([(0, request)], 1)) as events:
             for _, event in events:
                 if isinstance(event, Failed):
                     break
                 if not isinstance(event, SegmentMedia):
                     continue
-                if event.segment.start_s >= end_s:
-                    break
                 if event.audio is not None:
                     first = round(event.segment.start_s * SAMPLE_RATE)
                     heard |= _lay(found, event.audio, first - begin)

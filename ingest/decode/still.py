@@ -1,6 +1,6 @@
 """Decode a still picture: one frame, upright, that stands for all that a segment samples.
 
-Runs in a child process only (`worker`), as the file may be hostile.
+Runs in child processes only (`worker`, `picture_worker`), as the file may be hostile.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from ...schemas.errors import MediaError
+from ...schemas.part import Region
 from ...schemas.video import Segment
 from .container import Skipped, check_file, open_local, packets, too_large
 from .picture import Picture
@@ -35,17 +36,8 @@ def decode_still(
     """
     path = os.path.abspath(request.path)
     check_file(path)
-    # Of the formats only JPEG gives a picture where the file breaks off, with grey for the rest.
-    checked = request.still == "jpeg_pipe"
-    frame = _decoded(path, request.still, on_progress, strict=checked)
-    damaged = checked and frame is None
-    if damaged:
-        frame = _decoded(path, request.still, on_progress, strict=False)
-    if frame is None:
-        moving = ", or an animated WebP" if request.still == "webp_pipe" else ""
-        raise MediaError(f"damaged{moving}: no picture could be decoded")
+    picture, damaged = read_still(path, request.still, on_progress, request.part.region)
     yield Opened(0.0, 1, has_video=True, has_audio=False)
-    picture = Picture(frame, 1.0, VideoReformatter(), request.part.region)
     frames = {
         name: np.repeat(picture.fitted(sampling)[None], sampling.count, axis=0)
         for name, sampling in request.frames.items()
@@ -53,6 +45,32 @@ def decode_still(
     }
     yield SegmentMedia(Segment(0, 0.0, 0.0), frames)
     yield Lost(breaks_off=damaged)
+
+
+def read_still(
+    path: str, demuxer: str, on_progress: Callable[[], None], region: Region | None = None
+) -> tuple[Picture, bool]:
+    """Return a still picture, and whether a part of it did not decode.
+
+    Args:
+        path: The file.
+        demuxer: What reads it, as `stills.still_format` says.
+        on_progress: Called per packet.
+        region: The part of the picture that counts; None for all of it.
+
+    Raises:
+        MediaError: It does not decode, or is too large.
+    """
+    # Of the formats only JPEG gives a picture where the file breaks off, with grey for the rest.
+    checked = demuxer == "jpeg_pipe"
+    frame = _decoded(path, demuxer, on_progress, strict=checked)
+    damaged = checked and frame is None
+    if damaged:
+        frame = _decoded(path, demuxer, on_progress, strict=False)
+    if frame is None:
+        moving = ", or an animated WebP" if demuxer == "webp_pipe" else ""
+        raise MediaError(f"damaged{moving}: no picture could be decoded")
+    return Picture(frame, 1.0, VideoReformatter(), region), damaged
 
 
 def _decoded(

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...schemas.answer import clock, count
 from ...schemas.results import DuplicatesReport, QueryMatch, QueryResult, Stretch
 from ..likeness import nothing_alike
+from ..not_compared import query_lacks
 from .document import bars, figure, link, name, notes, opening, text
 from .thumbnails import Thumbnails, middles
 
@@ -30,10 +31,7 @@ def query_page(result: QueryResult, thumbnails: Thumbnails, step: Step) -> Itera
     compared = ", ".join(result.modalities)
     yield f'<p class="soft">{count(len(result.results), "result")}, compared by {compared}.</p>'
     told = [nothing_alike(result.chance)] if result.nothing_alike else []
-    if result.missing_modalities:
-        missing = ", ".join(result.missing_modalities)
-        told.append(f"The query has no {missing} (no track, or silence); it did not count.")
-    yield from notes([*told, *result.notes])
+    yield from notes([*told, *query_lacks(result.missing_modalities), *result.notes])
     yield '<ol class="items">'
     for found in result.results:
         yield "<li><article>"

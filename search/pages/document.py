@@ -8,9 +8,9 @@ paths and labels come from files that strangers may have named: whatever is not 
 from __future__ import annotations
 
 import html
+import os
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from string import Template
 
 from ...schemas.answer import clock
@@ -107,7 +107,7 @@ def figure(content: str, caption: str) -> str:
 
 def link(path: str, at_s: float, words: str) -> str:
     """Return a link that opens a video at a time; only the words where there is no such file."""
-    if is_address(path) or (Path(path).is_absolute() and Path(path).exists()):
+    if is_address(path) or (os.path.isabs(path) and os.path.exists(path)):
         return f'<a href="{text(address_at(path, at_s))}">{text(words)}</a>'
     return text(words)
 

@@ -12,6 +12,7 @@ from ...ingest.decode.sounds import sound_between
 from ...schemas.answer import clock
 from ...schemas.explanation import ExplainedVideo, Explanation
 from ...schemas.results import MatchedMoment
+from ..not_compared import pair_lacks
 from ..places import is_address
 from .chart import likeness_chart
 from .document import COLORS, bars, figure, link, name, notes, opening, picture, text
@@ -42,10 +43,7 @@ def explanation_page(
     yield (
         f'<p><strong>{found.likeness:.2f}</strong> <span class="word">{text(found.word)}</span></p>'
     )
-    if found.missing_modalities:
-        missing = ", ".join(found.missing_modalities)
-        yield from notes([f"One of the two has no {missing}; it did not count."])
-    yield from notes(found.notes)
+    yield from notes([*pair_lacks(found.missing_modalities), *found.notes])
     yield "<section><h2>Why</h2>"
     likeness = {m: of.likeness for m, of in found.modalities.items()}
     yield bars(likeness, "Likeness by modality")

@@ -13,6 +13,11 @@ from ...schemas.results import MatchedMoment, QueryResult
 from ..places import is_address
 from .document import no_picture, picture
 
+_HALF_WIDTH, _HALF_HEIGHT = WIDTH, WIDTH * 3 // 4
+"""Pixels of one half of what `side_by_side` draws, which a frame of any shape fits into."""
+
+_GREY = 128
+
 
 class Thumbnails:
     """Draws frames of files, each once."""
@@ -21,7 +26,8 @@ class Thumbnails:
         """Take frames by `reader`."""
         self._reader = reader
         self._drawn: dict[tuple[str, float], bytes] = {}
-        self._gone: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}
+        self._nothing: dict[tuple[str, float], str] = {}
 
     def at(self, path: str, time_s: float, what: str) -> str:
         """Return the frame at a time as HTML, or why there is none.
@@ -31,13 +37,16 @@ class Thumbnails:
             time_s: Seconds from its start.
             what: What it shows, for those who do not see it.
         """
-        if reason := self._why_not(path):
-            return no_picture(reason)
         key = path, round(time_s, 3)
+        if reason := self._why_not(path) or self._nothing.get(key):
+            return no_picture(reason)
         if key not in self._drawn:
             seen = self._reader.look(path, [time_s])
             if seen.pictures[0] is None:
-                self._gone[path] = seen.reason
+                if seen.unreadable:
+                    self._unreadable[path] = seen.reason
+                else:
+                    self._nothing[key] = seen.reason
                 return no_picture(seen.reason)
             self._drawn[key] = jpeg(seen.pictures[0])
         return picture(self._drawn[key], f"{what} at {clock(time_s)}")
@@ -50,7 +59,7 @@ class Thumbnails:
             return "its file is not on this machine"
         if not os.path.isfile(path):
             return "its file is gone"
-        return self._gone.get(path, "")
+        return self._unreadable.get(path, "")
 
 
 def middles(moment: MatchedMoment) -> tuple[float, float]:
@@ -64,13 +73,13 @@ def side_by_side(result: QueryResult) -> list[bytes]:
     with PictureReader() as reader:
 
         def half(path: str, time_s: float) -> ByteArray:
-            square = np.full((WIDTH * 3 // 4, WIDTH, 3), 128, np.uint8)
-            seen = reader.look(path, [time_s], WIDTH * 3 // 4) if os.path.isfile(path) else None
+            canvas = np.full((_HALF_HEIGHT, _HALF_WIDTH, 3), _GREY, np.uint8)
+            seen = reader.look(path, [time_s], _HALF_HEIGHT) if os.path.isfile(path) else None
             if seen is not None and (rgb := seen.pictures[0]) is not None:
                 high, wide = rgb.shape[:2]
-                top, left = (square.shape[0] - high) // 2, (WIDTH - wide) // 2
-                square[top : top + high, left : left + wide] = rgb
-            return square
+                top, left = (_HALF_HEIGHT - high) // 2, (_HALF_WIDTH - wide) // 2
+                canvas[top : top + high, left : left + wide] = rgb
+            return canvas
 
         pairs = []
         for found in result.results:

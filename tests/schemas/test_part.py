@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from vidsim.schemas.answer import clock
 from vidsim.schemas.errors import MediaError
-from vidsim.schemas.part import WHOLE, Part, clock, parse_part
+from vidsim.schemas.part import WHOLE, Part, parse_part
 
 
 @pytest.mark.parametrize(
@@ -17,9 +18,13 @@ def test_times_are_seconds_or_clocks(text: str | float, seconds: float) -> None:
     assert parse_part(None, text) == Part(0.0, seconds)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(78.52, "1:18.5"), (5400, "1:30:00"), (0, "0:00")])
-def test_times_are_told_as_clocks(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+@pytest.mark.parametrize(
+    ("seconds", "whole", "tenths"),
+    [(78.52, "1:19", "1:18.5"), (5400, "1:30:00", "1:30:00"), (59.97, "1:00", "1:00")],
+)
+def test_times_are_told_as_clocks(seconds: float, whole: str, tenths: str) -> None:
+    assert clock(seconds) == whole
+    assert clock(seconds, tenths=True) == tenths
 
 
 def test_regions_are_fractions_or_pixels() -> None:

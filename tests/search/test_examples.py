@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from vidsim.schemas.embedding import EmbeddedVideo, Rows, SegmentEmbedding
 from vidsim.schemas.errors import LibraryError, MediaError
 from vidsim.schemas.part import Part
 from vidsim.schemas.results import QueryResult
+from vidsim.schemas.video import Video
 from vidsim.search.examples import lowered
-from vidsim.search.query import QueryOptions, query
+from vidsim.search.query import QueryOptions, answer, query
+from vidsim.search.search_index import open_index
 
 from ..helpers.embedded_videos import embedded, store
 
@@ -149,3 +152,24 @@ def test_what_cannot_be_asked_is_told(
 
 def test_an_example_that_is_named_twice_counts_once(filled: Place) -> None:
     assert ask(filled, ["lib/a", "lib/a"]) == ask(filled, "lib/a")
+
+
+def test_a_file_is_one_clip_however_its_path_is_written(
+    filled: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.mp4").write_bytes(b"clip")
+    asked: list[str] = []
+
+    def embed(video: Video, _: object, __: object) -> EmbeddedVideo:
+        asked.append(video.path)
+        return mixed("query/a.mp4", {1: 1})
+
+    ways = ["a.mp4", "./a.mp4", str(tmp_path / "a.mp4")]
+    with open_index(filled) as index:
+        result = answer(ways, index, filled, QueryOptions(), Silent(), embed)
+        for other in ways[1:]:
+            options = QueryOptions(unlike=(other,))
+            with pytest.raises(MediaError, match=r"a.mp4 is both an example and a --not"):
+                answer("a.mp4", index, filled, options, Silent(), embed)
+    assert (result.examples, asked) == (["a.mp4"], [str(tmp_path / "a.mp4")])

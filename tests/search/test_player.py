@@ -6,9 +6,10 @@ import time
 import webbrowser
 from pathlib import Path
 
+import psutil
 import pytest
 
-from vidsim import Library, LibraryError, SettingsError
+from vidsim import Library, LibraryError, MediaError, SettingsError
 from vidsim.ingest.shards.home import Place
 from vidsim.search.places import address_at
 
@@ -62,6 +63,20 @@ def test_a_player_without_places_gets_the_file_alone(
     assert written_by(player) == [str(tmp_path / "a.mp4")]
 
 
+def test_a_player_that_has_ended_leaves_no_process(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mp4").write_text("")
+    monkeypatch.setenv("VIDSIM_PLAYER", str(make_player(tmp_path)))
+    before = {child.pid for child in psutil.Process().children()}
+    Library.open(home).play(tmp_path / "a.mp4")
+    written_by(tmp_path / "player")
+    until = time.monotonic() + 20
+    while left := {child.pid for child in psutil.Process().children()} - before:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("command", ["no-such-player-anywhere", "'open", "''"])
 def test_a_player_that_cannot_be_started_is_told(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
@@ -76,6 +91,7 @@ def test_without_a_display_nothing_is_started(home: Path, tmp_path: Path) -> Non
     (tmp_path / "a.mp4").write_text("")
     played = Library.open(home).play(tmp_path / "a.mp4", at_s=3)
     assert (played.path, played.at_s, played.player) == (str(tmp_path / "a.mp4"), 3, "")
+    assert Library.open(home).play(tmp_path / "a.mp4", at_s="1:18.5").at_s == 78.5
 
 
 def test_a_browser_opens_what_has_no_player(
@@ -101,6 +117,8 @@ def test_what_is_not_there_is_told(home: Path) -> None:
             library.play("lib/b.mp4")
         with pytest.raises(LibraryError, match="no library, folder or stored video"):
             library.play("lib")
+        with pytest.raises(MediaError, match="--at soon is no time; write seconds"):
+            library.play("lib/a.mp4", at_s="soon")
 
 
 def test_addresses_of_files_are_encoded_and_those_of_the_web_stay() -> None:

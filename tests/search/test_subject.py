@@ -150,6 +150,15 @@ def test_a_region_leaves_sound_out_unless_it_is_asked_for(place: Place, tmp_path
     assert asked(modalities=(Modality.AUDIO,)).modalities == ["audio"]
 
 
+def test_a_region_is_refused_where_only_sound_is_stored(place: Place, tmp_path: Path) -> None:
+    store(place, *(embedded(f"lib/{n}", backbones=("yamnet",), seed=n) for n in range(3)))
+    Image.fromarray(plain(RED)).save(tmp_path / "x.png")
+    (tmp_path / "x.mp4").write_bytes(b"clip")
+    for name in ("x.png", "x.mp4"):
+        with pytest.raises(MediaError, match="of the picture, and only sound is stored; leave --r"):
+            ask(place, tmp_path / name, part=Part(region=(0, 0, 0.5, 0.5)))
+
+
 @pytest.mark.parametrize(
     ("part", "told"),
     [

@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from vidsim.ingest.decode.pictures import PictureReader, pictures_at
+from vidsim.ingest.decode.pictures import PictureReader, jpeg, png
 
 from ...helpers.clips import MakeClip
 
@@ -67,6 +68,24 @@ def test_a_picture_is_upright_and_its_pixels_are_square(make_clip: MakeClip) -> 
     assert square.shape == (48, 128, 3)
 
 
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp", "x.gif"])
+def test_a_still_picture_is_on_the_screen_at_all_times(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / name)
+    with PictureReader() as reader:
+        seen = reader.look(str(tmp_path / name), [0.0, 3.0], 32)
+    assert seen.reason == ""
+    for rgb in seen.pictures:
+        assert rgb is not None
+        assert rgb.shape == (24, 32, 3)
+        assert rgb.mean(axis=(0, 1)) == pytest.approx((200, 30, 30), abs=6)
+
+
+def test_a_damaged_still_picture_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with PictureReader() as reader:
+        assert "no picture could be decoded" in reader.look(str(tmp_path / "x.png"), [0]).reason
+
+
 def test_a_file_that_is_gone_or_no_video_gives_none_and_why(
     tmp_path: Path, make_clip: MakeClip
 ) -> None:
@@ -93,8 +112,9 @@ def test_a_decoder_that_crashes_or_lies_costs_its_file_only(
         assert [*map(np.shape, reader.look("good.mp4", [0], 4).pictures)] == [(2, 4, 3)]
 
 
-def test_pictures_as_jpeg(make_clip: MakeClip) -> None:
-    clip = make_clip("a.mkv", times=TIMES[:5])
-    (data,) = pictures_at(str(clip), [0], 32)
-    assert data is not None
-    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (24, 32, 3)
+def test_pictures_as_jpeg_and_png() -> None:
+    red = np.full((24, 32, 3), (200, 30, 30), np.uint8)
+    for data in (jpeg(red), png(red)):
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert bgr.shape == (24, 32, 3)
+        assert bgr.mean(axis=(0, 1)) == pytest.approx((30, 30, 200), abs=3)

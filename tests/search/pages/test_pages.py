@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 
+from vidsim.ingest.decode.pictures import PictureReader, Seen
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.errors import StoreError
 from vidsim.schemas.results import (
@@ -20,6 +23,7 @@ from vidsim.schemas.results import (
     QueryResult,
     Stretch,
 )
+from vidsim.search.pages.thumbnails import Thumbnails
 from vidsim.search.pages.write import write_page
 
 from ...helpers.clips import MakeClip
@@ -165,11 +169,46 @@ def test_a_file_that_is_gone_or_broken_has_a_note_in_its_place(tmp_path: Path) -
     assert "No picture: where its file is, is not known" in page.text
 
 
+class PartlyDecoding(PictureReader):
+    """A reader of files of which nothing decodes from second 10 on, or at all where one is bad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, float]] = []
+
+    def look(self, path: str, times_s: Sequence[float], size: int = 240) -> Seen:
+        self.asked += [(Path(path).name, time_s) for time_s in times_s]
+        if Path(path).name == "bad":
+            return Seen([None], "not a video", unreadable=True)
+        shown = times_s[0] < 10
+        return Seen([np.zeros((3, 4, 3), np.uint8)]) if shown else Seen([None], "nothing decodes")
+
+
+def test_a_time_that_does_not_decode_costs_no_other_frame_of_the_file(tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        (tmp_path / name).write_text("")
+    reader = PartlyDecoding()
+    thumbnails = Thumbnails(reader)
+    asked = [("good", 11), ("good", 11), ("good", 2), ("bad", 1), ("bad", 2)]
+    shown = [thumbnails.at(str(tmp_path / name), time_s, "x") for name, time_s in asked]
+    assert ["<img" in html for html in shown] == [False, False, True, False, False]
+    assert "nothing decodes" in shown[1]
+    assert "not a video" in shown[4]
+    assert reader.asked == [("good", 11), ("good", 2), ("bad", 1)], "each once"
+
+
+@pytest.mark.parametrize("path", ["/" + 5000 * "a", "/a\0b"])
+def test_a_path_that_cannot_be_one_is_no_link(tmp_path: Path, path: str) -> None:
+    page = Read(write_page(answer(match("a/1", path)), tmp_path / "p", Silent()))
+    assert page.values("a", "href") == []
+    assert "No picture: its file is gone" in page.text
+
+
 def test_it_says_that_nothing_is_alike_and_what_was_left_out(tmp_path: Path) -> None:
     result = answer(match("a/1", "/gone"), nothing_alike=True, missing_modalities=["motion"])
     page = Read(write_page(result, tmp_path / "p", Silent()))
     assert "Nothing here is much like it: below 0.60 likeness is chance." in page.text
-    assert "The query has no motion" in page.text
+    assert "The query has no motion (no track, silence, or a still picture)" in page.text
     assert "very alike" in page.text
     assert "none" in page.text, "of the audio that the video lacks"
 
