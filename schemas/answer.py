@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -85,3 +86,8 @@ def clock(seconds: float, tenths: bool = False) -> str:
     hours, short = divmod(minutes, 60)
     text = f"{hours}:{short:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
     return f"{text}.{tenth}" if tenth else text
+
+
+def decimals(likeness: float) -> str:
+    """Return a likeness with two decimals, cut so that it agrees with its word."""
+    return f"{math.floor(100 * likeness + 1e-9) / 100:.2f}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..ingest.shards.home import Place, without_user
 from ..ingest.system.step import duration
-from ..schemas.answer import Heading, Line, Table, clock, count
+from ..schemas.answer import Heading, Line, Table, clock, count, decimals
 from .likeness import nothing_alike
 from .not_compared import pair_lacks, query_lacks
 
@@ -147,7 +147,7 @@ def query_text(
     width = len(str(len(result.results)))
     for number, found in enumerate(result.results):
         yield Heading(
-            f"{found.rank:>{width}}  {found.likeness:.2f}  {found.word:<12}  {found.video_id}"
+            f"{found.rank:>{width}}  {decimals(found.likeness)}  {found.word:<12}  {found.video_id}"
         )
         if paths:
             yield f"{'':{width}}  {found.path}"
@@ -171,13 +171,13 @@ def query_notes(result: QueryResult) -> list[str]:
 
 def explain_text(found: Explanation) -> Iterator[Line]:
     """Format the likeness of two videos, by modality, and where they correspond."""
-    yield Heading(f"{found.likeness:.2f}  {found.word}")
+    yield Heading(f"{decimals(found.likeness)}  {found.word}")
     for modality, of in found.modalities.items():
-        yield f"    {modality:<6}  {of.likeness:.2f}  similarity {of.similarity:6.3f}"
+        yield f"    {modality:<6}  {decimals(of.likeness)}  similarity {of.similarity:6.3f}"
     for moment in found.moments:
         yield (
             f"    {clock(moment.query_start_s)} ~ {clock(moment.start_s)}, "
-            f"{moment.end_s - moment.start_s:.0f} s  {moment.likeness:.2f}"
+            f"{moment.end_s - moment.start_s:.0f} s  {decimals(moment.likeness)}"
         )
 
 
@@ -204,7 +204,7 @@ def _moments(moments: Sequence[MatchedMoment]) -> str:
 
 def _evidence(match: ModalityMatch) -> str:
     return (
-        f"{match.likeness:.2f}  {f'#{match.rank}':<4}  {match.similarity:6.3f}  "
+        f"{decimals(match.likeness)}  {f'#{match.rank}':<4}  {match.similarity:6.3f}  "
         f"{match.query_start_s:.1f}-{match.query_end_s:.1f} ~ {match.start_s:.1f}-{match.end_s:.1f}"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...schemas.answer import clock, count
+from ...schemas.answer import clock, count, decimals
 from ...schemas.results import DuplicatesReport, QueryMatch, QueryResult, Stretch
 from ..likeness import nothing_alike
 from ..not_compared import query_lacks
@@ -49,7 +49,7 @@ def _match(result: QueryResult, found: QueryMatch, thumbnails: Thumbnails) -> It
     yield f"<h2>{found.rank}. {name(found.video_id)}</h2>"
     label = f", label {name(found.label)}" if found.label else ""
     yield (
-        f"<p><strong>{found.likeness:.2f}</strong> "
+        f"<p><strong>{decimals(found.likeness)}</strong> "
         f'<span class="word">{text(found.word)}</span>{label}</p>'
     )
     best, *others = found.moments

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ingest.decode.pictures import png
 from ...ingest.decode.sounds import sound_between
-from ...schemas.answer import clock
+from ...schemas.answer import clock, decimals
 from ...schemas.explanation import ExplainedVideo, Explanation
 from ...schemas.results import MatchedMoment
 from ..not_compared import pair_lacks
@@ -41,7 +41,8 @@ def explanation_page(
         path = f' <span class="soft">{name(video.path)}</span>' if video.path != video.name else ""
         yield f"<p>{link(video.path, 0, which)}: {name(video.name)}{path}</p>"
     yield (
-        f'<p><strong>{found.likeness:.2f}</strong> <span class="word">{text(found.word)}</span></p>'
+        f"<p><strong>{decimals(found.likeness)}</strong> "
+        f'<span class="word">{text(found.word)}</span></p>'
     )
     yield from notes([*pair_lacks(found.missing_modalities), *found.notes])
     yield "<section><h2>Why</h2>"
@@ -66,7 +67,7 @@ def _moments(found: Explanation) -> Iterator[str]:
     for moment in found.moments:
         ours = opening(found.first.path, moment.query_start_s, moment.query_end_s)
         theirs = opening(found.second.path, moment.start_s, moment.end_s)
-        yield f"<p>First at {ours}, second at {theirs}: {moment.likeness:.2f}</p>"
+        yield f"<p>First at {ours}, second at {theirs}: {decimals(moment.likeness)}</p>"
 
 
 def _frames(found: Explanation, thumbnails: Thumbnails) -> Iterator[str]:
