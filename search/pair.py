@@ -26,7 +26,7 @@ class Pair:
         first: Has the vectors of the modalities that both have, as `second` has.
         second: The other one.
         yardsticks: For each of those modalities.
-        weights: For each of those modalities.
+        weights: By modality, at least for those.
         missing: What was asked for and one of the two lacks.
         notes: What a person should know about it.
     """
@@ -49,7 +49,8 @@ def read_pair(
 ) -> Pair:
     """Return two clips, each the id of a stored video or a file, ready to be compared.
 
-    Two files are compared by the backbones of the preset, others by what is stored.
+    Backbones, weights and yardsticks are those of a query with the first in all libraries. Two
+    files are compared by the backbones of the preset, though, whatever is stored.
 
     Raises:
         VidsimError: As `answer`.
@@ -58,7 +59,8 @@ def read_pair(
     stored = index.weights()
     own = sorted({name.partition("/")[0] for name in names if index.knows(name)})
     if own:
-        held = set.intersection(*(set(stored.get(library, ())) for library in own))
+        asked_of = {names[0].partition("/")[0]} & stored.keys() or stored.keys()
+        held = {name for library in asked_of for name in stored[library]}
         backbones = choose_stored_backbones(index, options, held)
     else:
         wanted, preset = options.modalities or tuple(Modality), options.preset or DEFAULT_PRESET
@@ -81,11 +83,12 @@ def read_pair(
         )
     notes = [note for clip in clips for note in clip.notes]
     notes += other_weights(searched, both)
-    if options.weights is None and len(both) > 1:
-        tuned, told = read_tuned(place.home, both)
+    asked = {m: b for m, b in backbones.items() if m in first.vectors}
+    if options.weights is None and len(asked) > 1:
+        tuned, told = read_tuned(place.home, asked)
         weights |= tuned
         notes += told
     first, second = (replace(c, vectors={m: c.vectors[m] for m in both}) for c in clips)
-    measured = yardsticks(place.home, own, both, notes.append)
+    measured = yardsticks(place.home, stored.keys(), both, notes.append)
     missing = [m for m in backbones if m not in both]
     return Pair(first, second, measured, weights, missing, notes)

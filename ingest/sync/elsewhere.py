@@ -2,7 +2,7 @@
 
 A stored video whose file is gone, and whose content is here, has moved, and keeps its embeddings.
 Where no file of its library is in place any more, at least half of them must be here: the disk of
-the others may only be away.
+the others may only be away. One whose rows are of other weights than those here is embedded again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from ..shards.open_shard import reading_shard, texts
 from ..shards.shard_files import Shards
 from .failed_files import Failure, read_failures
 from .moves import Move, match, replaces
+from .one_weights import other_weights_of, weights_to_have
 
 _log = logging.getLogger(__name__)
+
+_NEARLY_ALL = 0.9
+"""Part of a folder's files that makes it the folder that another library was of (a choice)."""
 
 _Whereabouts = Literal["here", "gone", "unknown"]
 
@@ -55,7 +59,8 @@ class _Source:
     Attributes:
         library: Its name.
         entries: All its videos that are files.
-        contents: Their fingerprints.
+        staying: What became of those with content of the folder that are not known to be gone, by
+            fingerprint; "here" where one of several is.
         begun: Whether an interrupted run had begun to move it.
         movable: Videos whose file is gone.
         left: As in `Elsewhere`.
@@ -63,7 +68,7 @@ class _Source:
 
     library: str
     entries: Sequence[CatalogEntry]
-    contents: Collection[str]
+    staying: Mapping[str, _Whereabouts]
     begun: bool
     movable: Sequence[CatalogEntry]
     left: Sequence[str]
@@ -88,6 +93,9 @@ def look_elsewhere(
         new: Files whose content is not stored in it.
         catalog: Its stored videos.
         unfinished: New ids by old ids, of moves that were begun.
+
+    Raises:
+        WeightsError: The weights here cannot be read.
     """
     found = Elsewhere()
     begun = {old.partition("/")[0] for old in unfinished} - {library}
@@ -104,18 +112,53 @@ def look_elsewhere(
         except StoreError as error:
             _log.warning("%s: %s", other, error)
             found.notes.append(f"It is not known whether files of {other} have moved here: {error}")
+            begun_there = {i: to for i, to in unfinished.items() if i.startswith(f"{other}/")}
+            found.unfinished |= begun_there
         found.failures |= _failures(home.path, other, new)
-    left = list(new)
-    for source in sorted(sources, key=lambda s: -len(match(new, s.movable))):
-        moves = match(left, source.movable)
-        if moves and not source.begun and not _has_moved(source, len(moves)):
-            moves = []
+    _take_over(sources, home, root, new, catalog, found)
+    return found
+
+
+def _take_over(
+    sources: Sequence[_Source],
+    home: Home,
+    root: Path,
+    new: Sequence[Video],
+    catalog: Mapping[str, CatalogEntry],
+    found: Elsewhere,
+) -> None:
+    """Add to `found` what is taken over, of the library first that has the most, and the notes."""
+    matching = {s.library: len(match(new, s.movable)) for s in sources}
+    sources = sorted(sources, key=lambda s: -matching[s.library])
+    movable = {
+        s.library: s.movable
+        for s in sources
+        if matching[s.library] and (s.begun or _has_moved(s, matching[s.library]))
+    }
+    offered = [m.stored for m in match(new, [e for of in movable.values() for e in of])]
+    embedding = bool(catalog) or len(offered) < len(new)
+    wanted = weights_to_have(home.backbones, catalog, offered, embedding)
+    left, moved = list(new), {}
+    for source in sources:
+        joining = [e for e in movable.get(source.library, ()) if not other_weights_of(e, wanted)]
+        moves = match(left, joining)
+        left = _without(left, moves)
         found.moves += moves
         found.left += source.left
-        moved = {move.video.video_id for move in moves}
-        left = [video for video in left if video.video_id not in moved]
-        found.notes += _notes(source, len(moves) + len(source.left), left, root)
-    return found
+        moved[source.library] = len(moves) + len(source.left)
+    files = len({video.video_id for video in new} | catalog.keys())
+    for source in sources:
+        others = [e for e in movable.get(source.library, ()) if other_weights_of(e, wanted)]
+        refused = match(left, others)
+        found.notes += _moved_note(source, moved[source.library], files, root)
+        found.notes += _refused_note(source, refused, wanted)
+        found.notes += _notes(source, _without(left, refused), away=source.library not in movable)
+
+
+def _without(videos: Sequence[Video], moves: Sequence[Move]) -> list[Video]:
+    """Return those of `videos` that are not of `moves`."""
+    moved = {move.video.video_id for move in moves}
+    return [video for video in videos if video.video_id not in moved]
 
 
 def _holds_any(shards: Shards, library: str, contents: set[str]) -> bool:
@@ -144,6 +187,7 @@ def _source(
         if folder and _is_older_name(folder, root)
     }
     gone, left = [], []
+    staying: dict[str, _Whereabouts] = {}
     for entry in entries:
         video_id = entry.video.video_id
         if entry.video.fingerprint not in contents and video_id not in unfinished:
@@ -152,14 +196,15 @@ def _source(
         if where == "unknown" and video_id in unfinished:
             found.unfinished[video_id] = unfinished[video_id]
         if where != "gone":
+            if staying.get(entry.video.fingerprint) != "here":
+                staying[entry.video.fingerprint] = where
             continue
         if replaces(catalog.get(unfinished.get(video_id, "")), entry):
             left.append(video_id)
         elif entry.shards:
             gone.append(entry)
     begun = any(old.partition("/")[0] == library for old in unfinished)
-    known = {entry.video.fingerprint for entry in entries}
-    return _Source(library, entries, known, begun, gone, left)
+    return _Source(library, entries, staying, begun, gone, left)
 
 
 def _is_older_name(folder: Path, root: Path) -> bool:
@@ -208,28 +253,59 @@ def _same_state(one: Video, other: Video) -> bool:
     return (one.size, one.mtime_ns) == (other.size, other.mtime_ns)
 
 
-def _notes(source: _Source, moved: int, left: Sequence[Video], root: Path) -> list[str]:
-    """Return messages about a library of which so many videos have moved here."""
-    name, notes = source.library, []
+def _moved_note(source: _Source, moved: int, files: int, root: Path) -> list[str]:
+    """Return what to say of a library of which so many videos are among the files of a folder."""
+    if not moved:
+        return []
     staying = len(source.entries) - moved
-    if moved and not staying:
+    if not staying and moved >= _NEARLY_ALL * files:
         folder = root.resolve().name
-        notes.append(f"{folder}/ looks like '{name}', moved: {_videos(moved)} re-homed.")
-    elif moved:
-        notes.append(
-            f"Moved here from '{name}': {_videos(moved)}, re-homed; it keeps {_videos(staying)}."
-        )
-    same = sum(video.fingerprint in source.contents for video in left)
-    if same and source.movable and not moved:
+        return [f"{folder}/ looks like '{source.library}', moved: {_videos(moved)} re-homed."]
+    kept = f"it keeps {_videos(staying)}" if staying else "it has no other"
+    return [f"Moved here from '{source.library}': {_videos(moved)}, re-homed; {kept}."]
+
+
+def _refused_note(
+    source: _Source, refused: Sequence[Move], wanted: Mapping[str, Collection[str]]
+) -> list[str]:
+    """Return what to say of moved files whose rows have other weights than are `wanted`."""
+    if not refused:
+        return []
+    names = {name for move in refused for name in other_weights_of(move.stored, wanted)}
+    return [
+        f"Moved here from '{source.library}', with rows of other weights of "
+        f"{' and '.join(sorted(names))} than those used here: {_videos(len(refused))}, embedded "
+        f"anew; '{source.library}' keeps the old rows until 'vidsim remove' takes them out."
+    ]
+
+
+def _notes(source: _Source, left: Sequence[Video], away: bool) -> list[str]:
+    """Return messages about a library that has content of files which have not moved from it.
+
+    Args:
+        source: The library.
+        left: Files that nothing was taken over for.
+        away: Whether its disk may be away.
+    """
+    name, notes = source.library, []
+    contents = [video.fingerprint for video in left]
+    gone = {entry.video.fingerprint for entry in source.movable} - source.staying.keys()
+    if away and (same := sum(content in gone for content in contents)):
         notes.append(
             f"Also in '{name}', most of which is neither here nor where it was: {_videos(same)}. "
             "Its disk may be away, so it keeps what it has; if that is gone for good, "
             f"'vidsim remove {name}' takes it out."
         )
-    elif same:
+    found = [source.staying.get(content) for content in contents]
+    if same := found.count("here"):
         notes.append(
             f"Also in '{name}', which still has its files: {_videos(same)}. Both libraries hold "
             "them."
+        )
+    if same := found.count("unknown"):
+        notes.append(
+            f"Also in '{name}', which may still have its files (they cannot be looked for): "
+            f"{_videos(same)}. Both libraries hold them."
         )
     return notes
 

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.milvus.store import Store
+from vidsim.ingest.models.weights import digests
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.shards.open_shard import is_shard
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import StoreError
 from vidsim.search.library import Library
 
@@ -36,6 +38,15 @@ def ids(place: Place, library: str) -> list[str]:
 
 def libraries(place: Place) -> list[str]:
     return open_shards(place.home).libraries()
+
+
+def only_shard(place: Place, library: str) -> Path:
+    (shard,) = open_shards(place.home).files(library)
+    return shard
+
+
+def weights_of(place: Place, library: str) -> str:
+    return open_shards(place.home).weights(library, "efficientnet_lite0")
 
 
 def vectors(place: Place, video_id: str) -> dict[str, np.ndarray]:
@@ -153,6 +164,7 @@ def test_a_folder_that_moved_into_that_of_another_library_is_known(place, archiv
     assert (networks, report.moved, report.unchanged, report.videos) == ([], 3, 1, 4)
     assert libraries(place) == ["films"]
     assert in_step(place, "films") == {"labhist": 8}
+    assert report.notes == ["Moved here from 'archive': 3 videos, re-homed; it has no other."]
 
 
 def test_a_folder_that_leaves_a_link_at_its_old_name_has_moved_to_the_new_one(
@@ -276,6 +288,8 @@ def test_what_a_link_that_leads_nowhere_led_to_is_not_taken_over(place, archive,
     report = ingest(films, place)
     assert (networks, report.moved_from) == (["films/d.mp4"], {})
     assert len(ids(place, "archive")) == 4
+    (note,) = report.notes
+    assert note.startswith("Also in 'archive', which may still have its files (they cannot be ")
 
 
 def test_a_library_that_cannot_be_read_stops_no_other(place, archive, networks):
@@ -286,6 +300,64 @@ def test_a_library_that_cannot_be_read_stops_no_other(place, archive, networks):
     assert (report.embedded, report.videos, report.moved_from) == (3, 3, {})
     note, _ = report.notes  # and one about the embedded Milvus
     assert note.startswith("It is not known whether files of archive have moved here: The shard")
+
+
+# --- weights
+
+
+def test_rows_of_other_weights_do_not_move_into_a_library(place, archive, networks):
+    films = write_files(archive.parent / "films", {"d.mp4": "d"})
+    ingest(films, place, "frame")
+    ingest(archive, place, "frame")
+    ours = weights_of(place, "films")
+    note_weights(only_shard(place, "archive"), "efficientnet_lite0", "a" * 64)
+    networks.clear()
+    (archive / "snow").rename(films / "snow")
+    report = ingest(films, place, "frame")
+    assert (networks, report.moved_from) == (["films/snow/b.mp4", "films/snow/c.mp4"], {})
+    assert (weights_of(place, "films"), weights_of(place, "archive")) == (ours, "a" * 64)
+    assert report.notes == [
+        "Moved here from 'archive', with rows of other weights of efficientnet_lite0 than those "
+        "used here: 2 videos, embedded anew; 'archive' keeps the old rows until 'vidsim remove' "
+        "takes them out."
+    ]
+    assert in_step(place, "films") == {"efficientnet_lite0": 48}
+    assert ingest(films, place, "frame").notes == []
+
+
+def test_rows_of_other_weights_do_not_move_to_where_new_ones_are_computed(place, archive, networks):
+    ingest(archive, place, "frame")
+    note_weights(only_shard(place, "archive"), "efficientnet_lite0", "a" * 64)
+    networks.clear()
+    films = archive.rename(archive.with_name("films"))
+    write_files(films, {"new.mp4": "new"})
+    report = ingest(films, place, "frame")
+    assert (len(networks), report.moved) == (4, 0)
+    assert weights_of(place, "films") == digests(BACKBONES["efficientnet_lite0"]) != ""
+
+
+@pytest.mark.parametrize("digest", ["a" * 64, ""])
+def test_a_renamed_folder_keeps_its_weights_whatever_is_here(place, archive, networks, digest):
+    ingest(archive, place, "frame")
+    note_weights(only_shard(place, "archive"), "efficientnet_lite0", digest)
+    networks.clear()
+    report = ingest(archive.rename(archive.with_name("films")), place, "frame")
+    assert (networks, report.moved, weights_of(place, "films")) == ([], 3, digest)
+
+
+def test_folders_of_different_weights_do_not_become_one_library(place, archive, networks):
+    other = write_files(archive.parent / "other", {"d.mp4": "d"})
+    for folder, digest in ((archive, "a" * 64), (other, "b" * 64)):
+        ingest(folder, place, "frame")
+        note_weights(only_shard(place, folder.name), "efficientnet_lite0", digest)
+    networks.clear()
+    films = archive.parent / "films"
+    films.mkdir()
+    archive.rename(films / "archive")
+    other.rename(films / "other")
+    report = ingest(films, place, "frame")
+    assert ";" not in weights_of(place, "films")
+    assert (report.videos, report.missing) == (4, [])
 
 
 # --- kills and failures
@@ -329,6 +401,21 @@ def test_files_that_are_back_after_a_killed_move_stay(place, archive, networks):
     assert libraries(place) == ["archive", "films"]
     for library in ("archive", "films"):
         assert in_step(place, library) == {"labhist": 6, "i3d": 6}
+
+
+def test_a_killed_move_is_ended_once_its_library_can_be_read_again(place, archive, networks):
+    ingest(archive, place, "color", "motion")
+    films = archive.rename(archive.with_name("films"))
+    kill_ingest(films, place, "before the old ids go", segments_per_shard=2)
+    shard = only_shard(place, "archive")
+    content = shard.read_bytes()
+    shard.write_bytes(b"no HDF5" * 100)
+    assert ingest(films, place, "color", "motion").videos == 3
+    shard.write_bytes(content)
+    report = ingest(films, place, "color", "motion")
+    assert (report.videos, report.moved_from, libraries(place)) == (3, {"archive": 3}, ["films"])
+    assert in_step(place, "films") == {"labhist": 6, "i3d": 6}
+    assert in_step(place, "archive") == {}
 
 
 @pytest.mark.parametrize("operation", ["upsert", "delete", "flush"])
