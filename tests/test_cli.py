@@ -107,6 +107,14 @@ def test_query_takes_several_clips_and_what_they_are_not_like(call):
     assert [r.video_id for r in result.results] == ["clips/snow/2.mkv"]
 
 
+def test_a_least_likeness_that_nothing_has_is_told_with_what_is_there(call):
+    code, out, err = call("query", "clips/snow/1.mkv", "--min-score", "1")
+    told = re.search(r"Nothing is as much like .* as 1, but up to (0\.\d\d); take a smaller", err)
+    assert (code, out) == (1, "")
+    assert told
+    assert call("query", "clips/snow/1.mkv", "--min-score", told[1])[0] == 0
+
+
 def test_query_takes_a_part_of_a_clip(call, clips):
     asked = ("query", str(clips / "snow/1.mkv"), "--from", "0:00.2", "--to", ".6")
     code, out, _ = call(*asked, "--region", "0.25,0,0.5,1", "--json")
@@ -490,7 +498,6 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED --filter label=x", {}, 1, "The filter 'label=x' is not understood .* for e"),
         ("query STORED --filter label=='x'", {}, 1, "Nothing was found for .*; widen --filter"),
         ("query STORED --filter label=='x' --min-score .5", {}, 1, "Nothing was found for .*; wi"),
-        ("query STORED --min-score 1", {}, 1, r"like .* as 1, but up to 0\.\d\d; take a smaller"),
         ("query STORED --weights color", {}, 1, "'color' is no weight; write for example"),
         ("query STORED --weights color=-1", {}, 1, "'color=-1' is no weight; write for example"),
         ("query STORED --library none", {}, 1, "No library is called none; there is clips"),
