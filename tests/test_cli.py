@@ -159,6 +159,7 @@ def on_a_terminal(
     return shown.decode()
 
 
+@pytest.mark.acceptance
 def test_a_wide_terminal_is_told_paths_and_one_that_draws_gets_pictures(home, clips):
     path = str(clips / "snow" / "2.mkv")
     ask = ("query", "clips/snow/1.mkv", "-k", "1")
@@ -213,6 +214,7 @@ def test_ingest_again_says_that_there_is_nothing_to_do(call, clips):
     assert err == "0 embedded, 3 unchanged, 0 failed.\nNothing new to do.\n"
 
 
+@pytest.mark.acceptance
 def test_reindex_fills_another_milvus_and_says_how_to_use_it(call, home, request):
     there = empty_place("lite over TCP", home, request).uri
     assert call("reindex", "--uri", there) == (
@@ -632,6 +634,7 @@ def test_an_empty_answer_is_still_json(call):
 # --- other processes
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(("allowed", "code"), [(1024, 0), (60, 1)])
 def test_more_files_may_be_open_than_a_shell_allows_as_far_as_the_system_does(
     tmp_path, allowed, code
@@ -771,6 +774,7 @@ def test_a_query_by_id_needs_neither_networks_nor_decoders(home):
     assert imported(home, "query", "clips/snow/1.mkv") == {"h5py"}  # which reads the shards
 
 
+@pytest.mark.acceptance
 def test_colours_need_no_network(clips, tmp_path):
     done = imported(tmp_path, "ingest", str(clips), "-m", "color", "--device", "cpu", "--json")
     assert not done & {"torch", "tensorflow", "pymilvus"}
@@ -881,6 +885,7 @@ def test_files_that_moved_are_told(call, clips, tmp_path):
 # --- the log
 
 
+@pytest.mark.acceptance
 def test_the_log_is_shown_as_far_as_it_is_asked_for(clips, tmp_path):
     said = {}
     for more in ([], ["-v"], ["-vv"]):
@@ -894,6 +899,7 @@ def test_the_log_is_shown_as_far_as_it_is_asked_for(clips, tmp_path):
     assert "DEBUG vidsim.ingest.pipeline: clips/snow/1.mkv: {'labhist': 1}" in said[2]
 
 
+@pytest.mark.acceptance
 def test_all_of_the_log_is_kept_in_a_file(clips, home, tmp_path):
     file = tmp_path / "log"
     for _ in range(2):

@@ -37,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_clip: MakeClip)
     return tmp_path
 
 
+@pytest.mark.acceptance
 def test_every_example_runs(folder: Path) -> None:
     names: dict[str, Any] = {}
     try:

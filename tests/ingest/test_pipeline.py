@@ -634,6 +634,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.acceptance
 @given(st.lists(STEPS, min_size=4, max_size=14))
 @hypothesis_settings(
     max_examples=10,

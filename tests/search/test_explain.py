@@ -70,6 +70,7 @@ def test_what_does_not_exist_is_told(library: Library) -> None:
         library.explain("lib/a", "lib/c")
 
 
+@pytest.mark.acceptance
 def test_two_files_without_any_library(tmp_path: Path, make_clip: MakeClip) -> None:
     random = np.random.default_rng(0)
     pictures = [random.integers(0, 256, (2, 3, 3), np.uint8).repeat(24, 0).repeat(24, 1)]

@@ -100,6 +100,7 @@ def test_a_still_picture_lacks_sound_and_motion_and_is_not_embedded_for_them(
         ask(place, tmp_path / "x.jpg", part=Part(1.0))
 
 
+@pytest.mark.acceptance
 def test_a_still_picture_has_rows_of_its_frame(weights: Path, place: Place, tmp_path: Path) -> None:
     store(place, *(embedded(f"lib/{n}", seed=n) for n in range(3)))
     Image.fromarray(plain(RED)).save(tmp_path / "x.jpg")

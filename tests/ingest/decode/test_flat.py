@@ -105,6 +105,7 @@ def noise():
     return [np.kron(random.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)] * 50
 
 
+@pytest.mark.acceptance
 def test_black_within_a_segment_has_no_rows(weights, make_clip, noise):
     black = [np.zeros_like(noise[0])] * 50
     mixed = embed(make_clip("mixed.mkv", times=at(100), images=black + noise))
@@ -118,6 +119,7 @@ def test_black_within_a_segment_has_no_rows(weights, make_clip, noise):
     assert np.array_equal(of_mixed.rows["labhist"].vectors, of_alone.rows["labhist"].vectors)
 
 
+@pytest.mark.acceptance
 def test_a_black_segment_has_no_rows_beside_another(weights, make_clip, noise):
     black = [np.zeros_like(noise[0])] * 250
     clip = make_clip(times=at(500), images=black + noise * 5)
@@ -187,6 +189,7 @@ def test_motion_after_black_is_that_of_the_clip_alone(weights, shared_data, tmp_
     assert (late * alone).sum() > 0.95
 
 
+@pytest.mark.acceptance
 def test_a_video_that_is_flat_throughout_keeps_its_rows(weights, make_clip):
     black = [np.zeros((48, 64, 3), np.uint8)]
     found = embed(make_clip(times=at(500), images=black))

@@ -309,11 +309,13 @@ def test_memory_is_limited_where_a_gpu_may_decode_too(make_clip: MakeClip) -> No
     assert end == Failed("decoding it takes more memory than is allowed")
 
 
+@pytest.mark.acceptance
 def test_a_slow_file_that_makes_progress_is_waited_for(make_clip: MakeClip) -> None:
     limits = DecodeLimits(stall_s=1.0, worker="bad_decoder:main")
     assert run(clips(make_clip, "slow"), 1, limits)["slow.mkv"][-1] == Finished(1)
 
 
+@pytest.mark.acceptance
 def test_a_file_that_takes_too_long_in_all_is_given_up(make_clip: MakeClip) -> None:
     limits = DecodeLimits(stall_s=1.0, scan_s=1.0, worker="bad_decoder:main")
     events = run(clips(make_clip, "slow", "a"), 1, limits)
@@ -321,6 +323,7 @@ def test_a_file_that_takes_too_long_in_all_is_given_up(make_clip: MakeClip) -> N
     assert events["a.mkv"][-1] == Finished(1)
 
 
+@pytest.mark.acceptance
 def test_a_slow_consumer_costs_no_file(make_clip: MakeClip) -> None:
     path = make_clip(times=[i / 2 for i in range(200)])
     request = DecodeRequest(str(path), FRAMES, True, segment_seconds=5.0)
@@ -349,6 +352,7 @@ def test_decoding_waits_for_the_consumer(make_clip: MakeClip) -> None:
     assert sum(1 for _ in events) == 35
 
 
+@pytest.mark.acceptance
 def test_nothing_is_left_however_it_ends(make_clip: MakeClip) -> None:
     run(clips(make_clip, "first"))
     before = clean()

@@ -473,6 +473,7 @@ def check_damage(native: Path, reader: Callable[[], H5Reader], trials: range) ->
     print(json.dumps(told, indent=1))
 
 
+@pytest.mark.acceptance
 @pytest.mark.usefixtures("hasty")
 def test_twenty_damaged_exports_are_refused_or_read(native, reader):
     check_damage(native, reader, range(20))

@@ -92,6 +92,7 @@ def contents(folder: Path) -> dict[str, dict[str, object]]:
     return found
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("layout", [export, export_capstone])
 def test_a_round_trip_gives_the_same_native_export(place, other, made, tmp_path, layout):
     export(place.home, tmp_path / "before", [], QUIET)

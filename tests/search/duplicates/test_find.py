@@ -113,6 +113,7 @@ def test_a_disguised_copy_is_found_with_its_times(weights, place, shared_data, t
     ]
 
 
+@pytest.mark.acceptance
 def test_hashes_are_made_once_and_a_lost_file_is_named(
     without_networks, place, make_clip, tmp_path
 ):

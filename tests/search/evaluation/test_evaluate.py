@@ -301,6 +301,7 @@ def test_the_share_of_a_confusion_is_of_all_queries_of_the_class():
     assert (found.label, found.predicted, found.queries, found.share) == ("rain", "snow", 1, 0.25)
 
 
+@pytest.mark.acceptance
 def test_nothing_heavy_is_loaded(exports, tmp_path):
     code = (
         "import sys; from vidsim.cli import main\n"
@@ -585,6 +586,7 @@ def test_what_does_not_fit_is_one_sentence(exports, tmp_path):
 # --- size
 
 
+@pytest.mark.acceptance
 def test_a_thousand_videos_are_many_blocks(tmp_path):
     random = np.random.default_rng(0)
     count, classes = 1000, 101
