@@ -8,7 +8,6 @@ that of another moment.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,8 +39,6 @@ from .scan import usable
 from .segments import MAX_PIXELS
 from .still import read_still
 
-_HEARTBEAT_S = 1.0
-
 _EARLIER_S = (0.0, 2.0, 20.0)
 """How long before the wanted time to seek to, where the frame found there begins later: transport
 streams are found to about a second (a choice)."""
@@ -56,16 +53,8 @@ def main(channel: Channel) -> None:
     cv2.setNumThreads(1)
     while True:
         fields = channel.receive().fields
-        last_sign = time.monotonic()
-
-        def on_progress() -> None:
-            nonlocal last_sign
-            if time.monotonic() - last_sign > _HEARTBEAT_S:
-                channel.send("alive")
-                last_sign = time.monotonic()
-
         try:
-            found = look(fields["path"], fields["times_s"], fields["size"], on_progress)
+            found = look(fields["path"], fields["times_s"], fields["size"], channel.heartbeat())
             for number, rgb in found:
                 channel.send("picture", {"number": number}, {"rgb": rgb})
             channel.send("done")

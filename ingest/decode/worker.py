@@ -17,8 +17,6 @@ from .container import UnreachableError
 from .segments import DecodeRequest, Lost, Opened, decode
 from .still import decode_still
 
-_HEARTBEAT_S = 1.0
-
 
 def main(channel: Channel) -> None:
     """Answer each ``decode`` with ``opened``, ``segment`` ..., then ``done`` or ``failed``."""
@@ -48,20 +46,11 @@ def _sampling(fields: dict[str, Any]) -> FrameSampling:
 
 
 def _serve(channel: Channel, request: DecodeRequest) -> None:
-    last_sign = time.monotonic()
-
-    def on_progress() -> None:
-        # Sent from the decoding loop itself, so that a decoder that hangs falls silent.
-        nonlocal last_sign
-        if time.monotonic() - last_sign > _HEARTBEAT_S:
-            channel.send("alive")
-            last_sign = time.monotonic()
-
     segments, cpu_s = 0, time.process_time()
     lost = Lost()
     try:
         read = decode_still if request.still else decode
-        for event in read(request, on_progress):
+        for event in read(request, channel.heartbeat()):
             if isinstance(event, Opened):
                 channel.send("opened", vars(event))
             elif isinstance(event, Lost):
@@ -74,7 +63,6 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
                 if event.audio is not None:
                     arrays["audio"] = event.audio
                 channel.send("segment", vars(event.segment), arrays)
-            last_sign = time.monotonic()
         spent = time.process_time() - cpu_s
         channel.send("done", {"segments": segments, "cpu_s": spent, "lost": vars(lost)})
     except MediaError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -32,8 +31,6 @@ _ALLOWED_RATIO = 64
 """Bytes that a file may declare, in all and per byte of its own: vidsim does not compress, and the
 class names of UCF101, as byte strings, shrink to about a fiftieth."""
 
-_HEARTBEAT_S = 1.0
-
 Part = tuple[str, int, int]
 """A dataset's name, its first wanted item, and the one after the last."""
 
@@ -53,7 +50,7 @@ def main(channel: Channel) -> None:
                 files.pop(fields["path"]).close()  # it may be another by now
             file = _opened(files, fields["path"])
             if message.kind == "list":
-                listing = list_file(file, os.stat(fields["path"]).st_size, _heartbeat(channel))
+                listing = list_file(file, os.stat(fields["path"]).st_size, channel.heartbeat())
                 channel.send("listing", arrays={"json": packed(listing)})
             elif message.kind == "read":
                 channel.send("arrays", arrays=_read(file, unpacked(message.arrays["parts"])))
@@ -146,19 +143,6 @@ def _opened(files: OrderedDict[str, h5py.File], path: str) -> h5py.File:
         files[path] = h5py.File(path, "r")
     files.move_to_end(path)
     return files[path]
-
-
-def _heartbeat(channel: Channel) -> Callable[[], None]:
-    """Return a function that tells the parent once per second that a list is growing."""
-    last = time.monotonic()
-
-    def alive() -> None:
-        nonlocal last
-        if time.monotonic() - last > _HEARTBEAT_S:
-            channel.send("alive")
-            last = time.monotonic()
-
-    return alive
 
 
 def _attributes(group: h5py.h5g.GroupID) -> dict[str, str | int | float]:

@@ -45,6 +45,7 @@ _DTYPES = (
     *("float16", "float32", "float64"),
 )
 _PR_SET_PDEATHSIG = 1
+_HEARTBEAT_S = 1.0
 
 
 class StalledError(WorkerError):
@@ -89,6 +90,21 @@ class Channel:
         for array in packed.values():
             if array.nbytes:
                 self._sock.sendall(array.data.cast("B"))
+
+    def heartbeat(self) -> Callable[[], None]:
+        """Return what a worker calls within its work: once a second it sends ``alive``.
+
+        A worker that hangs does not come to call it, and falls silent.
+        """
+        last = time.monotonic()
+
+        def alive() -> None:
+            nonlocal last
+            if time.monotonic() - last > _HEARTBEAT_S:
+                self.send("alive")
+                last = time.monotonic()
+
+        return alive
 
     def receive(self, timeout_s: float | None = None) -> Message:
         """Wait for one whole message, at most `timeout_s` seconds.
