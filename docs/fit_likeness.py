@@ -221,7 +221,7 @@ def fit_curve(modality: Modality, pairs: Pairs) -> Curve:
     """
     values = pairs.similarities[modality]
     used = ~np.isnan(values) & (pairs.grades < 3)
-    closeness = torch.tensor(-np.log(1 - np.minimum(values[used], 1) + 0.01))
+    closeness = torch.tensor(-np.log(1 - np.minimum(values[used], 1) + likeness.NEAREST))
     same = torch.tensor((pairs.grades[used] > 0).astype(float))
     weight = torch.tensor(pairs.weights[used])
     for truth in (0.0, 1.0):

@@ -21,7 +21,7 @@ Values = npt.NDArray[np.float64]
 
 Word = Literal["same footage", "very alike", "alike", "weak"]
 
-_NEAREST = 0.01
+NEAREST = 0.01
 """Added to 1 - similarity, so that the logarithm of equal vectors is finite."""
 
 _BEND, _MOST = 8.0, 12.0
@@ -70,7 +70,7 @@ class Curve:
 
     def log_odds(self, similarities: Values) -> Values:
         """Return log-odds that two videos show the same kind of thing, at even odds before."""
-        closeness = -np.log(1 - np.minimum(similarities, 1) + _NEAREST)
+        closeness = -np.log(1 - np.minimum(similarities, 1) + NEAREST)
         with np.errstate(invalid="ignore"):  # NaN
             rise = self.width * np.logaddexp(0, (closeness - self.knee) / self.width)
         odds = self.floor + self.slope * rise
@@ -131,7 +131,7 @@ class Yardstick:
         default = PRESETS[DEFAULT_PRESET][self.backbone.modality]
         random = TYPICAL.get(self.backbone.name, self.background).mean
         equal = 1.0 if self.backbone.similarity == "cosine" else 0.0
-        apart = (equal - similarities) / max(equal - random, _NEAREST)
+        apart = (equal - similarities) / max(equal - random, NEAREST)
         return CURVES[default].log_odds(1 - (1 - TYPICAL[default].mean) * apart)
 
 

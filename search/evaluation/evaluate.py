@@ -166,8 +166,7 @@ def evaluate(folder: Path, options: EvaluateOptions, progress: Progress) -> Eval
     drawn = resample(len(exported.ids), options.resamples, options.seed)
     if tuned:
         pair = paired_tests(predictions, classes, drawn, [(TUNED, FUSED)], False, options.seed)
-        of = [t.mean_average_precision for t in pair if t.protocol == tuned.protocol]
-        gain = of[0] if of else None
+        gain = next((test.mean_average_precision for test in pair), None)
         tuned = tuned.model_copy(update={"gain": gain})
     report = EvaluationReport(
         videos=len(exported.ids),

@@ -25,8 +25,8 @@ from ..helpers.embedded_videos import embedded, store
 LITE0 = "efficientnet_lite0"
 
 
-def ask(place: Place, clips: str | Sequence[str], **options: object) -> QueryResult:
-    return query(clips, place, QueryOptions(**options), Silent())  # type: ignore[arg-type]
+def ask(place: Place, clips: str | Sequence[str], **options) -> QueryResult:
+    return query(clips, place, QueryOptions(**options), Silent())
 
 
 def mixed(video_id: str, parts: dict[int, float]) -> EmbeddedVideo:
@@ -54,6 +54,12 @@ def filled(place: Place) -> Place:
         *(mixed(f"lib/{n}", {n: 1}) for n in range(20, 26)),
     )
     return place
+
+
+def test_moments_are_of_the_example_that_is_most_alike(filled: Place) -> None:
+    found = {r.video_id: r for r in ask(filled, ["lib/a", "lib/b"]).results}
+    assert {m.example for m in found["lib/like-a"].moments} == {"lib/a"}
+    assert {m.example for m in found["lib/like-b"].moments} == {"lib/b"}
 
 
 def test_what_is_like_all_examples_comes_first(filled: Place) -> None:

@@ -109,6 +109,24 @@ def test_in_hours_of_video_a_clip_is_found_to_the_second(start_s):
     assert peak < 200e6
 
 
+def test_a_long_part_of_hours_is_found_to_the_second():
+    told = story(2 * 3600, 15)
+    clip = told[29_409 : 29_409 + 12_000]  # between two steps of the coarse grid
+    best = find_moments(both(clip), both(told), YARDSTICKS, WEIGHTS_)[0]
+    assert best.start_s - best.query_start_s == pytest.approx(2940.9, abs=1.0)
+
+
+def test_in_a_scene_that_hardly_changes_what_changes_tells_the_time():
+    random = np.random.default_rng(16)
+    scene, each_s = random.normal(size=64), random.normal(size=(41, 64))
+    moved = [np.interp(np.arange(400) / 10, np.arange(41), column) for column in each_s.T]
+    told = scene + 0.05 * np.transpose(moved)
+    worse = 0.3 * random.normal(size=64)  # as of another encoder, the same in each frame
+    clip = told[173:243] + worse
+    best = find_moments(both(clip), both(told), YARDSTICKS, WEIGHTS_)[0]
+    assert best.start_s - best.query_start_s == pytest.approx(17.3, abs=1.0)
+
+
 def test_hours_against_themselves_are_one_moment():
     told = both(story(3600, 14))
     found = find_moments(told, told, YARDSTICKS, WEIGHTS_)

@@ -30,6 +30,7 @@ from vidsim.search.background import background, yardsticks
 from vidsim.search.fusion import WEIGHTS, fuse
 from vidsim.search.neighbours import propose
 from vidsim.search.query import QueryOptions, answer, query
+from vidsim.search.report_text import query_notes
 from vidsim.search.search_index import MilvusIndex, open_index
 from vidsim.search.videos import from_embedded, similarity
 
@@ -114,6 +115,13 @@ def test_a_copy_comes_first_and_every_modality_says_so(filled):
     assert alike == sorted(alike, reverse=True)
     assert first.word in ("same footage", "very alike")
     assert not result.nothing_alike
+
+
+def test_where_the_best_is_chance_nothing_is_alike(filled):
+    result = ask(filled, "lib/00.mp4", expression='video_id != "lib/copy.mp4"')
+    assert result.nothing_alike
+    assert 0 < result.results[0].likeness == result.best_likeness < result.chance
+    assert "Nothing here is much like it: below 0.60 likeness is chance." in query_notes(result)
 
 
 def test_the_likeness_is_the_fusion_of_exact_similarities_over_all_candidates(filled):

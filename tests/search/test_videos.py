@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.rows import StoredRow
-from vidsim.search.videos import align, from_embedded, from_stored, similarity, summarize
+from vidsim.search.videos import (
+    align,
+    from_embedded,
+    from_stored,
+    row_by_row,
+    similarities,
+    similarity,
+    summarize,
+)
 
 from ..helpers.embedded_videos import embedded
 
@@ -53,6 +61,15 @@ def test_vid2img_is_compared_by_mean_squared_difference():
     assert similarity(VID2IMG, a, a) == pytest.approx(0, abs=1e-6)
     expected = -np.mean((strips[0] - strips[1]) ** 2)
     assert similarity(VID2IMG, a, b) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vid2img", "i3d"])
+def test_row_by_row_is_as_all_with_all(name):
+    backbone = BACKBONES[name]
+    a, b = (unit(np.random.default_rng(n).normal(size=(5, backbone.dim))) for n in range(2))
+    assert row_by_row(backbone, a, b) == pytest.approx(
+        similarities(backbone, a, b).diagonal(), abs=1e-6
+    )
 
 
 @given(st.integers(0, 24), st.integers(3, 8))
