@@ -453,6 +453,66 @@ Clip = Annotated[
 
 
 @app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; others need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 for any that is free.")
+    ] = 8000,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="A folder that may be ingested from the page, or parts of it; may be given again.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name of this server; may be given again."),
+    ] = None,
+    max_upload_mb: Annotated[
+        int, typer.Option(min=1, metavar="MB", help="Size of a clip that is sent.")
+    ] = 512,
+    max_waiting: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Queries that may wait; others are told so.")
+    ] = 64,
+) -> None:
+    """Serve a page and an HTTP API, until Ctrl-C.
+
+    Commands on the same home ask the server, which has all loaded.
+    """
+    from .schemas.settings import settings
+    from .search.library import Library
+    from .search.server.run import serve as run
+    from .search.server.serving import ServeOptions
+
+    token = settings().serve_token
+    options = ServeOptions(
+        host,
+        port,
+        token.get_secret_value() if token else "",
+        frozenset(allow_host or ()),
+        tuple(path.resolve() for path in root or ()),
+        max_waiting,
+        max_upload_mb,
+    )
+
+    def started(url: str) -> None:
+        _say(f"Open {url} (Ctrl-C ends it).")
+        if open_page:
+            import webbrowser
+
+            webbrowser.open(url)
+
+    with Library.open(pull=False) as opened:
+        run(opened, options, started)
+
+
+@app.command()
 def explain(
     first: Clip,
     second: Clip,

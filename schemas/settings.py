@@ -94,6 +94,9 @@ class Settings(BaseSettings):
         default=None,
         description="command of 'vidsim open', with {file} and {seconds}; none for what is there",
     )
+    serve_token: SecretStr | None = Field(
+        default=None, description="what clients of 'vidsim serve' must send"
+    )
     segment_seconds: float = Field(
         default=SEGMENT_SECONDS,
         ge=1,

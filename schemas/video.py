@@ -19,6 +19,12 @@ _WHOLE_CLIP = 1.5
 """A clip of up to this many segment lengths stays whole: 15 s at the default."""
 
 
+class VideoId(str):
+    """Id of a stored video that is never taken for a file, as it may come from a stranger."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Segment:
     """A stretch of a video, in seconds from its first frame or sample."""

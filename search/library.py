@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -19,10 +19,12 @@ from ..ingest.shards.home import EMBEDDED, Place
 from ..ingest.system.progress import Progress, Report, listening
 from ..schemas.backbones import DEFAULT_PRESET, choose_backbones
 from ..schemas.duplicates import DuplicateOptions
+from ..schemas.errors import StoreError
 from ..schemas.modality import Modality, parse_modalities
 from ..schemas.part import parse_part, parse_time
 from ..schemas.settings import settings
 from .background import refresh
+from .recent_clips import RecentClips
 
 if TYPE_CHECKING:
     from ..ingest.extract.batching import FailedVideo
@@ -71,7 +73,7 @@ class Library:
     Use it as a context manager, or call `close`, which ends the decoder and audio processes.
     """
 
-    def __init__(self, place: Place, progress: Watcher = None) -> None:
+    def __init__(self, place: Place, progress: Watcher = None, pull: bool = True) -> None:
         """Prepare a library at `place`, opening nothing yet; `Library.open` reads the settings.
 
         Raises:
@@ -80,11 +82,14 @@ class Library:
         self._place = place
         self._settings = settings(place.home)
         self._progress = progress
-        self._lock = RLock()
+        self._pull = pull
+        self._lock = Lock()
         self._write_lock = Lock()
         self._index: SearchIndex | None = None
         self._opened = ExitStack()
+        self._embedding = Lock()
         self._embedder: tuple[str, Embedder] | None = None
+        self._embedded = RecentClips()
 
     @classmethod
     def open(
@@ -95,6 +100,7 @@ class Library:
         index: IndexPolicy | None = None,
         wait: bool = False,
         progress: Watcher = None,
+        pull: bool = True,
     ) -> Self:
         """Open a home as the command line does, with its settings, server, token and certificates.
 
@@ -104,6 +110,7 @@ class Library:
             index: Indexes of a server's new collections: ``auto``, ``cpu`` or ``gpu``.
             wait: Whether calls that write wait for another process that writes to the home.
             progress: Receives the progress of every call that has no other.
+            pull: Whether queries fetch weights that are missing.
 
         Raises:
             SettingsError: A setting has an invalid value.
@@ -120,7 +127,7 @@ class Library:
             index or chosen.index,
             wait,
         )
-        return cls(place, progress)
+        return cls(place, progress, pull)
 
     @property
     def home(self) -> Path:
@@ -805,8 +812,10 @@ class Library:
 
     def close(self) -> None:
         """Close Milvus and end the embedding processes; the library can be used again."""
-        with self._lock:
+        with self._embedding:
             self._unload()
+            self._embedded.clear()
+        with self._lock:
             self._release()
 
     def __enter__(self) -> Self:
@@ -848,16 +857,43 @@ class Library:
     def _embed(
         self, video: Video, options: EmbedOptions, progress: Progress
     ) -> EmbeddedVideo | FailedVideo:
+        """Embed a clip, while other threads search; one that was embedded lately is not again.
+
+        Raises:
+            WeightsError: As `ingest.extract.embed.embed_all`.
+            StoreError: The library was closed meanwhile.
+        """
+        from ..ingest.models.weights import check_stored
+
+        searched = self._index
+        self._lock.release()
+        try:
+            with self._embedding:
+                check_stored(options.backbones.values(), options.stored)
+                return self._embedded.get(video, options) or self._embed_anew(
+                    video, options, progress
+                )
+        finally:
+            self._lock.acquire()
+            if self._index is not searched:
+                raise StoreError("The library was closed meanwhile; ask again.")
+
+    def _embed_anew(
+        self, video: Video, options: EmbedOptions, progress: Progress
+    ) -> EmbeddedVideo | FailedVideo:
         embedder = self._loaded(options, progress)
         try:
-            return embedder.embed(video, options)
+            result = embedder.embed(video, options)
         except BaseException:
             self._unload()
             raise
+        self._embedded.keep(video, options, result)
+        return result
 
     def _loaded(self, options: EmbedOptions, progress: Progress) -> Embedder:
         """Return an embedder that has these backbones and all those requested before."""
         from ..ingest.extract.embed import Embedder
+        from ..ingest.models.pull import check_there
 
         before = {}
         if self._embedder:
@@ -867,6 +903,8 @@ class Library:
                 return embedder
             self._unload()
         wanted = replace(options, backbones={**before, **options.backbones})
+        if not self._pull:
+            check_there(wanted.backbones.values())
         embedder = Embedder(wanted, progress)
         self._embedder = options.device, embedder
         return embedder

@@ -19,7 +19,7 @@ from ..schemas.backbones import Backbone
 from ..schemas.errors import LibraryError, MediaError
 from ..schemas.modality import Modality
 from ..schemas.part import WHOLE, Part
-from ..schemas.video import SEGMENT_SECONDS
+from ..schemas.video import SEGMENT_SECONDS, VideoId
 from .neighbours import fetch_videos
 from .search_index import SearchIndex
 from .videos import VideoVectors, from_embedded, within
@@ -126,6 +126,8 @@ def read_clip(
             return Example(clip, vectors, hidden, path=path)
         vectors, notes = _stretch(clip, vectors, backbones, how.part)
         return Example(clip, vectors, hidden, notes=notes, path=path)
+    if isinstance(clip, VideoId):
+        raise LibraryError(f"{clip} is not stored; 'vidsim videos' lists the ids.")
     file = Path(clip)
     try:
         _check_file(file, index)

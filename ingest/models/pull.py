@@ -35,3 +35,13 @@ def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
     if failed:
         told = " ".join(f"{name}: {error}" for name, error in failed.items())
         raise WeightsError(f"The weights of {' and '.join(failed)} cannot be had. {told}")
+
+
+def check_there(backbones: Iterable[Backbone]) -> None:
+    """Raise WeightsError where the cache lacks weights that `backbones` need; fetch nothing."""
+    lacking = [b.name for b in backbones if status(b) not in ("pulled", "none needed")]
+    if lacking:
+        raise WeightsError(
+            f"The weights of {' and '.join(lacking)} are not here; run "
+            f"'vidsim models pull {' '.join(lacking)}' on the server's machine."
+        )

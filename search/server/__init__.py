@@ -1,0 +1,1 @@
+"""HTTP and the page: one warm `Library` behind an API, for browsers, programs and the commands."""

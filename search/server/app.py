@@ -1,0 +1,46 @@
+"""The app: all routes, their errors, and the files of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+from ... import __version__
+from . import routes_query, routes_session, routes_uploads, routes_videos
+from .refusals import answer_errors
+from .serving import Serving
+
+PAGE = Path(__file__).with_name("page")
+
+_ABOUT = """Find videos that are alike by colour, frame content, sound and motion.
+
+A video id such as `ucf101/YoYo/v_YoYo_g01_c01.avi` is one segment of a path: percent-encode its
+slashes, too (`%2F`). Every answer that is no success has the body
+`{"error": {"kind": ..., "message": ...}}`, where the message says what to do next. 429 comes with
+`Retry-After`."""
+
+
+def create_app(serving: Serving) -> FastAPI:
+    """Return the app that serves a library; it closes nothing that is open."""
+    app = FastAPI(
+        title="vidsim",
+        version=__version__,
+        description=_ABOUT,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # these pages fetch their scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.serving = serving
+    answer_errors(app)
+    for routes in (routes_query, routes_videos, routes_uploads, routes_session):
+        app.include_router(routes.router)
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    return app

@@ -1,0 +1,134 @@
+"""Routes that search: by uploads or stored videos, and what makes two of them alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from fastapi import Query as Parameter
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+
+from ...schemas.errors import MediaError
+from ...schemas.explanation import Explanation
+from ...schemas.modality import Modality
+from ...schemas.results import QueryResult
+from .asking import Clip, Comparison, Named, Query, QueryWithout, answered
+from .guard import decoded
+from .refusals import Refused
+from .serving import Here, Serving
+
+router = APIRouter(prefix="/v1", tags=["search"])
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refused} for status in (400, 404, 413, 422, 429, 503)
+}
+
+_FORM = {
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Query"}},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["clip"],
+                "properties": {
+                    "clip": {"type": "string", "format": "binary"},
+                    "options": {"type": "string", "description": "JSON, as without a form"},
+                },
+            }
+        },
+    },
+    "required": True,
+}
+
+_PIECE = 1 << 20
+
+
+@router.post(
+    "/query",
+    summary="Rank stored videos by likeness to clips",
+    responses=_REFUSED,
+    openapi_extra={"requestBody": _FORM},
+)
+async def query(here: Here, request: Request) -> QueryResult:
+    """Ask by stored videos and uploads as JSON, or by one file in a form, which is not kept."""
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await _query_by_form(here, request)
+    asked = _validated(Query, await request.body())
+    return await _answer(here, asked.clips, asked.unlike, asked)
+
+
+async def _query_by_form(here: Serving, request: Request) -> QueryResult:
+    async with request.form(max_files=1, max_fields=1) as form:
+        file, options = form.get("clip"), form.get("options", "{}")
+        if not isinstance(file, UploadFile) or isinstance(options, UploadFile):
+            raise MediaError("The form has no file; send one as 'clip', and 'options' as text.")
+        asked = _validated(QueryWithout, options)
+        upload = await here.uploads.receive(file.filename or "clip", _pieces(file), file.size)
+    try:
+        return await _answer(here, [Clip(upload=upload.token)], [], asked)
+    finally:
+        here.uploads.drop(upload.token)
+
+
+async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
+    while piece := await file.read(_PIECE):
+        yield piece
+
+
+async def _answer(
+    here: Serving, clips: list[Clip], unlike: list[Clip], asked: QueryWithout
+) -> QueryResult:
+    def ask(named: Named) -> QueryResult:
+        return here.library.query(
+            [named.taken(clip) for clip in clips],
+            unlike=[named.taken(clip) for clip in unlike],
+            **asked.arguments(),
+        )
+
+    return await here.turns.run(lambda: answered(here.uploads, ask))
+
+
+@router.get(
+    "/videos/{video}/neighbours",
+    summary="Rank stored videos by likeness to a stored one",
+    responses=_REFUSED,
+)
+async def neighbours(
+    here: Here,
+    video: Annotated[str, Path(description="percent-encoded id, its slashes too")],
+    k: Annotated[int, Parameter(ge=1, le=1000)] = 10,
+    min_score: Annotated[float, Parameter(ge=0, le=1)] = 0.0,
+    modality: Annotated[list[Modality] | None, Parameter(description="none for all")] = None,
+    library: Annotated[list[str] | None, Parameter(description="none for all")] = None,
+    filter: Annotated[str, Parameter(max_length=4096)] = "",
+) -> QueryResult:
+    """Ask by a stored video, of which nothing is decoded."""
+    asked = QueryWithout(
+        k=k, min_score=min_score, modalities=modality, libraries=library or [], filter=filter
+    )
+    return await _answer(here, [Clip(video=decoded(video))], [], asked)
+
+
+@router.post("/compare", summary="Say what makes two clips alike, and where", responses=_REFUSED)
+async def compare(here: Here, asked: Comparison) -> Explanation:
+    """Compare two stored videos or uploads over time and by modality."""
+
+    def ask(named: Named) -> Explanation:
+        return here.library.explain(named.taken(asked.first), named.taken(asked.second))
+
+    return await here.turns.run(lambda: answered(here.uploads, ask))
+
+
+def _validated(model: type[Any], body: bytes | str) -> Any:
+    """Return a body as a model; errors are those of FastAPI."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        found = json.loads(error.json(include_url=False, include_input=False))
+        raise RequestValidationError(
+            [{**each, "loc": ("body", *each["loc"])} for each in found]
+        ) from error

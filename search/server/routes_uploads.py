@@ -1,0 +1,51 @@
+"""Routes of uploads: clips that clients send to ask by, kept for a while."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+
+from ...schemas.results import Result
+from .serving import Here
+from .uploads import KEPT_S
+
+router = APIRouter(prefix="/v1", tags=["uploads"])
+
+
+class Uploaded(Result):
+    """An upload, and for how long it is kept."""
+
+    upload: str = Field(description="what to ask by")
+    name: str
+    expires_s: float = Field(description="after it was last asked for")
+
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.post(
+    "/uploads", status_code=201, summary="Send a clip, sound or picture", openapi_extra=_BODY
+)
+async def send(
+    here: Here,
+    request: Request,
+    name: Annotated[str, Query(max_length=1024, examples=["clip.mp4"])] = "clip",
+) -> Uploaded:
+    """Keep the body as a clip to ask by; its networks run when it is asked by, and only then."""
+    length = request.headers.get("content-length", "")
+    size = int(length) if length.isdecimal() else None
+    upload = await here.uploads.receive(name, request.stream(), size)
+    return Uploaded(upload=upload.token, name=upload.name, expires_s=KEPT_S)
+
+
+@router.delete("/uploads/{upload}", status_code=204, summary="Delete a clip that was sent")
+def delete(here: Here, upload: str) -> None:
+    """Delete an upload; nothing is said where there is none."""
+    here.uploads.drop(upload)

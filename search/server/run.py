@@ -1,0 +1,202 @@
+"""Runs the server of a home until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import uvicorn
+from filelock import FileLock, Timeout
+
+from ...ingest.system.atomic_file import whole_file
+from ...schemas.errors import SettingsError, StoreError
+from ..library import Library
+from .app import create_app
+from .catalogue import Catalogue
+from .guard import Guard
+from .serving import FOLDER, ServeOptions, Serving
+from .sockets import SOCKET, listen, listen_in
+from .turns import Turns
+from .uploads import Uploads
+
+_log = logging.getLogger(__name__)
+
+_LOCK = "serving.lock"
+_NOTE = "serving.json"
+
+_AT_ONCE = 4
+"""Queries that run at once: one embeds, one searches, and the next are being read."""
+
+_LAST_S = 3
+"""Seconds that open answers are given when the server ends."""
+
+_HEADER_S = 15
+"""Seconds within which a connection has to say what it wants."""
+
+
+def serve(
+    library: Library, options: ServeOptions, started: Callable[[str], object] = lambda _: None
+) -> None:
+    """Serve a library until SIGINT or SIGTERM.
+
+    Args:
+        library: What is served; it stays open.
+        options: How.
+        started: Receives the address of the page, with the token if there is one.
+
+    Raises:
+        SettingsError: The address is taken, or others could reach it without a token.
+        StoreError: Another server serves the home.
+    """
+    refuse_strangers(options)
+    with ExitStack() as stack:
+        folder = stack.enter_context(_own_folder(library.home))
+        at = stack.enter_context(listen(options.host, options.port))
+        url = address(options.host, at.getsockname()[1])
+        inside = _listen_inside(folder, stack)
+        with suppress(OSError), whole_file(folder / _NOTE) as partial:
+            partial.write_text(json.dumps({"pid": os.getpid(), "url": url, "since": time.time()}))
+        serving = stack.enter_context(opened(library, options, folder))
+        app = create_app(serving)
+        guarded = Guard(app, hosts=options.hosts | {options.host}, token=options.token)
+        servers = [(_server(guarded), at)]
+        if inside is not None:
+            servers.append((_server(Guard(app, trusted=True)), inside))
+        started(f"{url}/#token={options.token}" if options.token else url)
+        asyncio.run(_run(servers))
+
+
+def refuse_strangers(options: ServeOptions) -> None:
+    """Raise SettingsError where other machines could ask without a token."""
+    if not options.token and not is_loopback(options.host):
+        raise SettingsError(
+            f"Other machines can reach {options.host}, so a token is needed; set "
+            "VIDSIM_SERVE_TOKEN to a long random text, or leave --host out."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def address(host: str, port: int) -> str:
+    """Return the address of a page; one that stands for all is told as this machine's."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+@contextmanager
+def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Serving]:
+    """Yield what the routes share; what it started ends afterwards.
+
+    Args:
+        library: What is served.
+        options: The limits.
+        folder: Of the server's own files; uploads of an earlier server are deleted.
+    """
+    uploads = Uploads(folder / "uploads", options.max_upload_mb)
+    try:
+        yield Serving(
+            library,
+            options,
+            folder,
+            Catalogue(library),
+            uploads,
+            Turns(_AT_ONCE, options.most_waiting),
+        )
+    finally:
+        uploads.close()
+
+
+@contextmanager
+def _own_folder(home: Path) -> Iterator[Path]:
+    """Yield the server's folder in the home, held for this server; elsewhere if none can be made.
+
+    Raises:
+        StoreError: Another server holds it.
+    """
+    folder = home / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        lock = FileLock(folder / _LOCK)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"A server runs on {home} already{_who(folder)}; open that, or end it first."
+        ) from error
+    except OSError as error:
+        _log.warning("%s cannot be written (%s); commands will not ask the server.", folder, error)
+        with tempfile.TemporaryDirectory(prefix="vidsim-server-") as elsewhere:
+            yield Path(elsewhere)
+        return
+    try:
+        yield folder
+    finally:
+        for name in (SOCKET, _NOTE):
+            (folder / name).unlink(missing_ok=True)
+        lock.release()
+
+
+def _who(folder: Path) -> str:
+    try:
+        note = json.loads((folder / _NOTE).read_text())
+        return f": {note['url']}, process {note['pid']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _listen_inside(folder: Path, stack: ExitStack) -> socket.socket | None:
+    try:
+        return stack.enter_context(listen_in(folder))
+    except OSError as error:
+        _log.warning("No socket can be made in %s (%s); commands go without.", folder, error)
+        return None
+
+
+class _Beside(uvicorn.Server):
+    """A server that leaves the signals to another."""
+
+    def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
+        return nullcontext()
+
+
+def _server(app: Guard) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_LAST_S,
+        timeout_keep_alive=_HEADER_S,
+    )
+
+
+async def _run(servers: list[tuple[uvicorn.Config, socket.socket]]) -> None:
+    (config, at), *others = servers
+    first = uvicorn.Server(config)
+    beside = [(_Beside(each), where) for each, where in others]
+    running = [asyncio.create_task(each.serve(sockets=[where])) for each, where in beside]
+    try:
+        await first.serve(sockets=[at])
+    finally:
+        for each, _ in beside:
+            each.should_exit = True
+        await asyncio.gather(*running)
