@@ -485,10 +485,10 @@ def serve(
 
     Commands on the same home ask the server, which has all loaded.
     """
+    from .schemas.serve import ServeOptions
     from .schemas.settings import settings
     from .search.library import Library
     from .search.server.run import serve as run
-    from .search.server.serving import ServeOptions
 
     token = settings().serve_token
     options = ServeOptions(

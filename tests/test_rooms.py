@@ -71,6 +71,7 @@ def test_the_command_line_calls_a_library_and_little_else() -> None:
         "search/completion.py": "what the shell completes",
         "search/evaluation/report.py": "the same, of an evaluation",
         "search/demo.py": "'vidsim demo'",
+        "search/server/run.py": "'vidsim serve'",
         "search/bench/commands.py": "'vidsim bench'",
         "ingest/models/commands.py": "'vidsim models'",
         "ingest/system/progress.py": "the bars",

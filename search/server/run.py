@@ -7,10 +7,11 @@ import ipaddress
 import json
 import logging
 import os
+import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
@@ -19,11 +20,12 @@ from filelock import FileLock, Timeout
 
 from ...ingest.system.atomic_file import whole_file
 from ...schemas.errors import SettingsError, StoreError
+from ...schemas.serve import ServeOptions
 from ..library import Library
 from .app import create_app
 from .catalogue import Catalogue
 from .guard import Guard
-from .serving import FOLDER, ServeOptions, Serving
+from .serving import FOLDER, Serving
 from .sockets import SOCKET, listen, listen_in
 from .turns import Turns
 from .uploads import Uploads
@@ -169,8 +171,8 @@ def _listen_inside(folder: Path, stack: ExitStack) -> socket.socket | None:
         return None
 
 
-class _Beside(uvicorn.Server):
-    """A server that leaves the signals to another."""
+class _Server(uvicorn.Server):
+    """A server that leaves signals alone: it would end the process before all is closed."""
 
     def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
         return nullcontext()
@@ -189,14 +191,15 @@ def _server(app: Guard) -> uvicorn.Config:
     )
 
 
-async def _run(servers: list[tuple[uvicorn.Config, socket.socket]]) -> None:
-    (config, at), *others = servers
-    first = uvicorn.Server(config)
-    beside = [(_Beside(each), where) for each, where in others]
-    running = [asyncio.create_task(each.serve(sockets=[where])) for each, where in beside]
-    try:
-        await first.serve(sockets=[at])
-    finally:
-        for each, _ in beside:
-            each.should_exit = True
-        await asyncio.gather(*running)
+async def _run(servers: Sequence[tuple[uvicorn.Config, socket.socket]]) -> None:
+    """Serve until a signal ends all of them."""
+    running = [(_Server(config), at) for config, at in servers]
+
+    def end() -> None:
+        for server, _ in running:
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    await asyncio.gather(*(server.serve(sockets=[at]) for server, at in running))

@@ -31,6 +31,7 @@ ROOMS = (
     "search/library.py",
     "search/report_text.py",
     "search/demo.py",
+    "search/server",
     "search/bench",
     "deploy",
     "cli.py",
