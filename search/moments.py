@@ -13,7 +13,7 @@ import numpy as np
 
 from ..schemas.embedding import FloatArray, IntArray
 from ..schemas.modality import Modality
-from .likeness import Values, Yardstick, average, likeness
+from .likeness import Values, Yardstick, likeness
 from .videos import VideoVectors, row_by_row, similarities
 
 _STEP_S = 0.25
@@ -109,7 +109,7 @@ class _Compared:
             alike = similarities(self.yardsticks[m].backbone, rows, columns).astype(np.float64)
             odds[m] = right.between(left.between(self.yardsticks[m].log_odds(alike)).T).T
             changes[m] = right.between(left.between(_changes(rows, columns)).T).T
-        return average(odds, self.weights), average(changes, _OF_CHANGES)
+        return _mean(odds, self.weights), _mean(changes, _OF_CHANGES)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def find_moments(
         parts = (np.arange(count) + 0.5) / count
         at = [start + parts * (end - start) for start, end in (asked, seen)]
         odds = _odds_at(compared.query, compared.video, yardsticks, at[0], at[1])
-        alike = float(likeness(average(odds, weights).mean()))
+        alike = float(likeness(_mean(odds, weights).mean()))
         found.append(Moment(*asked, *seen, alike))
     return found
 
@@ -243,7 +243,7 @@ def likeness_along(
     count = int(np.clip(round((end - start) / _STEP_S), 1, _POINTS))
     times = start + max(end - start, 0) * (np.arange(count) + 0.5) / count
     odds = _odds_at(query, video, yardsticks, times, times + shift_s)
-    return times, likeness(average(odds, weights)), {m: likeness(of) for m, of in odds.items()}
+    return times, likeness(_mean(odds, weights)), {m: likeness(of) for m, of in odds.items()}
 
 
 def _odds_at(
@@ -260,6 +260,12 @@ def _odds_at(
         alike = row_by_row(yardsticks[m].backbone, *rows)
         odds[m] = yardsticks[m].log_odds(alike.astype(np.float64))
     return odds
+
+
+def _mean(parts: Mapping[Modality, Values], weights: Mapping[Modality, float]) -> Values:
+    """Return the weighted mean of parts that hold no NaN."""
+    total = sum(weights[m] * part for m, part in parts.items())
+    return np.asarray(total / sum(weights[m] for m in parts))
 
 
 def _changes(ours: FloatArray, theirs: FloatArray) -> Values:
@@ -284,6 +290,8 @@ def _places(vectors: VideoVectors, times: Values, exact: bool) -> _Places:
     if not exact:
         left = right = np.where(part > 0.5, right, left)
         part = np.zeros(len(times))
+    if len(middles) <= 2 * len(times):  # then nothing is saved by leaving rows out
+        return _Places(np.arange(len(middles)), left, right, part)
     used, inverse = np.unique(np.concatenate([left, right]), return_inverse=True)
     return _Places(used, inverse[: len(times)], inverse[len(times) :], part)
 
@@ -319,7 +327,10 @@ def _runs(grid: Values, changes: Values, step: float, most: int) -> Iterator[tup
         if len(grid) <= 2:
             columns = _seen(above[run.row], columns, _NEXT * mean)
         yield run, columns
-        gain[:, max(columns.start - apart, 0) : columns.stop + apart] = -np.inf
+        taken = slice(max(columns.start - apart, 0), columns.stop + apart)
+        gain[:, taken] = above[:, taken] = -np.inf
+        if above.max() < least:  # no run has a mean above its best cell
+            return
 
 
 def _seen(above: Values, columns: range, least: float) -> range:
