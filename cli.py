@@ -35,6 +35,7 @@ from .schemas.options import (
     Model,
     Preset,
     SegmentSeconds,
+    Server,
     Uri,
     VideoFilter,
     Wait,
@@ -382,14 +383,15 @@ def query(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Draw both in the terminal, where it can.")
     ] = False,
+    server: Server = True,
     csv: Csv = False,
     json: Json = False,
 ) -> Answer:
     """Rank stored videos by likeness to a clip or several, and say why."""
     from .ingest.system.progress import Bars
     from .search.csv_text import query_csv
-    from .search.library import Library
     from .search.report_text import query_notes, query_text
+    from .search.server.client import open_asking
     from .search.terminal_pictures import CANNOT, NO_TERMINAL, drawn, protocol
 
     _not_both(csv, json)
@@ -397,7 +399,7 @@ def query(
         raise typer.BadParameter("leave it out with --csv and --json.", param_hint="--pictures")
     on_terminal = os.isatty(1)
     how = protocol(os.environ) if pictures and on_terminal else None
-    with Bars() as bars, Library.open(progress=bars) as opened:
+    with Bars() as bars, open_asking(bars, ask=server) as opened:
         result = opened.query(
             examples,
             start=start,
@@ -564,14 +566,15 @@ def open_(
 @app.command()
 def libraries(
     videos: Annotated[bool, typer.Option("--videos", help="List ids alone; see 'videos'.")] = False,
+    server: Server = True,
     json: Json = False,
 ) -> Answer:
     """List what is stored, and of which libraries the folder or files are missing."""
-    from .search.library import Library
     from .search.report_text import libraries_text, videos_text
+    from .search.server.client import open_asking
     from .search.status_text import root_note
 
-    opened = Library.open()
+    opened = open_asking(None, ask=server)
     notes = [note] if (note := opened.being_written()) else []
     if videos:
         listed = opened.videos()
@@ -990,17 +993,18 @@ def duplicates(
         ),
     ] = DuplicateOptions.min_similarity,
     html: Html = None,
+    server: Server = True,
     csv: Csv = False,
     json: Json = False,
 ) -> Answer:
     """List videos that show the same: near-duplicates."""
     from .ingest.system.progress import Bars
     from .search.csv_text import duplicates_csv
-    from .search.library import Library
     from .search.report_text import duplicates_notes, duplicates_text
+    from .search.server.client import open_asking
 
     _not_both(csv, json)
-    with Bars() as bars, Library.open(progress=bars) as opened:
+    with Bars() as bars, open_asking(bars, ask=server) as opened:
         report = opened.duplicates(
             *libraries or (), max_distance=max_distance, min_similarity=min_similarity
         )

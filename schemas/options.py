@@ -31,6 +31,10 @@ Html = Annotated[
     ),
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
+Server = Annotated[
+    bool,
+    typer.Option("--server/--no-server", help="Ask a 'vidsim serve' that runs on the home."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines on stdout.")]
 Model = Annotated[
     list[str] | None,

@@ -127,7 +127,7 @@ def read_clip(
         vectors, notes = _stretch(clip, vectors, backbones, how.part)
         return Example(clip, vectors, hidden, notes=notes, path=path)
     if isinstance(clip, VideoId):
-        raise LibraryError(f"{clip} is not stored; 'vidsim videos' lists the ids.")
+        raise _unknown(clip, index)
     file = Path(clip)
     try:
         _check_file(file, index)
@@ -182,16 +182,20 @@ def _check_file(path: Path, index: SearchIndex) -> None:
     except PermissionError as error:
         raise LibraryError(f"{path} may not be read; change its permissions.") from error
     except (OSError, ValueError) as error:  # it does not exist, or cannot be a path
-        nearest = nearest_path(str(path), ids := index.ids())
-        hint = f" (did you mean {nearest}?)" if nearest in ids else ""
-        raise LibraryError(
-            f"{path} is neither a file nor the id of a stored video{hint}; "
-            "'vidsim videos' lists the ids."
-        ) from error
+        raise _unknown(str(path), index) from error
     if odd:
         raise LibraryError(
             f"{path} is {ODD_NAMES[odd]}; give a video file, or the id of a stored video."
         )
+
+
+def _unknown(name: str, index: SearchIndex) -> LibraryError:
+    nearest = nearest_path(name, ids := index.ids())
+    hint = f" (did you mean {nearest}?)" if nearest in ids else ""
+    return LibraryError(
+        f"{name} is neither a file nor the id of a stored video{hint}; "
+        "'vidsim videos' lists the ids."
+    )
 
 
 def _embed(

@@ -72,6 +72,7 @@ def test_the_command_line_calls_a_library_and_little_else() -> None:
         "search/evaluation/report.py": "the same, of an evaluation",
         "search/demo.py": "'vidsim demo'",
         "search/server/run.py": "'vidsim serve'",
+        "search/server/client.py": "a library that asks it",
         "search/bench/commands.py": "'vidsim bench'",
         "ingest/models/commands.py": "'vidsim models'",
         "ingest/system/progress.py": "the bars",

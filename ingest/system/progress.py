@@ -88,6 +88,27 @@ def listening(watcher: Progress | Report | None) -> Progress:
     return Reporting(watcher) if callable(watcher) else watcher
 
 
+def repeating(progress: Progress) -> Report:
+    """Return a receiver of steps that shows them on a display: those of another process, say."""
+    last: dict[str, Step] = {}
+
+    def report(step: Step) -> None:
+        before = last.pop(step.stage, None)
+        if before is None:
+            progress.start(step.stage, step.total, step.unit)
+            before = Step(step.stage, 0, step.total, step.unit)
+        if step.done != before.done:
+            progress.advance(step.stage, step.done - before.done)
+        if step.note != before.note:
+            progress.note(step.stage, step.note)
+        if step.finished:
+            progress.finish(step.stage)
+        else:
+            last[step.stage] = step
+
+    return report
+
+
 @contextmanager
 def shown(progress: Progress, stage: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a download as a stage; yield a callback that takes (bytes done, bytes in all)."""

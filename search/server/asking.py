@@ -122,13 +122,16 @@ class Named:
         if clip.video is not None:
             return VideoId(clip.video)
         upload = self._uploads.get(clip.upload or "")
-        name, number = upload.name, 2
-        while self._names.get(str(upload.path), name) != name or (
-            str(upload.path) not in self._names and name in self._names.values()
-        ):
-            name, number = f"{upload.name} ({number})", number + 1
-        self._names[str(upload.path)] = name
-        return upload.path
+        return self.file(str(upload.path), upload.name)
+
+    def file(self, path: str, name: str) -> Path:
+        """Return a file as the library takes it; of two with one name the second gets a number."""
+        if path not in self._names:
+            taken, number, unique = set(self._names.values()), 2, name
+            while unique in taken:
+                unique, number = f"{name} ({number})", number + 1
+            self._names[path] = unique
+        return Path(path)
 
     def renamed(self, result: R) -> R:
         """Return a result that names uploads as the client did, and tells no path of theirs."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 from filelock import FileLock, Timeout
 
+from ... import __version__
 from ...ingest.system.atomic_file import whole_file
 from ...schemas.errors import SettingsError, StoreError
 from ...schemas.serve import ServeOptions
@@ -25,15 +26,14 @@ from ..library import Library
 from .app import create_app
 from .catalogue import Catalogue
 from .guard import Guard
-from .serving import FOLDER, Serving
-from .sockets import SOCKET, listen, listen_in
+from .serving import Serving
+from .sockets import FOLDER, NOTE, SOCKET, listen, listen_in
 from .turns import Turns
 from .uploads import Uploads
 
 _log = logging.getLogger(__name__)
 
 _LOCK = "serving.lock"
-_NOTE = "serving.json"
 
 _AT_ONCE = 4
 """Queries that run at once: one embeds, one searches, and the next are being read."""
@@ -65,8 +65,9 @@ def serve(
         at = stack.enter_context(listen(options.host, options.port))
         url = address(options.host, at.getsockname()[1])
         inside = _listen_inside(folder, stack)
-        with suppress(OSError), whole_file(folder / _NOTE) as partial:
-            partial.write_text(json.dumps({"pid": os.getpid(), "url": url, "since": time.time()}))
+        with suppress(OSError), whole_file(folder / NOTE) as partial:
+            note = {"pid": os.getpid(), "url": url, "since": time.time(), "version": __version__}
+            partial.write_text(json.dumps(note | {"uri": library.place.uri}))
         serving = stack.enter_context(opened(library, options, folder))
         app = create_app(serving)
         guarded = Guard(app, hosts=options.hosts | {options.host}, token=options.token)
@@ -150,14 +151,14 @@ def _own_folder(home: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for name in (SOCKET, _NOTE):
+        for name in (SOCKET, NOTE):
             (folder / name).unlink(missing_ok=True)
         lock.release()
 
 
 def _who(folder: Path) -> str:
     try:
-        note = json.loads((folder / _NOTE).read_text())
+        note = json.loads((folder / NOTE).read_text())
         return f": {note['url']}, process {note['pid']}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

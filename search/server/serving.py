@@ -14,9 +14,6 @@ from .catalogue import Catalogue
 from .turns import Turns
 from .uploads import Uploads
 
-FOLDER = "server"
-"""Folder of the server's own files, below the home."""
-
 
 @dataclass(frozen=True)
 class Serving:

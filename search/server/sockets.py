@@ -10,8 +10,14 @@ from pathlib import Path
 
 from ...schemas.errors import SettingsError
 
+FOLDER = "server"
+"""Folder of a server's own files, below the home."""
+
 SOCKET = "socket"
-"""Name of the socket in the server's folder."""
+"""Name of its socket there."""
+
+NOTE = "serving.json"
+"""Name of a note there: who serves the home, where, and as which version."""
 
 _WAITING = 128
 """Connections that may wait to be accepted."""
@@ -52,6 +58,22 @@ def listen_in(folder: Path) -> socket.socket:
         found.bind(path)
         os.chmod(path, 0o600)
     found.listen(_WAITING)
+    return found
+
+
+def connect_to(folder: Path) -> socket.socket:
+    """Return a socket that is connected to the server of a folder.
+
+    Raises:
+        OSError: None answers there.
+    """
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with short_path(folder) as path:
+            found.connect(path)
+    except BaseException:
+        found.close()
+        raise
     return found
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from vidsim.ingest.system.progress import Bars, Step
+from vidsim.ingest.system.progress import Bars, Reporting, Step, repeating
 from vidsim.ingest.system.progress_lines import Lines
 from vidsim.ingest.system.step import counted
 
@@ -104,3 +104,21 @@ def test_a_terminal_shows_a_bar_per_stage_if_it_can(term: str) -> None:
     assert re.search(r"loading networks .* in 0:00:0\d", plain), plain
     assert re.search(r"embedding .* 1 of 4 MB of video, .+ MB/s, in 0:00:0\d", plain), plain
     assert "1 of 2 files done, now a.mkv" in plain
+
+
+def test_the_steps_of_another_process_are_shown_as_ones_own() -> None:
+    steps = [
+        Step("pull", 0, None, "bytes"),
+        Step("pull", 7, None, "bytes"),
+        Step("embed", 0, 3, "videos"),
+        Step("embed", 2, 3, "videos"),
+        Step("pull", 7, None, "bytes", finished=True),
+        Step("embed", 2, 3, "videos", note="a.mp4"),
+        Step("embed", 2, 3, "videos", finished=True, note="a.mp4"),
+        Step("embed", 0, 1, "videos"),
+    ]
+    shown: list[Step] = []
+    repeat = repeating(Reporting(shown.append))
+    for step in steps:
+        repeat(step)
+    assert shown == steps

@@ -117,4 +117,4 @@ def test_an_id_is_one_segment_whatever_is_in_it(client: TestClient) -> None:
     for name in ("..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "lib%252Fred.mkv", "lib%2F%00"):
         answer = client.get(f"/v1/videos/{name}/neighbours")
         assert answer.status_code == 404
-        assert "not stored" in answer.json()["error"]["message"]
+        assert "stored video" in answer.json()["error"]["message"]

@@ -1,0 +1,147 @@
+"""How commands ask a server on their home, which has all loaded; without one they go on as ever."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...ingest.system.progress import Progress, repeating
+from ...ingest.system.step import Step
+from ...schemas import errors
+from ...schemas.errors import StoreError, VidsimError
+from ..library import Library, Watcher
+from .sockets import FOLDER, NOTE, connect_to
+
+if TYPE_CHECKING:
+    from ...schemas.results import DuplicatesReport, LibrarySummary, QueryResult
+
+_log = logging.getLogger(__name__)
+
+
+class AskingLibrary(Library):
+    """A library of which a server on the same home answers what takes long.
+
+    Open it by `open_asking`. What it does not override, it does itself.
+    """
+
+    def query(self, clip: Any, **options: Any) -> QueryResult:
+        """Rank stored videos as `Library.query` does."""
+        from ...schemas.results import QueryResult
+
+        clips, unlike = _each(clip), _each(options.pop("unlike", ()))
+        progress = self._told(options.pop("progress", None))
+        options["device"] = options.get("device") or self._settings.device
+        length_s = options.get("segment_seconds") or self._settings.segment_seconds
+        options["segment_seconds"] = length_s
+        asked = {"clips": clips, "unlike": unlike, "arguments": options}
+        return QueryResult.model_validate(self._ask("query", asked, progress))
+
+    def duplicates(self, *libraries: str, **options: Any) -> DuplicatesReport:
+        """List pairs as `Library.duplicates` does."""
+        from ...schemas.results import DuplicatesReport
+
+        progress = self._told(options.pop("progress", None))
+        asked = {"libraries": libraries, "arguments": options}
+        return DuplicatesReport.model_validate(self._ask("duplicates", asked, progress))
+
+    def libraries(self) -> list[LibrarySummary]:
+        """Summarise libraries as `Library.libraries` does."""
+        from ...schemas.results import LibrarySummary
+
+        found = self._ask("libraries", {}, self._told(None))
+        return [LibrarySummary.model_validate(each) for each in found]
+
+    def _ask(self, what: str, asked: Mapping[str, Any], progress: Progress) -> Any:
+        """Return the server's result, showing its progress.
+
+        Raises:
+            VidsimError: As the server says; or it ended meanwhile.
+        """
+        show = repeating(progress)
+        for line in _lines(self.home / FOLDER, f"/local/{what}", asked):
+            if "result" in line:
+                return line["result"]
+            if "error" in line:
+                raise _error(line["error"])
+            show(Step(**line["step"]))
+        raise StoreError("The server ended before it answered; ask again.")
+
+
+def open_asking(progress: Watcher, *, ask: bool = True, **how: Any) -> Library:
+    """Open a home as `Library.open` does, asking the server on it if one answers.
+
+    Args:
+        progress: Receives the progress of every call.
+        ask: Whether to ask a server at all.
+        **how: As for `Library.open`.
+    """
+    opened = Library.open(progress=progress, **how)
+    if not ask or not _serves(opened):
+        return opened
+    return AskingLibrary(opened.place, progress)
+
+
+def _serves(library: Library) -> bool:
+    """Return whether a server of the same version and Milvus answers on a library's home."""
+    folder = library.home / FOLDER
+    try:
+        with connect_to(folder):
+            note = json.loads((folder / NOTE).read_text())
+    except (OSError, ValueError):
+        return False
+    same = (note.get("version"), note.get("uri")) == (__version__, library.place.uri)
+    if not same:
+        _log.warning("The server on %s is another version, or of another Milvus.", library.home)
+    return same
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP by the socket in a server's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("localhost")
+        self._folder = folder
+
+    def connect(self) -> None:
+        self.sock: socket.socket = connect_to(self._folder)
+
+
+def _lines(folder: Path, path: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of an answer as they come; none more where the server ends."""
+    connection = _Connection(folder)
+    try:
+        body = json.dumps(asked).encode()
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            yield json.loads(answer.read())
+            return
+        for line in answer:
+            yield json.loads(line)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _log.debug("The server on %s ended: %s", folder, error)
+    finally:
+        connection.close()
+
+
+def _each(clips: Any) -> list[dict[str, str | None]]:
+    """Return clips as they were called, each with its file if there is one."""
+    named: Sequence[Any] = [clips] if isinstance(clips, (str, os.PathLike)) else clips
+    return [
+        {"name": os.fspath(c), "file": os.path.abspath(c) if os.path.lexists(c) else None}
+        for c in named
+    ]
+
+
+def _error(said: Mapping[str, str]) -> Exception:
+    kind = getattr(errors, said["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, VidsimError):
+        return kind(said["message"])
+    return VidsimError(said["message"])
