@@ -315,6 +315,25 @@ class Library:
             index = self._searched()
             return answer(_clips(clip), index, self._place, options, told, self._embed)
 
+    def warm(self) -> None:
+        """Load what the next query needs: what is searched, and the networks for a new clip.
+
+        Raises:
+            LibraryError: Nothing is stored.
+            WeightsError: Weights are missing and cannot be fetched.
+            StoreError: Milvus or a shard cannot be read.
+        """
+        from ..ingest.extract.embed import EmbedOptions
+        from .query import QueryOptions, choose_stored_backbones
+
+        with self._lock:
+            index = self._searched()
+            held = {name for of in index.weights().values() for name in of}
+            backbones = choose_stored_backbones(index, QueryOptions(), held)
+        with self._embedding:
+            options = EmbedOptions(backbones, device=self._settings.device)
+            self._loaded(options, self._told(None)).load()
+
     def explain(
         self,
         first: str | os.PathLike[str],

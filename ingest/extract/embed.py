@@ -182,9 +182,9 @@ class Embedder:
         if self._extraction is None:
             with ThreadPoolExecutor(1, "vidsim-decoder") as starter:
                 first = starter.submit(next, self._events)
-                how = self._options
-                self._extraction = Extraction(self.backbones, how.device, batch=how.batch)
+                self.load()
                 events = chain([first.result()], self._events)
+        assert self._extraction is not None
         assembly = _assemble([video], options, self._extraction)
         for owner, event in events:
             if owner != number:
@@ -195,6 +195,16 @@ class Embedder:
             for result in decided:
                 return result
         raise WorkerError("The embedder is closed.")
+
+    def load(self) -> None:
+        """Load the networks now, so that the first video need not wait for them.
+
+        Raises:
+            WeightsError, ModelError: As `Extraction`.
+        """
+        if self._extraction is None:
+            how = self._options
+            self._extraction = Extraction(self.backbones, how.device, batch=how.batch)
 
     def close(self) -> None:
         """End the decoder and the audio process."""

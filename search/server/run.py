@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from threading import Thread
 
 import uvicorn
 from filelock import FileLock, Timeout
 
 from ... import __version__
 from ...ingest.system.atomic_file import whole_file
-from ...schemas.errors import SettingsError, StoreError
+from ...schemas.errors import SettingsError, StoreError, VidsimError
 from ...schemas.serve import ServeOptions
 from ..library import Library
 from .app import create_app
@@ -74,6 +75,7 @@ def serve(
         servers = [(_server(guarded), at)]
         if inside is not None:
             servers.append((_server(Guard(app, trusted=True)), inside))
+        Thread(target=_warm, args=[library], name="warming", daemon=True).start()
         started(f"{url}/#token={options.token}" if options.token else url)
         asyncio.run(_run(servers))
 
@@ -154,6 +156,14 @@ def _own_folder(home: Path) -> Iterator[Path]:
         for name in (SOCKET, NOTE):
             (folder / name).unlink(missing_ok=True)
         lock.release()
+
+
+def _warm(library: Library) -> None:
+    """Load what the first query would wait for; what fails is told by the query that needs it."""
+    try:
+        library.warm()
+    except VidsimError as error:
+        _log.warning("%s", error)
 
 
 def _who(folder: Path) -> str:
