@@ -19,20 +19,20 @@ def catalogue_csv(videos: Sequence[StoredVideo]) -> Iterator[Line]:
     from ..schemas.results import StoredVideo
 
     names = list(StoredVideo.model_fields)
-    yield _csv_line(names)
+    yield csv_line(names)
     for video in videos:
-        yield _csv_line([_csv_cell(getattr(video, name)) for name in names])
+        yield csv_line([_csv_cell(getattr(video, name)) for name in names])
 
 
 def query_csv(result: QueryResult) -> Iterator[Line]:
     """Format a line per result; the times are those of its best moment."""
     names = [f"likeness_{modality}" for modality in result.modalities]
-    yield _csv_line([*_RESULT, *names])
+    yield csv_line([*_RESULT, *names])
     for found in result.results:
         cells = _of_result(found)
         likeness = [found.modalities.get(modality) for modality in result.modalities]
         by_modality = {n: m.likeness if m else None for n, m in zip(names, likeness)}
-        yield _csv_line([_csv_cell(rounded(v, n)) for n, v in {**cells, **by_modality}.items()])
+        yield csv_line([_csv_cell(rounded(v, n)) for n, v in {**cells, **by_modality}.items()])
 
 
 _RESULT = (
@@ -48,13 +48,13 @@ def _of_result(found: QueryMatch) -> dict[str, object]:
 
 def duplicates_csv(report: DuplicatesReport) -> Iterator[Line]:
     """Format a line per pair."""
-    yield _csv_line([*_OF_PAIR, *(f"{side}_{name}" for side in _SIDES for name in _OF_STRETCH)])
+    yield csv_line([*_OF_PAIR, *(f"{side}_{name}" for side in _SIDES for name in _OF_STRETCH)])
     for pair in report.pairs:
         cells = {name: getattr(pair, name) for name in _OF_PAIR}
         for side in _SIDES:
             stretch = getattr(pair, side)
             cells |= {f"{side}_{name}": getattr(stretch, name) for name in _OF_STRETCH}
-        yield _csv_line([_csv_cell(rounded(value, name)) for name, value in cells.items()])
+        yield csv_line([_csv_cell(rounded(value, name)) for name, value in cells.items()])
 
 
 _SIDES = ("first", "second")
@@ -62,7 +62,8 @@ _OF_PAIR = ("identical", "similarity", "hash_distance", "coverage")
 _OF_STRETCH = ("video_id", "path", "start_s", "end_s")
 
 
-def _csv_line(cells: Sequence[str]) -> str:
+def csv_line(cells: Sequence[str]) -> str:
+    """Format the cells of a line."""
     paper = io.StringIO()
     csv.writer(paper, lineterminator="").writerow(cells)
     return paper.getvalue()

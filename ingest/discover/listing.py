@@ -167,6 +167,11 @@ def printable(path: Path) -> str:
     return str(path).encode(errors="backslashreplace").decode()
 
 
+def is_passed_over(name: str) -> bool:
+    """Return whether a folder of this name is skipped: a hidden one, or a system's own."""
+    return _kind_of_folder(name) is not None
+
+
 def _entries(folder: Path, listing: Listing) -> list[os.DirEntry[str]]:
     """Return a folder's entries by name; after a read error, those read until then."""
     entries: list[os.DirEntry[str]] = []

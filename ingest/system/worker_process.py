@@ -274,9 +274,9 @@ class Child:
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise self._failure(error, timeout_s) from None
 
-    def kill(self) -> None:
-        """Kill it; a caller that waits for it gets a `WorkerError`."""
-        self._process.kill()
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Kill it, or send it another signal; who waits for one that dies gets a `WorkerError`."""
+        self._process.send_signal(number)
 
     def close(self, grace_s: float = 1.0) -> None:
         """End it by closing the channel, and kill it after `grace_s` seconds.
