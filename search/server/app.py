@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from ... import __version__
-from . import routes_local, routes_query, routes_session, routes_uploads, routes_videos
+from . import (
+    routes_about,
+    routes_duplicates,
+    routes_jobs,
+    routes_local,
+    routes_query,
+    routes_session,
+    routes_uploads,
+    routes_videos,
+)
 from .refusals import answer_errors
+from .routes_about import PAGE
 from .serving import Serving
-
-PAGE = Path(__file__).with_name("page")
 
 _ABOUT = """Find videos that are alike by colour, frame content, sound and motion.
 
@@ -35,7 +41,16 @@ def create_app(serving: Serving) -> FastAPI:
     )
     app.state.serving = serving
     answer_errors(app)
-    for routes in (routes_local, routes_query, routes_videos, routes_uploads, routes_session):
+    for routes in (
+        routes_local,
+        routes_query,
+        routes_videos,
+        routes_uploads,
+        routes_jobs,
+        routes_duplicates,
+        routes_session,
+        routes_about,
+    ):
         app.include_router(routes.router)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 

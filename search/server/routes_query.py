@@ -89,7 +89,9 @@ async def _answer(
             **asked.arguments(),
         )
 
-    return await here.turns.run(lambda: answered(here.uploads, ask))
+    kind = "upload" if any(clip.upload for clip in (*clips, *unlike)) else "stored"
+    with here.meters.query(kind):
+        return await here.turns.run(lambda: answered(here.uploads, ask))
 
 
 @router.get(
@@ -120,7 +122,8 @@ async def compare(here: Here, asked: Comparison) -> Explanation:
     def ask(named: Named) -> Explanation:
         return here.library.explain(named.taken(asked.first), named.taken(asked.second))
 
-    return await here.turns.run(lambda: answered(here.uploads, ask))
+    with here.meters.query("comparison"):
+        return await here.turns.run(lambda: answered(here.uploads, ask))
 
 
 def _validated(model: type[Any], body: bytes | str) -> Any:

@@ -26,7 +26,12 @@ from ...schemas.serve import ServeOptions
 from ..library import Library
 from .app import create_app
 from .catalogue import Catalogue
+from .decisions import Decisions
+from .duplicate_groups import Duplicates
+from .folders import Folders
 from .guard import Guard
+from .jobs import Jobs
+from .meters import metered
 from .serving import Serving
 from .sockets import FOLDER, NOTE, SOCKET, listen, listen_in
 from .turns import Turns
@@ -114,18 +119,25 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
         options: The limits.
         folder: Of the server's own files; uploads of an earlier server are deleted.
     """
-    uploads = Uploads(folder / "uploads", options.max_upload_mb)
-    try:
+    with ExitStack() as stack:
+        uploads = Uploads(folder / "uploads", options.max_upload_mb)
+        stack.callback(uploads.close)
+        jobs = Jobs(folder / "jobs", library.place)
+        stack.callback(jobs.close)
+        turns = Turns(_AT_ONCE, options.most_waiting)
         yield Serving(
             library,
             options,
             folder,
             Catalogue(library),
             uploads,
-            Turns(_AT_ONCE, options.most_waiting),
+            turns,
+            Folders(library.home, options.roots),
+            jobs,
+            Duplicates(library),
+            Decisions(folder / "decisions.json"),
+            metered(library.home, turns, uploads, jobs),
         )
-    finally:
-        uploads.close()
 
 
 @contextmanager

@@ -11,6 +11,11 @@ from fastapi import Depends, Request
 from ...schemas.serve import ServeOptions
 from ..library import Library
 from .catalogue import Catalogue
+from .decisions import Decisions
+from .duplicate_groups import Duplicates
+from .folders import Folders
+from .jobs import Jobs
+from .meters import Meters
 from .turns import Turns
 from .uploads import Uploads
 
@@ -26,6 +31,11 @@ class Serving:
         catalogue: What is stored.
         uploads: Clips of clients.
         turns: Turns of queries.
+        folders: Folders that may be ingested.
+        jobs: Ingests.
+        duplicates: Videos that share footage.
+        decisions: What people decided about them.
+        meters: What is counted and timed.
     """
 
     library: Library
@@ -34,6 +44,11 @@ class Serving:
     catalogue: Catalogue
     uploads: Uploads
     turns: Turns
+    folders: Folders
+    jobs: Jobs
+    duplicates: Duplicates
+    decisions: Decisions
+    meters: Meters
 
 
 def serving(request: Request) -> Serving:

@@ -36,6 +36,11 @@ class Turns:
         self._mean_s = 0.1
         self.inside = 0
 
+    @property
+    def running(self) -> int:
+        """How many run now; the others inside wait."""
+        return self._limiter.borrowed_tokens
+
     async def run(self, work: Callable[[], T]) -> T:
         """Return what `work` does, in its turn.
 

@@ -1,0 +1,167 @@
+"""Routes of duplicates: groups of videos that share footage, and what people decide about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import ConfigDict, Field, model_validator
+
+from ...schemas.duplicates import DuplicateOptions
+from ...schemas.results import Result
+from .asking import Asked, Name
+from .decisions import Choice, Decision
+from .duplicate_groups import (
+    DecidedPair,
+    DuplicateGroups,
+    decided,
+    described,
+    grouped,
+    groups_csv,
+)
+from .refusals import Refused
+from .serving import Here, Serving
+
+router = APIRouter(prefix="/v1", tags=["duplicates"])
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refused} for status in (404, 422, 429, 503)
+}
+
+_Libraries = Annotated[list[str] | None, Query(description="none for all; may be given again")]
+
+
+def _options(
+    max_distance: Annotated[
+        int, Query(ge=0, le=64, description="most differing bits of two frames' 64-bit hashes")
+    ] = DuplicateOptions.max_distance,
+    min_similarity: Annotated[
+        float, Query(ge=-1, le=1, description="least cosine of the mean frame embeddings")
+    ] = DuplicateOptions.min_similarity,
+) -> DuplicateOptions:
+    return DuplicateOptions(max_distance, min_similarity)
+
+
+_Options = Annotated[DuplicateOptions, Depends(_options)]
+
+
+class DecisionList(Result):
+    """All that was decided."""
+
+    decisions: list[Decision] = Field(description="the newest last")
+
+
+class DecisionRequest(Asked):
+    """What is decided about two videos."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "first": "demo/copy_of_siren.mp4",
+                    "second": "demo/siren.mp4",
+                    "decision": "keep",
+                    "keep": "demo/siren.mp4",
+                }
+            ]
+        }
+    )
+
+    first: Name
+    second: Name
+    decision: Choice | None = Field(description="null takes back what was decided")
+    keep: Name | None = Field(default=None, description="which of the two; none for both")
+
+    @model_validator(mode="after")
+    def _fits(self) -> DecisionRequest:
+        if self.first == self.second:
+            raise ValueError("'first' and 'second' are one video")
+        if self.keep is not None and self.decision != "keep":
+            raise ValueError("'keep' goes with the decision 'keep'")
+        if self.keep not in (None, self.first, self.second):
+            raise ValueError("'keep' is neither 'first' nor 'second'")
+        return self
+
+
+class Decided(Result):
+    """What is decided about two videos now."""
+
+    decision: Decision | None
+
+
+@router.get("/duplicates", summary="List groups of videos that share footage", responses=_REFUSED)
+async def duplicates(
+    here: Here,
+    options: _Options,
+    library: _Libraries = None,
+    undecided: Annotated[
+        bool, Query(description="only groups with a pair about which nothing is decided")
+    ] = False,
+    limit: Annotated[int, Query(ge=1, le=200, description="groups")] = 20,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> DuplicateGroups:
+    """List groups, a page at a time; the first time after a change of the home takes long."""
+    found = await here.duplicates.find(library or (), options)
+
+    def page() -> DuplicateGroups:
+        pairs = decided(found, here.decisions)
+        groups = grouped(pairs)
+        if undecided:
+            groups = [of for of in groups if any(pair.decision is None for pair in of)]
+        shown = groups[offset : offset + limit]
+        pixels = _pixels(here, shown)
+        return DuplicateGroups(
+            groups=[described(of, found, pixels) for of in shown],
+            total=len(groups),
+            decided=sum(pair.decision is not None for pair in pairs),
+            **{name: getattr(found.report, name) for name in _OF_REPORT},
+        )
+
+    return await to_thread.run_sync(page)
+
+
+_OF_REPORT = ("libraries", "videos", "max_distance", "min_similarity", "failed", "notes")
+
+
+@router.get(
+    "/duplicates.csv",
+    summary="Return all pairs as CSV",
+    response_class=Response,
+    responses=_REFUSED | {200: {"content": {"text/csv": {}}}},
+)
+async def as_csv(here: Here, options: _Options, library: _Libraries = None) -> Response:
+    """Return a line per pair under a header: its group, what was decided, and where they match."""
+    found = await here.duplicates.find(library or (), options)
+
+    def text() -> str:
+        lines = groups_csv(grouped(decided(found, here.decisions)), found.report)
+        return "".join(f"{line}\n" for line in lines)
+
+    return Response(
+        await to_thread.run_sync(text),
+        media_type="text/csv",
+        headers={"content-disposition": 'attachment; filename="duplicates.csv"'},
+    )
+
+
+@router.get("/duplicates/decisions", summary="List what was decided", responses=_REFUSED)
+def decisions(here: Here) -> DecisionList:
+    """List all decisions, by the ids that videos had when they were made."""
+    return DecisionList(decisions=here.decisions.all())
+
+
+@router.put("/duplicates/decisions", summary="Decide about two videos", responses=_REFUSED)
+def decide(here: Here, asked: DecisionRequest) -> Decided:
+    """Note which of two videos to keep, or that they are not the same; no file is touched."""
+    first, second = here.duplicates.side(asked.first), here.duplicates.side(asked.second)
+    return Decided(decision=here.decisions.decide(first, second, asked.decision, asked.keep))
+
+
+def _pixels(
+    here: Serving,  # noqa: ARG001
+    groups: Sequence[Sequence[DecidedPair]],  # noqa: ARG001
+) -> dict[str, tuple[int, int]]:
+    """Return width and height of the videos of groups, as far as they are known."""
+    return {}
