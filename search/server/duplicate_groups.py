@@ -1,32 +1,19 @@
-"""Duplicates as groups, found once for each state of the home, with what was decided about them."""
+"""Duplicates as groups, with what was decided about them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from threading import Lock
 
-from anyio import to_thread
 from pydantic import Field
 
 from ...ingest.shards.catalog import CatalogEntry
-from ...ingest.shards.home import open_shards
 from ...schemas.answer import Line
-from ...schemas.duplicates import DuplicateOptions
-from ...schemas.errors import LibraryError
 from ...schemas.results import DuplicatePair, DuplicatesReport, FailedFile, Result
 from ..csv_text import csv_line, duplicates_csv
-from ..duplicates.identical import has_content
-from ..library import Library
-from .decisions import Decision, Decisions, Side
-from .turns import Turns
-
-_KEPT = 4
-"""Reports that are kept, of other libraries or thresholds; that of longest ago goes first."""
-
-_MOST_WAITING = 8
+from .decisions import Decision, Decisions
+from .duplicate_search import Found
+from .steps import StageNow
 
 _MOST_PAIRS = 500
 """Pairs of a group that are listed: of a hundred copies of one video there are 4,950."""
@@ -74,116 +61,10 @@ class DuplicateGroups(Result):
     notes: list[str] = Field(description="what a person should know about it")
 
 
-@dataclass(frozen=True)
-class Found:
-    """The duplicates of one state of the home.
+class DuplicateSearch(Result):
+    """A search that is not done: how far it is."""
 
-    Attributes:
-        report: The pairs.
-        entries: What is stored of their videos, by id.
-    """
-
-    report: DuplicatesReport
-    entries: Mapping[str, CatalogEntry]
-
-    def side(self, video_id: str) -> Side:
-        """Return a video of a pair, for decisions."""
-        return side_of(self.entries[video_id])
-
-
-class Duplicates:
-    """Finds duplicates, which takes long, one search at a time and each once."""
-
-    def __init__(self, library: Library) -> None:
-        """Prepare; nothing is searched yet."""
-        self._library = library
-        self._turns = Turns(1, _MOST_WAITING)
-        self._lock = Lock()
-        self._kept: OrderedDict[tuple[str, DuplicateOptions], Found] = OrderedDict()
-
-    async def find(self, libraries: Sequence[str], options: DuplicateOptions) -> Found:
-        """Return the duplicates as the home is now.
-
-        Args:
-            libraries: Libraries to compare, within and across; none for all.
-            options: The thresholds.
-
-        Raises:
-            BusyError: Too many searches wait.
-            LibraryError, StoreError: As `Library.duplicates`.
-        """
-        key = await to_thread.run_sync(self._stamp, libraries), options
-        if found := self._known(key):
-            return found
-        return await self._turns.run(lambda: self._find(key, libraries, options))
-
-    def side(self, video_id: str) -> Side:
-        """Return a stored video, for decisions.
-
-        Raises:
-            LibraryError: It is not stored.
-            StoreError: A shard cannot be read.
-        """
-        with self._lock:
-            newest = [*reversed(self._kept.values())]
-        for found in newest:
-            if video_id in found.entries:
-                return found.side(video_id)
-        shards = open_shards(self._library.home)
-        library = video_id.partition("/")[0]
-        entry = shards.catalog(library).get(video_id) if library in shards.libraries() else None
-        if entry is None:
-            raise LibraryError(f"{video_id} is not stored; /v1/videos lists the ids.")
-        return side_of(entry)
-
-    def _known(self, key: tuple[str, DuplicateOptions]) -> Found | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def _find(
-        self, key: tuple[str, DuplicateOptions], libraries: Sequence[str], options: DuplicateOptions
-    ) -> Found:
-        if known := self._known(key):  # found while this one waited
-            return known
-        report = self._library.duplicates(
-            *libraries,
-            max_distance=options.max_distance,
-            min_similarity=options.min_similarity,
-        )
-        shards = open_shards(self._library.home)
-        wanted = {side.video_id for pair in report.pairs for side in (pair.first, pair.second)}
-        entries = {
-            video_id: entry
-            for library in {video_id.partition("/")[0] for video_id in wanted}
-            for video_id, entry in shards.catalog(library).items()
-            if video_id in wanted
-        }
-        if entries.keys() != wanted:  # some were removed meanwhile
-            there = [p for p in report.pairs if {p.first.video_id, p.second.video_id} <= {*entries}]
-            report = report.model_copy(update={"pairs": there})
-        found = Found(report, entries)
-        with self._lock:
-            self._kept[key] = found
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return found
-
-    def _stamp(self, libraries: Sequence[str]) -> str:
-        """Return a text that changes with what is compared."""
-        shards = open_shards(self._library.home)
-        known = shards.libraries()
-        named = [name for name in known if not libraries or name in libraries]
-        unknown = sorted({*libraries} - {*known})
-        return "\n".join([*(f"{name} {shards.stamp(name)}" for name in named), *unknown])
-
-
-def side_of(entry: CatalogEntry) -> Side:
-    """Return a stored video, for decisions."""
-    video = entry.video
-    content = f"{video.fingerprint} {video.size}" if has_content(entry) else video.video_id
-    return Side(video.video_id, content)
+    stages: list[StageNow]
 
 
 def decided(found: Found, decisions: Decisions) -> list[DecidedPair]:

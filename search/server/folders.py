@@ -144,6 +144,16 @@ class Folders:
             )
         return found
 
+    def allows(self, folder: Path) -> bool:
+        """Return whether a folder lies below a root, or is a known library's.
+
+        Raises:
+            StoreError: What is known of a library cannot be read.
+        """
+        real = _real(folder)
+        roots = (_real(each) for each in (*self._roots, *self._library_roots().values()))
+        return real is not None and any(root and real.is_relative_to(root) for root in roots)
+
     def _library_roots(self) -> dict[str, Path]:
         roots = {
             library: _real(stored_root(note.first)) if note.first else None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from ...schemas.modality import Modality
 from ...schemas.results import IngestReport, Result
 from .asking import Asked, Name
 from .refusals import Refusal
+from .steps import StageNow
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 """``interrupted``: its process or the server ended before it was done."""
@@ -19,10 +21,14 @@ STATES: tuple[JobState, ...] = get_args(JobState)
 ENDED: frozenset[JobState] = frozenset({"done", "failed", "cancelled", "interrupted"})
 
 
+LibraryName = Annotated[str, Field(max_length=255, pattern=r"^[^./\x00-\x1f][^/\x00-\x1f]*$")]
+"""Without slashes, control characters, and a dot at its beginning: it becomes a folder's name."""
+
+
 class IngestOptions(Asked):
     """How to ingest; all fields are those of ``vidsim ingest``."""
 
-    name: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+    name: LibraryName | None = Field(
         default=None, description="the library's name; none for the folder's"
     )
     modalities: list[Modality] | None = Field(default=None, min_length=1, description="none: all")
@@ -69,23 +75,39 @@ class IngestRequest(IngestOptions):
         return IngestOptions(**{name: getattr(self, name) for name in IngestOptions.model_fields})
 
 
-class JobStep(Result):
-    """How far one stage of a job is."""
-
-    stage: str = Field(examples=["embedding"])
-    done: float = Field(description="finished units")
-    total: float | None = Field(description="all units; null where that is unknown")
-    unit: str = Field(examples=["bytes of video"])
-    finished: bool
-    note: str = Field(description="what it works on; empty where it does not say")
-    elapsed_s: float = Field(description="since the stage began, or for how long it took")
-    said: str = Field(
-        description="all this in words", examples=["12 of 530 MB of video, about 0:07:11 left"]
-    )
+_EXAMPLE: JsonDict = {
+    "job": "5f0c2b9a7e35c8aa",
+    "state": "running",
+    "folder": "/videos/UCF-101",
+    "library": "UCF-101",
+    "options": {"modalities": ["frame", "color"]},
+    "created_at": "2026-05-01T12:00:00Z",
+    "started_at": "2026-05-01T12:00:01Z",
+    "ended_at": None,
+    "waiting": "",
+    "cancelling": False,
+    "steps": [
+        {
+            "stage": "embedding",
+            "done": 12e6,
+            "total": 530e6,
+            "unit": "bytes of video",
+            "finished": False,
+            "note": "31 of 1320 files done, now UCF-101/YoYo/v_YoYo_g01_c01.avi",
+            "elapsed_s": 10.0,
+            "said": "12 of 530 MB of video, 1.2 MB/s, about 0:07:12 left",
+        }
+    ],
+    "report": None,
+    "error": None,
+    "retry_of": None,
+}
 
 
 class Job(Result):
     """An ingest that runs, waits for its turn, or has ended."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     job: str = Field(description="its id", examples=["5f0c2b9a7e35c8aa"])
     state: JobState
@@ -99,7 +121,7 @@ class Job(Result):
         default="", description="for which other process it waits, in words; empty where for none"
     )
     cancelling: bool = Field(default=False, description="it was asked to end, and has not yet")
-    steps: list[JobStep] = Field(default=[], description="its stages, in the order they began")
+    steps: list[StageNow] = Field(default=[], description="its stages, in the order they began")
     report: IngestReport | None = Field(default=None, description="once it is done")
     error: Refusal | None = Field(default=None, description="why it failed or was interrupted")
     retry_of: str | None = Field(default=None, description="the job that this one tries again")

@@ -19,9 +19,10 @@ from ...ingest.shards.home import Place
 from ...ingest.system.worker_process import Child, Message
 from ...schemas.errors import WorkerError
 from ...schemas.results import IngestReport
-from .job import IngestOptions, JobState, JobStep
+from .job import IngestOptions, JobState
 from .job_worker import fields_of
 from .refusals import Refusal
+from .steps import StageNow
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ a machine may be held up by its disk (a choice)."""
 PATIENCE: tuple[tuple[int, float], ...] = ((signal.SIGINT, 10), (signal.SIGTERM, 10))
 """Signals that ask it to end, and how many seconds each has; then it is killed."""
 
-Tell = Callable[[list[JobStep], str], object]
+Tell = Callable[[list[StageNow], str], object]
 """Receives the steps, and for whom the ingest waits, in words."""
 
 
@@ -126,7 +127,7 @@ class IngestProcess:
             if message.kind == "begun":
                 self._begun = True
             elif message.kind == "steps":
-                steps = [JobStep.model_validate(each) for each in message.fields["steps"]]
+                steps = [StageNow.model_validate(each) for each in message.fields["steps"]]
                 tell(steps, str(message.fields["waiting"]))
             elif message.kind == "stopped":
                 return _INTERRUPTED

@@ -13,17 +13,18 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 
 from ...ingest.shards.home import Place
 from ...ingest.shards.lock import holder
-from ...ingest.system.step import Step, counted
+from ...ingest.system.step import Step
 from ...ingest.system.worker_process import Channel
 from ...schemas.errors import VidsimError
 from ..library import Library
+from .steps import Stages
 
 _NICE = 5
 """By how much its priority is lower than the server's, whose queries are waited for (a choice)."""
@@ -90,8 +91,7 @@ class _Teller:
     def __init__(self, channel: Channel, home: Path) -> None:
         self._channel = channel
         self._home = home
-        self._lock = Lock()
-        self._steps: dict[str, tuple[Step, float, float]] = {}
+        self._stages = Stages()
         self._changed = False
         self._waiting = ""
         self._running = True
@@ -114,12 +114,8 @@ class _Teller:
         """Note a step; called from whichever thread works."""
         if self._interrupted and not step.finished:  # C code may swallow the signal's exception
             raise KeyboardInterrupt
-        now = time.monotonic()
-        with self._lock:
-            before = self._steps.get(step.stage)
-            began = before[1] if before and not before[0].finished else now
-            self._steps[step.stage] = step, began, now
-            self._changed = True
+        self._stages.take(step)
+        self._changed = True
 
     def interrupt(self, *_: object) -> None:
         """End the ingest, which finishes what it is writing."""
@@ -131,7 +127,7 @@ class _Teller:
         told = looked = 0.0
         while not self._ended.wait(_TELL_S):
             now = time.monotonic()
-            if not self._steps and now - looked > _LOOK_S:
+            if not self._stages and now - looked > _LOOK_S:
                 self._look()
                 looked = time.monotonic()
             if self._changed or now - told > _AT_LEAST_S:
@@ -150,19 +146,7 @@ class _Teller:
         self._waiting = waiting
 
     def _send(self) -> None:
-        with self._lock:
-            self._changed = False
-            steps = [_described(*each) for each in self._steps.values()]
+        self._changed = False
+        steps = [stage.model_dump() for stage in self._stages.now()]
         waiting = "" if steps else self._waiting
         self._channel.send("steps", {"steps": steps, "waiting": waiting})
-
-
-def _described(step: Step, began: float, at: float) -> dict[str, Any]:
-    """Return the fields of a `job.JobStep`, whose module would load what only a server needs."""
-    elapsed_s = (at if step.finished else time.monotonic()) - began
-    return {
-        **vars(step),
-        "note": step.note.encode(errors="backslashreplace").decode(),
-        "elapsed_s": round(elapsed_s, 1),
-        "said": counted(step, elapsed_s),
-    }

@@ -21,9 +21,10 @@ from ...ingest.shards.home import Place
 from ...ingest.system.checked_json import ChangedError, read_checked, write_checked
 from ...ingest.system.unreadable import unwritten
 from ...schemas.errors import LibraryError, StoreError
-from .job import IngestOptions, Job, JobStep
+from .job import IngestOptions, Job
 from .job_process import PATIENCE, WORKER, Ended, IngestProcess
 from .refusals import BusyError, ConflictError, Refusal
+from .steps import StageNow
 
 _log = logging.getLogger(__name__)
 
@@ -256,7 +257,7 @@ class Jobs:
                 self._end(entry, ended)
 
     def _run(self, entry: _Entry) -> Ended:
-        def tell(steps: list[JobStep], waiting: str) -> None:
+        def tell(steps: list[StageNow], waiting: str) -> None:
             with self._changed:
                 self._change(entry, steps=steps, waiting=waiting)
 

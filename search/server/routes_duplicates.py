@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field, model_validator
 
 from ...schemas.duplicates import DuplicateOptions
@@ -16,6 +17,7 @@ from .decisions import Choice, Decision
 from .duplicate_groups import (
     DecidedPair,
     DuplicateGroups,
+    DuplicateSearch,
     decided,
     described,
     grouped,
@@ -43,6 +45,16 @@ def _options(
 ) -> DuplicateOptions:
     return DuplicateOptions(max_distance, min_similarity)
 
+
+_Wait = Annotated[
+    float,
+    Query(ge=0, le=60, description="seconds to wait for a search; then 202 says how far it is"),
+]
+_WAIT_S = 20.0
+
+_STILL: dict[int | str, dict[str, Any]] = {
+    202: {"model": DuplicateSearch, "description": "the search goes on; ask again"}
+}
 
 _Options = Annotated[DuplicateOptions, Depends(_options)]
 
@@ -91,7 +103,12 @@ class Decided(Result):
     decision: Decision | None
 
 
-@router.get("/duplicates", summary="List groups of videos that share footage", responses=_REFUSED)
+@router.get(
+    "/duplicates",
+    summary="List groups of videos that share footage",
+    response_model=DuplicateGroups,
+    responses=_REFUSED | _STILL,
+)
 async def duplicates(
     here: Here,
     options: _Options,
@@ -101,9 +118,12 @@ async def duplicates(
     ] = False,
     limit: Annotated[int, Query(ge=1, le=200, description="groups")] = 20,
     offset: Annotated[int, Query(ge=0)] = 0,
-) -> DuplicateGroups:
+    wait_s: _Wait = _WAIT_S,
+) -> DuplicateGroups | JSONResponse:
     """List groups, a page at a time; the first time after a change of the home takes long."""
-    found = await here.duplicates.find(library or (), options)
+    found = await here.duplicates.find(library or (), options, wait_s)
+    if found is None:
+        return _still(here)
 
     def page() -> DuplicateGroups:
         pairs = decided(found, here.decisions)
@@ -129,11 +149,15 @@ _OF_REPORT = ("libraries", "videos", "max_distance", "min_similarity", "failed",
     "/duplicates.csv",
     summary="Return all pairs as CSV",
     response_class=Response,
-    responses=_REFUSED | {200: {"content": {"text/csv": {}}}},
+    responses=_REFUSED | _STILL | {200: {"content": {"text/csv": {}}}},
 )
-async def as_csv(here: Here, options: _Options, library: _Libraries = None) -> Response:
+async def as_csv(
+    here: Here, options: _Options, library: _Libraries = None, wait_s: _Wait = _WAIT_S
+) -> Response:
     """Return a line per pair under a header: its group, what was decided, and where they match."""
-    found = await here.duplicates.find(library or (), options)
+    found = await here.duplicates.find(library or (), options, wait_s)
+    if found is None:
+        return _still(here)
 
     def text() -> str:
         lines = groups_csv(grouped(decided(found, here.decisions)), found.report)
@@ -157,6 +181,12 @@ def decide(here: Here, asked: DecisionRequest) -> Decided:
     """Note which of two videos to keep, or that they are not the same; no file is touched."""
     first, second = here.duplicates.side(asked.first), here.duplicates.side(asked.second)
     return Decided(decision=here.decisions.decide(first, second, asked.decision, asked.keep))
+
+
+def _still(here: Serving) -> JSONResponse:
+    """Return how far the search is."""
+    body = DuplicateSearch(stages=here.duplicates.stages())
+    return JSONResponse(body.model_dump(), 202, {"Retry-After": "1"})
 
 
 def _pixels(

@@ -115,8 +115,14 @@ def cancel(here: Here, job: str) -> Job:
 
 
 @router.post("/ingest/{job}/retry", summary="Do a job again", status_code=202, responses=_REFUSED)
-def retry(here: Here, job: str, response: Response) -> Job:
+def retry(here: Here, job: str, request: Request, response: Response) -> Job:
     """Start a new job like one that has ended, which goes on from what is stored."""
+    folder = Path(here.jobs.get(job).folder)
+    if not request.scope.get(TRUSTED) and not here.folders.allows(folder):
+        raise ForbiddenError(
+            f"{folder} is below none of the folders that this server may ingest; run 'vidsim "
+            "ingest' on it, or start the server with --root."
+        )
     again = here.jobs.retry(job)
     response.headers["Location"] = f"/v1/ingest/{again.job}"
     return again

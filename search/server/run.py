@@ -27,7 +27,7 @@ from ..library import Library
 from .app import create_app
 from .catalogue import Catalogue
 from .decisions import Decisions
-from .duplicate_groups import Duplicates
+from .duplicate_search import Duplicates
 from .folders import Folders
 from .guard import Guard
 from .jobs import Jobs
@@ -124,6 +124,8 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
         stack.callback(uploads.close)
         jobs = Jobs(folder / "jobs", library.place)
         stack.callback(jobs.close)
+        duplicates = Duplicates(library)
+        stack.callback(duplicates.close)
         turns = Turns(_AT_ONCE, options.most_waiting)
         yield Serving(
             library,
@@ -134,7 +136,7 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
             turns,
             Folders(library.home, options.roots),
             jobs,
-            Duplicates(library),
+            duplicates,
             Decisions(folder / "decisions.json"),
             metered(library.home, turns, uploads, jobs),
         )

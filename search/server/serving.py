@@ -12,7 +12,7 @@ from ...schemas.serve import ServeOptions
 from ..library import Library
 from .catalogue import Catalogue
 from .decisions import Decisions
-from .duplicate_groups import Duplicates
+from .duplicate_search import Duplicates
 from .folders import Folders
 from .jobs import Jobs
 from .meters import Meters

@@ -31,15 +31,15 @@ CRASHING = f"{_HERE}:crashing"
 def run_here(may_end: threading.Event) -> Callable[..., Ended]:
     """What replaces `IngestProcess.run`: the job runs until it is told to end, or may."""
     from vidsim.schemas.results import IngestReport
-    from vidsim.search.server.job import JobStep
     from vidsim.search.server.job_process import Ended
+    from vidsim.search.server.steps import StageNow
 
     counted = ("videos", "segments", "embedded", "unchanged", "no_audio", "removed")
     fields: dict[str, Any] = dict.fromkeys(counted, 0) | {"rows": {}, "missing": [], "failed": []}
 
     def run(process: Any, place: Any, folder: Any, library: str, options: Any, tell: Any) -> Ended:
         assert place.wait, "another process' lock is waited for"
-        tell([JobStep(**STEP)], "")
+        tell([StageNow(**STEP)], "")
         while not process._ended.wait(0.005):
             if may_end.is_set():
                 return Ended("done", report=IngestReport(library=library, **fields))

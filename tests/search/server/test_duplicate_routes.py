@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from starlette.testclient import TestClient
 
 from vidsim.ingest import pipeline
 from vidsim.ingest.shards.home import Place
+from vidsim.ingest.system.step import Step
+from vidsim.schemas.errors import StoreError
 from vidsim.search.library import Library
 
 from ...helpers.ingests import ingest, pretend, write_files
@@ -123,3 +126,36 @@ def test_the_list_to_take_away_has_all_pairs_and_decisions(client: TestClient) -
     assert found[A, B]["decision"] == ""
     assert found[A, B]["group"] == found[B, C]["group"]
     assert len({row["group"] for row in rows}) == 2
+
+
+def test_a_search_that_takes_long_says_how_far_it_is(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+    search = Library.duplicates
+
+    def slow(self: Library, *libraries: str, progress: Any, **options: Any) -> Any:
+        progress(Step("comparing hashes", 1, 4, "videos"))
+        may_end.wait(10)
+        return search(self, *libraries, progress=progress, **options)
+
+    monkeypatch.setattr(Library, "duplicates", slow)
+    for url in (URL, f"{URL}.csv"):
+        answer = client.get(url, params={"wait_s": 0.2})
+        assert (answer.status_code, answer.headers["retry-after"]) == (202, "1")
+        (stage,) = answer.json()["stages"]
+        assert stage["said"].startswith("1 of 4 videos")
+    assert decide(client, A, B, "keep").status_code == 200
+    may_end.set()
+    assert groups(client)[0] == [A, B, C]
+
+
+def test_what_failed_is_tried_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Library, *_: str, **__: Any) -> Any:
+        raise StoreError("The disk is away; see to that.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Library, "duplicates", fail)
+        for _ in range(2):
+            assert client.get(URL).status_code == 503
+    assert groups(client)[0] == [A, B, C]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from vidsim.search.server import routes_jobs
 from vidsim.search.server.job_process import IngestProcess
 
 from ...helpers.ingest_workers import run_here
@@ -40,7 +42,8 @@ def client(home: Path, may_end: threading.Event) -> Iterator[TestClient]:
 
 
 def posted(client: TestClient, key: str = "", **body: Any) -> Any:
-    return client.post(URL, json=body, headers={"Idempotency-Key": key} if key else {})
+    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+    return client.post(URL, content=json.dumps(body), headers=headers)
 
 
 def events(text: str) -> list[dict[str, Any]]:
@@ -48,7 +51,7 @@ def events(text: str) -> list[dict[str, Any]]:
     found = []
     for event in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in event.splitlines())
-        if fields:
+        if fields and "" not in fields:
             assert fields["event"] == "job"
             found.append(json.loads(fields["data"]))
     return found
@@ -78,7 +81,9 @@ def test_a_folder_is_ingested_by_its_id(client: TestClient, colors: Path) -> Non
         ({"folder": "/etc"}, 404),
         ({"folder": "../../etc"}, 404),
         ({"library": "../lib"}, 404),
-        ({"library": "lib", "name": "../up"}, 404),
+        ({"library": "lib", "name": "../up"}, 422),
+        ({"library": "lib", "name": "a\0b"}, 422),
+        ({"library": "lib", "name": "\ud800"}, 422),
         ({"library": "lib", "path": "/etc"}, 422),
         ({}, 422),
         ({"library": "lib", "modalities": ["smell"]}, 422),
@@ -110,11 +115,15 @@ def test_a_key_is_honoured(client: TestClient) -> None:
     assert len(client.get(URL).json()["jobs"]) == 1
 
 
-def test_two_listeners_see_a_job_to_its_end(client: TestClient, may_end: threading.Event) -> None:
+def test_two_listeners_see_a_job_to_its_end(
+    client: TestClient, may_end: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes_jobs, "_ALIVE_S", 0.25)
     job = posted(client, library="lib").json()["job"]
     with ThreadPoolExecutor(2) as threads:
         heard = [threads.submit(client.get, f"{URL}/{job}/events") for _ in range(2)]
         until(lambda: client.get(f"{URL}/{job}").json()["steps"])
+        time.sleep(0.8)
         may_end.set()
         for answer in (each.result() for each in heard):
             assert answer.headers["content-type"].startswith("text/event-stream")
@@ -122,6 +131,7 @@ def test_two_listeners_see_a_job_to_its_end(client: TestClient, may_end: threadi
             assert [told[0]["state"], told[-1]["state"]] == ["running", "done"]
             assert told[-1]["report"]["library"] == "lib"
             assert "id: ended" in answer.text
+            assert ": the job goes on" in answer.text
     again = client.get(f"{URL}/{job}/events")
     assert [each["state"] for each in events(again.text)] == ["done"]
     last = client.get(f"{URL}/{job}/events", headers={"last-event-id": "ended"})
@@ -142,3 +152,17 @@ def test_a_job_is_cancelled_and_retried(client: TestClient) -> None:
 def test_there_is_no_other_job(client: TestClient, name: str) -> None:
     for method, path in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/retry")):
         assert client.request(method, f"{URL}/{name}{path}").status_code == 404
+
+
+def test_a_folder_that_may_not_be_ingested_is_not_retried(
+    home: Path, tmp_path: Path, may_end: threading.Event
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with client_of(home, trusted=True) as client:
+        job = posted(client, path=str(tmp_path / "elsewhere")).json()["job"]
+        client.post(f"{URL}/{job}/cancel")
+        until(lambda: client.get(f"{URL}/{job}").json()["state"] == "cancelled")
+    with client_of(home) as client:
+        assert client.post(f"{URL}/{job}/retry").status_code == 403
+    with client_of(home, trusted=True) as client:
+        assert client.post(f"{URL}/{job}/retry").status_code == 202
