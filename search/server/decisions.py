@@ -102,8 +102,11 @@ class Decisions:
         Raises:
             StoreError: The decisions cannot be read.
         """
+        known = self._kept()
+        if not known:
+            return None
         names, video_ids = _ordered(first, second)
-        kept = self._kept().get(names)
+        kept = known.get(names)
         return kept.decision(video_ids) if kept else None
 
     def decide(
@@ -121,9 +124,8 @@ class Decisions:
             StoreError: The decisions cannot be read or written.
         """
         names, video_ids = _ordered(first, second)
-        before = self._kept()
         with self._lock:
-            changed = {each: kept for each, kept in (self._read or before).items() if each != names}
+            changed = {each: kept for each, kept in self._known().items() if each != names}
             if choice is not None:
                 changed[names] = _Kept(
                     names=names,
@@ -141,9 +143,12 @@ class Decisions:
 
     def _kept(self) -> _ByNames:
         with self._lock:
-            if self._read is None:
-                self._read = _read(self._path)
-            return self._read
+            return self._known()
+
+    def _known(self) -> _ByNames:
+        if self._read is None:
+            self._read = _read(self._path)
+        return self._read
 
 
 def _ordered(first: Side, second: Side) -> tuple[tuple[str, str], tuple[str, str]]:

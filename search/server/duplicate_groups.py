@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import Field
 
@@ -67,16 +68,33 @@ class DuplicateSearch(Result):
     stages: list[StageNow]
 
 
-def decided(found: Found, decisions: Decisions) -> list[DecidedPair]:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A pair, and what was decided about it; a `DecidedPair` takes long to make."""
+
+    pair: DuplicatePair
+    decision: Decision | None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the two are not the same."""
+        return self.decision is not None and self.decision.decision == "not the same"
+
+
+def judged(found: Found, decisions: Decisions) -> list[Judged]:
     """Return all pairs, with what was decided about them.
 
     Raises:
         StoreError: The decisions cannot be read.
     """
-    return [_decided(pair, found, decisions) for pair in found.report.pairs]
+    sides = found.sides
+    return [
+        Judged(pair, decisions.of(sides[pair.first.video_id], sides[pair.second.video_id]))
+        for pair in found.report.pairs
+    ]
 
 
-def grouped(pairs: Sequence[DecidedPair]) -> list[list[DecidedPair]]:
+def grouped(pairs: Sequence[Judged]) -> list[list[Judged]]:
     """Return the pairs of each group, the surest group first.
 
     Two videos are in one group if pairs lead from one to the other that were not decided to be
@@ -90,19 +108,19 @@ def grouped(pairs: Sequence[DecidedPair]) -> list[list[DecidedPair]]:
             video_id = above
         return video_id
 
-    for pair in pairs:
-        if not _is_refused(pair):
-            parent[group_of(pair.first.video_id)] = group_of(pair.second.video_id)
-    groups: dict[str, list[DecidedPair]] = {}
-    for pair in pairs:
-        group = group_of(pair.first.video_id)
-        if group == group_of(pair.second.video_id):
-            groups.setdefault(group, []).append(pair)
+    for each in pairs:
+        if not each.refused:
+            parent[group_of(each.pair.first.video_id)] = group_of(each.pair.second.video_id)
+    groups: dict[str, list[Judged]] = {}
+    for each in pairs:
+        group = group_of(each.pair.first.video_id)
+        if group == group_of(each.pair.second.video_id):
+            groups.setdefault(group, []).append(each)
     return [*groups.values()]
 
 
 def described(
-    pairs: Sequence[DecidedPair], found: Found, pixels: Mapping[str, tuple[int, int]]
+    pairs: Sequence[Judged], found: Found, pixels: Mapping[str, tuple[int, int]]
 ) -> DuplicateGroup:
     """Return a group, its best video first.
 
@@ -117,39 +135,31 @@ def described(
     return DuplicateGroup(
         group=_name(ids),
         videos=videos,
-        pairs=list(pairs[:_MOST_PAIRS]),
+        pairs=[
+            DecidedPair(**dict(each.pair), decision=each.decision) for each in pairs[:_MOST_PAIRS]
+        ],
         more_pairs=max(0, len(pairs) - _MOST_PAIRS),
     )
 
 
-def groups_csv(groups: Sequence[Sequence[DecidedPair]], report: DuplicatesReport) -> Iterator[Line]:
+def groups_csv(groups: Sequence[Sequence[Judged]], report: DuplicatesReport) -> Iterator[Line]:
     """Format a line per pair as `duplicates_csv` does, after its group and what was decided."""
     before = [["group", "decision", "keep"]]
     for pairs in groups:
         name = _name(video_ids(pairs))
-        for pair in pairs:
-            decision = pair.decision
+        for each in pairs:
+            decision = each.decision
             keep = decision.keep or "" if decision else ""
             before.append([name, decision.decision if decision else "", keep])
-    all_pairs = [pair for pairs in groups for pair in pairs]
-    lines = duplicates_csv(report.model_copy(update={"pairs": all_pairs}))
+    listed = [each.pair for pairs in groups for each in pairs]
+    lines = duplicates_csv(report.model_copy(update={"pairs": listed}))
     for cells, line in zip(before, lines, strict=True):
         yield f"{csv_line(cells)},{line}"
 
 
-def video_ids(pairs: Sequence[DecidedPair]) -> list[str]:
+def video_ids(pairs: Sequence[Judged]) -> list[str]:
     """Return the ids of the videos of pairs, in order."""
-    return sorted({side.video_id for pair in pairs for side in (pair.first, pair.second)})
-
-
-def _decided(pair: DuplicatePair, found: Found, decisions: Decisions) -> DecidedPair:
-    first, second = found.side(pair.first.video_id), found.side(pair.second.video_id)
-    fields = {name: getattr(pair, name) for name in DuplicatePair.model_fields}
-    return DecidedPair(**fields, decision=decisions.of(first, second))
-
-
-def _is_refused(pair: DecidedPair) -> bool:
-    return pair.decision is not None and pair.decision.decision == "not the same"
+    return sorted({side.video_id for e in pairs for side in (e.pair.first, e.pair.second)})
 
 
 def _video(entry: CatalogEntry, pixels: tuple[int, int] | None) -> DuplicateVideo:

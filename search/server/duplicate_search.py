@@ -37,14 +37,12 @@ class Found:
     Attributes:
         report: The pairs.
         entries: What is stored of their videos, by id.
+        sides: The same videos as decisions know them.
     """
 
     report: DuplicatesReport
     entries: Mapping[str, CatalogEntry]
-
-    def side(self, video_id: str) -> Side:
-        """Return a video of a pair, for decisions."""
-        return side_of(self.entries[video_id])
+    sides: Mapping[str, Side]
 
 
 class Duplicates:
@@ -103,8 +101,8 @@ class Duplicates:
         for search in done:
             if not search.cancelled() and not search.exception():
                 found = search.result()
-                if video_id in found.entries:
-                    return found.side(video_id)
+                if video_id in found.sides:
+                    return found.sides[video_id]
         shards = open_shards(self._library.home)
         library = video_id.partition("/")[0]
         entry = shards.catalog(library).get(video_id) if library in shards.libraries() else None
@@ -160,7 +158,7 @@ class Duplicates:
         if entries.keys() != wanted:  # some were removed meanwhile
             there = [p for p in report.pairs if {p.first.video_id, p.second.video_id} <= {*entries}]
             report = report.model_copy(update={"pairs": there})
-        return Found(report, entries)
+        return Found(report, entries, {each: side_of(entry) for each, entry in entries.items()})
 
     def _stamp(self, libraries: Sequence[str]) -> str:
         """Return a text that changes with what is compared."""

@@ -15,13 +15,13 @@ from ...schemas.results import Result
 from .asking import Asked, Name
 from .decisions import Choice, Decision
 from .duplicate_groups import (
-    DecidedPair,
     DuplicateGroups,
     DuplicateSearch,
-    decided,
+    Judged,
     described,
     grouped,
     groups_csv,
+    judged,
 )
 from .refusals import Refused
 from .serving import Here, Serving
@@ -126,7 +126,7 @@ async def duplicates(
         return _still(here)
 
     def page() -> DuplicateGroups:
-        pairs = decided(found, here.decisions)
+        pairs = judged(found, here.decisions)
         groups = grouped(pairs)
         if undecided:
             groups = [of for of in groups if any(pair.decision is None for pair in of)]
@@ -160,7 +160,7 @@ async def as_csv(
         return _still(here)
 
     def text() -> str:
-        lines = groups_csv(grouped(decided(found, here.decisions)), found.report)
+        lines = groups_csv(grouped(judged(found, here.decisions)), found.report)
         return "".join(f"{line}\n" for line in lines)
 
     return Response(
@@ -191,7 +191,7 @@ def _still(here: Serving) -> JSONResponse:
 
 def _pixels(
     here: Serving,  # noqa: ARG001
-    groups: Sequence[Sequence[DecidedPair]],  # noqa: ARG001
+    groups: Sequence[Sequence[Judged]],  # noqa: ARG001
 ) -> dict[str, tuple[int, int]]:
     """Return width and height of the videos of groups, as far as they are known."""
     return {}
