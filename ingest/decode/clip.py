@@ -60,7 +60,7 @@ _BITS = 128_000
 _SOUND_S = 0.25
 """Seconds of sound that are encoded at a time, beside the pictures of that time."""
 
-_X264 = {"preset": "superfast", "crf": "25", "bf": "0", "tune": "fastdecode"}
+_X264 = {"preset": "superfast", "crf": "27", "bf": "0"}
 """Of x264. Without B-frames the stamps are the order of the frames, whatever plays it."""
 
 _BT709 = 1
