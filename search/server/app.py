@@ -9,7 +9,14 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from ... import __version__
-from . import routes_local, routes_query, routes_session, routes_uploads, routes_videos
+from . import (
+    routes_local,
+    routes_media,
+    routes_query,
+    routes_session,
+    routes_uploads,
+    routes_videos,
+)
 from .refusals import answer_errors
 from .serving import Serving
 
@@ -35,7 +42,14 @@ def create_app(serving: Serving) -> FastAPI:
     )
     app.state.serving = serving
     answer_errors(app)
-    for routes in (routes_local, routes_query, routes_videos, routes_uploads, routes_session):
+    for routes in (
+        routes_local,
+        routes_query,
+        routes_videos,
+        routes_media,
+        routes_uploads,
+        routes_session,
+    ):
         app.include_router(routes.router)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 

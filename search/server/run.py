@@ -27,6 +27,7 @@ from ..library import Library
 from .app import create_app
 from .catalogue import Catalogue
 from .guard import Guard
+from .pictures import Pictures
 from .serving import Serving
 from .sockets import FOLDER, NOTE, SOCKET, listen, listen_in
 from .turns import Turns
@@ -115,6 +116,7 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
         folder: Of the server's own files; uploads of an earlier server are deleted.
     """
     uploads = Uploads(folder / "uploads", options.max_upload_mb)
+    pictures = Pictures(folder / "cache", library.place)
     try:
         yield Serving(
             library,
@@ -123,8 +125,10 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
             Catalogue(library),
             uploads,
             Turns(_AT_ONCE, options.most_waiting),
+            pictures,
         )
     finally:
+        pictures.close()
         uploads.close()
 
 

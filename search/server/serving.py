@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from ...schemas.serve import ServeOptions
 from ..library import Library
 from .catalogue import Catalogue
+from .pictures import Pictures
 from .turns import Turns
 from .uploads import Uploads
 
@@ -26,6 +27,7 @@ class Serving:
         catalogue: What is stored.
         uploads: Clips of clients.
         turns: Turns of queries.
+        pictures: What is shown of files.
     """
 
     library: Library
@@ -34,6 +36,7 @@ class Serving:
     catalogue: Catalogue
     uploads: Uploads
     turns: Turns
+    pictures: Pictures
 
 
 def serving(request: Request) -> Serving:
