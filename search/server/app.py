@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from ... import __version__
 from . import (
     routes_local,
+    routes_map,
     routes_media,
     routes_query,
     routes_session,
@@ -47,6 +48,7 @@ def create_app(serving: Serving) -> FastAPI:
         routes_query,
         routes_videos,
         routes_media,
+        routes_map,
         routes_uploads,
         routes_session,
     ):

@@ -27,6 +27,7 @@ from ..library import Library
 from .app import create_app
 from .catalogue import Catalogue
 from .guard import Guard
+from .maps import Maps
 from .pictures import Pictures
 from .serving import Serving
 from .sockets import FOLDER, NOTE, SOCKET, listen, listen_in
@@ -117,6 +118,7 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
     """
     uploads = Uploads(folder / "uploads", options.max_upload_mb)
     pictures = Pictures(folder / "cache", library.place)
+    maps = Maps(library.home, folder / "cache" / "maps")
     try:
         yield Serving(
             library,
@@ -126,8 +128,10 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
             uploads,
             Turns(_AT_ONCE, options.most_waiting),
             pictures,
+            maps,
         )
     finally:
+        maps.close()
         pictures.close()
         uploads.close()
 

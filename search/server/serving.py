@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from ...schemas.serve import ServeOptions
 from ..library import Library
 from .catalogue import Catalogue
+from .maps import Maps
 from .pictures import Pictures
 from .turns import Turns
 from .uploads import Uploads
@@ -28,6 +29,7 @@ class Serving:
         uploads: Clips of clients.
         turns: Turns of queries.
         pictures: What is shown of files.
+        maps: Maps of what is stored.
     """
 
     library: Library
@@ -37,6 +39,7 @@ class Serving:
     uploads: Uploads
     turns: Turns
     pictures: Pictures
+    maps: Maps
 
 
 def serving(request: Request) -> Serving:
