@@ -112,7 +112,7 @@ def encode_clip(
     part = Part(start_s, min(end_s, start_s + MOST_S))
     found = within(whole, part)
     end_s = min(part.end_s or end_s, found.duration_s)
-    frames = _shown(_frames(path, whole, found, on_progress), start_s, end_s)
+    frames = _shown(_frames(path, whole, start_s, on_progress), start_s, end_s)
     sound = _sound(path, found, on_progress, start_s)
     first = next(frames, None)
     if first is None and sound is None:
@@ -133,12 +133,10 @@ def encode_clip(
 
 
 def _frames(
-    path: str, whole: Scan, found: Scan, on_progress: Callable[[], None]
+    path: str, whole: Scan, start_s: float, on_progress: Callable[[], None]
 ) -> Iterator[tuple[float, Picture]]:
-    """Yield the frames from the key one before a part on; none where nothing is shown in it."""
-    if found.picture is None or not len(found.picture.shown_s):
-        return iter(())
-    first = first_picture(whole, float(found.picture.shown_s[0]))
+    """Yield the frames from the key one before `start_s` on, so that what ended before stays."""
+    first = first_picture(whole, start_s)
     return video_frames(path, whole, MAX_PIXELS, 1, Skipped(), on_progress, first=first)
 
 

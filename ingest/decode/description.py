@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import av
-from av.audio.codeccontext import AudioCodecContext
 from av.container import InputContainer
 from av.format import Flags
 from av.stream import Stream
@@ -107,7 +106,7 @@ def describe(path: str, on_progress: Callable[[], None] = lambda: None) -> Descr
         return Description(
             kind="video" if shown else "sound",
             container=name,
-            codec=(shown or sounds)[0].codec_context.name,
+            codec=_codec((shown or sounds)[0]),
             width=width,
             height=height,
             duration_s=duration_s,
@@ -160,12 +159,18 @@ def _stated_duration_s(container: InputContainer, name: str) -> float | None:
     return container.duration / av.time_base if known and container.duration else None
 
 
+def _codec(stream: Stream) -> str:
+    """Return what a stream is coded in, whichever decoder is used for it."""
+    return stream.codec_context.codec.canonical_name
+
+
 def _plays(name: str, videos: list[Stream], sounds: list[Stream], start_s: float) -> bool:
     if name not in _PLAYED or start_s > _PLAYED_START_S:
         return False
     shown, heard = _PLAYED[name]
-    contexts = [cast(VideoCodecContext, video.codec_context) for video in videos]
-    voices = [cast(AudioCodecContext, sound.codec_context) for sound in sounds]
-    return all(c.name in shown and c.pix_fmt in _PLAYED_PIXELS for c in contexts) and all(
-        c.name in heard for c in voices
+    pixels = {cast(VideoCodecContext, video.codec_context).pix_fmt for video in videos}
+    return (
+        {_codec(video) for video in videos} <= shown
+        and pixels <= _PLAYED_PIXELS
+        and {_codec(sound) for sound in sounds} <= heard
     )
