@@ -22,7 +22,7 @@ from ...schemas.modality import Modality
 from ..fusion import WEIGHTS
 from .projection import clusters, neighbour_plane, plane, reduced
 
-_NICE = 10
+_NICE = 5
 """Queries and ingests go before."""
 
 

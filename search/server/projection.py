@@ -47,9 +47,9 @@ def reduced(modalities: Sequence[tuple[FloatArray, float]]) -> FloatArray:
     for vectors, weight in modalities:
         there = ~np.isnan(vectors[:, 0])
         found = unit(vectors[there])
-        found -= found.mean(axis=0)
-        components = _components(found)
-        components *= np.sqrt(weight / max(float((components**2).sum(axis=1).mean()), 1e-12))
+        components = _components(found - found.mean(axis=0) if len(found) else found)
+        variance = float((components**2).sum()) / max(1, len(found))
+        components *= np.sqrt(weight / max(variance, 1e-12))
         part = np.zeros((len(vectors), components.shape[1]), np.float32)
         part[there] = components
         parts.append(part)
@@ -91,7 +91,7 @@ def neighbour_plane(components: FloatArray) -> FloatArray:
     sample = components[chosen]
     model = TSNE(
         perplexity=min(_PERPLEXITY, (len(sample) - 1) / 3),
-        init="pca",
+        init=_start(sample),
         max_iter=_ITERATIONS,
         random_state=0,
         n_jobs=1,
@@ -102,6 +102,16 @@ def neighbour_plane(components: FloatArray) -> FloatArray:
     whole = _among(components, sample, laid)
     whole[chosen] = laid
     return _fitted(whole)
+
+
+def _start(components: FloatArray) -> FloatArray:
+    """Return where t-SNE begins: at the first components, as scikit-learn scales them.
+
+    No two places are the same: scikit-learn divides by their deviation, and crashes where it is 0.
+    """
+    flat = plane(components)
+    noise = np.random.default_rng(0).standard_normal(flat.shape)
+    return np.asarray(1e-4 * (flat / max(float(flat[:, 0].std()), 1e-6) + 1e-3 * noise), np.float32)
 
 
 def _among(components: FloatArray, sample: FloatArray, laid: FloatArray) -> FloatArray:
