@@ -63,13 +63,13 @@ def explain(
     ) -> EmbeddedVideo | FailedVideo:
         result = embed(video, how, told)
         if parts := getattr(result, "embeddings", None):
-            strips.update(_strip(video.path, parts))
+            strips.update(_named(video.path, joined_strip(parts)))
         return result
 
     pair = read_pair((first, second), index, place, options, progress, embed_and_keep)
     if Modality.COLOR in pair.yardsticks:
         for name in {clip.name for clip in (pair.first, pair.second) if index.knows(clip.name)}:
-            strips.update(_stored_strip(place, name))
+            strips.update(_named(name, stored_strip(place, name)))
     return _compared(pair, strips)
 
 
@@ -119,23 +119,32 @@ def _described(clip: Example, strips: dict[str, ByteArray]) -> ExplainedVideo:
     )
 
 
-def _stored_strip(place: Place, video_id: str) -> dict[str, ByteArray]:
-    """Return the strip of a stored video by its id; nothing where no shard here holds it."""
+def _named(name: str, strip: ByteArray | None) -> dict[str, ByteArray]:
+    return {} if strip is None else {name: strip}
+
+
+def stored_strip(place: Place, video_id: str) -> ByteArray | None:
+    """Return the `joined_strip` of a stored video; None where no shard here holds it."""
     shards = open_shards(place.home)
     try:
         entry = shards.catalog(video_id.partition("/")[0]).get(video_id)
         color = {n for n, b in shards.backbones.items() if b.modality is Modality.COLOR}
         videos = shards.read([entry], color) if entry else ()
-        return {k: v for video in videos for k, v in _strip(video_id, video.embeddings).items()}
+        strips = (joined_strip(video.embeddings) for video in videos)
+        return next((strip for strip in strips if strip is not None), None)
     except StoreError:  # a picture less, which is no reason to refuse the rest
-        return {}
+        return None
 
 
-def _strip(name: str, parts: Iterable[SegmentEmbedding]) -> dict[str, ByteArray]:
-    """Return the strips of all segments in one picture, time from left to right."""
+def joined_strip(parts: Iterable[SegmentEmbedding]) -> ByteArray | None:
+    """Return the vid2img strips of all segments as one picture, time from left to right.
+
+    Returns:
+        (100, n, 3) uint8 RGB with 20 columns per segment, of 2,000 at most; None without any.
+    """
     found = [part.vid2img for part in parts if part.vid2img is not None]
     if not found:
-        return {}
+        return None
     lines = np.concatenate(found)
     wanted = np.linspace(0, len(lines) - 1, min(len(lines), _MOST_LINES)).round().astype(int)
-    return {name: np.ascontiguousarray(lines[wanted].transpose(1, 0, 2))}
+    return np.ascontiguousarray(lines[wanted].transpose(1, 0, 2))

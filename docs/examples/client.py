@@ -1,4 +1,4 @@
-"""Asks a vidsim server: python client.py [URL] CLIP; VIDSIM_SERVE_TOKEN is its token, if it has one.
+"""Asks a vidsim server: python client.py [URL] CLIP, with its token in VIDSIM_SERVE_TOKEN.
 
 It ingests the first known library again, follows that, and ranks the stored videos by likeness to
 the clip. httpx2 is httpx by its first author; httpx works as well.
@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 
@@ -16,7 +17,8 @@ headers = {"Authorization": f"Bearer {os.environ.get('VIDSIM_SERVE_TOKEN', '')}"
 
 with httpx.Client(base_url=url[0] if url else "http://127.0.0.1:8000", headers=headers) as vidsim:
 
-    def ask(method: str, path: str, **how):
+    def ask(method: str, path: str, **how: Any) -> Any:
+        """Return an answer, or end with what the server says."""
         answer = vidsim.request(method, path, timeout=300, **how)
         if answer.is_error:
             sys.exit(answer.json()["error"]["message"])

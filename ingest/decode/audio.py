@@ -1,9 +1,10 @@
-"""Decode the audio of one file as 16 kHz mono, on demand."""
+"""Decode the audio of one file on demand: as 16 kHz mono, or as a person hears it."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import av
 import numpy as np
@@ -47,6 +48,13 @@ def _channels(frames: list[AudioFrame]) -> FloatArray:
     return np.asarray(np.nan_to_num(joined, nan=0.0, posinf=0.0, neginf=0.0), np.float32)
 
 
+class Mixing(Protocol):
+    """Makes of a file's channels those that are wanted."""
+
+    def mix(self, channels: FloatArray) -> FloatArray:
+        """Mix the next samples, (c, n) float32, to (n,) or (wanted, n) float32."""
+
+
 class Mixer:
     """Mixes channels down to mono, whatever their phase, without making anything quieter.
 
@@ -84,6 +92,18 @@ class Mixer:
         return np.asarray(weights.astype(np.float32) @ channels, np.float32)
 
 
+class Stereo:
+    """Leaves two channels as they are; of any other number it makes two that are the same."""
+
+    def __init__(self) -> None:
+        """Start without history."""
+        self._mono = Mixer()
+
+    def mix(self, channels: FloatArray) -> FloatArray:
+        """Mix the next samples, (c, n) float32, to (2, n) float32."""
+        return channels if len(channels) == 2 else np.stack([self._mono.mix(channels)] * 2)
+
+
 class AudioReader:
     """Reads ascending intervals of a file's audio, holding little more than one in memory.
 
@@ -99,6 +119,8 @@ class AudioReader:
         skipped: Skipped,
         on_progress: Callable[[], None],
         first: int = 0,
+        rate: int = SAMPLE_RATE,
+        mixing: Callable[[], Mixing] = Mixer,
     ) -> None:
         """Prepare to read, without decoding yet.
 
@@ -109,9 +131,12 @@ class AudioReader:
             skipped: Counts the packets that do not decode.
             on_progress: Called per packet.
             first: Number of the first packet that is decoded, in file order.
+            rate: Samples per second that it gives.
+            mixing: Makes what mixes the channels.
         """
+        self._rate = rate
         frames = _frames(path, stream, track, skipped, on_progress, first)
-        self._pieces = self._resampled(frames, skipped)
+        self._pieces = _resampled(frames, skipped, rate, mixing())
         self._held: deque[tuple[int, FloatArray]] = deque()
         self._end = 0
         self._exhausted = False
@@ -124,70 +149,70 @@ class AudioReader:
         """Return the audio from `start_s` to `end_s`, which must ascend from call to call.
 
         Returns:
-            (n,) float32 mono at `SAMPLE_RATE`, full scale 1.0. Gaps are zeros; it is shorter
+            (n,) float32 mono, or (channels, n), full scale 1.0. Gaps are zeros; it is shorter
             than requested if the audio ends earlier. None if there is none.
         """
-        first, end = round(start_s * SAMPLE_RATE), round(end_s * SAMPLE_RATE)
+        first, end = round(start_s * self._rate), round(end_s * self._rate)
         while self._end < end and self._pull():
             pass
-        while self._held and self._held[0][0] + len(self._held[0][1]) <= first:
+        while self._held and self._held[0][0] + self._held[0][1].shape[-1] <= first:
             self._held.popleft()
         # Pieces may overlap where a clock has jumped: a later one may end before an earlier one.
-        inside = [(at, s) for at, s in self._held if at < end and at + len(s) > first]
+        inside = [(at, s) for at, s in self._held if at < end and at + s.shape[-1] > first]
         if not inside:
             return None
         if self._exhausted:
             end = min(end, self._end)
-        sound = np.zeros(end - first, np.float32)
+        sound = np.zeros((*inside[0][1].shape[:-1], end - first), np.float32)
         for at, samples in inside:
-            begin, stop = max(at, first), min(at + len(samples), end)
-            sound[begin - first : stop - first] = samples[begin - at : stop - at]
+            begin, stop = max(at, first), min(at + samples.shape[-1], end)
+            sound[..., begin - first : stop - first] = samples[..., begin - at : stop - at]
         return sound
 
     def _pull(self) -> bool:
         """Decode one more piece; return False at the end of the audio."""
         for at, samples in self._pieces:
-            if len(samples) and at + len(samples) > 0:
+            count = samples.shape[-1]
+            if count and at + count > 0:
                 self._held.append((at, samples))
-                self._end = max(self._end, at + len(samples))
+                self._end = max(self._end, at + count)
                 return True
         self._exhausted = True
         return False
 
-    @staticmethod
-    def _resampled(
-        frames: Iterable[AudioFrame], skipped: Skipped
-    ) -> Iterator[tuple[int, FloatArray]]:
-        """Yields (position in output samples, samples (n,) float32)."""
-        resampler: AudioResampler | None = None
-        layout: tuple[str, str, int] | None = None
-        mixer = Mixer()
-        anchor = emitted = 0
-        expected: float | None = None
-        for frame in frames:
-            time_s = frame.time  # None if it has no timestamp
-            now = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if resampler is None or now != layout or _is_discontinuity(time_s, expected):
-                if resampler is not None:
-                    yield anchor + emitted, mixer.mix(_channels(resampler.resample(None)))
-                # All channels, for `Mixer`; packed, as PyAV does not reach planes beyond eight.
-                resampler = AudioResampler(format="flt", rate=SAMPLE_RATE)
-                layout = now
-                expected = (expected or 0.0) if time_s is None else time_s
-                anchor, emitted = round(expected * SAMPLE_RATE), 0
-            assert expected is not None
-            expected += frame.samples / frame.sample_rate
-            frame.pts = None  # the position is counted here, so the resampler must not pad
-            try:
-                samples = mixer.mix(_channels(resampler.resample(frame)))
-            except (av.FFmpegError, ValueError):
-                skipped.packets += 1
-                resampler = None
-                continue
-            yield anchor + emitted, samples
-            emitted += len(samples)
-        if resampler is not None:
-            yield anchor + emitted, mixer.mix(_channels(resampler.resample(None)))
+
+def _resampled(
+    frames: Iterable[AudioFrame], skipped: Skipped, rate: int, mixer: Mixing
+) -> Iterator[tuple[int, FloatArray]]:
+    """Yields (position in output samples, samples (..., n) float32)."""
+    resampler: AudioResampler | None = None
+    layout: tuple[str, str, int] | None = None
+    anchor = emitted = 0
+    expected: float | None = None
+    for frame in frames:
+        time_s = frame.time  # None if it has no timestamp
+        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or now != layout or _is_discontinuity(time_s, expected):
+            if resampler is not None:
+                yield anchor + emitted, mixer.mix(_channels(resampler.resample(None)))
+            # All channels, for `Mixer`; packed, as PyAV does not reach planes beyond eight.
+            resampler = AudioResampler(format="flt", rate=rate)
+            layout = now
+            expected = (expected or 0.0) if time_s is None else time_s
+            anchor, emitted = round(expected * rate), 0
+        assert expected is not None
+        expected += frame.samples / frame.sample_rate
+        frame.pts = None  # the position is counted here, so the resampler must not pad
+        try:
+            samples = mixer.mix(_channels(resampler.resample(frame)))
+        except (av.FFmpegError, ValueError):
+            skipped.packets += 1
+            resampler = None
+            continue
+        yield anchor + emitted, samples
+        emitted += samples.shape[-1]
+    if resampler is not None:
+        yield anchor + emitted, mixer.mix(_channels(resampler.resample(None)))
 
 
 def _frames(

@@ -55,8 +55,13 @@ def upright(rgb: ByteArray, matrix: DisplayMatrix | None) -> ByteArray:
     if matrix is None:
         return rgb
     (a, b), (c, d) = matrix[0, :2], matrix[1, :2]
-    if abs(int(a)) < abs(int(c)):
+    if lies(matrix):
         rgb, mirrored, upended = rgb.transpose(1, 0, 2), c < 0, b < 0
     else:
         mirrored, upended = a < 0, d < 0
     return np.ascontiguousarray(rgb[:: -1 if upended else 1, :: -1 if mirrored else 1])
+
+
+def lies(matrix: DisplayMatrix | None) -> bool:
+    """Return whether a frame with this display matrix is a quarter turn from upright."""
+    return matrix is not None and abs(int(matrix[0, 0])) < abs(int(matrix[1, 0]))

@@ -10,7 +10,7 @@ from ...schemas.embedding import ByteArray
 from ...schemas.errors import MediaError
 from ...schemas.modality import SHORT_SIDE, FrameSampling
 from ...schemas.part import Region, is_fraction
-from .display_matrix import display_matrix, upright
+from .display_matrix import display_matrix, lies, upright
 from .rgb import resize, to_rgb
 
 _WIDEST = 4
@@ -65,6 +65,11 @@ class Picture:
             rgb = to_rgb(self._frame, self._reformatter, *size)
             self._rgb[size] = upright(rgb, display_matrix(self._frame))
         return self._rgb[size]
+
+    def upright_size(self) -> tuple[float, float]:
+        """Return the width and height of the whole frame as a person sees it, in square pixels."""
+        width, height = self._shown
+        return (height, width) if lies(display_matrix(self._frame)) else (width, height)
 
     def upright(self, size: int) -> ByteArray:
         """Return the whole frame as a person sees it, (h, w, 3) uint8 RGB; `size` is the longer."""

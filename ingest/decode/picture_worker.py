@@ -43,6 +43,9 @@ _EARLIER_S = (0.0, 2.0, 20.0)
 """How long before the wanted time to seek to, where the frame found there begins later: transport
 streams are found to about a second (a choice)."""
 
+_GO_ON_S = 4.0
+"""A time so little after the last one is reached by decoding on, not by seeking (a choice)."""
+
 _SAME_S = 1e-3
 """A frame that begins this little after the wanted time is on the screen then."""
 
@@ -66,7 +69,11 @@ def main(channel: Channel) -> None:
 
 
 def look(
-    path: str, times_s: Sequence[float], size: int, on_progress: Callable[[], None] = lambda: None
+    path: str,
+    times_s: Sequence[float],
+    size: int,
+    on_progress: Callable[[], None] = lambda: None,
+    roughly: bool = False,
 ) -> Iterator[tuple[int, ByteArray]]:
     """Yield the frames on the screen at given times.
 
@@ -75,6 +82,7 @@ def look(
         times_s: Seconds from its start.
         size: Pixels of a picture's longer side.
         on_progress: Called per packet.
+        roughly: Whether a key frame near each time will do, which costs one frame's decoding.
 
     Yields:
         The number of the time, and (h, w, 3) uint8 RGB, upright; none where nothing decodes.
@@ -84,7 +92,7 @@ def look(
     """
     path = os.path.abspath(path)
     check_file(path)
-    if demuxer := _still_format(path):
+    if demuxer := checked_still_format(path):
         rgb = read_still(path, demuxer, on_progress)[0].upright(size)
         yield from ((number, rgb) for number in range(len(times_s)))
         return
@@ -92,43 +100,82 @@ def look(
         videos = usable(container, "video")
         if not videos:
             raise MediaError("it has no picture")
-        context = cast(VideoCodecContext, videos[0].codec_context)
-        if context.width * context.height > MAX_PIXELS:
-            raise MediaError(too_large(context.width, context.height))
-        context.thread_count = 1
-        context.thread_type = "NONE"
-        context.options = {"max_pixels": str(MAX_PIXELS)}
+        screen = Screen(container, videos[0], on_progress)
         start_s = (container.start_time or 0) / av.time_base
         for number, time_s in enumerate(times_s):
-            picture = _shown_at(container, videos[0], start_s + time_s, on_progress)
+            at_s = start_s + time_s
+            picture = screen.near(at_s) if roughly else screen.at(at_s)
             if picture is not None:
                 yield number, picture.upright(size)
 
 
-def _still_format(path: str) -> str:
+def checked_still_format(path: str) -> str:
+    """Return `still_format`.
+
+    Raises:
+        UnreachableError: The file cannot be read.
+    """
     try:
         return still_format(Path(path))
     except OSError as error:
         raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
 
 
-def _shown_at(
-    container: InputContainer, stream: Stream, at_s: float, on_progress: Callable[[], None]
-) -> Picture | None:
-    """Return the frame on the screen at a time, or the nearest one; None where none decodes."""
-    later: Picture | None = None
-    for earlier_s in _EARLIER_S:
-        shown: Picture | None = None
+class Screen:
+    """What is on the screen at given times, of one video stream."""
+
+    def __init__(
+        self, container: InputContainer, stream: Stream, on_progress: Callable[[], None]
+    ) -> None:
+        """Prepare to decode `stream`.
+
+        Raises:
+            MediaError: Its frames are too large.
+        """
+        context = cast(VideoCodecContext, stream.codec_context)
+        if context.width * context.height > MAX_PIXELS:
+            raise MediaError(too_large(context.width, context.height))
+        context.thread_count = 1
+        context.thread_type = "NONE"
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        self._container = container
+        self._stream = stream
+        self._on_progress = on_progress
+        self._frames: Iterator[tuple[float, Picture]] = iter(())
+        self._shown: tuple[float, Picture] | None = None
+        self._next: tuple[float, Picture] | None = None
+
+    def at(self, at_s: float) -> Picture | None:
+        """Return the frame at a time of the container, or the nearest; None where none decodes."""
+        if self._shown is not None and 0 <= at_s - self._shown[0] < _GO_ON_S:
+            return self._until(at_s)
+        later: Picture | None = None
+        for earlier_s in _EARLIER_S:
+            self._seek(at_s - earlier_s)
+            if (shown := self._until(at_s)) is not None:
+                return shown
+            if later is None and self._next is not None:
+                later = self._next[1]
+        return later
+
+    def near(self, at_s: float) -> Picture | None:
+        """Return the key frame before a time, or the first that decodes; None without one."""
+        self._seek(at_s)
+        self._next = next(self._frames, None)
+        return None if self._next is None else self._next[1]
+
+    def _seek(self, to_s: float) -> None:
         with suppress(av.FFmpegError, OSError):  # a raw stream is read from where it is
-            container.seek(max(0, round((at_s - earlier_s) * av.time_base)))
-        for time_s, picture in _frames(container, stream, on_progress):
-            if time_s > at_s + _SAME_S:
-                later = later or picture
-                break
-            shown = picture
-        if shown is not None:
-            return shown
-    return later
+            self._container.seek(max(0, round(to_s * av.time_base)))
+        self._frames = _frames(self._container, self._stream, self._on_progress)
+        self._shown = self._next = None
+
+    def _until(self, at_s: float) -> Picture | None:
+        while True:
+            self._next = self._next or next(self._frames, None)
+            if self._next is None or self._next[0] > at_s + _SAME_S:
+                return None if self._shown is None else self._shown[1]
+            self._shown, self._next = self._next, None
 
 
 def _frames(

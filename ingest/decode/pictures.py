@@ -97,7 +97,7 @@ class PictureReader:
             if message.kind == "failed":
                 return str(message.fields.get("reason", "no reason was given"))[:500]
             if message.kind == "picture":
-                number, rgb = _picture(message, len(times_s), size)
+                number, rgb = picture_in(message, len(times_s), size)
                 found[number] = rgb
         raise WorkerError("decoding took too long")
 
@@ -141,7 +141,7 @@ def png(rgb: ByteArray) -> bytes:
     return bytes(data)
 
 
-def _picture(message: Message, times: int, size: int) -> tuple[int, ByteArray]:
+def picture_in(message: Message, times: int, size: int) -> tuple[int, ByteArray]:
     """Return the number and the picture of a message.
 
     Raises:

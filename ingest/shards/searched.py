@@ -205,7 +205,7 @@ class SearchedVectors:
 
     def count(self, backbone: Backbone, wanted: RowFilter | None = None) -> int:
         """Count the searched rows of `backbone` that match."""
-        masks = ((part, part.mask(wanted)) for part in self._of(backbone))
+        masks = ((part, part.mask(wanted)) for part in self.parts(backbone))
         return sum(len(p.owner) if mask is None else int(mask.sum()) for p, mask in masks)
 
     def search(
@@ -219,7 +219,7 @@ class SearchedVectors:
             limit: Most rows per query.
             wanted: Which rows count; None for all.
         """
-        parts = self._of(backbone)
+        parts = self.parts(backbone)
         found = self._spread(lambda part: nearest(part, queries, limit, wanted), parts)
         scores = np.concatenate([np.empty((len(queries), 0)), *(s for s, _ in found)], axis=1)
         rows = np.concatenate([np.empty((len(queries), 0), int), *(r for _, r in found)], axis=1)
@@ -292,7 +292,7 @@ class SearchedVectors:
         for video_id in video_ids:
             for shard, place in self._places.get(video_id, ()):
                 places.setdefault(id(shard), []).append(place)
-        for part in self._of(backbone):
+        for part in self.parts(backbone):
             of_part = sorted(places.get(id(part.shard), ()))
             begin = np.searchsorted(part.owner, of_part)
             end = np.searchsorted(part.owner, of_part, side="right")
@@ -302,7 +302,7 @@ class SearchedVectors:
             if len(rows):
                 yield part, rows
 
-    def _of(self, backbone: Backbone) -> list[SearchedPart]:
+    def parts(self, backbone: Backbone) -> list[SearchedPart]:
         """Return the parts of a backbone, opened and checked at the first call."""
         if backbone.name not in self._parts:
             shards = [s for of in self._libraries.values() for s in of.open()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,3 +79,30 @@ def nearest(
         best = np.argpartition(-scores, count - 1, axis=1)[:, :count] if count else scores[:, :0]
         return np.take_along_axis(scores, best.astype(int), axis=1), rows[best.astype(int)]
     return scores, np.broadcast_to(rows, scores.shape)
+
+
+def video_means(
+    parts: Iterable[SearchedPart], libraries: Collection[str] = ()
+) -> tuple[list[str], list[FloatArray]]:
+    """Return the mean of each video's searched rows, of those that have some.
+
+    Args:
+        parts: Of one backbone.
+        libraries: Whose videos; none for all.
+
+    Returns:
+        Ids of the n videos, and their means part by part, together (n, dim) float32.
+    """
+    ids: list[str] = []
+    means: list[FloatArray] = []
+    for part in parts:
+        if libraries and part.shard.path.parent.name not in libraries:
+            continue
+        rows = np.arange(len(part.owner)) if part.live is None else np.flatnonzero(part.live)
+        first = np.flatnonzero(np.diff(part.owner[rows], prepend=-1))
+        if len(first):
+            sums = np.add.reduceat(part.rows.vectors[rows], first, axis=0)
+            counts = np.diff(np.append(first, len(rows)))[:, None]
+            means.append(np.asarray(sums / counts, np.float32))
+            ids += [part.video_id(row) for row in rows[first].tolist()]
+    return ids, means

@@ -12,6 +12,8 @@ from . import (
     routes_duplicates,
     routes_jobs,
     routes_local,
+    routes_map,
+    routes_media,
     routes_query,
     routes_session,
     routes_uploads,
@@ -50,6 +52,8 @@ def create_app(serving: Serving) -> FastAPI:
         routes_duplicates,
         routes_session,
         routes_about,
+        routes_media,
+        routes_map,
     ):
         app.include_router(routes.router)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")

@@ -31,7 +31,9 @@ from .duplicate_search import Duplicates
 from .folders import Folders
 from .guard import Guard
 from .jobs import Jobs
+from .maps import Maps
 from .meters import metered
+from .pictures import Pictures
 from .serving import Serving
 from .sockets import FOLDER, NOTE, SOCKET, listen, listen_in
 from .turns import Turns
@@ -127,6 +129,10 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
         duplicates = Duplicates(library)
         stack.callback(duplicates.close)
         turns = Turns(_AT_ONCE, options.most_waiting)
+        pictures = Pictures(folder / "cache", library.place)
+        stack.callback(pictures.close)
+        maps = Maps(library.home, folder / "cache" / "maps")
+        stack.callback(maps.close)
         yield Serving(
             library,
             options,
@@ -139,6 +145,8 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
             duplicates,
             Decisions(folder / "decisions.json"),
             metered(library.home, turns, uploads, jobs),
+            pictures,
+            maps,
         )
 
 

@@ -15,7 +15,9 @@ from .decisions import Decisions
 from .duplicate_search import Duplicates
 from .folders import Folders
 from .jobs import Jobs
+from .maps import Maps
 from .meters import Meters
+from .pictures import Pictures
 from .turns import Turns
 from .uploads import Uploads
 
@@ -36,6 +38,8 @@ class Serving:
         duplicates: Videos that share footage.
         decisions: What people decided about them.
         meters: What is counted and timed.
+        pictures: What is shown of files.
+        maps: Maps of what is stored.
     """
 
     library: Library
@@ -49,6 +53,8 @@ class Serving:
     duplicates: Duplicates
     decisions: Decisions
     meters: Meters
+    pictures: Pictures
+    maps: Maps
 
 
 def serving(request: Request) -> Serving:
