@@ -1,0 +1,211 @@
+/** Points on a canvas: drawn, moved, zoomed, and found under the pointer. */
+
+const CELLS = 64;
+const NEAREST = 0.9;
+const CLOSEST = 60;
+
+const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
+
+export class Points {
+  /** Args: a canvas; `onMoved` is called after each pan or zoom. */
+  constructor(canvas, onMoved) {
+    this.canvas = canvas;
+    this.context = canvas.getContext('2d', { alpha: true });
+    this.onMoved = onMoved;
+    this.x = this.y = new Float32Array(0);
+    this.group = new Uint16Array(0);
+    this.colours = [];
+    this.dim = new Uint8Array(0);
+    this.chosen = new Set();
+    this.brush = null;
+    this.under = -1;
+    this.reset();
+    new ResizeObserver(() => this.fit()).observe(canvas);
+  }
+
+  /** Show points at x and y in -1..1, as arrays of equal length. */
+  set(x, y) {
+    this.x = Float32Array.from(x);
+    this.y = Float32Array.from(y);
+    this.dim = new Uint8Array(x.length);
+    this.grid = new Map();
+    for (let n = 0; n < x.length; n += 1) {
+      const cell = this._cell(x[n], y[n]);
+      if (!this.grid.has(cell)) this.grid.set(cell, []);
+      this.grid.get(cell).push(n);
+    }
+    this.chosen.clear();
+    this.draw();
+  }
+
+  /** Colour point n by `colours[group[n]]`; `dim` has 1 for points that step back. */
+  paint(group, colours, dim) {
+    this.group = group;
+    this.colours = colours;
+    this.dim = dim;
+    this.sprites = null;
+    this.draw();
+  }
+
+  _cell(x, y) {
+    const at = (v) => clamp(Math.floor(((v + 1) / 2) * CELLS), 0, CELLS - 1);
+    return at(x) * CELLS + at(y);
+  }
+
+  reset() {
+    this.zoom = NEAREST;
+    this.cx = this.cy = 0;
+    this.draw();
+    this.onMoved?.();
+  }
+
+  fit() {
+    const ratio = Math.min(2, devicePixelRatio || 1);
+    const { clientWidth, clientHeight } = this.canvas;
+    if (!clientWidth) return;
+    this.width = clientWidth;
+    this.height = clientHeight;
+    this.ratio = ratio;
+    this.canvas.width = Math.round(clientWidth * ratio);
+    this.canvas.height = Math.round(clientHeight * ratio);
+    this.sprites = null;
+    this._paint();
+  }
+
+  /** Pixels per unit. */
+  get scale() {
+    return (Math.min(this.width, this.height) / 2) * this.zoom;
+  }
+
+  /** Return where a point of the map lies on the canvas, in CSS pixels. */
+  toScreen(x, y) {
+    return [this.width / 2 + (x - this.cx) * this.scale, this.height / 2 - (y - this.cy) * this.scale];
+  }
+
+  toMap(px, py) {
+    return [this.cx + (px - this.width / 2) / this.scale, this.cy - (py - this.height / 2) / this.scale];
+  }
+
+  pan(dx, dy) {
+    this.cx = clamp(this.cx - dx / this.scale, -1.2, 1.2);
+    this.cy = clamp(this.cy + dy / this.scale, -1.2, 1.2);
+    this.draw();
+    this.onMoved?.();
+  }
+
+  /** Zoom by a factor so that what lies at a place of the canvas stays there. */
+  zoomAt(factor, px = this.width / 2, py = this.height / 2) {
+    const [x, y] = this.toMap(px, py);
+    this.zoom = clamp(this.zoom * factor, NEAREST * 0.7, CLOSEST);
+    this.cx = x - (px - this.width / 2) / this.scale;
+    this.cy = y + (py - this.height / 2) / this.scale;
+    this.pan(0, 0);
+  }
+
+  /** Return the number of the point nearest to a place of the canvas, -1 for none within reach. */
+  at(px, py, reach = 10) {
+    const [x, y] = this.toMap(px, py);
+    const r = reach / this.scale;
+    let [best, nearest] = [-1, r * r];
+    for (const n of this._within(x - r, x + r, y - r, y + r)) {
+      const d = (this.x[n] - x) ** 2 + (this.y[n] - y) ** 2;
+      if (d < nearest && !this.dim[n]) [best, nearest] = [n, d];
+    }
+    return best;
+  }
+
+  /** Yield the points of a rectangle of the map. */
+  * _within(x0, x1, y0, y1) {
+    const at = (v) => clamp(Math.floor(((v + 1) / 2) * CELLS), 0, CELLS - 1);
+    for (let i = at(x0); i <= at(x1); i += 1) {
+      for (let j = at(y0); j <= at(y1); j += 1) {
+        for (const n of this.grid?.get(i * CELLS + j) ?? []) {
+          if (this.x[n] >= x0 && this.x[n] <= x1 && this.y[n] >= y0 && this.y[n] <= y1) yield n;
+        }
+      }
+    }
+  }
+
+  /** Return the points in a rectangle of the canvas, those nearest to its middle first. */
+  inside(px0, py0, px1, py1) {
+    const [x0, y1] = this.toMap(Math.min(px0, px1), Math.min(py0, py1));
+    const [x1, y0] = this.toMap(Math.max(px0, px1), Math.max(py0, py1));
+    const [mx, my] = [(x0 + x1) / 2, (y0 + y1) / 2];
+    const far = (n) => (this.x[n] - mx) ** 2 + (this.y[n] - my) ** 2;
+    return [...this._within(x0, x1, y0, y1)].filter((n) => !this.dim[n]).sort((a, b) => far(a) - far(b));
+  }
+
+  /** Draw at the next frame. */
+  draw() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      if (this.width) this._paint();
+    });
+  }
+
+  /** Make a picture of each colour once: to copy one is quicker than to draw a circle. */
+  _sprite(radius) {
+    if (this.sprites?.radius === radius) return this.sprites;
+    const side = 2 * Math.ceil(radius) + 2;
+    const made = this.colours.map((colour) => {
+      const sheet = new OffscreenCanvas(side, side);
+      const c = sheet.getContext('2d');
+      c.fillStyle = colour;
+      c.beginPath();
+      c.arc(side / 2, side / 2, radius, 0, 2 * Math.PI);
+      c.fill();
+      return sheet;
+    });
+    this.sprites = { radius, side, made };
+    return this.sprites;
+  }
+
+  _paint() {
+    const { context: c, ratio, x, y, group, dim } = this;
+    const [w, hh] = [this.canvas.width, this.canvas.height];
+    c.clearRect(0, 0, w, hh);
+    if (!this.colours.length) return;
+    const size = clamp(1.6 * this.zoom ** 0.45 * (x.length < 2000 ? 1.9 : 1), 1.4, 8);
+    const { side, made } = this._sprite(Math.round(size * ratio * 2) / 2);
+    const scale = this.scale * ratio;
+    const [ox, oy] = [w / 2 - this.cx * scale - side / 2, hh / 2 + this.cy * scale - side / 2];
+    for (const faint of [1, 0]) {
+      c.globalAlpha = faint ? 0.12 : 0.85;
+      for (let n = 0; n < x.length; n += 1) {
+        if (dim[n] !== faint) continue;
+        const px = ox + x[n] * scale;
+        const py = oy - y[n] * scale;
+        if (px > -side && py > -side && px < w && py < hh) c.drawImage(made[group[n]], px | 0, py | 0);
+      }
+    }
+    c.globalAlpha = 1;
+    this._ring([...this.chosen], side / 2 + 1.5 * ratio);
+    if (this.under >= 0) this._ring([this.under], side / 2 + 4 * ratio);
+    this._drawBrush();
+  }
+
+  _ring(points, radius) {
+    const { context: c, ratio } = this;
+    c.strokeStyle = getComputedStyle(this.canvas).color;
+    c.lineWidth = 1.5 * ratio;
+    c.beginPath();
+    for (const n of points) {
+      const [px, py] = this.toScreen(this.x[n], this.y[n]);
+      c.moveTo(px * ratio + radius, py * ratio);
+      c.arc(px * ratio, py * ratio, radius, 0, 2 * Math.PI);
+    }
+    c.stroke();
+  }
+
+  _drawBrush() {
+    if (!this.brush) return;
+    const { context: c, ratio } = this;
+    const [x0, y0, x1, y1] = this.brush.map((v) => v * ratio);
+    c.strokeStyle = getComputedStyle(this.canvas).color;
+    c.setLineDash([4 * ratio, 3 * ratio]);
+    c.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    c.setLineDash([]);
+  }
+}
