@@ -3,7 +3,7 @@
 import { address, ask } from './api.js';
 import { button, fill, h, icon, say } from './dom.js';
 import { Player, inStep } from './player.js';
-import { bytes, clock, count, decimals, parts } from './words.js';
+import { bytes, capital, clock, count, decimals, parts } from './words.js';
 
 /** Groups that are shown at once. */
 const A_TIME = 10;
@@ -142,7 +142,8 @@ function said(group) {
   if (group.pairs.every((p) => p.identical)) return 'Identical files';
   const likest = Math.max(...group.pairs.map((p) => p.similarity));
   const least = Math.min(...group.pairs.map((p) => p.coverage));
-  return `${Math.round(100 * least)} % of the shorter one is shared, cosine ${decimals(likest)}`;
+  const share = `${group.pairs.length > 1 ? 'at least ' : ''}${Math.round(100 * least)} %`;
+  return `${capital(share)} of the shorter one is shared, cosine ${decimals(likest)}`;
 }
 
 /** Return where each video of a group shows what the first one shows at 0, following the pairs. */

@@ -20,9 +20,9 @@ export function mount(root, page) {
   const canvas = h('canvas', { class: 'points', tabIndex: 0, role: 'application' });
   const tip = h('div', { class: 'tip', hidden: true });
   const stage = h('div', { class: 'stage' }, canvas, tip);
-  const by = h('select', { id: 'map-by', on: { change: () => page.go({ by: by.value === 'frame' ? '' : by.value }) } },
+  const by = h('select', { on: { change: () => page.go({ by: by.value === 'frame' ? '' : by.value }) } },
     [...MODALITIES, 'fused'].map((m) => h('option', { value: m }, m === 'fused' ? 'All together' : capital(CALLED[m]))));
-  const colour = h('select', { id: 'map-colour', on: { change: () => page.go({ colour: colour.value === 'label' ? '' : colour.value }) } },
+  const colour = h('select', { on: { change: () => page.go({ colour: colour.value === 'label' ? '' : colour.value }) } },
     [['label', 'Label'], ['cluster', 'Cluster'], ['library', 'Library']].map(([value, words]) => h('option', { value }, words)));
   const title = h('h1', {}, 'Map');
   const told = h('p', { class: 'soft', role: 'status' });
@@ -43,7 +43,7 @@ export function mount(root, page) {
   stage.append(tools);
   fill(root, h('div', { class: 'map' },
     h('div', { class: 'bar-top' }, title, h('div', { class: 'row' },
-      h('label', { htmlFor: 'map-by' }, 'Near by'), by, h('label', { htmlFor: 'map-colour' }, 'Coloured by'), colour)),
+      h('label', { class: 'row' }, 'Near by', by), h('label', { class: 'row' }, 'Coloured by', colour))),
     told,
     h('div', { class: 'map-two' }, h('div', {}, stage, legend),
       h('section', { class: 'panel map-list', ariaLabel: 'Videos of the map' }, listTitle, list))));

@@ -43,7 +43,7 @@ export class Points {
     this.group = group;
     this.colours = colours;
     this.dim = dim;
-    this.sprites = null;
+    this.rgb = null;
     this.draw();
   }
 
@@ -68,7 +68,6 @@ export class Points {
     this.ratio = ratio;
     this.canvas.width = Math.round(clientWidth * ratio);
     this.canvas.height = Math.round(clientHeight * ratio);
-    this.sprites = null;
     this._paint();
   }
 
@@ -145,45 +144,78 @@ export class Points {
     });
   }
 
-  /** Make a picture of each colour once: to copy one is quicker than to draw a circle. */
-  _sprite(radius) {
-    if (this.sprites?.radius === radius) return this.sprites;
-    const side = 2 * Math.ceil(radius) + 2;
-    const made = this.colours.map((colour) => {
-      const sheet = new OffscreenCanvas(side, side);
-      const c = sheet.getContext('2d');
-      c.fillStyle = colour;
-      c.beginPath();
-      c.arc(side / 2, side / 2, radius, 0, 2 * Math.PI);
-      c.fill();
-      return sheet;
-    });
-    this.sprites = { radius, side, made };
-    return this.sprites;
+  /** Return the cover of a circle's pixels, 0..255, and their offsets from its corner. */
+  _stamp(radius) {
+    if (this.stamp?.radius === radius) return this.stamp;
+    const side = 2 * Math.ceil(radius) + 1;
+    const [cells, covers] = [[], []];
+    for (let j = 0; j < side; j += 1) {
+      for (let i = 0; i < side; i += 1) {
+        const cover = clamp(radius + 0.5 - Math.hypot(i - (side - 1) / 2, j - (side - 1) / 2), 0, 1);
+        if (cover > 0) {
+          cells.push(j * this.canvas.width + i);
+          covers.push(Math.round(255 * cover));
+        }
+      }
+    }
+    this.stamp = { radius, side, cells: Int32Array.from(cells), covers: Uint8Array.from(covers) };
+    return this.stamp;
   }
 
+  /** Return colours as numbers of a pixel, blue in the higher bytes, without opacity. */
+  _pixels() {
+    if (this.rgb) return this.rgb;
+    const one = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+    this.rgb = Uint32Array.from(this.colours, (colour) => {
+      one.fillStyle = colour;
+      one.fillRect(0, 0, 1, 1);
+      const [r, g, b] = one.getImageData(0, 0, 1, 1).data;
+      return (b << 16) | (g << 8) | r;
+    });
+    return this.rgb;
+  }
+
+  /**
+   * Write the points into the picture's own memory. Where there is no graphics card, that takes a
+   * few milliseconds for 13,320 of them, and as many calls of the canvas ten times as long.
+   */
   _paint() {
     const { context: c, ratio, x, y, group, dim } = this;
     const [w, hh] = [this.canvas.width, this.canvas.height];
-    c.clearRect(0, 0, w, hh);
-    if (!this.colours.length) return;
+    if (!this.colours.length || !w) return c.clearRect(0, 0, w, hh);
+    if (this.image?.width !== w || this.image.height !== hh) {
+      this.image = c.createImageData(w, hh);
+      this.memory = new Uint32Array(this.image.data.buffer);
+      this.stamp = null;
+    }
+    const { memory } = this;
+    memory.fill(0);
+    const rgb = this._pixels();
     const size = clamp(1.6 * this.zoom ** 0.45 * (x.length < 2000 ? 1.9 : 1), 1.4, 8);
-    const { side, made } = this._sprite(Math.round(size * ratio * 2) / 2);
+    const { side, cells, covers } = this._stamp(Math.round(size * ratio * 2) / 2);
     const scale = this.scale * ratio;
     const [ox, oy] = [w / 2 - this.cx * scale - side / 2, hh / 2 + this.cy * scale - side / 2];
     for (const faint of [1, 0]) {
-      c.globalAlpha = faint ? 0.12 : 0.85;
       for (let n = 0; n < x.length; n += 1) {
         if (dim[n] !== faint) continue;
-        const px = ox + x[n] * scale;
-        const py = oy - y[n] * scale;
-        if (px > -side && py > -side && px < w && py < hh) c.drawImage(made[group[n]], px | 0, py | 0);
+        const px = Math.round(ox + x[n] * scale);
+        const py = Math.round(oy - y[n] * scale);
+        if (px < 0 || py < 0 || px + side > w || py + side > hh) continue;
+        const [start, colour] = [py * w + px, rgb[group[n]]];
+        for (let k = 0; k < cells.length; k += 1) {
+          const at = start + cells[k];
+          const cover = faint ? covers[k] >> 3 : covers[k];
+          const before = memory[at] >>> 24;
+          if (cover >= before) memory[at] = (cover << 24) | colour;
+          else if (cover > 127) memory[at] = (before << 24) | colour;
+        }
       }
     }
-    c.globalAlpha = 1;
+    c.putImageData(this.image, 0, 0);
     this._ring([...this.chosen], side / 2 + 1.5 * ratio);
     if (this.under >= 0) this._ring([this.under], side / 2 + 4 * ratio);
     this._drawBrush();
+    return undefined;
   }
 
   _ring(points, radius) {
