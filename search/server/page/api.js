@@ -117,8 +117,7 @@ export function details(clip) {
 async function stored(id) {
   const video = await ask(`/v1/videos/${encodeURIComponent(id)}`);
   const silent = video.sound === false || video.has_sound_track === false;
-  const kind = video.width || !video.there ? 'video' : 'sound';
-  return { ...video, kind, name: id.split('/').at(-1), sound: !silent };
+  return { ...video, kind: video.kind ?? 'video', name: id.split('/').at(-1), sound: !silent };
 }
 
 async function uploaded(token) {

@@ -6,7 +6,7 @@ import { choose } from './chooser.js';
 import { button, fill, h, icon, picture, say, svg } from './dom.js';
 import { Player, inStep } from './player.js';
 import { asClip, isUpload } from './view.js';
-import { CALLED, capital, clock, decimals, parts, sharing } from './words.js';
+import { CALLED, MODALITIES, capital, clock, decimals, parts, sharing } from './words.js';
 
 export function mount(root, page) {
   const title = h('h1', {}, 'Compare two videos');
@@ -174,7 +174,7 @@ function overTime(found, onPick) {
     slider.setAttribute('aria-valuetext', `${clock(p.first_s, true)}, likeness ${decimals(p.likeness)}`);
     told.textContent = `${clock(p.first_s, true)} and ${clock(p.second_s, true)}: ${decimals(p.likeness)}`;
   }
-  const key = h('ul', { class: 'legend' }, ['all', ...modalities].map((m) =>
+  const key = h('ul', { class: 'legend' }, ['all', ...MODALITIES.filter((m) => modalities.includes(m))].map((m) =>
     h('li', {}, h('i', { class: m }), m === 'all' ? 'All together' : capital(CALLED[m]))));
   return h('div', {}, h('div', { class: 'chart-box' }, chart, slider), h('div', { class: 'row' }, key, told));
 }

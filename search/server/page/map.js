@@ -2,7 +2,7 @@
 
 import { address, ask, partOf } from './api.js';
 import { tile } from './chooser.js';
-import { button, debounced, fill, h, picture, say } from './dom.js';
+import { button, calm, debounced, fill, h, picture, say } from './dom.js';
 import { Points } from './points.js';
 import { searchFor } from './view.js';
 import { CALLED, MODALITIES, capital, count, parts } from './words.js';
@@ -13,6 +13,9 @@ const LISTED = 24;
 /** Entries of the legend before the rest is one. */
 const NAMED = 40;
 
+/** Time after which a map that is being refined is asked for again. */
+const REFINED_MS = 3000;
+
 const ZOOM_STEP = 1.3;
 const PAN_STEP = 60;
 
@@ -20,8 +23,8 @@ export function mount(root, page) {
   const canvas = h('canvas', { class: 'points', tabIndex: 0, role: 'application' });
   const tip = h('div', { class: 'tip', hidden: true });
   const stage = h('div', { class: 'stage' }, canvas, tip);
-  const by = h('select', { on: { change: () => page.go({ by: by.value === 'frame' ? '' : by.value }) } },
-    [...MODALITIES, 'fused'].map((m) => h('option', { value: m }, m === 'fused' ? 'All together' : capital(CALLED[m]))));
+  const by = h('select', { on: { change: () => page.go({ by: by.value === 'fused' ? '' : by.value }) } },
+    ['fused', ...MODALITIES].map((m) => h('option', { value: m }, m === 'fused' ? 'All together' : capital(CALLED[m]))));
   const colour = h('select', { on: { change: () => page.go({ colour: colour.value === 'label' ? '' : colour.value }) } },
     [['label', 'Label'], ['cluster', 'Cluster'], ['library', 'Library']].map(([value, words]) => h('option', { value }, words)));
   const title = h('h1', {}, 'Map');
@@ -52,25 +55,30 @@ export function mount(root, page) {
   let found = null;
   let asked = '';
   let control = null;
+  let later = 0;
 
   async function look(view) {
-    const path = address('/v1/map', { modality: view.by || 'frame', library: view.library, libraries: view.library });
+    const path = address('/v1/map', { modality: view.by || 'fused', library: view.library });
     if (path === asked) {
       if (found) paint(view);
       return;
     }
     asked = path;
+    clearTimeout(later);
     control?.abort();
     control = new AbortController();
     told.textContent = 'Drawing the map…';
     try {
+      const before = found;
       found = await ask(path, { signal: control.signal });
-      told.textContent = '';
+      told.textContent = found.refining ? 'A first sketch; a better map is being drawn.' : '';
+      if (found.refining) later = setTimeout(() => { asked = ''; look(page.view); }, REFINED_MS);
       title.textContent = `Map of ${count(found.ids.length, 'video')}`;
       canvas.setAttribute('aria-label', `${title.textContent}. Arrow keys move it, plus and minus zoom, 0 shows all; the list tells what is in view.`);
-      points.set(found.x, found.y);
+      const again = before?.ids.length === found.ids.length;
+      points.set(found.x, found.y, again && !calm() ? places(before, found.ids) : null);
       paint(view);
-      points.reset();
+      if (!again) points.reset();
       say(title.textContent);
     } catch (error) {
       if (error.name === 'AbortError') return;
@@ -157,15 +165,22 @@ export function mount(root, page) {
   addEventListener('themechange', onTheme);
   return {
     update(view) {
-      by.value = view.by || 'frame';
+      by.value = view.by || 'fused';
       colour.value = view.colour || 'label';
       look(view);
     },
     leave() {
+      clearTimeout(later);
       control?.abort();
       removeEventListener('themechange', onTheme);
     },
   };
+}
+
+/** Return where videos lay on another map; those that are new come from the middle. */
+function places(before, ids) {
+  const number = new Map(before.ids.map((id, n) => [id, n]));
+  return { x: ids.map((id) => before.x[number.get(id)] ?? 0), y: ids.map((id) => before.y[number.get(id)] ?? 0) };
 }
 
 /** Pointer, wheel and keys of the map. */

@@ -27,12 +27,13 @@ export class Player {
    *   moments: Stretches to mark, as {start_s, end_s}; the first is the best.
    *   strip: Whether the timeline lies on the clip's colours over time.
    */
-  constructor(clip, { at = 0, moments = [], strip = true, name = '', onTime, onPlay, lazy = true } = {}) {
+  constructor(clip, { at = 0, moments = [], strip = true, name = '', onTime, onPlay, onLength, lazy = true } = {}) {
     this.clip = clip;
     this.name = name || (isUpload(clip) ? 'the uploaded clip' : parts(clip).name);
     this.at = at;
     this.onTime = onTime;
     this.onPlay = onPlay;
+    this.onLength = onLength;
     this.duration = Math.max(0, ...moments.map((m) => m.end_s));
     this.offset = 0;
     this.reaches = 0;
@@ -90,8 +91,11 @@ export class Player {
     }
     if (!sound && kind === 'video') this.element.dataset.silent = '';
     if (!there) this.fail('Its file is not there any more.');
+    else if (this.info.decodes === false) this.fail('Its file cannot be read any more.');
     this._mark();
     this._show(this.now);
+    // How long an upload is, its metadata tell where the server has not.
+    if (!duration_s && kind !== 'picture' && isUpload(this.clip)) this._load(0);
     return this.info;
   }
 
@@ -146,6 +150,7 @@ export class Player {
       this.media.muted = this.muted;
       for (const event of ['play', 'pause', 'ended']) this.media.addEventListener(event, () => this._changed());
       this.media.addEventListener('error', () => this._failed());
+      this.media.addEventListener('loadedmetadata', () => this._lasts());
       this.media.addEventListener('loadeddata', () => this.element.classList.add('has-picture'));
       this.poster.after(this.media);
       this.muteButton.hidden = !this.info.sound;
@@ -164,6 +169,14 @@ export class Player {
     }
     this.element.classList.add('is-loading');
     this.media.addEventListener('canplay', () => this.element.classList.remove('is-loading'), { once: true });
+  }
+
+  _lasts() {
+    if (this.info.duration_s || !this.native || !Number.isFinite(this.media.duration)) return;
+    this.duration = this.reaches = this.range.max = this.media.duration;
+    this._mark();
+    this._show(this.now);
+    this.onLength?.();
   }
 
   _failed() {

@@ -3,6 +3,7 @@
 const CELLS = 64;
 const NEAREST = 0.9;
 const CLOSEST = 60;
+const TRAVEL_MS = 900;
 
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
@@ -23,8 +24,8 @@ export class Points {
     new ResizeObserver(() => this.fit()).observe(canvas);
   }
 
-  /** Show points at x and y in -1..1, as arrays of equal length. */
-  set(x, y) {
+  /** Show points at x and y in -1..1, as arrays of equal length; `from` is where they come from. */
+  set(x, y, from = null) {
     this.x = Float32Array.from(x);
     this.y = Float32Array.from(y);
     this.dim = new Uint8Array(x.length);
@@ -35,7 +36,26 @@ export class Points {
       this.grid.get(cell).push(n);
     }
     this.chosen.clear();
+    this._travel(from);
     this.draw();
+  }
+
+  /** Move the points to their places from where they were. */
+  _travel(from) {
+    const [x, y] = [this.x, this.y];
+    const began = performance.now();
+    const step = () => {
+      // Other points were set meanwhile.
+      if (this.goal !== x) return;
+      const part = from ? Math.min(1, (performance.now() - began) / TRAVEL_MS) : 1;
+      const eased = 1 - (1 - part) ** 3;
+      this.x = part < 1 ? x.map((v, n) => from.x[n] + (v - from.x[n]) * eased) : x;
+      this.y = part < 1 ? y.map((v, n) => from.y[n] + (v - from.y[n]) * eased) : y;
+      this.draw();
+      if (part < 1) requestAnimationFrame(step);
+    };
+    this.goal = x;
+    step();
   }
 
   /** Colour point n by `colours[group[n]]`; `dim` has 1 for points that step back. */

@@ -92,6 +92,7 @@ function results(root, page) {
   let control = null;
   let timer = 0;
   let asked = '';
+  let clip = '';
   let answer = null;
 
   function body(view) {
@@ -225,13 +226,18 @@ function results(root, page) {
       if (answer) draw(view);
       return;
     }
-    const other = !asked || JSON.parse(asked)[0].clips[0] !== undefined
-      && JSON.stringify(JSON.parse(asked)[0].clips) !== JSON.stringify(body(view).clips);
+    const other = view.like[0] !== clip;
+    const first = !clip;
+    clip = view.like[0];
     asked = key;
     clearTimeout(timer);
     timer = setTimeout(() => search(view, key), other ? 0 : SETTLE_MS);
-    if (other && answer) {
+    if (other && !first) {
       stopAll();
+      answer = null;
+      cards.clear();
+      fill(told);
+      heading.textContent = 'Results';
       scrollTo({ top: 0, behavior: calm() ? 'auto' : 'smooth' });
       document.getElementById('query-title')?.focus({ preventScroll: true });
     }

@@ -26,7 +26,7 @@ export function subject(page) {
   async function show(clip, view) {
     shown = clip;
     player?.pause();
-    player = new Player(clip, { at: view.from ?? 0, lazy: false });
+    player = new Player(clip, { at: view.from ?? 0, lazy: false, onLength: () => range.set(player, page.view) });
     region = new Region(player, (value) => page.go({ region: value }, { merge: 'region' }));
     fill(place, player.element);
     fill(name, h('bdi', {}, isUpload(clip) ? '' : clip));
