@@ -4,7 +4,7 @@ import { address, ask } from './api.js';
 import { tile } from './chooser.js';
 import { button, debounced, fill, h, icon, say } from './dom.js';
 import { facets, filtersOf, isFiltered } from './facets.js';
-import { empty } from './search.js';
+import { empty } from './empty.js';
 import { searchFor } from './view.js';
 import { count } from './words.js';
 

@@ -32,7 +32,7 @@ export class Card {
     this.onPlay = onPlay;
     const [best] = match.moments;
     this.player = new Player(match.video_id, {
-      at: best?.start_s ?? 0, moments: match.moments, onPlay: () => onPlay(this),
+      at: best?.start_s ?? 0, moments: match.moments, has: Object.keys(match.modalities), onPlay: () => onPlay(this),
     });
     this.rank = h('span', { class: 'rank' });
     this.score = h('strong', { class: 'score' });
@@ -41,7 +41,7 @@ export class Card {
     this.where = h('div', { class: 'where' });
     this.word = h('span', {});
     const { name, library } = parts(this.id);
-    const title = h('h3', { id: `title-${Math.random().toString(36).slice(2)}`, title: this.id }, h('bdi', {}, name));
+    const title = h('h2', { id: `title-${Math.random().toString(36).slice(2)}`, title: this.id }, h('bdi', {}, name));
     const act = (words, image, f) => button(words, image, f, { quiet: true });
     this.actions = h('div', { class: 'actions' },
       button('More like this', 'more', () => this.more(), { class: 'primary small' }),

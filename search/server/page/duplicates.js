@@ -42,6 +42,10 @@ export function mount(root, page) {
     } catch (error) {
       if (error.name === 'AbortError') return;
       asked = null;
+      if (error.status === 404 && !view.library.length) {
+        fill(told, h('p', { class: 'note', role: 'status' }, error.message));
+        return;
+      }
       fill(told, h('div', { class: 'note is-error', role: 'alert' }, h('p', {}, error.message),
         button('Try again', null, () => look(page.view))));
     }

@@ -3,6 +3,7 @@
 import { address, ask, partOf } from './api.js';
 import { tile } from './chooser.js';
 import { button, calm, debounced, fill, h, picture, say } from './dom.js';
+import { empty } from './empty.js';
 import { Points } from './points.js';
 import { searchFor } from './view.js';
 import { CALLED, MODALITIES, capital, count, parts } from './words.js';
@@ -75,6 +76,10 @@ export function mount(root, page) {
       if (found.refining) later = setTimeout(() => { asked = ''; look(page.view); }, REFINED_MS);
       title.textContent = `Map of ${count(found.ids.length, 'video')}`;
       canvas.setAttribute('aria-label', `${title.textContent}. Arrow keys move it, plus and minus zoom, 0 shows all; the list tells what is in view.`);
+      if (!found.ids.length) {
+        fill(root, empty(page));
+        return;
+      }
       const again = before?.ids.length === found.ids.length;
       points.set(found.x, found.y, again && !calm() ? places(before, found.ids) : null);
       paint(view);

@@ -25,9 +25,9 @@ export class Player {
    *   clip: Id of a stored video, or token of an upload.
    *   at: Second that its picture shows and that it plays from.
    *   moments: Stretches to mark, as {start_s, end_s}; the first is the best.
-   *   strip: Whether the timeline lies on the clip's colours over time.
+   *   has: Modalities that it is known to have; what else there is to show is asked for first.
    */
-  constructor(clip, { at = 0, moments = [], strip = true, name = '', onTime, onPlay, onLength, lazy = true } = {}) {
+  constructor(clip, { at = 0, moments = [], has = [], name = '', onTime, onPlay, onLength, lazy = true } = {}) {
     this.clip = clip;
     this.name = name || (isUpload(clip) ? 'the uploaded clip' : parts(clip).name);
     this.at = at;
@@ -39,13 +39,15 @@ export class Player {
     this.reaches = 0;
     this.info = null;
     this.media = null;
-    this._build(moments, strip);
+    this._build(moments);
+    if (has.some((m) => m !== 'audio')) this._showFrame();
+    if (has.includes('color')) this._showStrip();
     if (lazy) whenSeen(this.element, () => this.learn());
-    else this.learn();
+    else this.learn().catch(() => undefined);
   }
 
-  _build(moments, strip) {
-    this.poster = picture(partOf(this.clip, 'thumbnail', { at_s: this.at.toFixed(2), size: 480 }), '', { class: 'poster', kind: 'play' });
+  _build(moments) {
+    this.poster = h('span', { class: 'no-picture' });
     this.big = h('button', { type: 'button', class: 'big', on: { click: () => this.toggle() } }, icon('play'));
     this.screen = h('div', { class: 'screen' }, this.poster, this.big);
     this.range = h('input', {
@@ -55,9 +57,7 @@ export class Player {
     });
     this.head = h('i', { class: 'head' });
     this.marks = h('span', { class: 'marks' });
-    this.track = h('div', { class: 'track' },
-      strip && picture(partOf(this.clip, 'strip'), '', { class: 'strip', kind: 'note' }),
-      this.marks, this.head, this.range);
+    this.track = h('div', { class: 'track' }, this.marks, this.head, this.range);
     this.time = h('span', { class: 'time' });
     this.muteButton = button('Mute', 'sound', () => this.mute(!this.muted), { quiet: true, hidden: true });
     this.muteButton.classList.add('mute');
@@ -84,7 +84,9 @@ export class Player {
     this.range.max = this.duration || 1;
     this.element.dataset.kind = kind;
     if (width && height) this.screen.style.setProperty('--shape', `${width} / ${height}`);
-    if (kind === 'sound') this._drawSound();
+    if (kind === 'sound') this._showPoster(partOf(this.clip, 'spectrogram'), 'note');
+    else if (this.info.modalities?.includes('color') ?? true) this._showStrip();
+    if (kind !== 'sound' && there) this._showFrame();
     if (kind === 'picture') {
       this.big.hidden = this.track.hidden = true;
       this.time.hidden = true;
@@ -99,11 +101,23 @@ export class Player {
     return this.info;
   }
 
-  _drawSound() {
-    const image = picture(partOf(this.clip, 'spectrogram'), '', { class: 'poster', kind: 'note' });
-    this.poster.isConnected ? this.poster.replaceWith(image) : this.screen.querySelector('.no-picture')?.replaceWith(image);
+  _showPoster(src, kind) {
+    const image = picture(src, '', { class: 'poster', kind });
+    this.poster.replaceWith(image);
     this.poster = image;
-    this.track.querySelector('.strip, .no-picture')?.remove();
+  }
+
+  /** Show the frame that it begins with. */
+  _showFrame() {
+    if (this.poster.tagName === 'IMG') return;
+    this._showPoster(partOf(this.clip, 'thumbnail', { at_s: this.at.toFixed(2), size: 480 }), 'play');
+  }
+
+  /** Lay the timeline on the clip's colours over time. */
+  _showStrip() {
+    if (this.strip || this.element?.dataset.kind === 'sound') return;
+    this.strip = picture(partOf(this.clip, 'strip'), '', { class: 'strip', kind: 'note' });
+    this.track.prepend(this.strip);
   }
 
   _words() {

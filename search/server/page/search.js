@@ -5,6 +5,7 @@ import { Card } from './card.js';
 import { chooser } from './chooser.js';
 import { calm, fill, h, icon, say } from './dom.js';
 import { dropField, searchByFiles } from './drop.js';
+import { empty } from './empty.js';
 import { facets, isFiltered } from './facets.js';
 import { least } from './least.js';
 import { narrowed } from './narrow.js';
@@ -56,14 +57,6 @@ function start(root, page) {
   };
   document.addEventListener('pagekey', onKey);
   return { leave: () => document.removeEventListener('pagekey', onKey) };
-}
-
-/** What an empty library shows. */
-export function empty(page) {
-  return h('div', { class: 'empty' }, icon('ingest'), h('h2', {}, 'No video is stored yet'),
-    h('p', {}, 'Ingest a folder of videos or sounds; then everything here can be searched.'),
-    h('a', { class: 'primary', href: page.href({ tab: 'ingest' }) }, 'Ingest a folder'),
-    h('p', { class: 'soft' }, 'Or in a terminal: ', h('code', {}, 'vidsim ingest FOLDER')));
 }
 
 function results(root, page) {
@@ -159,8 +152,8 @@ function results(root, page) {
     const by = MODALITIES.filter((m) => modalities.includes(m)).map((m) => CALLED[m]).join(', ');
     const lines = [h('p', { class: 'soft' }, `Compared by ${by}${missing.length ? `; the query has no ${missing.map((m) => CALLED[m]).join(', no ')}` : ''}.`)];
     if (answer.nothing_alike) {
-      lines.push(h('p', { class: 'note' }, `The best of them reaches ${decimals(best)}, and as much is found by chance `
-        + `in these libraries (up to ${decimals(answer.chance)}). They are shown for what they are worth.`));
+      lines.push(h('p', { class: 'note' }, `The best of them reaches ${decimals(best)}; up to ${decimals(answer.chance)} is found by chance `
+        + 'in these libraries. They are shown for what they are worth.'));
     } else if (!enoughFor.length && answer.results.length) {
       lines.push(h('p', { class: 'note' }, `Nothing reaches ${decimals(view.least)}; the best is ${decimals(best)}. `,
         h('button', { type: 'button', class: 'link', on: { click: () => page.go({ least: null }) } }, 'Show all')));
