@@ -1,0 +1,69 @@
+/** Numbers and likenesses in words. */
+
+export const MODALITIES = ['frame', 'color', 'audio', 'motion'];
+
+/** How the page calls the modalities. */
+export const CALLED = { frame: 'picture', color: 'colours', audio: 'sound', motion: 'motion' };
+
+/** Weights of the modalities where none are chosen; those of vidsim's calibrated fusion. */
+export const WEIGHTS = { frame: 1, color: 0.5, audio: 0.5, motion: 0.75 };
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** Return a time as 1:02, or 1:02:03; with tenths below a minute where asked. */
+export function clock(seconds, tenths = false) {
+  const s = Math.max(0, tenths ? Math.round(seconds * 10) / 10 : Math.floor(seconds + 0.05));
+  const pad = (n) => String(n).padStart(2, '0');
+  const rest = tenths ? (s % 60).toFixed(1).padStart(4, '0') : pad(Math.floor(s % 60));
+  const minutes = Math.floor(s / 60);
+  return minutes < 60 ? `${minutes}:${rest}` : `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${rest}`;
+}
+
+export const decimals = (x) => x.toFixed(2);
+
+export const count = (n, noun) => `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`;
+
+export function bytes(n) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const power = n < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(n) / 3));
+  return `${(n / 1000 ** power).toFixed(power > 1 ? 1 : 0)} ${units[power]}`;
+}
+
+/** Split a video id into its library, its folders and its name. */
+export function parts(id) {
+  const [library, ...rest] = id.split('/');
+  return { library, folder: rest.slice(0, -1).join('/'), name: rest.at(-1) ?? id };
+}
+
+function listed(words) {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
+}
+
+const BANDS = [[0.9, 'same'], [0.7, 'similar'], [0, 'other']];
+
+/**
+ * Say what two videos share, such as "Same sound, other picture".
+ *
+ * Args: likenesses by modality. From 0.9 vidsim calls two videos the same footage; 0.7 lies amid
+ * its words for alike and very alike.
+ */
+export function sharing(likenesses) {
+  const groups = { same: [], similar: [], other: [] };
+  for (const modality of MODALITIES) {
+    if (!(modality in likenesses)) continue;
+    const [, band] = BANDS.find(([least]) => likenesses[modality] >= least);
+    groups[band].push(CALLED[modality]);
+  }
+  const told = Object.entries(groups).filter(([, found]) => found.length);
+  if (!groups.same.length && !groups.similar.length) return 'Little in common';
+  return capital(told.map(([band, found]) => `${band} ${listed(found)}`).join(', '));
+}
+
+/** Return a text of a Milvus filter. */
+export function quoted(text) {
+  const escapes = { '\\': '\\\\', '"': '\\"', '\n': '\\n', '\r': '\\r' };
+  return `"${text.replace(/[\\"\n\r]/g, (c) => escapes[c])}"`;
+}
+
+/** Return the Milvus filter of a field that is one of several values. */
+export const isIn = (field, values) => `${field} in [${values.map(quoted).join(', ')}]`;
