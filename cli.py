@@ -479,6 +479,9 @@ def serve(
     max_upload_mb: Annotated[
         int, typer.Option(min=1, metavar="MB", help="Size of a clip that is sent.")
     ] = 512,
+    max_clip_seconds: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Length of a clip that is sent.")
+    ] = 900.0,
     max_waiting: Annotated[
         int, typer.Option(min=1, metavar="N", help="Queries that may wait; others are told so.")
     ] = 64,
@@ -501,6 +504,7 @@ def serve(
         tuple(path.resolve() for path in root or ()),
         max_waiting,
         max_upload_mb,
+        max_clip_seconds,
     )
 
     def started(url: str) -> None:

@@ -20,6 +20,7 @@ from .asking import Clip, Comparison, Named, Query, QueryWithout, answered
 from .guard import decoded
 from .refusals import Refused
 from .serving import Here, Serving
+from .taking_in import take_in
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -67,7 +68,7 @@ async def _query_by_form(here: Serving, request: Request) -> QueryResult:
         if not isinstance(file, UploadFile) or isinstance(options, UploadFile):
             raise MediaError("The form has no file; send one as 'clip', and 'options' as text.")
         asked = _validated(QueryWithout, options)
-        upload = await here.uploads.receive(file.filename or "clip", _pieces(file), file.size)
+        upload, _ = await take_in(here, file.filename or "clip", _pieces(file), file.size)
     try:
         return await _answer(here, [Clip(upload=upload.token)], [], asked)
     finally:

@@ -7,8 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
+from ...ingest.decode.description import Kind
 from ...schemas.results import Result
 from .serving import Here
+from .taking_in import take_in
 from .uploads import KEPT_S
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
@@ -19,6 +21,12 @@ class Uploaded(Result):
 
     upload: str = Field(description="what to ask by")
     name: str
+    kind: Kind
+    duration_s: float | None = Field(description="null for a picture")
+    width: int | None = Field(description="pixels, upright and square; null for a sound")
+    height: int | None
+    plays: bool = Field(description="whether browsers play it as it is; else ask for clips")
+    sound: bool
     expires_s: float = Field(description="after it was last asked for")
 
 
@@ -41,8 +49,18 @@ async def send(
     """Keep the body as a clip to ask by; its networks run when it is asked by, and only then."""
     length = request.headers.get("content-length", "")
     size = int(length) if length.isdecimal() else None
-    upload = await here.uploads.receive(name, request.stream(), size)
-    return Uploaded(upload=upload.token, name=upload.name, expires_s=KEPT_S)
+    upload, found = await take_in(here, name, request.stream(), size)
+    return Uploaded(
+        upload=upload.token,
+        name=upload.name,
+        kind=found.kind,
+        duration_s=found.duration_s,
+        width=found.width,
+        height=found.height,
+        plays=found.plays,
+        sound=found.sound,
+        expires_s=KEPT_S,
+    )
 
 
 @router.delete("/uploads/{upload}", status_code=204, summary="Delete a clip that was sent")

@@ -132,12 +132,23 @@ def test_what_is_not_understood_is_told(client: TestClient) -> None:
 def test_a_clip_that_cannot_be_read_is_told_by_its_name(client: TestClient, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_bytes(b"no video at all" * 100)
-    upload = send(client, broken, "holiday.mp4")
-    answer = client.post("/v1/query", json={"clips": [{"upload": upload}]})
-    assert answer.status_code == 422
-    said = answer.json()["error"]["message"]
-    assert said.startswith("holiday.mp4 cannot be searched with")
-    assert "/uploads/" not in said
+    sent = {"name": "holiday.mp4"}
+    for answer in (
+        client.post("/v1/uploads", params=sent, content=broken.read_bytes()),
+        client.post("/v1/query", files={"clip": ("holiday.mp4", broken.read_bytes())}),
+    ):
+        assert answer.status_code == 422
+        said = answer.json()["error"]["message"]
+        assert "holiday.mp4" in said
+        assert "/uploads/" not in said
+
+
+def test_a_clip_may_be_too_long(home: Path, tmp_path: Path, blue: Path) -> None:
+    with client_of(copied(home, tmp_path / "home"), max_clip_s=1.0) as client:
+        answer = client.post("/v1/uploads", params={"name": "a.mkv"}, content=blue.read_bytes())
+        assert answer.status_code == 413
+        assert "a.mkv lasts 0:02" in answer.json()["error"]["message"]
+        assert not list((tmp_path / "home/server/uploads").iterdir())
 
 
 def test_an_upload_has_limits(client: TestClient, home: Path) -> None:

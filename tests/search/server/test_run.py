@@ -36,7 +36,8 @@ def test_a_killed_server_is_replaced(colors: Path, tmp_path: Path) -> None:
     home = copied(colors / "home", tmp_path / ("long " * 30) / "home")
     with Server(home) as server:
         with server.client() as client:
-            client.post("/v1/uploads", content=b"left behind")
+            clip = (colors / "lib/red.mkv").read_bytes()
+            assert client.post("/v1/uploads", content=clip).status_code == 201
         server.kill()
         assert list((home / "server/uploads").iterdir())
         with Server(home) as second, second.inside() as inside:

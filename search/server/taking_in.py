@@ -1,0 +1,44 @@
+"""Takes uploads in: what is none of ours, or too long, is refused before any network runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from ...ingest.decode.description import Description
+from ...schemas.answer import clock
+from .pictures import source
+from .refusals import TooLargeError
+from .serving import Serving
+from .uploads import Upload
+
+
+async def take_in(
+    here: Serving, name: str, pieces: AsyncIterator[bytes], length: int | None
+) -> tuple[Upload, Description]:
+    """Keep a clip that a client sends, and say what it is; nothing of it is kept if it is refused.
+
+    Args:
+        here: What is served.
+        name: Its file name, as the client says.
+        pieces: Its bytes.
+        length: How many there will be, where the client says so.
+
+    Raises:
+        BusyError: Too many come in at once.
+        MediaError: It is no video, sound or picture, or stopped half-way.
+        TooLargeError: It is too large or too long.
+    """
+    upload = await here.uploads.receive(name, pieces, length)
+    try:
+        seen = source(name, upload.path, upload=True)
+        found = await here.pictures.turns.run(lambda: here.pictures.described(seen))
+        if found.duration_s is not None and found.duration_s > here.options.max_clip_s:
+            raise TooLargeError(
+                f"{name} lasts {clock(found.duration_s)}, and a clip may last "
+                f"{clock(here.options.max_clip_s)}; send a part of it, or start the server with "
+                "--max-clip-seconds."
+            )
+    except BaseException:
+        here.uploads.drop(upload.token)
+        raise
+    return upload, found
