@@ -230,6 +230,7 @@ def ingest(
         bool, typer.Option("--verbose", "-v", help="List all that was passed over.")
     ] = False,
     wait: Wait = False,
+    server: Server = True,
     json: Json = False,
 ) -> Answer:
     """Read a folder of videos and store what is new or changed.
@@ -237,10 +238,11 @@ def ingest(
     What was renamed or moved, the whole folder too, is known by its content and not read anew.
     """
     from .ingest.system.progress import Bars
-    from .search.library import Library
     from .search.report_text import ingest_notes, ingest_text
+    from .search.server.client import open_asking
 
-    with Bars() as bars, Library.open(index=index, wait=wait, progress=bars) as opened:
+    ask = server and index is None
+    with Bars() as bars, open_asking(bars, ask=ask, index=index, wait=wait) as opened:
         report = opened.ingest(
             folder,
             library=library,

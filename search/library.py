@@ -187,12 +187,12 @@ class Library:
         from ..ingest.models.registry import register_overrides
         from ..ingest.pipeline import ingest
 
-        overrides = _overrides(models)
+        replaced = overrides(models)
         with self._writing() as place:
-            known = register_overrides(place.home, overrides)
+            known = register_overrides(place.home, replaced)
             options = EmbedOptions(
                 backbones=choose_backbones(
-                    _modalities(modalities), overrides, preset or DEFAULT_PRESET, known
+                    _modalities(modalities), replaced, preset or DEFAULT_PRESET, known
                 ),
                 segment_seconds=segment_seconds or self._settings.segment_seconds,
                 device=device or self._settings.device,
@@ -295,7 +295,7 @@ class Library:
             weights = ",".join(f"{name}={weight}" for name, weight in weights.items())
         options = QueryOptions(
             modalities=None if modalities is None else _modalities(modalities),
-            overrides=_overrides(models),
+            overrides=overrides(models),
             preset=preset,
             k=k,
             min_score=min_score,
@@ -368,7 +368,7 @@ class Library:
 
         options = QueryOptions(
             modalities=None if modalities is None else _modalities(modalities),
-            overrides=_overrides(models),
+            overrides=overrides(models),
             preset=preset,
             device=device or self._settings.device,
             segment_seconds=self._settings.segment_seconds,
@@ -764,7 +764,7 @@ class Library:
         options = EvaluateOptions(
             protocols=parse_protocols(protocols),
             k=k,
-            overrides=_overrides(models),
+            overrides=overrides(models),
             color=parse_color_metrics(color) if color is not None else (),
             compare=tuple(parse_comparison(pair) for pair in compare),
             train_list=Path(train_list) if train_list else None,
@@ -951,7 +951,8 @@ def _clips(clips: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> 
     return tuple(os.fspath(clip) for clip in clips)
 
 
-def _overrides(models: Models) -> tuple[str, ...]:
+def overrides(models: Models) -> tuple[str, ...]:
+    """Return backbones that replace a preset's as ``color=vid2img``."""
     if isinstance(models, Mapping):
         return tuple(f"{modality}={name}" for modality, name in models.items())
     return tuple(models)

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,18 @@ from ...ingest.system.progress import Progress, repeating
 from ...ingest.system.step import Step
 from ...schemas import errors
 from ...schemas.errors import StoreError, VidsimError
-from ..library import Library, Watcher
+from ..library import Library, Watcher, overrides
 from .sockets import FOLDER, NOTE, connect_to
 
 if TYPE_CHECKING:
-    from ...schemas.results import DuplicatesReport, LibrarySummary, QueryResult
+    from ...schemas.results import DuplicatesReport, IngestReport, LibrarySummary, QueryResult
 
 _log = logging.getLogger(__name__)
+
+
+_ENDED = "The server ended before it answered; ask again."
+
+_STEP = [each.name for each in fields(Step)]
 
 
 class AskingLibrary(Library):
@@ -58,6 +64,49 @@ class AskingLibrary(Library):
         found = self._ask("libraries", {}, self._told(None))
         return [LibrarySummary.model_validate(each) for each in found]
 
+    def ingest(self, folder: str | os.PathLike[str], **options: Any) -> IngestReport:
+        """Read a folder as `Library.ingest` does, as a job of the server.
+
+        Raises:
+            VidsimError: As the job says; or the server ended meanwhile, or the job was cancelled.
+        """
+        from ...schemas.modality import parse_modalities
+        from ...schemas.results import IngestReport
+
+        show, shown = repeating(self._told(options.pop("progress", None))), dict[str, Step]()
+        wanted, models = options.pop("modalities", None), options.pop("models", ())
+        asked = {
+            "path": os.path.abspath(folder),
+            "name": options.pop("library", None),
+            "modalities": parse_modalities(wanted) if wanted else None,
+            "models": dict(each.split("=", 1) for each in overrides(models)),
+            **options,
+        }
+        for name in ("segment_seconds", "device", "workers"):
+            asked[name] = asked.get(name) or getattr(self._settings, name)
+        at = self.home / FOLDER
+        job = next(_lines(at, "/v1/ingest", asked))
+        if "job" not in job:
+            raise _error(job["error"])
+        try:
+            for said in _lines(at, f"/v1/ingest/{job['job']}/events"):
+                job = said
+                for stage in job["steps"]:
+                    step = Step(**{name: stage[name] for name in _STEP})
+                    if shown.get(step.stage) != step:
+                        show(step)
+                    shown[step.stage] = step
+        except BaseException:
+            next(_lines(at, f"/v1/ingest/{job['job']}/cancel", {}), None)
+            raise
+        if job["state"] == "cancelled":
+            raise KeyboardInterrupt
+        if job["error"]:
+            raise _error(job["error"])
+        if job["state"] != "done":
+            raise StoreError(_ENDED)
+        return IngestReport.model_validate(job["report"])
+
     def _ask(self, what: str, asked: Mapping[str, Any], progress: Progress) -> Any:
         """Return the server's result, showing its progress.
 
@@ -71,7 +120,7 @@ class AskingLibrary(Library):
             if "error" in line:
                 raise _error(line["error"])
             show(Step(**line["step"]))
-        raise StoreError("The server ended before it answered; ask again.")
+        raise StoreError(_ENDED)
 
 
 def open_asking(progress: Watcher, *, ask: bool = True, **how: Any) -> Library:
@@ -113,18 +162,28 @@ class _Connection(http.client.HTTPConnection):
         self.sock: socket.socket = connect_to(self._folder)
 
 
-def _lines(folder: Path, path: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the lines of an answer as they come; none more where the server ends."""
+def _lines(
+    folder: Path, path: str, asked: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the JSON of an answer as it comes: of each line or event; none where the server ends.
+
+    Args:
+        folder: The server's.
+        path: Of the route.
+        asked: What to post; None to get.
+    """
     connection = _Connection(folder)
     try:
-        body = json.dumps(asked).encode()
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        if asked is None:
+            connection.request("GET", path)
+        else:
+            body = json.dumps(asked).encode()
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        if answer.status != http.client.OK:
-            yield json.loads(answer.read())
-            return
         for line in answer:
-            yield json.loads(line)
+            said = line.removeprefix(b"data: ")
+            if said.startswith(b"{"):
+                yield json.loads(said)
     except (OSError, http.client.HTTPException, ValueError) as error:
         _log.debug("The server on %s ended: %s", folder, error)
     finally:

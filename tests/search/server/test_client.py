@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from vidsim.schemas.errors import VidsimError
+from vidsim.ingest.system.progress import Step
+from vidsim.schemas.errors import LibraryError, VidsimError
 from vidsim.search.library import Library
 from vidsim.search.server.client import AskingLibrary, open_asking
 
@@ -63,6 +64,23 @@ def test_the_command_asks_the_server(server: Server, tmp_path: Path) -> None:
     words = ["query", str(write_plain(tmp_path / "new.mkv", BLUE)), "-k", "1", "--json"]
     found, alone = vidsim(server.home, *words), vidsim(server.home, *words, "--no-server")
     assert (found.returncode, found.stdout) == (0, alone.stdout)
+
+
+def test_an_ingest_is_a_job_of_the_server(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    write_plain(tmp_path / "more/a.mkv", BLUE)
+    steps: list[Step] = []
+    with open_asking(steps.append, home=server.home) as asking:
+        report = asking.ingest(tmp_path / "more", modalities="color", workers=1)
+        assert (report.library, report.embedded) == ("more", 1)
+        assert {step.stage for step in steps if step.finished} >= {"embedding"}
+        (tmp_path / "none").mkdir()
+        with pytest.raises(LibraryError, match="none"):
+            asking.ingest(tmp_path / "none")
+        with server.inside() as inside:
+            found = inside.get("/v1/ingest").json()["jobs"]
+        assert [job["state"] for job in found] == ["failed", "done"]
+        asking.remove("more")
 
 
 def test_a_server_of_another_milvus_is_not_asked(
