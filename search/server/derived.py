@@ -34,8 +34,8 @@ class Wanted:
     """A file to be made.
 
     Attributes:
-        of: What it is made from: its file, and the state of that.
-        what: What of it, with all that was asked for.
+        of: What it is made from.
+        what: The state of that, and all that was asked for.
         suffix: Of the file's name, which says what it is.
         write: Writes it; raises MediaError where what it is made from does not decode.
         upload: Whether it is made from what a client sent.

@@ -49,10 +49,9 @@ class Source:
     state: tuple[int, int, int, int]
     upload: bool = False
 
-    @property
-    def key(self) -> str:
-        """Return what stands for its content."""
-        return f"{self.path} {self.state}"
+    def wanted(self, what: str, suffix: str, write: Callable[[BinaryIO], None]) -> Wanted:
+        """Want something that is made from it as it is now."""
+        return Wanted(str(self.path), f"{self.state} {what}", suffix, write, self.upload)
 
 
 def source(name: str, path: Path, upload: bool = False) -> Source:
@@ -106,9 +105,9 @@ class Pictures:
         kept = self._of_uploads if wanted.upload else self._stored
         return kept.made(wanted)
 
-    def forget(self, of: Source) -> None:
+    def forget(self, path: Path) -> None:
         """Delete what was made from an upload."""
-        self._of_uploads.forget(of.key)
+        self._of_uploads.forget(str(path))
 
     def close(self) -> None:
         """End the child processes, and delete what was made from uploads."""
@@ -153,7 +152,7 @@ class Pictures:
                 self._viewer.clip(str(of.path), start_s, end_s, file)
 
         suffix = ".mp4" if kind == "video" else ".m4a"
-        return Wanted(of.key, f"clip {start_s} {end_s}", suffix, write, of.upload)
+        return of.wanted(f"clip {start_s} {end_s}", suffix, write)
 
     def thumbnail(self, of: Source, at_s: float, size: int) -> Wanted:
         """Want the frame on the screen at a time as JPEG, `size` pixels wide or high."""
@@ -248,7 +247,7 @@ class Pictures:
             with _told(of):
                 file.write(draw(str(of.path)))
 
-        return Wanted(of.key, what, suffix, write, of.upload)
+        return of.wanted(what, suffix, write)
 
 
 @contextmanager

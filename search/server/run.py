@@ -122,17 +122,17 @@ def opened(library: Library, options: ServeOptions, folder: Path) -> Iterator[Se
         folder: Of the server's own files; uploads of an earlier server are deleted.
     """
     with ExitStack() as stack:
-        uploads = Uploads(folder / "uploads", options.max_upload_mb)
+        pictures = Pictures(folder / "cache", library.place)
+        stack.callback(pictures.close)
+        maps = Maps(library.home, folder / "cache" / "maps")
+        stack.callback(maps.close)
+        uploads = Uploads(folder / "uploads", options.max_upload_mb, pictures.forget)
         stack.callback(uploads.close)
         jobs = Jobs(folder / "jobs", library.place)
         stack.callback(jobs.close)
         duplicates = Duplicates(library)
         stack.callback(duplicates.close)
         turns = Turns(_AT_ONCE, options.most_waiting)
-        pictures = Pictures(folder / "cache", library.place)
-        stack.callback(pictures.close)
-        maps = Maps(library.home, folder / "cache" / "maps")
-        stack.callback(maps.close)
         yield Serving(
             library,
             options,

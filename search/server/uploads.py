@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -56,12 +56,15 @@ class Upload:
 class Uploads:
     """Clips of clients, each in a folder of its own."""
 
-    def __init__(self, folder: Path, max_mb: int) -> None:
+    def __init__(
+        self, folder: Path, max_mb: int, dropped: Callable[[Path], None] = lambda _: None
+    ) -> None:
         """Begin with an empty folder.
 
         Args:
             folder: Where they are kept; what is in it from before is deleted.
             max_mb: Size of each, in MB.
+            dropped: Called with the path of each that is deleted.
 
         Raises:
             OSError: The folder cannot be written.
@@ -69,6 +72,7 @@ class Uploads:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
         self._folder = folder
+        self._dropped = dropped
         self._most_bytes = max_mb * _MB
         self._lock = Lock()
         self._kept: OrderedDict[str, Upload] = OrderedDict()
@@ -154,7 +158,9 @@ class Uploads:
     def drop(self, token: str) -> None:
         """Delete an upload, if it is there."""
         with self._lock:
-            self._kept.pop(token, None)
+            found = self._kept.pop(token, None)
+        if found is not None:
+            self._dropped(found.path)
         if re.fullmatch(r"[\w-]+", token):
             shutil.rmtree(self._folder / token, ignore_errors=True)
 

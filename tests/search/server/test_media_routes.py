@@ -197,7 +197,7 @@ def test_what_cannot_be_shown_is_told(client: TestClient) -> None:
     assert refusal(client, url(GREY, "/thumbnail?at_s=nan"))[0] == 422
 
 
-def test_uploads_are_shown_as_videos_are(client: TestClient, root: Path) -> None:
+def test_uploads_are_shown_as_videos_are(client: TestClient, root: Path, home: Path) -> None:
     content = (root / "sub" / "numbered.mp4").read_bytes()
     sent = client.post("/v1/uploads", params={"name": "mine.mp4"}, content=content).json()
     address = f"/v1/uploads/{sent['upload']}"
@@ -215,6 +215,10 @@ def test_uploads_are_shown_as_videos_are(client: TestClient, root: Path) -> None
     assert refusal(client, f"{address}/clip")[0] == 422
     assert client.get(f"{address}/media").headers["content-type"] == "image/png"
     assert client.get("/v1/uploads/nothing/media").status_code == 404
+    kept = home / "server" / "cache" / "uploads"
+    before = len([*kept.iterdir()])
+    assert client.delete(address).status_code == 204
+    assert len([*kept.iterdir()]) == before - 2, "what was made of it goes with it"
 
 
 def test_each_is_made_once_however_many_ask(
