@@ -14,6 +14,7 @@ from anyio import to_thread
 from ...ingest.shards.catalog import CatalogEntry
 from ...ingest.shards.home import open_shards
 from ...ingest.system.step import Step
+from ...ingest.system.unknown_names import unknown_library
 from ...schemas.duplicates import DuplicateOptions
 from ...schemas.errors import LibraryError, StoreError
 from ...schemas.results import DuplicatesReport
@@ -161,12 +162,19 @@ class Duplicates:
         return Found(report, entries, {each: side_of(entry) for each, entry in entries.items()})
 
     def _stamp(self, libraries: Sequence[str]) -> str:
-        """Return a text that changes with what is compared."""
+        """Return a text that changes with what is compared.
+
+        Raises:
+            LibraryError: A library does not exist.
+            StoreError: A folder of shards cannot be read.
+        """
         shards = open_shards(self._library.home)
         known = shards.libraries()
+        for library in libraries:
+            if library not in known:
+                raise unknown_library(library, known)
         named = [name for name in known if not libraries or name in libraries]
-        unknown = sorted({*libraries} - {*known})
-        return "\n".join([*(f"{name} {shards.stamp(name)}" for name in named), *unknown])
+        return "\n".join(f"{name} {shards.stamp(name)}" for name in named)
 
 
 def side_of(entry: CatalogEntry) -> Side:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -11,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field, model_validator
 
 from ...schemas.duplicates import DuplicateOptions
+from ...schemas.errors import VidsimError
 from ...schemas.results import Result
 from .asking import Asked, Name
 from .decisions import Choice, Decision
@@ -22,7 +25,10 @@ from .duplicate_groups import (
     grouped,
     groups_csv,
     judged,
+    video_ids,
 )
+from .files import servable
+from .pictures import source
 from .refusals import Refused
 from .serving import Here, Serving
 
@@ -51,6 +57,9 @@ _Wait = Annotated[
     Query(ge=0, le=60, description="seconds to wait for a search; then 202 says how far it is"),
 ]
 _WAIT_S = 20.0
+
+_LOOK_S = 5.0
+"""Seconds in which the files of one page are looked into: some hundred on one core."""
 
 _STILL: dict[int | str, dict[str, Any]] = {
     202: {"model": DuplicateSearch, "description": "the search goes on; ask again"}
@@ -189,9 +198,19 @@ def _still(here: Serving) -> JSONResponse:
     return JSONResponse(body.model_dump(), 202, {"Retry-After": "1"})
 
 
-def _pixels(
-    here: Serving,  # noqa: ARG001
-    groups: Sequence[Sequence[Judged]],  # noqa: ARG001
-) -> dict[str, tuple[int, int]]:
-    """Return width and height of the videos of groups, as far as they are known."""
-    return {}
+def _pixels(here: Serving, groups: Sequence[Sequence[Judged]]) -> dict[str, tuple[int, int]]:
+    """Return width and height of the videos of groups, as far as they are known.
+
+    Each file is looked into once, and what is seen kept. The looks of a page end after a while;
+    the same page asked for again has more of them.
+    """
+    found = {}
+    until = time.monotonic() + _LOOK_S
+    for video_id in (video_id for pairs in groups for video_id in video_ids(pairs)):
+        if time.monotonic() > until:
+            break
+        with suppress(VidsimError):  # it is gone, out of bounds or damaged, which others tell
+            seen = here.pictures.described(source(video_id, servable(here.catalogue, video_id)))
+            if seen.width and seen.height:
+                found[video_id] = seen.width, seen.height
+    return found

@@ -15,10 +15,12 @@ from vidsim.ingest import pipeline
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.step import Step
 from vidsim.schemas.errors import StoreError
+from vidsim.schemas.results import DuplicatePair, DuplicatesReport, Stretch
 from vidsim.search.library import Library
+from vidsim.search.server import routes_duplicates
 
 from ...helpers.ingests import ingest, pretend, write_files
-from ...helpers.web import client_of
+from ...helpers.web import client_of, copied
 
 URL = "/v1/duplicates"
 DECISIONS = f"{URL}/decisions"
@@ -36,7 +38,8 @@ def home(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def client(home: Path) -> Iterator[TestClient]:
+def client(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setattr(routes_duplicates, "_LOOK_S", -1.0)  # there is nothing to see
     with client_of(home) as found:
         yield found
 
@@ -62,6 +65,7 @@ def test_groups_are_what_pairs_lead_to(client: TestClient) -> None:
     video = first["videos"][0]
     assert video["size"] == 4
     assert video["bitrate"] == video["size"] * 8 / video["duration_s"]
+    assert (video["width"], video["height"]) == (None, None)
     assert groups(client, limit=1, offset=1) == [["lib/x/1.mp4", "lib/x/2.mp4"]]
     assert client.get(URL, params={"library": "nothing"}).status_code == 404
 
@@ -159,3 +163,28 @@ def test_what_failed_is_tried_again(client: TestClient, monkeypatch: pytest.Monk
         for _ in range(2):
             assert client.get(URL).status_code == 503
     assert groups(client)[0] == [A, B, C]
+
+
+def test_the_video_with_most_pixels_comes_first(
+    colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = {
+        name: Stretch(video_id=f"lib/{name}.mkv", path="", start_s=0, end_s=1)
+        for name in ("blue", "red")
+    }
+    pair = DuplicatePair(
+        first=sides["blue"], second=sides["red"], hash_distance=1, similarity=0.9, coverage=1
+    )
+    report = DuplicatesReport(
+        libraries=["lib"], videos=2, max_distance=14, min_similarity=0.8, pairs=[pair], failed=[]
+    )
+    monkeypatch.setattr(Library, "duplicates", lambda *_, **__: report)
+    home = copied(colors / "home", tmp_path / "home")
+    with client_of(home) as client:
+        (group,) = client.get(URL).json()["groups"]
+        assert {(video["width"], video["height"]) for video in group["videos"]} == {(64, 48)}
+        monkeypatch.setattr(
+            routes_duplicates, "_pixels", lambda *_: {"lib/red.mkv": (9, 9), "lib/blue.mkv": (8, 8)}
+        )
+        (group,) = client.get(URL).json()["groups"]
+        assert [video["video_id"] for video in group["videos"]] == ["lib/red.mkv", "lib/blue.mkv"]
