@@ -142,6 +142,7 @@ function jobItem(job, act) {
       h('span', { class: 'badge', data: { state: job.state } }, STATES[job.state] ?? job.state), acts),
     h('p', { class: 'soft' }, h('bdi', {}, job.folder)),
     job.waiting && h('p', { class: 'soft' }, job.waiting),
+    job.state === 'running' && !steps.length && h('p', { class: 'soft busy' }, 'Getting ready'),
     steps.length > 0 && h('ul', { class: 'steps' }, steps),
     job.error && h('p', { class: 'note is-error' }, job.error.message),
     report && h('p', {}, [

@@ -1,0 +1,238 @@
+"""The page's other views: browse, map, comparison, duplicates, ingest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ...helpers.browser import Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+pytestmark = pytest.mark.acceptance
+
+BALL, LONG = "clips/drawn/ball.mp4", "clips/drawn/long.mp4"
+COPY = "clips/copies/ball_copy.mp4"
+
+
+def test_what_is_stored_is_browsed(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?tab=browse")
+    page.get_by_role("heading", name="videos").wait_for()
+    assert page.locator(".tile").count() == 12
+    page.get_by_label("Part of a name").fill("ball")
+    page.get_by_role("heading", name="2 videos").wait_for()
+    tile = page.locator(".tile", has_text="ball.mp4")
+    tile.hover()
+    page.wait_for_function("document.querySelector('.tile img[src*=\"/preview\"]')")
+    page.mouse.move(0, 0)
+    page.wait_for_function("!document.querySelector('.tile img[src*=\"/preview\"]')")
+    tile.click()
+    page.wait_for_selector(".card:not(.ghost)")
+    assert page.locator(".subject .clip-name").inner_text() == BALL
+    page.go_back()
+    page.get_by_role("heading", name="2 videos").wait_for()
+
+
+def test_a_long_list_has_pages(visit: Visit, shown: str) -> None:
+    def many(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"total": 130})
+
+    page = visit(f"{shown}/?tab=browse", before=lambda p: p.route("**/v1/videos?*", many))
+    page.get_by_text("Page 1 of 3").wait_for()
+    assert page.get_by_role("button", name="Before").is_disabled()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_text("Page 2 of 3").wait_for()
+    assert "page=1" in page.url
+
+
+INKED = """canvas => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let inked = 0;
+    for (let n = 3; n < data.length; n += 4) inked += data[n] > 0;
+    return inked;
+}"""
+
+
+def test_the_map_is_moved_brushed_and_asked(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?tab=map&by=frame")
+    page.get_by_role("heading", name="Map of 9 videos").wait_for()
+    canvas = page.locator("canvas.points")
+    page.wait_for_timeout(1500)
+    assert canvas.evaluate(INKED) > 50
+    page.get_by_role("heading", name="9 in view").wait_for()
+    box = canvas.bounding_box()
+    assert box is not None
+    page.get_by_role("button", name="Select").click()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=5)
+    page.mouse.up()
+    page.get_by_role("heading", name="9 videos selected").wait_for()
+    page.get_by_role("button", name="Select").click()
+    canvas.focus()
+    for _ in range(14):
+        page.keyboard.press("+")
+    page.wait_for_function("!/^9 /.test(document.querySelector('.map-list h2').textContent)")
+    page.keyboard.press("0")
+    page.get_by_role("heading", name="9 in view").wait_for()
+    page.get_by_role("button", name="copies").click()
+    page.get_by_role("heading", name="2 in view").wait_for()
+    assert "label=copies" in page.url
+    page.go_back()
+    page.locator(".map-list .tile").first.click()
+    page.wait_for_selector(".card:not(.ghost)")
+
+
+def test_a_point_of_the_map_is_searched_with(visit: Visit, shown: str) -> None:
+    one = {"method": "PCA", "refining": False, "ids": [BALL], "x": [0.0], "y": [0.0]}
+    one |= {"labels": ["drawn"], "clusters": [0]}
+    page = visit(
+        f"{shown}/?tab=map", before=lambda p: p.route("**/v1/map*", lambda r: r.fulfill(json=one))
+    )
+    page.get_by_role("heading", name="Map of 1 video").wait_for()
+    box = page.locator("canvas.points").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator(".tip", has_text="ball.mp4").wait_for()
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector(".card:not(.ghost)")
+    assert f"like={BALL}" in page.url
+
+
+def test_two_videos_are_compared(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?like={BALL}")
+    page.locator(f'.card[data-id="{COPY}"]').get_by_role("button", name="Compare").click()
+    page.get_by_role("button", name="Play in step").wait_for()
+    for panel in ("By modality", "Likeness over time", "Where they match"):
+        page.get_by_role("heading", name=panel).wait_for()
+    page.get_by_role("heading", name="Colours over time").wait_for()
+    assert page.locator(".wide-strip").count() == 2
+    assert page.locator(".spectrogram").count() == 2
+    assert page.locator(".bands polygon").count() >= 1
+    assert page.locator(".frames img").count() >= 2
+    assert page.locator(".chart polyline").count() == 5
+    page.get_by_role("button", name="Play in step").click()
+    both = "[...document.querySelectorAll('video')]"
+    page.wait_for_function(f"{both}.length === 2 && {both}.every((v) => v.currentTime > 0.4)")
+    first, second = page.evaluate(f"{both}.map((v) => v.currentTime)")
+    assert abs((first - second) - 0.5) < 0.6  # the copy begins half a second later
+    chart = page.get_by_label("Second of the comparison")
+    chart.focus()
+    chart.press("ArrowRight")
+    assert "likeness" in (chart.get_attribute("aria-valuetext") or "")
+
+
+def test_what_is_compared_is_chosen(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?tab=compare")
+    for which in ("first", "second"):
+        page.get_by_role("button", name=f"Choose the {which} video").click()
+        page.get_by_role("dialog").get_by_label("Find a stored video by name").fill("snow")
+        page.get_by_role("dialog").locator(".tile", has_text="snow").first.click()
+    page.get_by_role("button", name="Play in step").wait_for()
+
+
+def groups(page: Page) -> None:
+    page.get_by_role("heading", name="groups of duplicates").wait_for(timeout=60_000)
+    page.wait_for_selector(".group")
+
+
+def test_duplicates_are_decided_and_remembered(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?tab=duplicates")
+    groups(page)
+    group = page.locator(".group", has_text="snow_copy.mp4")
+    for fact in ("Picture", "Length", "Bitrate", "Size"):
+        assert group.get_by_text(fact).count() >= 2
+    group.get_by_role("button", name="Keep this one snow.mp4").click()
+    kept = group.get_by_role("button", name="Kept snow.mp4")
+    kept.wait_for()
+    page.wait_for_timeout(500)
+    page.reload()
+    groups(page)
+    kept.wait_for()
+    page.get_by_label("Only undecided").check()
+    page.wait_for_function("!document.body.innerText.includes('snow_copy.mp4')")
+    page.get_by_label("Only undecided").uncheck()
+    kept.click()
+    group.get_by_role("button", name="Keep this one snow.mp4").wait_for()
+    group.get_by_role("button", name="Not the same").click()
+    page.get_by_text("1 pair decided to be different").click()
+    page.get_by_role("button", name="Take back").click()
+    group.get_by_role("button", name="Keep this one snow.mp4").wait_for()
+
+
+def test_duplicates_play_in_step_and_are_taken_away(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?tab=duplicates")
+    groups(page)
+    group = page.locator(".group", has_text="snow_copy.mp4")
+    group.get_by_role("button", name="Play in step").click()
+    both = "[...document.querySelectorAll('video')]"
+    page.wait_for_function(f"{both}.length === 2 && {both}.every((v) => v.currentTime > 0.5)")
+    for kind, begins in (("CSV", "group,"), ("JSON", "{")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=kind).click()
+        assert download.value.suggested_filename == f"duplicates.{kind.lower()}"
+        text = Path(download.value.path()).read_text()
+        assert text.startswith(begins)
+        assert "snow_copy.mp4" in text
+
+
+def test_a_folder_is_ingested_and_a_job_cancelled(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?tab=ingest")
+    page.get_by_role("button", name="more").first.click()
+    page.get_by_label("Name of the library").fill("fresh")
+    page.get_by_text("Options").click()
+    for modality in ("Sound", "Motion", "Picture"):
+        page.get_by_label(modality).uncheck()
+    page.get_by_role("button", name="Ingest", exact=True).click()
+    job = page.locator(".job", has_text="fresh").first
+    job.get_by_text("Running").or_(job.get_by_text("Done")).wait_for()
+    page.reload()
+    job.get_by_text("Done").wait_for(timeout=120_000)
+    job.get_by_text("1 video embedded").wait_for()
+    page.locator(".libraries").get_by_text("fresh").wait_for()
+    page.get_by_role("button", name="more").first.click()
+    page.get_by_label("Name of the library").fill("never")
+    page.get_by_role("button", name="Ingest", exact=True).click()
+    job = page.locator(".job", has_text="never").first
+    job.get_by_role("button", name="Cancel").click()
+    job.get_by_text("Cancelled").wait_for(timeout=60_000)
+    again = job.get_by_role("button", name="Try again")
+    assert again.is_visible()
+
+
+def test_a_folder_has_to_be_chosen(visit: Visit, shown: str) -> None:
+    page = visit(f"{shown}/?tab=ingest")
+    page.locator(".folder").first.wait_for()
+    page.get_by_role("button", name="Ingest", exact=True).click()
+    assert page.get_by_role("alert").filter(has_text="Choose a folder first").is_visible()
+
+
+def test_the_map_of_13320_videos_is_drawn_whole(visit: Visit, shown: str) -> None:
+    count = 13_320
+    body = {
+        "method": "PCA",
+        "refining": False,
+        "ids": [f"clips/drawn/{n}.mp4" for n in range(count)],
+        "x": [((n * 37) % 2000) / 1000 - 1 for n in range(count)],
+        "y": [((n * 61) % 1999) / 1000 - 1 for n in range(count)],
+        "labels": [f"label {n % 101}" for n in range(count)],
+        "clusters": [n % 12 for n in range(count)],
+    }
+    text = json.dumps(body)
+
+    def answer(route: Route) -> None:
+        route.fulfill(body=text, content_type="application/json")
+
+    # The list beside the map asks for pictures of videos that are made up.
+    page = visit(f"{shown}/?tab=map", refused=True, before=lambda p: p.route("**/v1/map*", answer))
+    page.get_by_role("heading", name="Map of 13,320 videos").wait_for()
+    page.wait_for_function(
+        "document.querySelector('.map-list h2').textContent.startsWith('13,320')"
+    )
+    assert page.locator("canvas.points").evaluate(INKED) > 20_000
