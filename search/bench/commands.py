@@ -172,6 +172,37 @@ def query(
 
 
 @app.command()
+def serve(
+    videos: Annotated[int, typer.Option(min=20, help="Synthetic videos.")] = 13_320,
+    queries: Annotated[int, typer.Option(min=1, help="Stored ids to ask for.")] = 50,
+    model: Model = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep the embedded library here, and use it again if it is there."
+        ),
+    ] = None,
+    clip: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask by this file as well, as a new one.")
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, metavar="N", help="Clients at once.")] = 50,
+    seconds: Annotated[float, typer.Option(min=1, metavar="S", help="How long they ask.")] = 120.0,
+    json: Json = False,
+) -> Answer:
+    """Time 'vidsim serve': over HTTP and by a Library in turn, then many clients at once."""
+    from ...ingest.system.progress import Bars
+    from ...schemas.backbones import choose_backbones
+    from ...schemas.modality import Modality
+    from .serve import bench_serve
+    from .tables import serve_table
+
+    backbones = tuple(choose_backbones(tuple(Modality), model or ()).values())
+    with Bars() as bars:
+        result = bench_serve(videos, queries, backbones, home, bars, clip, clients, seconds)
+    return Answer(result, serve_table(result), as_json=json)
+
+
+@app.command()
 def scale(
     uri: Uri = None,
     videos: Annotated[

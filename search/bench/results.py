@@ -161,6 +161,30 @@ class QueryBench(Result):
     notes: list[str] = Field(default=[], description="what queries said of the library")
 
 
+class ServeLoad(Result):
+    """What clients that ask all the time got of a server, and what it took meanwhile."""
+
+    clients: int
+    seconds: float
+    statuses: dict[str, int] = Field(description="answers by HTTP status")
+    p50_ms: float | None = Field(description="of answers with a result; None without any")
+    p95_ms: float | None
+    p99_ms: float | None
+    memory_mb: list[float] = Field(
+        description="resident memory of the server, the median of each quarter of the time"
+    )
+    files: list[int] = Field(description="open files of the server: at first, at most, at last")
+
+
+class ServeBench(Result):
+    """Report of ``vidsim bench serve`` on a synthetic library."""
+
+    videos: int
+    queries: int = Field(description="stored ids that were asked for by each way, in turn")
+    timings: list[QueryTiming]
+    load: ServeLoad
+
+
 class ScaleStep(Result):
     """A library of one size; peaks are of the process that holds Milvus: vidsim's own on Lite."""
 

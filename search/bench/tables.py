@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from ...schemas.answer import Line, Table
 from .memory import peaks
-from .results import IngestBench, KmeansBench, KnnBench, MemoryBench, QueryBench, ScaleBench
+from .results import (
+    IngestBench,
+    KmeansBench,
+    KnnBench,
+    MemoryBench,
+    QueryBench,
+    ScaleBench,
+    ServeBench,
+)
 
 
 def kmeans_table(bench: KmeansBench) -> list[Line]:
@@ -121,6 +129,26 @@ def query_table(bench: QueryBench) -> list[Line]:
         f"recall@10 {bench.recall:.3f}; {bench.threads} threads; searched: {bench.milvus}.",
         *([f"The first new clip took {bench.first_clip_s:.1f} s."] if bench.first_clip_s else []),
         *bench.notes,
+    ]
+
+
+def serve_table(bench: ServeBench) -> list[Line]:
+    """Return lines of a table: a row per way to ask; then what many clients got."""
+    rows = [["what", "p50 ms", "p95 ms"]]
+    rows += [[t.what, f"{t.p50_ms:.1f}", f"{t.p95_ms:.1f}"] for t in bench.timings]
+    load = bench.load
+    rows += [
+        [f"{load.clients} clients at once", f"{load.p50_ms:,.0f}", f"{load.p95_ms:,.0f}"]
+        for _ in range(load.p50_ms is not None)
+    ]
+    answers = ", ".join(f"{number:,} of {status}" for status, number in load.statuses.items())
+    memory = ", ".join(f"{mb:,.0f}" for mb in load.memory_mb)
+    return [
+        _markdown(rows),
+        f"{bench.videos:,} synthetic videos; {bench.queries} stored ids in turn by each way. "
+        f"{load.clients} clients for {load.seconds:.0f} s: {answers}, p99 "
+        f"{_known(load.p99_ms)} ms; the server's memory by quarters {memory} MB, its open files "
+        f"{load.files[0]} at first, {load.files[1]} at most, {load.files[2]} at last.",
     ]
 
 
