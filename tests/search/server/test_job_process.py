@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ import psutil
 import pytest
 
 from ...helpers.colors import COLORS, write_plain
+from ...helpers.command_line import command, environment, vidsim
 from ...helpers.web import Server, copied, until
 
 pytestmark = pytest.mark.acceptance
@@ -58,6 +61,11 @@ def embeds(client: httpx2.Client, job: str) -> bool:
     return any(step["stage"] == "embedding" for step in job_now(client, job)["steps"])
 
 
+def open_files(client: httpx2.Client) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("process_open_fds"))
+
+
 def heard(client: httpx2.Client, job: str) -> Iterator[Any]:
     with client.stream("GET", f"{URL}/{job}/events") as answer:
         for line in answer.iter_lines():
@@ -90,6 +98,11 @@ def test_a_killed_server_says_interrupted_and_a_retry_completes(home: Path, clip
 def test_queries_are_answered_while_a_job_runs_and_two_follow_it(home: Path, clips: Path) -> None:
     with Server(home, "--root", str(clips)) as server, server.client() as client:
         job = client.post(URL, json={"folder": folder_of(client, "many"), **HOW}).json()["job"]
+        before = open_files(client)
+        for _ in range(10):  # who goes away leaves nothing behind
+            with client.stream("GET", f"{URL}/{job}/events") as answer:
+                next(answer.iter_lines())
+        until(lambda: open_files(client) <= before + 2)
         with ThreadPoolExecutor(2) as threads:
             following = [threads.submit(lambda: [*heard(client, job)]) for _ in range(2)]
             until(lambda: embeds(client, job))
@@ -126,3 +139,51 @@ def test_a_server_that_is_told_to_end_does_so_amid_a_job_that_is_followed(
     assert server.process.returncode == 0
     with Server(home) as server, server.client() as client:
         assert job_now(client, job)["state"] == "interrupted"
+
+
+def test_the_command_has_the_server_ingest_and_prints_its_report(home: Path, clips: Path) -> None:
+    words = ["ingest", str(clips / "many"), "-m", "color", "--device", "cpu", "--json"]
+    with Server(home) as server, server.client() as client:
+        done = vidsim(home, *words)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert (report["embedded"], report["videos"]) == (60, 60)
+        (job,) = client.get(URL).json()["jobs"]
+        assert job["report"].pop("timing")
+        assert report.pop("timing")
+        assert job["report"] == report
+        vidsim(home, *words, "--no-server")
+        assert len(client.get(URL).json()["jobs"]) == 1
+
+
+def test_an_interrupted_command_cancels_its_job(home: Path, clips: Path) -> None:
+    words = ["ingest", str(clips / "many"), "-m", "color", "--device", "cpu"]
+    with Server(home) as server, server.client() as client:
+        with subprocess.Popen(
+            command(*words), env=environment(home), stderr=subprocess.PIPE, text=True
+        ) as asking:
+            job = until(lambda: client.get(URL).json()["jobs"])[0]["job"]
+            until(lambda: embeds(client, job))
+            asking.send_signal(signal.SIGINT)
+            assert asking.wait(20) == 130
+            assert asking.stderr
+            assert "Interrupted; the same command goes on" in asking.stderr.read()
+        until(lambda: job_now(client, job)["state"] == "cancelled")
+
+
+def test_a_command_whose_server_is_killed_says_so(home: Path, clips: Path) -> None:
+    words = ["ingest", str(clips / "many"), "-m", "color", "--device", "cpu"]
+    with (
+        Server(home) as server,
+        server.client() as client,
+        subprocess.Popen(
+            command(*words), env=environment(home), stderr=subprocess.PIPE, text=True
+        ) as asking,
+    ):
+        job = until(lambda: client.get(URL).json()["jobs"])[0]["job"]
+        until(lambda: embeds(client, job))
+        server.kill()
+        assert asking.wait(20) == 1
+        assert asking.stderr
+        assert "The server ended before" in asking.stderr.read()
+    assert vidsim(home, *words).returncode == 0, "without a server it goes on from there"
