@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ... import __version__
 from ...ingest.system.progress import Progress, repeating
 from ...ingest.system.step import Step
 from ...schemas import errors
-from ...schemas.errors import StoreError, VidsimError
+from ...schemas.errors import VidsimError
 from ..library import Library, Watcher, overrides
 from .sockets import FOLDER, NOTE, connect_to
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-_ENDED = "The server ended before it answered; ask again."
+_LOST = {"kind": "StoreError", "message": "The server ended before it answered; ask again."}
+
+_WAITING = "waiting"
 
 _STEP = [each.name for each in fields(Step)]
 
@@ -85,26 +88,29 @@ class AskingLibrary(Library):
         for name in ("segment_seconds", "device", "workers"):
             asked[name] = asked.get(name) or getattr(self._settings, name)
         at = self.home / FOLDER
-        job = next(_lines(at, "/v1/ingest", asked))
+        job = next(_lines(at, "/v1/ingest", asked), {"error": _LOST})
         if "job" not in job:
             raise _error(job["error"])
         try:
             for said in _lines(at, f"/v1/ingest/{job['job']}/events"):
                 job = said
-                for stage in job["steps"]:
-                    step = Step(**{name: stage[name] for name in _STEP})
-                    if shown.get(step.stage) != step:
+                steps = {step.stage: step for step in _steps(job)}
+                over = {n: replace(s, finished=True) for n, s in shown.items() if n not in steps}
+                for name, step in (over | steps).items():
+                    if shown.get(name) != step:
                         show(step)
-                    shown[step.stage] = step
+                    shown[name] = step
         except BaseException:
-            next(_lines(at, f"/v1/ingest/{job['job']}/cancel", {}), None)
+            for path in ("cancel", "events"):  # and wait until it has ended: the same may follow
+                body: dict[str, Any] | None = {} if path == "cancel" else None
+                deque(_lines(at, f"/v1/ingest/{job['job']}/{path}", body), maxlen=0)
             raise
         if job["state"] == "cancelled":
             raise KeyboardInterrupt
         if job["error"]:
             raise _error(job["error"])
         if job["state"] != "done":
-            raise StoreError(_ENDED)
+            raise _error(_LOST)
         return IngestReport.model_validate(job["report"])
 
     def _ask(self, what: str, asked: Mapping[str, Any], progress: Progress) -> Any:
@@ -120,7 +126,7 @@ class AskingLibrary(Library):
             if "error" in line:
                 raise _error(line["error"])
             show(Step(**line["step"]))
-        raise StoreError(_ENDED)
+        raise _error(_LOST)
 
 
 def open_asking(progress: Watcher, *, ask: bool = True, **how: Any) -> Library:
@@ -188,6 +194,16 @@ def _lines(
         _log.debug("The server on %s ended: %s", folder, error)
     finally:
         connection.close()
+
+
+def _steps(job: Mapping[str, Any]) -> Iterator[Step]:
+    """Yield the stages of a job, first of all that it waits, if it does."""
+    waits = job["state"] == "queued" or bool(job["waiting"])
+    note = job["waiting"] or "other jobs of the server come first"
+    if waits:
+        yield Step(_WAITING, 0, None, "jobs", note=note)
+    for stage in job["steps"]:
+        yield Step(**{name: stage[name] for name in _STEP})
 
 
 def _each(clips: Any) -> list[dict[str, str | None]]:

@@ -7,12 +7,14 @@ to this machine (DNS rebinding).
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .refusals import refused
@@ -42,6 +44,17 @@ _HEADERS = {
 }
 """Of every answer, as OWASP's list of security headers has them."""
 
+_MB = 1_000_000
+
+_MOST_BYTES = _MB
+"""Size of what is asked for, as JSON; a filter may have 4 kB."""
+
+_UPLOADS = ("/v1/uploads", "/v1/query")
+"""Where a clip may come with it."""
+
+_SILENCE_S = 20.0
+"""Seconds that a request may be silent."""
+
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 _ENCODED = ("%25", "%2F", "%2f")
@@ -57,6 +70,7 @@ class Guard:
         hosts: frozenset[str] = frozenset(),
         token: str = "",
         trusted: bool = False,
+        max_upload_mb: int = 512,
     ) -> None:
         """Stand before `app`.
 
@@ -65,11 +79,13 @@ class Guard:
             hosts: Names by which the server may be asked for, besides those of this machine.
             token: What every request must bring; "" for none.
             trusted: Whether all requests come by the home's own socket: then all pass.
+            max_upload_mb: Size of an upload, in MB.
         """
         self._app = app
         self._hosts = hosts | {"localhost"}
         self._token = token
         self._trusted = trusted
+        self._most_bytes = max_upload_mb * _MB
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -91,7 +107,9 @@ class Guard:
             status = 401 if why == _UNKNOWN else 403
             await refused("ForbiddenError", why, status)(scope, receive, send_guarded)
             return
-        await self._app(scope, receive, send_guarded)
+        uploads = scope["path"] in _UPLOADS
+        most = _MOST_BYTES + uploads * self._most_bytes
+        await self._app(scope, _bounded(receive, most), send_guarded)
 
     def _why_not(self, scope: Scope) -> str:
         """Return why a request is refused; "" where it is not."""
@@ -137,6 +155,27 @@ _UNKNOWN = (
     "The token is missing or wrong; send 'Authorization: Bearer TOKEN', or open the address that "
     "'vidsim serve' printed."
 )
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """Return a way to receive a body that is neither too large nor too slow; it holds a place."""
+    left, whole = most, False
+
+    async def bounded() -> Message:
+        nonlocal left, whole
+        if whole:  # what comes now is that the client has gone, which may take long
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), _SILENCE_S)
+        except TimeoutError:
+            raise HTTPException(408, "The request came too slowly") from None
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, f"The body has more than {most:,} bytes")
+        whole = not message.get("more_body", False)
+        return message
+
+    return bounded
 
 
 def same_token(given: str, token: str) -> bool:

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from fastapi import Query as Parameter
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
@@ -52,9 +52,10 @@ _PIECE = 1 << 20
     "/query",
     summary="Rank stored videos by likeness to clips",
     responses=_REFUSED,
+    response_model=QueryResult,
     openapi_extra={"requestBody": _FORM},
 )
-async def query(here: Here, request: Request) -> QueryResult:
+async def query(here: Here, request: Request) -> Response:
     """Ask by stored videos and uploads as JSON, or by one file in a form, which is not kept."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await _query_by_form(here, request)
@@ -62,7 +63,7 @@ async def query(here: Here, request: Request) -> QueryResult:
     return await _answer(here, asked.clips, asked.unlike, asked)
 
 
-async def _query_by_form(here: Serving, request: Request) -> QueryResult:
+async def _query_by_form(here: Serving, request: Request) -> Response:
     async with request.form(max_files=1, max_fields=1) as form:
         file, options = form.get("clip"), form.get("options", "{}")
         if not isinstance(file, UploadFile) or isinstance(options, UploadFile):
@@ -82,7 +83,9 @@ async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
 
 async def _answer(
     here: Serving, clips: list[Clip], unlike: list[Clip], asked: QueryWithout
-) -> QueryResult:
+) -> Response:
+    """Return the library's answer, which is valid and need not be checked again."""
+
     def ask(named: Named) -> QueryResult:
         return here.library.query(
             [named.taken(clip) for clip in clips],
@@ -92,13 +95,15 @@ async def _answer(
 
     kind = "upload" if any(clip.upload for clip in (*clips, *unlike)) else "stored"
     with here.meters.query(kind):
-        return await here.turns.run(lambda: answered(here.uploads, ask))
+        said = await here.turns.run(lambda: answered(here.uploads, ask).model_dump_json())
+    return Response(said, media_type="application/json")
 
 
 @router.get(
     "/videos/{video}/neighbours",
     summary="Rank stored videos by likeness to a stored one",
     responses=_REFUSED,
+    response_model=QueryResult,
 )
 async def neighbours(
     here: Here,
@@ -108,7 +113,7 @@ async def neighbours(
     modality: Annotated[list[Modality] | None, Parameter(description="none for all")] = None,
     library: Annotated[list[str] | None, Parameter(description="none for all")] = None,
     filter: Annotated[str, Parameter(max_length=4096)] = "",
-) -> QueryResult:
+) -> Response:
     """Ask by a stored video, of which nothing is decoded."""
     asked = QueryWithout(
         k=k, min_score=min_score, modalities=modality, libraries=library or [], filter=filter

@@ -78,10 +78,13 @@ def serve(
             partial.write_text(json.dumps(note | {"uri": library.place.uri}))
         serving = stack.enter_context(opened(library, options, folder))
         app = create_app(serving)
-        guarded = Guard(app, hosts=options.hosts | {options.host}, token=options.token)
+        hosts = options.hosts | {options.host}
+        guarded = Guard(app, hosts=hosts, token=options.token, max_upload_mb=options.max_upload_mb)
         servers = [(_server(guarded), at)]
         if inside is not None:
-            servers.append((_server(Guard(app, trusted=True)), inside))
+            servers.append(
+                (_server(Guard(app, trusted=True, max_upload_mb=options.max_upload_mb)), inside)
+            )
         Thread(target=_warm, args=[library], name="warming", daemon=True).start()
         started(f"{url}/#token={options.token}" if options.token else url)
         asyncio.run(_run(servers))

@@ -30,7 +30,13 @@ def client_of(home: Path, trusted: bool = False, **options: Any) -> Iterator[Tes
     """A client of a home's app, guarded as on its port, or as on its own socket."""
     chosen = ServeOptions(**options)
     with Library.open(home, pull=False) as library, opened(library, chosen, home / "server") as it:
-        app = Guard(create_app(it), hosts=chosen.hosts, token=chosen.token, trusted=trusted)
+        app = Guard(
+            create_app(it),
+            hosts=chosen.hosts,
+            token=chosen.token,
+            trusted=trusted,
+            max_upload_mb=chosen.max_upload_mb,
+        )
         with TestClient(app, base_url="http://localhost", raise_server_exceptions=True) as client:
             yield client
 

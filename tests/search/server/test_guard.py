@@ -118,3 +118,13 @@ def test_an_id_is_one_segment_whatever_is_in_it(client: TestClient) -> None:
         answer = client.get(f"/v1/videos/{name}/neighbours")
         assert answer.status_code == 404
         assert "stored video" in answer.json()["error"]["message"]
+
+
+def test_what_is_asked_for_may_not_be_large(client: TestClient) -> None:
+    body = b'{"clips": [' + b'{"video": "a"},' * 100_000
+    for path in ("/v1/compare", "/v1/ingest", "/v1/session"):
+        for content in (body, iter([body[:700_000], body[700_000:]])):
+            as_json = {"content-type": "application/json"}
+            answer = client.post(path, content=content, headers=as_json)
+            assert answer.status_code == 413
+            assert "bytes" in answer.json()["error"]["message"]
