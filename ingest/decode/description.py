@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.container import InputContainer
 from av.format import Flags
 from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 
 from ...schemas.errors import MediaError
-from .container import check_file, open_local
+from .container import Skipped, check_file, open_local, packets
 from .picture_worker import Screen, checked_still_format
 from .scan import scan, usable
 from .segments import MAX_PIXELS
@@ -47,6 +49,8 @@ _PLAYED: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 (developer.mozilla.org/docs/Web/Media/Guides/Formats). Theora is none: browsers dropped it."""
 
 _PLAYED_PIXELS = frozenset({"yuv420p", "yuvj420p"})
+
+_PLAYED_AAC = frozenset({"LC", "HE-AAC", "HE-AACv2"})
 
 _PLAYED_START_S = 0.1
 """Of a file that begins later on its own clock, players count seconds from elsewhere."""
@@ -96,8 +100,9 @@ def describe(path: str, on_progress: Callable[[], None] = lambda: None) -> Descr
         name = _container_name(path, container)
         videos, sounds = usable(container, "video"), usable(container, "audio")
         shape = _shape(container, videos[0], on_progress) if videos else None
-        if shape is None and not sounds:
-            raise MediaError("no picture of it decodes" if videos else "it has no picture or sound")
+        if shape is None and not (sounds and _is_heard(path, sounds[0].index, on_progress)):
+            nothing = "it has no picture and no sound"
+            raise MediaError("nothing of it decodes" if videos or sounds else nothing)
         shown = videos if shape is not None else []
         width, height = shape or (None, None)
         duration_s = _stated_duration_s(container, name)
@@ -111,7 +116,8 @@ def describe(path: str, on_progress: Callable[[], None] = lambda: None) -> Descr
             height=height,
             duration_s=duration_s,
             sound=bool(sounds),
-            plays=_plays(name, shown, sounds, (container.start_time or 0) / av.time_base),
+            plays=shown == videos
+            and _plays(name, shown, sounds, (container.start_time or 0) / av.time_base),
         )
 
 
@@ -153,6 +159,18 @@ def _shape(
     return round(width), round(height)
 
 
+def _is_heard(path: str, sound: int, on_progress: Callable[[], None]) -> bool:
+    """Return whether a first piece of a sound track decodes."""
+    with open_local(path) as container:
+        context = cast(AudioCodecContext, container.streams[sound].codec_context)
+        for packet in packets(container, sound, Skipped()):
+            on_progress()
+            with suppress(av.FFmpegError, ValueError):
+                if context.decode(packet):
+                    return True
+    return False
+
+
 def _stated_duration_s(container: InputContainer, name: str) -> float | None:
     """Return the length that a container states; None where that is no more than a guess."""
     known = name in _MEASURED and not Flags(container.format.flags) & Flags.ts_discont
@@ -168,9 +186,11 @@ def _plays(name: str, videos: list[Stream], sounds: list[Stream], start_s: float
     if name not in _PLAYED or start_s > _PLAYED_START_S:
         return False
     shown, heard = _PLAYED[name]
+    profiles = {sound.codec_context.profile for sound in sounds if _codec(sound) == "aac"}
     pixels = {cast(VideoCodecContext, video.codec_context).pix_fmt for video in videos}
     return (
         {_codec(video) for video in videos} <= shown
         and pixels <= _PLAYED_PIXELS
         and {_codec(sound) for sound in sounds} <= heard
+        and profiles <= _PLAYED_AAC
     )

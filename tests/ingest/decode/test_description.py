@@ -93,10 +93,27 @@ def test_what_is_no_media_or_does_not_decode_is_told(tmp_path: Path, make_clip: 
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(MediaError, match="not a video"):
         describe(str(tmp_path / "text.mp4"))
-    clip = make_clip("a.mp4", **H264)
+    with pytest.raises(MediaError, match="nothing of it decodes"):
+        describe(str(emptied(make_clip("a.mp4", **H264))))
+
+
+def test_of_a_video_whose_picture_is_lost_the_sound_is_left(make_clip: MakeClip) -> None:
+    clip = make_clip("a.mkv", times=TIMES, codec="mpeg4", tone=TONE)
+    content = clip.read_bytes()
+    clip.write_bytes(content.replace(b"\0\0\1\xb6", b"\0\0\0\0"))  # starts of its frames
+    found = describe(str(clip))
+    assert (found.kind, found.codec, found.sound, found.plays) == (
+        "sound",
+        "pcm_s16le",
+        True,
+        False,
+    )
+
+
+def emptied(clip: Path) -> Path:
+    """A clip without what its frames are made of."""
     content = bytearray(clip.read_bytes())
     at, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
     content[at:end] = bytes(end - at)
     clip.write_bytes(content)
-    with pytest.raises(MediaError, match="no picture of it decodes"):
-        describe(str(clip))
+    return clip
