@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,14 @@ def axe(own_folders: Path) -> str:
             script.write_bytes(content.read())
         packed.unlink()
     return script.read_text()
+
+
+def await_(page: Page, script: str, *, of: Any = None) -> None:
+    """Waits until a script is true; the page's policy forbids Playwright's own way."""
+    end = time.monotonic() + _TIMEOUT_MS / 1000
+    while not page.evaluate(script, of):
+        assert time.monotonic() < end, script
+        page.wait_for_timeout(50)
 
 
 def violations(page: Page, axe: str) -> list[str]:

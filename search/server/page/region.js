@@ -4,6 +4,7 @@ import { h, say } from './dom.js';
 
 const LEAST = 0.04;
 const STEP = 0.02;
+const SETTLE_MS = 350;
 const CENTRE = [0.25, 0.25, 0.5, 0.5];
 
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
@@ -26,6 +27,8 @@ export class Region {
 
   /** Show a region, or none. */
   set(region) {
+    // A change that is on its way is newer.
+    if (this.timer) return;
     this.value = region;
     if (region) this.layer.hidden = false;
     else if (!this.drawing) this.layer.hidden = true;
@@ -35,6 +38,7 @@ export class Region {
   /** Begin to draw; the middle is taken first, so that keys have something to move. */
   begin() {
     this.layer.hidden = false;
+    this._lie();
     this.layer.classList.add('is-drawing');
     this.drawing = true;
     if (!this.value) this._change([...CENTRE]);
@@ -51,7 +55,9 @@ export class Region {
 
   /** Lie exactly on the picture, which may leave bars in the screen. */
   _lie() {
-    const { width, height } = this.player.info ?? {};
+    const { poster } = this.player;
+    const width = this.player.info?.width ?? poster.naturalWidth;
+    const height = this.player.info?.height ?? poster.naturalHeight;
     const { clientWidth: w, clientHeight: hh } = this.player.screen;
     if (!width || !height || !w) return;
     const scale = Math.min(w / width, hh / height);
@@ -65,7 +71,10 @@ export class Region {
     this.value = region;
     this._paint();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.onChange(region), 350);
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.onChange(region);
+    }, SETTLE_MS);
   }
 
   _paint() {
@@ -79,6 +88,8 @@ export class Region {
 
   _draw(event) {
     event.preventDefault();
+    clearTimeout(this.timer);
+    this.timer = -1;
     this.layer.setPointerCapture(event.pointerId);
     const { left, top, width, height } = this.layer.getBoundingClientRect();
     const at = (e) => [clamp((e.clientX - left) / width, 0, 1), clamp((e.clientY - top) / height, 0, 1)];
@@ -96,7 +107,7 @@ export class Region {
     };
     const end = () => {
       this.layer.removeEventListener('pointermove', move);
-      if (this.value) this._change(this.value);
+      this._change(this.value);
       this.box.focus();
     };
     this.layer.addEventListener('pointermove', move);

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ...helpers.browser import PHONE, WIDE, Visit, overflow, violations
+from ...helpers.browser import PHONE, WIDE, Visit, await_, overflow, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -75,7 +75,7 @@ def test_a_search_by_keys_alone(visit: Visit, shown: str) -> None:
     assert focused(page) == "Skip to the content"
     page.keyboard.press("/")
     page.keyboard.type("ball.mp4")
-    page.wait_for_function("document.querySelectorAll('.tile').length === 1")
+    await_(page, "document.querySelectorAll('.tile').length === 1")
     tab_to(page, "ball.mp4")
     page.keyboard.press("Enter")
     page.wait_for_selector(".card:not(.ghost)")
@@ -85,9 +85,9 @@ def test_a_search_by_keys_alone(visit: Visit, shown: str) -> None:
     assert focused(page).startswith("Play ")
     assert second.evaluate("card => card.contains(document.activeElement)")
     page.keyboard.press("Enter")
-    page.wait_for_function("v => v.currentTime > 0.1", arg=second.locator("video").element_handle())
+    await_(page, "v => v.currentTime > 0.1", of=second.locator("video").element_handle())
     page.keyboard.press(" ")
-    page.wait_for_function("v => v.paused", arg=second.locator("video").element_handle())
+    await_(page, "v => v.paused", of=second.locator("video").element_handle())
     tab_to(page, "Position in")
     before = page.evaluate("Number(document.activeElement.value)")
     page.keyboard.press("ArrowRight")
@@ -97,7 +97,7 @@ def test_a_search_by_keys_alone(visit: Visit, shown: str) -> None:
     page.get_by_role("button", name="Play in step").wait_for()
     tab_to(page, "Play in step")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('video')?.currentTime > 0.1")
+    await_(page, "document.querySelector('video')?.currentTime > 0.1")
     page.keyboard.press("?")
     page.get_by_role("dialog", name="Keys").wait_for()
     page.keyboard.press("Escape")
@@ -146,6 +146,6 @@ def test_a_phone_searches(visit: Visit, shown: str) -> None:
     page.get_by_text("Weights and filters").tap()
     page.get_by_label("Motion").wait_for()
     page.locator(".card").first.get_by_role("button", name="Play").tap()
-    page.wait_for_function("document.querySelector('.card video')?.currentTime > 0.1")
+    await_(page, "document.querySelector('.card video')?.currentTime > 0.1")
     page.get_by_role("link", name="Browse").tap()
     page.locator(".tile").first.wait_for()

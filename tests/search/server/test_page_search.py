@@ -12,7 +12,7 @@ import pytest
 
 from vidsim.search.demo import disguise
 
-from ...helpers.browser import Visit
+from ...helpers.browser import Visit, await_
 from ...helpers.page_home import write_still, write_tone
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def like(shown: str, *clips: str, **more: str) -> str:
 def results(page: Page) -> list[str]:
     """Ids of the results, in the order that is seen."""
     page.wait_for_selector(".card:not(.ghost)")
-    page.wait_for_function("!document.querySelector('.cards').hasAttribute('aria-busy')")
+    await_(page, "!document.querySelector('.cards').hasAttribute('aria-busy')")
     ids: list[str] = page.eval_on_selector_all(".card", "all => all.map((c) => c.dataset.id)")
     return ids
 
@@ -117,17 +117,17 @@ def test_a_result_plays_from_the_second_that_matched(visit: Visit, shown: str) -
     assert marks.count() >= 2
     moment.click()
     video = card.locator("video")
-    page.wait_for_function("v => !v.paused && v.readyState > 2", arg=video.element_handle())
+    await_(page, "v => !v.paused && v.readyState > 2", of=video.element_handle())
     assert start_s <= video.evaluate("v => v.currentTime") < start_s + 3
     assert "/media" in video.evaluate("v => v.src")
-    page.wait_for_function("document.querySelector('.subject video')?.currentTime > 0")
+    await_(page, "document.querySelector('.subject video')?.currentTime > 0")
     assert page.locator(".subject video").evaluate("v => v.muted")
 
 
 def test_what_no_browser_plays_is_played_as_a_clip(visit: Visit, shown: str) -> None:
     page = visit(like(shown, AVI))
     page.get_by_role("button", name="Play checkers.avi").click()
-    page.wait_for_function("document.querySelector('.subject video')?.currentTime > 0.2")
+    await_(page, "document.querySelector('.subject video')?.currentTime > 0.2")
     assert "/clip?start_s=" in page.locator(".subject video").evaluate("v => v.src")
 
 
@@ -164,7 +164,7 @@ def test_weights_rank_again_at_once_and_back_undoes(
     assert "weights=" in page.url
     page.go_back()
     assert page.url == url
-    page.wait_for_function("n => document.querySelectorAll('.card').length === n", arg=len(before))
+    await_(page, "n => document.querySelectorAll('.card').length === n", of=len(before))
     assert results(page) == before
     slider = page.get_by_label("Motion")
     slider.focus()
@@ -178,9 +178,7 @@ def test_alike_enough_is_chosen(visit: Visit, shown: str) -> None:
     scores = [float(s) for s in page.locator(".card .score").all_inner_texts()]
     slider = page.get_by_label("At least")
     slider.fill(str(scores[1]))
-    page.wait_for_function(
-        "n => document.querySelectorAll('.card').length < n", arg=len(all_of_them)
-    )
+    await_(page, "n => document.querySelectorAll('.card').length < n", of=len(all_of_them))
     assert results(page) == all_of_them[: len(results(page))]
     slider.fill("1")
     page.get_by_text("Nothing reaches 1.00").wait_for()
@@ -246,9 +244,7 @@ def test_facets_combine(visit: Visit, shown: str) -> None:
     everything = results(page)
     page.locator(".facets").get_by_label("clips").check()
     page.locator(".facets").get_by_label("copies").check()
-    page.wait_for_function(
-        "n => document.querySelectorAll('.card').length < n", arg=len(everything)
-    )
+    await_(page, "n => document.querySelectorAll('.card').length < n", of=len(everything))
     assert sorted(results(page)) == ["clips/copies/ball_copy.mp4", "clips/copies/snow_copy.mp4"]
     page.get_by_label("Length").select_option(label="10 s to 1 min")
     page.get_by_text("No video passes these filters").wait_for()
@@ -256,9 +252,7 @@ def test_facets_combine(visit: Visit, shown: str) -> None:
     page.wait_for_selector(f'.card[data-id="{LONG}"]')
     assert results(page) == [LONG]
     page.get_by_role("button", name="Forget all filters").click()
-    page.wait_for_function(
-        "n => document.querySelectorAll('.card').length === n", arg=len(everything)
-    )
+    await_(page, "n => document.querySelectorAll('.card').length === n", of=len(everything))
 
 
 def test_more_like_this_also_like_and_not_like(visit: Visit, shown: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ...helpers.browser import Visit
+from ...helpers.browser import Visit, await_
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -24,17 +24,17 @@ def test_what_is_stored_is_browsed(visit: Visit, shown: str) -> None:
     page.get_by_role("heading", name="videos").wait_for()
     assert page.locator(".tile").count() == 12
     page.get_by_label("Part of a name").fill("ball")
-    page.get_by_role("heading", name="2 videos").wait_for()
+    page.get_by_role("heading", name="2 videos", exact=True).wait_for()
     tile = page.locator(".tile", has_text="ball.mp4")
     tile.hover()
-    page.wait_for_function("document.querySelector('.tile img[src*=\"/preview\"]')")
+    await_(page, "document.querySelector('.tile img[src*=\"/preview\"]')")
     page.mouse.move(0, 0)
-    page.wait_for_function("!document.querySelector('.tile img[src*=\"/preview\"]')")
+    await_(page, "!document.querySelector('.tile img[src*=\"/preview\"]')")
     tile.click()
     page.wait_for_selector(".card:not(.ghost)")
     assert page.locator(".subject .clip-name").inner_text() == BALL
     page.go_back()
-    page.get_by_role("heading", name="2 videos").wait_for()
+    page.get_by_role("heading", name="2 videos", exact=True).wait_for()
 
 
 def test_a_long_list_has_pages(visit: Visit, shown: str) -> None:
@@ -77,7 +77,7 @@ def test_the_map_is_moved_brushed_and_asked(visit: Visit, shown: str) -> None:
     canvas.focus()
     for _ in range(14):
         page.keyboard.press("+")
-    page.wait_for_function("!/^9 /.test(document.querySelector('.map-list h2').textContent)")
+    await_(page, "!/^9 /.test(document.querySelector('.map-list h2').textContent)")
     page.keyboard.press("0")
     page.get_by_role("heading", name="9 in view").wait_for()
     page.get_by_role("button", name="copies").click()
@@ -119,7 +119,7 @@ def test_two_videos_are_compared(visit: Visit, shown: str) -> None:
     assert page.locator(".chart polyline").count() == 5
     page.get_by_role("button", name="Play in step").click()
     both = "[...document.querySelectorAll('video')]"
-    page.wait_for_function(f"{both}.length === 2 && {both}.every((v) => v.currentTime > 0.4)")
+    await_(page, f"{both}.length === 2 && {both}.every((v) => v.currentTime > 0.4)")
     first, second = page.evaluate(f"{both}.map((v) => v.currentTime)")
     assert abs((first - second) - 0.5) < 0.6  # the copy begins half a second later
     chart = page.get_by_label("Second of the comparison")
@@ -156,7 +156,7 @@ def test_duplicates_are_decided_and_remembered(visit: Visit, shown: str) -> None
     groups(page)
     kept.wait_for()
     page.get_by_label("Only undecided").check()
-    page.wait_for_function("!document.body.innerText.includes('snow_copy.mp4')")
+    await_(page, "!document.body.innerText.includes('snow_copy.mp4')")
     page.get_by_label("Only undecided").uncheck()
     kept.click()
     group.get_by_role("button", name="Keep this one snow.mp4").wait_for()
@@ -172,7 +172,7 @@ def test_duplicates_play_in_step_and_are_taken_away(visit: Visit, shown: str) ->
     group = page.locator(".group", has_text="snow_copy.mp4")
     group.get_by_role("button", name="Play in step").click()
     both = "[...document.querySelectorAll('video')]"
-    page.wait_for_function(f"{both}.length === 2 && {both}.every((v) => v.currentTime > 0.5)")
+    await_(page, f"{both}.length === 2 && {both}.every((v) => v.currentTime > 0.5)")
     for kind, begins in (("CSV", "group,"), ("JSON", "{")):
         with page.expect_download() as download:
             page.get_by_role("link", name=kind).click()
@@ -232,7 +232,5 @@ def test_the_map_of_13320_videos_is_drawn_whole(visit: Visit, shown: str) -> Non
     # The list beside the map asks for pictures of videos that are made up.
     page = visit(f"{shown}/?tab=map", refused=True, before=lambda p: p.route("**/v1/map*", answer))
     page.get_by_role("heading", name="Map of 13,320 videos").wait_for()
-    page.wait_for_function(
-        "document.querySelector('.map-list h2').textContent.startsWith('13,320')"
-    )
+    await_(page, "document.querySelector('.map-list h2').textContent.startsWith('13,320')")
     assert page.locator("canvas.points").evaluate(INKED) > 20_000
