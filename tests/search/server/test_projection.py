@@ -9,7 +9,6 @@ from vidsim.schemas.embedding import FloatArray
 from vidsim.search.server import projection
 from vidsim.search.server.projection import clusters, neighbour_plane, plane, reduced
 
-
 long = pytest.mark.acceptance
 """Loads scikit-learn, which takes seconds."""
 
