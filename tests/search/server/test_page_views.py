@@ -23,7 +23,7 @@ COPY = "clips/copies/ball_copy.mp4"
 
 def test_what_is_stored_is_browsed(visit: Visit, shown: str) -> None:
     page = visit(f"{shown}/?tab=browse")
-    page.get_by_role("heading", name="videos").wait_for()
+    page.get_by_role("heading", name="12 videos").wait_for()
     assert page.locator(".tile").count() == 12
     page.get_by_label("Part of a name").fill("ball")
     page.get_by_role("heading", name="2 videos", exact=True).wait_for()
