@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from ...schemas.results import Result, StoredVideo
+from ...schemas.results import LibrarySummary, Result, StoredVideo
 from ...schemas.video import VideoOrder
 from .listing import Counts, Facets, counted, listed
 from .serving import Here
@@ -23,6 +23,13 @@ class VideoPage(Result):
 
     videos: list[StoredVideo]
     total: int = Field(description="of all pages")
+
+
+class LibraryList(Result):
+    """All libraries of the home."""
+
+    libraries: list[LibrarySummary]
+    being_written: str = Field(description="which process writes the home; empty where none does")
 
 
 def _facets(
@@ -66,6 +73,14 @@ def videos(
     """List the videos that have all that is asked for, a page at a time."""
     found = listed(_filtered(here, filter), facets, sort, reverse)
     return VideoPage(videos=found[offset : offset + limit], total=len(found))
+
+
+@router.get("/libraries", summary="List the libraries")
+def libraries(here: Here) -> LibraryList:
+    """List all libraries, with what each holds and whether its files are there."""
+    return LibraryList(
+        libraries=here.library.libraries(), being_written=here.library.being_written()
+    )
 
 
 @router.get("/facets", summary="Count stored videos by library, label, duration and day")

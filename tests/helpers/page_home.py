@@ -6,6 +6,7 @@ import wave
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from vidsim.search.demo import disguise, write_generated
@@ -59,8 +60,7 @@ def write_tone(path: Path, hertz: float, seconds: float = 4.0) -> Path:
 
 def write_still(video: Path, path: Path) -> Path:
     """Writes the first frame of a video as a picture."""
-    with av.open(str(video)) as container:
-        next(container.decode(video=0)).to_image().save(path)
+    cv2.imwrite(str(path), _frames(video)[0][..., ::-1])
     return path
 
 

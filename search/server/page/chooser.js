@@ -1,20 +1,19 @@
 /** Stored videos to choose from: found by name, shown as pictures. */
 
 import { address, ask, partOf } from './api.js';
-import { debounced, dialog, fill, h, picture, say } from './dom.js';
+import { debounced, dialog, fill, h, say } from './dom.js';
+import { still } from './still.js';
 import { clock, count, parts } from './words.js';
 
 /**
  * Return a tile of a stored video: a link, or a button where `onPick` is given. Its picture moves
  * while it is pointed at or has the focus.
  */
-export function tile(video, { href, onPick, extra } = {}) {
+export function tile(video, { href, onPick } = {}) {
   const { name, folder, library } = parts(video.video_id);
-  const silent = video.modalities && !video.modalities.some((m) => m !== 'audio');
-  const still = silent ? partOf(video.video_id, 'spectrogram') : partOf(video.video_id, 'thumbnail', { size: 240 });
-  const image = picture(still, '', { kind: silent ? 'note' : 'play' });
+  const onPicture = (image) => livens(element, image, partOf(video.video_id, 'preview'));
   const body = [
-    h('span', { class: 'tile-picture' }, image,
+    h('span', { class: 'tile-picture' }, h('span'),
       video.duration_s > 0 && h('span', { class: 'time' }, clock(video.duration_s))),
     h('span', { class: 'tile-name' }, h('bdi', {}, name)),
     h('span', { class: 'soft' }, h('bdi', {}, video.label || folder || library)),
@@ -22,15 +21,14 @@ export function tile(video, { href, onPick, extra } = {}) {
   const element = onPick
     ? h('button', { type: 'button', class: 'tile', on: { click: () => onPick(video) } }, body)
     : h('a', { class: 'tile', href }, body);
-  if (!silent) livens(element, image, partOf(video.video_id, 'preview'));
   element.title = video.video_id;
-  if (extra) return h('div', { class: 'tile-with' }, element, extra);
+  body[0].firstChild.replaceWith(still(video.video_id, { modalities: video.modalities, onPicture }));
   return element;
 }
 
 /** Show an animated preview in place of a still while an element is pointed at or focused. */
 function livens(element, image, preview) {
-  const still = image.src;
+  const frame = image.src;
   let timer = 0;
   const start = () => {
     clearTimeout(timer);
@@ -42,7 +40,7 @@ function livens(element, image, preview) {
   };
   const stop = () => {
     clearTimeout(timer);
-    if (image.src !== still) image.src = still;
+    if (image.src !== frame) image.src = frame;
   };
   element.addEventListener('pointerenter', start);
   element.addEventListener('pointerleave', stop);

@@ -84,7 +84,7 @@ export function mount(root, page) {
     fill(body,
       panel('By modality', bars(likenesses, [...Object.keys(likenesses), ...found.missing_modalities])),
       found.over_time.length > 1 && panel('Likeness over time', overTime(found, (at) => go(at.first_s, at.second_s - at.first_s))),
-      found.moments.length > 0 && wide(panel('Where they match', moments(found, clips, go))),
+      found.moments.length > 0 && wide(panel('Where they match', moments(found, players, go))),
       likenesses.color !== undefined && panel('Colours over time', strips(found, clips, first, second)),
       likenesses.audio !== undefined && panel('Sound over time', clips.map((clip, n) =>
         picture(partOf(clip, 'spectrogram'), `Spectrogram of the ${n ? 'second' : 'first'} video`, { class: 'spectrogram', kind: 'note' }))));
@@ -108,14 +108,15 @@ function wide(element) {
 const panel = (words, ...content) => h('section', { class: 'panel' }, h('h2', {}, words), ...content);
 
 /** Frames side by side: begin, middle and end of each stretch that matches. */
-function moments(found, clips, go) {
+function moments(found, players, go) {
   return h('ol', { class: 'moments' }, found.moments.slice(0, 4).map((m) => {
     const length = m.end_s - m.start_s;
     const at = length > 1 ? [0.1, 0.5, 0.9] : [0.5];
-    const frames = (clip, start) => h('div', { class: 'frames' }, at.map((part) =>
-      picture(partOf(clip, 'thumbnail', { at_s: (start + part * length).toFixed(2), size: 240 }), '', { kind: 'play' })));
+    const frames = ({ clip, info }, start) => h('div', { class: 'frames' }, info?.kind === 'sound'
+      ? picture(partOf(clip, 'spectrogram', { start_s: start, end_s: start + length }), '', { kind: 'note' })
+      : at.map((part) => picture(partOf(clip, 'thumbnail', { at_s: (start + part * length).toFixed(2), size: 240 }), '', { kind: 'play' })));
     return h('li', {},
-      frames(clips[0], m.query_start_s), frames(clips[1], m.start_s),
+      frames(players[0], m.query_start_s), frames(players[1], m.start_s),
       h('div', { class: 'row' }, h('span', { class: 'soft' },
         `${clock(m.query_start_s, true)} and ${clock(m.start_s, true)}, for ${length.toFixed(1)} s: likeness ${decimals(m.likeness)}`),
       button(`Play from ${clock(m.query_start_s)}`, 'play', () => go(m.query_start_s, m.start_s - m.query_start_s), { class: 'chip' })));

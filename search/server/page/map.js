@@ -1,10 +1,11 @@
 /** The map: stored videos as points, near to each other where they are alike. */
 
-import { address, ask, partOf } from './api.js';
+import { address, ask } from './api.js';
 import { tile } from './chooser.js';
-import { button, calm, debounced, fill, h, picture, say } from './dom.js';
+import { button, calm, debounced, fill, h, say } from './dom.js';
 import { empty } from './empty.js';
 import { Points } from './points.js';
+import { still } from './still.js';
 import { searchFor } from './view.js';
 import { CALLED, MODALITIES, capital, count, parts } from './words.js';
 
@@ -151,7 +152,7 @@ export function mount(root, page) {
     if (n < 0) return n;
     const id = found.ids[n];
     const [x, y] = points.toScreen(points.x[n], points.y[n]);
-    fill(tip, picture(partOf(id, 'thumbnail', { size: 240 }), '', { kind: 'note' }),
+    fill(tip, still(id),
       h('strong', {}, h('bdi', {}, parts(id).name)), h('span', { class: 'soft' }, h('bdi', {}, found.labels[n])),
       touched && h('a', { href: href(n), class: 'primary small' }, 'More like this'));
     tip.style.left = `${Math.min(Math.max(8, x + 14), points.width - 190)}px`;

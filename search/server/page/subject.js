@@ -1,11 +1,11 @@
 /** The query: its clip with a player, the part and the region of it, and further examples. */
 
-import { partOf } from './api.js';
 import { choose } from './chooser.js';
 import { dropField, send } from './drop.js';
-import { button, fill, h, picture } from './dom.js';
+import { button, fill, h } from './dom.js';
 import { Player } from './player.js';
 import { Region } from './region.js';
+import { still } from './still.js';
 import { isUpload } from './view.js';
 import { clock, parts } from './words.js';
 
@@ -51,7 +51,7 @@ export function subject(page) {
         if (tokens) page.go({ like: [...page.view.like, ...tokens] });
       }, { big: false }));
     const small = (clip, list, words) => h('span', { class: `example ${list}` },
-      picture(partOf(clip, 'thumbnail', { size: 120 }), '', { kind: 'file' }),
+      still(clip, { size: 120 }),
       h('span', {}, `${words} `, h('bdi', {}, isUpload(clip) ? 'an upload' : parts(clip).name)),
       button(`Forget ${isUpload(clip) ? 'the upload' : parts(clip).name}`, 'close',
         () => page.go({ [list]: page.view[list].filter((each) => each !== clip) }), { quiet: true }));

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ...helpers.browser import Visit, await_
+from ...helpers.web import Server, copied
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -21,7 +23,7 @@ COPY = "clips/copies/ball_copy.mp4"
 
 def test_what_is_stored_is_browsed(visit: Visit, shown: str) -> None:
     page = visit(f"{shown}/?tab=browse")
-    page.get_by_role("heading", name="videos").wait_for()
+    page.get_by_role("heading", name="12 videos").wait_for()
     assert page.locator(".tile").count() == 12
     page.get_by_label("Part of a name").fill("ball")
     page.get_by_role("heading", name="2 videos", exact=True).wait_for()
@@ -182,8 +184,16 @@ def test_duplicates_play_in_step_and_are_taken_away(visit: Visit, shown: str) ->
         assert "snow_copy.mp4" in text
 
 
-def test_a_folder_is_ingested_and_a_job_cancelled(visit: Visit, shown: str) -> None:
-    page = visit(f"{shown}/?tab=ingest")
+@pytest.fixture(scope="module")
+def changing(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server whose home may change."""
+    home = copied(footage / "home", tmp_path_factory.mktemp("changing") / "home")
+    with Server(home, "--root", str(footage / "more")) as server:
+        yield server.url
+
+
+def test_a_folder_is_ingested_and_a_job_cancelled(visit: Visit, changing: str) -> None:
+    page = visit(f"{changing}/?tab=ingest")
     page.get_by_role("button", name="more").first.click()
     page.get_by_label("Name of the library").fill("fresh")
     page.get_by_text("Options").click()
@@ -206,8 +216,8 @@ def test_a_folder_is_ingested_and_a_job_cancelled(visit: Visit, shown: str) -> N
     assert again.is_visible()
 
 
-def test_a_folder_has_to_be_chosen(visit: Visit, shown: str) -> None:
-    page = visit(f"{shown}/?tab=ingest")
+def test_a_folder_has_to_be_chosen(visit: Visit, changing: str) -> None:
+    page = visit(f"{changing}/?tab=ingest")
     page.locator(".folder").first.wait_for()
     page.get_by_role("button", name="Ingest", exact=True).click()
     assert page.get_by_role("alert").filter(has_text="Choose a folder first").is_visible()
