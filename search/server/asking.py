@@ -13,6 +13,7 @@ from ...schemas.errors import VidsimError
 from ...schemas.modality import Modality
 from ...schemas.results import Result
 from ...schemas.video import VideoId
+from .listing import Facets
 from .uploads import Uploads
 
 R = TypeVar("R", bound=Result)
@@ -58,14 +59,29 @@ class QueryWithout(Asked):
     modalities: list[Modality] | None = Field(default=None, description="none for all")
     libraries: list[Name] = Field(default=[], description="none for all")
     filter: Name = Field(default="", description="Milvus filter", examples=['label == "snow"'])
+    labels: list[Name] = Field(default=[], description="results have one of these")
+    min_s: float | None = Field(default=None, ge=0, description="least duration of a result")
+    max_s: float | None = Field(default=None, ge=0, description="most")
+    since: Name = Field(default="", description="not stored before", examples=["2019-05-01"])
+    until: Name = Field(default="", description="not stored after")
     fusion: Literal["calibrated", "rrf"] = "calibrated"
     weights: dict[Modality, Weight] | None = Field(default=None, description="by modality")
     models: dict[Modality, Name] = Field(default={}, description="backbones that replace others")
     preset: Literal["compact", "classic"] | None = None
     exclude_self: bool | None = Field(default=None, description="none: for stored videos")
 
+    def facets(self) -> Facets:
+        """Return what a result has to have besides the filter."""
+        return Facets(
+            labels=frozenset(self.labels),
+            min_s=self.min_s,
+            max_s=self.max_s,
+            since=self.since,
+            until=self.until,
+        )
+
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `Library.query`, without the clips."""
+        """Return the arguments of `Library.query`, without the clips and the facets."""
         return {
             "k": self.k,
             "min_score": self.min_score,

@@ -12,12 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 
+from ...ingest.milvus.filters import is_in
 from ...schemas.errors import MediaError
 from ...schemas.explanation import Explanation
 from ...schemas.modality import Modality
 from ...schemas.results import QueryResult
 from .asking import Clip, Comparison, Named, Query, QueryWithout, answered
 from .guard import decoded
+from .listing import Facets
 from .refusals import Refused
 from .serving import Here, Serving
 from .taking_in import take_in
@@ -87,10 +89,15 @@ async def _answer(
     """Return the library's answer, which is valid and need not be checked again."""
 
     def ask(named: Named) -> QueryResult:
+        how = asked.arguments()
+        if (facets := asked.facets()) != Facets():
+            stored = here.catalogue.now().videos
+            passing = is_in("video_id", (n for n, v in stored.items() if facets.allow(v)))
+            how["filter"] = f"({asked.filter}) and {passing}" if asked.filter else passing
         return here.library.query(
             [named.taken(clip) for clip in clips],
             unlike=[named.taken(clip) for clip in unlike],
-            **asked.arguments(),
+            **how,
         )
 
     kind = "upload" if any(clip.upload for clip in (*clips, *unlike)) else "stored"

@@ -96,7 +96,7 @@ def copied(home: Path, to: Path) -> Path:
     return to
 
 
-def until(found: Any, within_s: float = 30.0) -> Any:
+def until(found: Any, within_s: float = 120.0) -> Any:
     """Calls `found` until it gives something, and returns that."""
     end = time.monotonic() + within_s
     while not (result := found()):

@@ -8,7 +8,6 @@ import { dropField, searchByFiles } from './drop.js';
 import { empty } from './empty.js';
 import { facets, isFiltered } from './facets.js';
 import { least } from './least.js';
-import { narrowed } from './narrow.js';
 import { stopAll } from './player.js';
 import { subject } from './subject.js';
 import { FIRST_K, asClip, searchFor } from './view.js';
@@ -91,7 +90,8 @@ function results(root, page) {
   function body(view) {
     return {
       clips: view.like.map(asClip), not: view.not.map(asClip), start_s: view.from, end_s: view.to,
-      region: view.region, k: view.k ?? FIRST_K, libraries: view.library,
+      region: view.region, k: view.k ?? FIRST_K, libraries: view.library, labels: view.label,
+      min_s: view.min_s, max_s: view.max_s, since: view.since, until: view.until,
       modalities: view.modality.length ? view.modality : counted(view), weights: weightsOf(view),
     };
   }
@@ -103,7 +103,7 @@ function results(root, page) {
     list.setAttribute('aria-busy', 'true');
     if (!answer) fill(list, Array.from({ length: 4 }, () => h('li', { class: 'card ghost', 'aria-hidden': 'true' })));
     try {
-      const result = await narrowed(view, (more) => ask('/v1/query', { method: 'POST', body: { ...body(view), ...more }, signal }), signal);
+      const result = await ask('/v1/query', { method: 'POST', body: body(view), signal });
       if (key !== asked) return;
       answer = result;
       weights.lacks(result.missing_modalities);

@@ -58,12 +58,3 @@ export function sharing(likenesses) {
   if (!groups.same.length && !groups.similar.length) return 'Little in common';
   return capital(told.map(([band, found]) => `${band} ${listed(found)}`).join(', '));
 }
-
-/** Return a text of a Milvus filter. */
-export function quoted(text) {
-  const escapes = { '\\': '\\\\', '"': '\\"', '\n': '\\n', '\r': '\\r' };
-  return `"${text.replace(/[\\"\n\r]/g, (c) => escapes[c])}"`;
-}
-
-/** Return the Milvus filter of a field that is one of several values. */
-export const isIn = (field, values) => `${field} in [${values.map(quoted).join(', ')}]`;

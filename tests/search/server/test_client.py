@@ -60,12 +60,14 @@ def test_the_answer_is_that_of_a_library_of_ones_own(
         assert asking.libraries() == alone.libraries()
 
 
+@pytest.mark.acceptance
 def test_the_command_asks_the_server(server: Server, tmp_path: Path) -> None:
     words = ["query", str(write_plain(tmp_path / "new.mkv", BLUE)), "-k", "1", "--json"]
     found, alone = vidsim(server.home, *words), vidsim(server.home, *words, "--no-server")
     assert (found.returncode, found.stdout) == (0, alone.stdout)
 
 
+@pytest.mark.acceptance
 def test_an_ingest_is_a_job_of_the_server(server: Server, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     write_plain(tmp_path / "more/a.mkv", BLUE)
@@ -91,6 +93,7 @@ def test_a_server_of_another_milvus_is_not_asked(
     assert "of another Milvus" in caplog.text
 
 
+@pytest.mark.acceptance
 def test_a_server_that_was_killed_is_not_missed(colors: Path, tmp_path: Path) -> None:
     home = copied(colors / "home", tmp_path / "home")
     with Server(home) as server:

@@ -197,6 +197,7 @@ def test_a_crash_is_told(open_jobs: Open, tmp_path: Path) -> None:
     assert job.error.message.startswith("The ingest crashed (SIGABRT); retry it")
 
 
+@pytest.mark.acceptance
 def test_a_killed_server_leaves_no_process_and_its_job_is_interrupted(
     open_jobs: Open, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_killed_server_leaves_no_process_and_its_job_is_interrupted(
     assert open_jobs().get(job).state == "interrupted"
 
 
+@pytest.mark.acceptance
 def test_a_job_waits_for_another_writer_then_stores(open_jobs: Open, tmp_path: Path) -> None:
     texts = {"a.mp4": "one", "b.mp4": "other", "c.mp4": "damaged"}
     folder = write_files(tmp_path / "lib", texts)

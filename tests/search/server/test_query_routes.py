@@ -188,3 +188,14 @@ def test_videos_are_listed_by_facets(client: TestClient) -> None:
     counts = client.get("/v1/facets", params={"contains": "e"}).json()
     assert counts["libraries"] == {"lib": 3}
     assert sum(counts["durations"].values()) == 3
+
+
+def test_facets_narrow_a_query(client: TestClient) -> None:
+    def ids(**facets: Any) -> list[str]:
+        found = ask(client, {"video": "lib/red.mkv"}, exclude_self=False, **facets)
+        return sorted(each["video_id"] for each in found["results"])
+
+    everything = ["lib/blue.mkv", "lib/green.mkv", "lib/red.mkv"]
+    assert ids(labels=[""], min_s=1, max_s=60, since="2001") == everything
+    assert ids(min_s=60) == ids(labels=["snow"]) == ids(until="2001-01-01") == []
+    assert ids(max_s=60, filter='video_id != "lib/blue.mkv"') == everything[1:]

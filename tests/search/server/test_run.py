@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from ...helpers.command_line import vidsim
 from ...helpers.web import Server, copied
 
@@ -32,6 +34,7 @@ def test_a_server_answers_at_its_port_and_at_the_home_and_ends_when_told(
     assert not (home / "server/uploads").exists()
 
 
+@pytest.mark.acceptance
 def test_a_killed_server_is_replaced(colors: Path, tmp_path: Path) -> None:
     home = copied(colors / "home", tmp_path / ("long " * 30) / "home")
     with Server(home) as server:
@@ -45,6 +48,7 @@ def test_a_killed_server_is_replaced(colors: Path, tmp_path: Path) -> None:
             assert not list((home / "server/uploads").iterdir())
 
 
+@pytest.mark.acceptance
 def test_others_need_a_token(colors: Path, tmp_path: Path) -> None:
     home = copied(colors / "home", tmp_path / "home")
     refused = vidsim(home, "serve", "--host", "0.0.0.0", "--port", "0")
@@ -57,6 +61,7 @@ def test_others_need_a_token(colors: Path, tmp_path: Path) -> None:
             assert inside.get("/v1/videos").status_code == 200
 
 
+@pytest.mark.acceptance
 def test_a_port_that_is_taken_is_told(colors: Path, tmp_path: Path) -> None:
     home = copied(colors / "home", tmp_path / "home")
     with Server(home) as server:
