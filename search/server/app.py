@@ -19,7 +19,7 @@ from . import (
     routes_uploads,
     routes_videos,
 )
-from .refusals import answer_errors
+from .refusals import Refused, answer_errors
 from .routes_about import PAGE
 from .serving import Serving
 
@@ -38,6 +38,7 @@ def create_app(serving: Serving) -> FastAPI:
         version=__version__,
         description=_ABOUT,
         openapi_url="/v1/openapi.json",
+        responses={"default": {"model": Refused, "description": "Why it is refused"}},
         docs_url=None,  # these pages fetch their scripts from elsewhere
         redoc_url=None,
     )

@@ -20,6 +20,8 @@ R = TypeVar("R", bound=Result)
 
 Name = Annotated[str, Field(max_length=4096)]
 
+Second = Annotated[float, Field(ge=0, le=1e6)]
+
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
@@ -51,8 +53,8 @@ class QueryWithout(Asked):
 
     k: int = Field(default=10, ge=1, le=1000, description="results wanted")
     min_score: float = Field(default=0.0, ge=0, le=1, description="least likeness of a result")
-    start_s: float | None = Field(default=None, ge=0, description="where the part begins")
-    end_s: float | None = Field(default=None, ge=0, description="where the part ends")
+    start_s: Second | None = Field(default=None, description="where the part begins")
+    end_s: Second | None = Field(default=None, description="where the part ends")
     region: tuple[float, float, float, float] | None = Field(
         default=None, description="x, y, width and height, in pixels or fractions of the picture"
     )

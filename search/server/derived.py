@@ -71,7 +71,7 @@ class Derived:
         self._most_bytes = most_bytes
         self._lock = Lock()
         self._making: dict[str, Future[None]] = {}
-        self._failed: OrderedDict[str, tuple[float, MediaError]] = OrderedDict()
+        self._failed: OrderedDict[str, tuple[float, str]] = OrderedDict()
         with os.scandir(folder) as entries:
             found = [(entry.stat(), entry.name) for entry in entries if entry.is_file()]
         found.sort(key=lambda each: each[0].st_atime_ns)
@@ -87,7 +87,7 @@ class Derived:
         with self._lock:
             if (failed := self._failed.get(wanted.name)) is not None:
                 if time.monotonic() < failed[0]:
-                    raise failed[1]
+                    raise MediaError(failed[1])
                 del self._failed[wanted.name]
             if wanted.name not in self._sizes:
                 return None
@@ -140,7 +140,7 @@ class Derived:
             size = path.stat().st_size
         except MediaError as error:
             with self._lock:
-                self._failed[wanted.name] = time.monotonic() + _FAILED_S, error
+                self._failed[wanted.name] = time.monotonic() + _FAILED_S, str(error)
                 while len(self._failed) > _MOST_FAILED:
                     self._failed.popitem(last=False)
             raise

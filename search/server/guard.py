@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
+import time
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .refusals import refused
@@ -49,11 +50,9 @@ _MB = 1_000_000
 _MOST_BYTES = _MB
 """Size of what is asked for, as JSON; a filter may have 4 kB."""
 
-_UPLOADS = ("/v1/uploads", "/v1/query")
-"""Where a clip may come with it."""
-
 _SILENCE_S = 20.0
-"""Seconds that a request may be silent."""
+_MOST_S = 900.0
+"""Seconds that a body may be silent, and take in all: it holds a place."""
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -82,7 +81,7 @@ class Guard:
             max_upload_mb: Size of an upload, in MB.
         """
         self._app = app
-        self._hosts = hosts | {"localhost"}
+        self._hosts = {host.lower() for host in hosts} | {"localhost"}
         self._token = token
         self._trusted = trusted
         self._most_bytes = max_upload_mb * _MB
@@ -107,8 +106,7 @@ class Guard:
             status = 401 if why == _UNKNOWN else 403
             await refused("ForbiddenError", why, status)(scope, receive, send_guarded)
             return
-        uploads = scope["path"] in _UPLOADS
-        most = _MOST_BYTES + uploads * self._most_bytes
+        most = _MOST_BYTES + _brings_clip(scope) * self._most_bytes
         await self._app(scope, _bounded(receive, most), send_guarded)
 
     def _why_not(self, scope: Scope) -> str:
@@ -130,9 +128,12 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         """Return whether a Host header names this server; numbers cannot be rebound."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            parts = urlsplit(f"//{host}")
+            name = parts.hostname or ""
         except ValueError:
             return False
+        if parts.netloc != host or parts.username is not None:
+            return False  # more than a name: it would lead elsewhere where it is told again
         if name in self._hosts:
             return True
         try:
@@ -143,11 +144,8 @@ class Guard:
     def _brings_token(self, headers: Headers) -> bool:
         kind, _, bearer = headers.get("authorization", "").partition(" ")
         given = [bearer] if kind.lower() == "bearer" else []
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            cookie = None
-        given += [cookie.value] if cookie else []
+        # Other servers of this machine set cookies, too, which need not be in order.
+        given.append(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))
         return any(same_token(each, self._token) for each in given)
 
 
@@ -159,14 +157,15 @@ _UNKNOWN = (
 
 def _bounded(receive: Receive, most: int) -> Receive:
     """Return a way to receive a body that is neither too large nor too slow; it holds a place."""
-    left, whole = most, False
+    left, whole, until = most, False, time.monotonic() + _MOST_S
 
     async def bounded() -> Message:
         nonlocal left, whole
         if whole:  # what comes now is that the client has gone, which may take long
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), _SILENCE_S)
+            wait_s = max(0.0, min(_SILENCE_S, until - time.monotonic()))
+            message = await asyncio.wait_for(receive(), wait_s)
         except TimeoutError:
             raise HTTPException(408, "The request came too slowly") from None
         left -= len(message.get("body", b""))
@@ -176,6 +175,17 @@ def _bounded(receive: Receive, most: int) -> Receive:
         return message
 
     return bounded
+
+
+def is_form(headers: Headers) -> bool:
+    """Return whether a body is a form, which may have a file in it."""
+    return headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def _brings_clip(scope: Scope) -> bool:
+    """Return whether a clip may come with a request; other bodies are held in memory."""
+    path: str = scope["path"]
+    return path == "/v1/uploads" or (path == "/v1/query" and is_form(Headers(scope=scope)))
 
 
 def same_token(given: str, token: str) -> bool:

@@ -151,7 +151,8 @@ class Maps:
                     found = _bettered(child, found, components)
                 self._write(what, stamp, found)
         except VidsimError as error:
-            _log.warning("The map of %s: %s", what[0], error)
+            if not self._closed:  # else its process was ended
+                _log.warning("The map of %s: %s", what[0], error)
             if not job.done():
                 job.set_exception(error)
         finally:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ...schemas.errors import (
     LibraryError,
@@ -84,6 +85,8 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(VidsimError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 def _ours(_: Request, error: Exception) -> JSONResponse:
@@ -112,3 +115,15 @@ def _of_http(_: Request, error: Exception) -> JSONResponse:
     )
     answer.headers.update(error.headers or {})
     return answer
+
+
+def _gone(_: Request, __: Exception) -> JSONResponse:
+    """Answer nobody: that a client goes while it sends is nothing for the log."""
+    return refused("RequestError", "The client went before it had sent all.", 400)
+
+
+def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    said = (
+        f"The server failed unexpectedly ({type(error).__name__}); please report it, with its log."
+    )
+    return refused("InternalError", said, 500)

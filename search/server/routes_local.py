@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,18 @@ from .guard import TRUSTED
 from .serving import Here, Serving
 
 Tell = Callable[[Step], None]
+
+_running: set[asyncio.Task[None]] = set()
+"""What runs, also for those who have gone: asyncio itself keeps no task."""
+
+_log = logging.getLogger(__name__)
+
+
+class _GoneError(Exception):
+    """Ends work that nobody waits for.
+
+    No KeyboardInterrupt: asyncio would end the server with it.
+    """
 
 
 def _trusted(request: Request) -> None:
@@ -103,27 +116,40 @@ def _streamed(here: Serving, work: Callable[[Tell], Any]) -> StreamingResponse:
 
 
 async def _lines(here: Serving, work: Callable[[Tell], Any]) -> AsyncIterator[bytes]:
-    """Yield what work tells, then what came of it; it ends when nobody listens any more."""
+    """Yield what work tells, then what came of it; it ends when nobody listens any more.
+
+    It has its turn until it has ended, whether or not somebody listens.
+    """
     loop = asyncio.get_running_loop()
     said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     gone = Event()
 
     def tell(step: Step) -> None:
         if gone.is_set():
-            raise KeyboardInterrupt
+            raise _GoneError
         loop.call_soon_threadsafe(said.put_nowait, {"step": asdict(step)})
+
+    def begin() -> Any:
+        if gone.is_set():
+            raise _GoneError
+        return work(tell)
 
     async def run() -> None:
         try:
-            result = await here.turns.run(lambda: work(tell))
+            result = await here.turns.run(begin)
             last = {"result": _plain(result)}
         except VidsimError as error:
             last = {"error": {"kind": type(error).__name__, "message": str(error)}}
-        except BaseException as error:
+        except _GoneError:
+            return
+        except Exception as error:
+            _log.exception("What a command asked for failed.")
             last = {"error": {"kind": "", "message": f"{type(error).__name__}: {error}"}}
         said.put_nowait(last)
 
     running = asyncio.create_task(run())
+    _running.add(running)
+    running.add_done_callback(_running.discard)
     try:
         while True:
             line = await said.get()
@@ -132,7 +158,6 @@ async def _lines(here: Serving, work: Callable[[Tell], Any]) -> AsyncIterator[by
                 return
     finally:
         gone.set()
-        await running
 
 
 def _plain(result: Any) -> Any:

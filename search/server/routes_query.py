@@ -18,11 +18,12 @@ from ...schemas.explanation import Explanation
 from ...schemas.modality import Modality
 from ...schemas.results import QueryResult
 from .asking import Clip, Comparison, Named, Query, QueryWithout, answered
-from .guard import decoded
+from .guard import decoded, is_form
 from .listing import Facets
 from .refusals import Refused
 from .serving import Here, Serving
 from .taking_in import take_in
+from .uploads import unkept
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -59,21 +60,30 @@ _PIECE = 1 << 20
 )
 async def query(here: Here, request: Request) -> Response:
     """Ask by stored videos and uploads as JSON, or by one file in a form, which is not kept."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if is_form(request.headers):
         return await _query_by_form(here, request)
     asked = _validated(Query, await request.body())
-    return await _answer(here, asked.clips, asked.unlike, asked)
+    return await _answer(here, request, asked.clips, asked.unlike, asked)
 
 
 async def _query_by_form(here: Serving, request: Request) -> Response:
-    async with request.form(max_files=1, max_fields=1) as form:
-        file, options = form.get("clip"), form.get("options", "{}")
-        if not isinstance(file, UploadFile) or isinstance(options, UploadFile):
-            raise MediaError("The form has no file; send one as 'clip', and 'options' as text.")
-        asked = _validated(QueryWithout, options)
-        upload, _ = await take_in(here, file.filename or "clip", _pieces(file), file.size)
     try:
-        return await _answer(here, [Clip(upload=upload.token)], [], asked)
+        with here.uploads.place():
+            async with request.form(max_files=1, max_fields=1) as form:
+                file, options = form.get("clip"), form.get("options", "{}")
+                if not isinstance(file, UploadFile) or isinstance(options, UploadFile):
+                    raise MediaError(
+                        "The form has no file; send one as 'clip', and 'options' as text."
+                    )
+                asked = _validated(QueryWithout, options)
+                name = (file.filename or "clip").encode(errors="replace").decode()
+                upload, _ = await take_in(here, name, _pieces(file), file.size)
+    except UnicodeError as error:
+        raise MediaError("The form is not understood; send it in UTF-8.") from error
+    except OSError as error:  # a large one is in a temporary file meanwhile
+        raise unkept("The form", error) from error
+    try:
+        return await _answer(here, request, [Clip(upload=upload.token)], [], asked)
     finally:
         here.uploads.drop(upload.token)
 
@@ -84,7 +94,7 @@ async def _pieces(file: UploadFile) -> AsyncIterator[bytes]:
 
 
 async def _answer(
-    here: Serving, clips: list[Clip], unlike: list[Clip], asked: QueryWithout
+    here: Serving, request: Request, clips: list[Clip], unlike: list[Clip], asked: QueryWithout
 ) -> Response:
     """Return the library's answer, which is valid and need not be checked again."""
 
@@ -100,9 +110,9 @@ async def _answer(
             **how,
         )
 
-    kind = "upload" if any(clip.upload for clip in (*clips, *unlike)) else "stored"
-    with here.meters.query(kind):
-        said = await here.turns.run(lambda: answered(here.uploads, ask).model_dump_json())
+    sent = [clip.upload for clip in (*clips, *unlike) if clip.upload]
+    with here.meters.query("upload" if sent else "stored"), here.uploads.held(sent):
+        said = await here.turns.run(lambda: answered(here.uploads, ask).model_dump_json(), request)
     return Response(said, media_type="application/json")
 
 
@@ -114,7 +124,8 @@ async def _answer(
 )
 async def neighbours(
     here: Here,
-    video: Annotated[str, Path(description="percent-encoded id, its slashes too")],
+    request: Request,
+    video: Annotated[str, Path(description="percent-encoded id, its slashes too", max_length=4096)],
     k: Annotated[int, Parameter(ge=1, le=1000)] = 10,
     min_score: Annotated[float, Parameter(ge=0, le=1)] = 0.0,
     modality: Annotated[list[Modality] | None, Parameter(description="none for all")] = None,
@@ -125,18 +136,20 @@ async def neighbours(
     asked = QueryWithout(
         k=k, min_score=min_score, modalities=modality, libraries=library or [], filter=filter
     )
-    return await _answer(here, [Clip(video=decoded(video))], [], asked)
+    await request.body()
+    return await _answer(here, request, [Clip(video=decoded(video))], [], asked)
 
 
 @router.post("/compare", summary="Say what makes two clips alike, and where", responses=_REFUSED)
-async def compare(here: Here, asked: Comparison) -> Explanation:
+async def compare(here: Here, request: Request, asked: Comparison) -> Explanation:
     """Compare two stored videos or uploads over time and by modality."""
 
     def ask(named: Named) -> Explanation:
         return here.library.explain(named.taken(asked.first), named.taken(asked.second))
 
-    with here.meters.query("comparison"):
-        return await here.turns.run(lambda: answered(here.uploads, ask))
+    sent = [clip.upload for clip in (asked.first, asked.second) if clip.upload]
+    with here.meters.query("comparison"), here.uploads.held(sent):
+        return await here.turns.run(lambda: answered(here.uploads, ask), request)
 
 
 def _validated(model: type[Any], body: bytes | str) -> Any:

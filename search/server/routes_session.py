@@ -21,7 +21,9 @@ class Session(Asked):
 
 @router.post("/session", status_code=204, summary="Give a browser the token as a cookie")
 def begin(here: Here, asked: Session, response: Response) -> None:
-    """Set a cookie that no script reads and no other site sends."""
-    if here.options.token and not same_token(asked.token, here.options.token):
+    """Set a cookie that no script reads and no other site sends; none where no token is needed."""
+    if not here.options.token:
+        return
+    if not same_token(asked.token, here.options.token):
         raise ForbiddenError("The token is wrong; open the address that 'vidsim serve' printed.")
     response.set_cookie(COOKIE, asked.token, httponly=True, samesite="strict", path="/")

@@ -49,7 +49,8 @@ async def send(
     """Keep the body as a clip to ask by; its networks run when it is asked by, and only then."""
     length = request.headers.get("content-length", "")
     size = int(length) if length.isdecimal() else None
-    upload, found = await take_in(here, name, request.stream(), size)
+    with here.uploads.place():
+        upload, found = await take_in(here, name, request.stream(), size)
     return Uploaded(
         upload=upload.token,
         name=upload.name,

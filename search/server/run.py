@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Thread
+from urllib.parse import quote
 
 import uvicorn
 from filelock import FileLock, Timeout
@@ -26,6 +27,7 @@ from ...schemas.serve import ServeOptions
 from ..library import Library
 from .app import create_app
 from .catalogue import Catalogue
+from .connections import SILENCE_S, Connection
 from .decisions import Decisions
 from .duplicate_search import Duplicates
 from .folders import Folders
@@ -35,7 +37,7 @@ from .maps import Maps
 from .meters import metered
 from .pictures import Pictures
 from .serving import Serving
-from .sockets import FOLDER, NOTE, SOCKET, listen, listen_in
+from .sockets import FOLDER, NOTE, SOCKET, WAITING, listen, listen_in
 from .turns import Turns
 from .uploads import Uploads
 
@@ -48,9 +50,6 @@ _AT_ONCE = 4
 
 _LAST_S = 3
 """Seconds that open answers are given when the server ends."""
-
-_HEADER_S = 15
-"""Seconds within which a connection has to say what it wants."""
 
 
 def serve(
@@ -86,13 +85,19 @@ def serve(
                 (_server(Guard(app, trusted=True, max_upload_mb=options.max_upload_mb)), inside)
             )
         Thread(target=_warm, args=[library], name="warming", daemon=True).start()
-        started(f"{url}/#token={options.token}" if options.token else url)
+        started(f"{url}/#token={quote(options.token, safe='')}" if options.token else url)
         asyncio.run(_run(servers))
 
 
 def refuse_strangers(options: ServeOptions) -> None:
-    """Raise SettingsError where other machines could ask without a token."""
-    if not options.token and not is_loopback(options.host):
+    """Raise SettingsError where other machines could ask without a token that works."""
+    token = options.token
+    if not (token.isascii() and token.isprintable() and token == token.strip()):
+        raise SettingsError(
+            "VIDSIM_SERVE_TOKEN has characters that a header cannot carry; set it to a long random "
+            "text of ASCII letters and digits."
+        )
+    if not token and not is_loopback(options.host):
         raise SettingsError(
             f"Other machines can reach {options.host}, so a token is needed; set "
             "VIDSIM_SERVE_TOKEN to a long random text, or leave --host out."
@@ -217,13 +222,16 @@ class _Server(uvicorn.Server):
 def _server(app: Guard) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_LAST_S,
-        timeout_keep_alive=_HEADER_S,
+        timeout_keep_alive=round(SILENCE_S),
+        backlog=WAITING,
     )
 
 

@@ -19,7 +19,7 @@ SOCKET = "socket"
 NOTE = "serving.json"
 """Name of a note there: who serves the home, where, and as which version."""
 
-_WAITING = 128
+WAITING = 128
 """Connections that may wait to be accepted."""
 
 
@@ -36,7 +36,7 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
-        found.listen(_WAITING)
+        found.listen(WAITING)
     except OSError as error:
         raise SettingsError(
             f"vidsim cannot listen at {host}, port {port} ({error.strerror}); give another --port, "
@@ -57,7 +57,7 @@ def listen_in(folder: Path) -> socket.socket:
             os.unlink(path)
         found.bind(path)
         os.chmod(path, 0o600)
-    found.listen(_WAITING)
+    found.listen(WAITING)
     return found
 
 

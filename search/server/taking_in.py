@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from ...ingest.decode.description import Description
 from ...schemas.answer import clock
@@ -15,7 +16,9 @@ from .uploads import Upload
 async def take_in(
     here: Serving, name: str, pieces: AsyncIterator[bytes], length: int | None
 ) -> tuple[Upload, Description]:
-    """Keep a clip that a client sends, and say what it is; nothing of it is kept if it is refused.
+    """Keep a clip that a client sends, and say what it is; nothing is kept of one that is refused.
+
+    Call it within `Uploads.place`.
 
     Args:
         here: What is served.
@@ -24,13 +27,14 @@ async def take_in(
         length: How many there will be, where the client says so.
 
     Raises:
-        BusyError: Too many come in at once.
-        MediaError: It is no video, sound or picture, or stopped half-way.
+        BusyError: Too many are looked at.
+        MediaError: It is no video, sound or picture.
+        StoreError: It cannot be written.
         TooLargeError: It is too large or too long.
     """
-    upload = await here.uploads.receive(name, pieces, length)
-    try:
-        seen = source(name, upload.path, upload=True)
+
+    async def look(path: Path) -> Description:
+        seen = source(name, path, upload=True)
         found = await here.pictures.turns.run(lambda: here.pictures.described(seen))
         if found.duration_s is not None and found.duration_s > here.options.max_clip_s:
             raise TooLargeError(
@@ -38,7 +42,6 @@ async def take_in(
                 f"{clock(here.options.max_clip_s)}; send a part of it, or start the server with "
                 "--max-clip-seconds."
             )
-    except BaseException:
-        here.uploads.drop(upload.token)
-        raise
-    return upload, found
+        return found
+
+    return await here.uploads.receive(name, pieces, length, look)

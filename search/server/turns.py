@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from starlette.requests import ClientDisconnect, Request
 
 from .refusals import BusyError
 
@@ -31,6 +32,7 @@ class Turns:
             most: How many may run or wait; the next is refused.
         """
         self._limiter = CapacityLimiter(running)
+        self._threads = CapacityLimiter(running)
         self._running = running
         self._most = most
         self._mean_s = 0.1
@@ -41,17 +43,26 @@ class Turns:
         """How many run now; the others inside wait."""
         return self._limiter.borrowed_tokens
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], request: Request | None = None) -> T:
         """Return what `work` does, in its turn.
+
+        Args:
+            work: What to do.
+            request: Who asks for it, whose body has been read: it is not done for one who has gone
+                before its turn, as the page does where a slider is moved.
 
         Raises:
             BusyError: Too many wait.
+            ClientDisconnect: Nobody waits for it any more.
         """
         if self.inside >= self._most:
             raise BusyError(self._mean_s * self.inside / self._running)
         self.inside += 1
         try:
-            return await to_thread.run_sync(lambda: self._timed(work), limiter=self._limiter)
+            async with self._limiter:
+                if request is not None and await request.is_disconnected():
+                    raise ClientDisconnect
+                return await to_thread.run_sync(lambda: self._timed(work), limiter=self._threads)
         finally:
             self.inside -= 1
 

@@ -8,13 +8,15 @@ import re
 import secrets
 import shutil
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
-from ...schemas.errors import LibraryError, MediaError
+from ...schemas.errors import LibraryError, MediaError, StoreError
 from .refusals import BusyError, TooLargeError
 
 KEPT_S = 1800.0
@@ -26,14 +28,15 @@ _MOST = 32
 _AT_ONCE = 8
 """Uploads that may come in at once."""
 
-_SILENCE_S = 20.0
-_MOST_S = 900.0
-"""Seconds without a byte, and in all, after which an upload is given up: it holds a place."""
+_RETRY_S = 5.0
 
 _MB = 1_000_000
 
 _NAME = re.compile(r"[^\w. ()\[\]+-]", re.ASCII)
 _LONGEST = 80
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,10 @@ class Upload:
 
 
 class Uploads:
-    """Clips of clients, each in a folder of its own."""
+    """Clips of clients, each in a folder of its own.
+
+    `place`, `receive` and `held` are of the server's loop; any thread may call the others.
+    """
 
     def __init__(
         self, folder: Path, max_mb: int, dropped: Callable[[Path], None] = lambda _: None
@@ -77,69 +83,99 @@ class Uploads:
         self._lock = Lock()
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._coming = 0
+        self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """Return how many are kept."""
         return len(self._kept)
 
-    async def receive(self, name: str, pieces: AsyncIterator[bytes], length: int | None) -> Upload:
-        """Take an upload in.
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take one of the places of uploads that come in at once.
+
+        Raises:
+            BusyError: None is free, or all uploads that are kept are in use.
+        """
+        if self._coming >= _AT_ONCE or len(self._held) >= _MOST:
+            raise BusyError(_RETRY_S)
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
+
+    async def receive(
+        self,
+        name: str,
+        pieces: AsyncIterator[bytes],
+        length: int | None,
+        look: Callable[[Path], Awaitable[T]],
+    ) -> tuple[Upload, T]:
+        """Take an upload in, which has a `place`; nothing is left of one that is refused.
 
         Args:
             name: Its file name, as the client says; it is shown, and never becomes a path.
             pieces: Its bytes.
             length: How many there will be, where the client says so.
+            look: Called with its path; returns what it is, or refuses it.
 
         Raises:
-            BusyError: Too many come in at once.
-            MediaError: It is empty, or stopped half-way.
+            MediaError: It is empty.
+            StoreError: It cannot be written.
             TooLargeError: It is too large.
         """
-        too_large = TooLargeError(
-            f"{name} has more than {self._most_bytes // _MB} MB; send a part of it, or start the "
-            "server with --max-upload-mb."
-        )
         if length is not None and length > self._most_bytes:
-            raise too_large
-        if self._coming >= _AT_ONCE:
-            raise BusyError(5)
+            raise self._too_large(name)
         token = secrets.token_urlsafe(16)
         folder = self._folder / token
-        self._coming += 1
+        path = folder / _file_name(name)
         try:
-            folder.mkdir(mode=0o700)
-            path = folder / _file_name(name)
-            await self._write(path, pieces, name, too_large)
+            try:
+                folder.mkdir(mode=0o700)
+                await self._write(path, pieces, name)
+            except OSError as error:
+                raise unkept(name, error) from error
+            found = await look(path)
         except BaseException:
+            self._dropped(path)
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        finally:
-            self._coming -= 1
         upload = Upload(token, name, path, time.monotonic())
         with self._lock:
             self._kept[token] = upload
         self.sweep()
-        return upload
+        return upload, found
 
-    async def _write(
-        self, path: Path, pieces: AsyncIterator[bytes], name: str, too_large: TooLargeError
-    ) -> None:
-        size, until = 0, time.monotonic() + _MOST_S
+    async def _write(self, path: Path, pieces: AsyncIterator[bytes], name: str) -> None:
+        size = 0
         with path.open("xb") as file:
-            while True:
-                left = min(_SILENCE_S, until - time.monotonic())
-                try:
-                    piece = await asyncio.wait_for(anext(pieces, b""), max(0.0, left))
-                except TimeoutError:
-                    raise MediaError(f"{name} came too slowly; send it again.") from None
-                if not piece:
-                    break
+            async for piece in pieces:
                 size += len(piece)
                 if size > self._most_bytes:
-                    raise too_large
+                    raise self._too_large(name)
                 await asyncio.to_thread(file.write, piece)
         if not size:
             raise MediaError(f"{name} is empty; send the bytes of a video, sound or picture.")
+
+    def _too_large(self, name: str) -> TooLargeError:
+        return TooLargeError(
+            f"{name} has more than {self._most_bytes // _MB} MB; send a part of it, or start the "
+            "server with --max-upload-mb."
+        )
+
+    @contextmanager
+    def held(self, tokens: Iterable[str]) -> Iterator[None]:
+        """Keep uploads until the block ends, however many come meanwhile.
+
+        Raises:
+            LibraryError: One is not kept any more.
+        """
+        wanted = [self.get(token).token for token in tokens]
+        self._held.update(wanted)
+        try:
+            yield
+        finally:
+            self._held -= Counter(wanted)
 
     def get(self, token: str) -> Upload:
         """Return an upload, which is kept for longer then.
@@ -165,12 +201,13 @@ class Uploads:
             shutil.rmtree(self._folder / token, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Delete what was kept for long enough, and the oldest of too many."""
+        """Delete what was kept for long enough, and the oldest of too many, but none in use."""
         with self._lock:
             old = time.monotonic() - KEPT_S
-            gone = [token for token, each in self._kept.items() if each.used_s < old]
-            rest = [token for token in self._kept if token not in gone]
-            gone += rest[: max(0, len(rest) - _MOST)]
+            free = [each for token, each in self._kept.items() if token not in self._held]
+            gone = [each.token for each in free if each.used_s < old]
+            rest = [each.token for each in free if each.used_s >= old]
+            gone += rest[: max(0, len(self._kept) - len(gone) - _MOST)]
         for token in gone:
             self.drop(token)
 
@@ -178,6 +215,14 @@ class Uploads:
         """Delete all."""
         self._kept.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def unkept(name: str, error: OSError) -> StoreError:
+    """Return the error of a clip that cannot be written, a full disk say."""
+    return StoreError(
+        f"{name} cannot be kept ({error.strerror or error}); free some space for the server, or "
+        "mend the permissions of its folder."
+    )
 
 
 def _file_name(name: str) -> str:

@@ -23,7 +23,7 @@ def client(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 @pytest.fixture(scope="module")
 def locked(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     home = copied(colors / "home", tmp_path_factory.mktemp("locked") / "home")
-    with client_of(home, token=TOKEN, hosts=frozenset({"videos.example"})) as client:
+    with client_of(home, token=TOKEN, hosts=frozenset({"Videos.example"})) as client:
         yield client
 
 
@@ -33,7 +33,19 @@ def test_names_of_this_machine_are_answered(client: TestClient, host: str) -> No
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "8.8.8.8", "", "["]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "8.8.8.8",
+        "",
+        "[",
+        "evil.example@localhost",
+        "localhost/evil.example",
+        "localhost?evil.example",
+        "localhost#",
+    ],
 )
 def test_other_names_are_not(client: TestClient, host: str) -> None:
     answer = client.get("/v1/videos", headers={"host": host})
@@ -108,6 +120,32 @@ def test_the_page_gives_the_token_once(locked: TestClient) -> None:
     assert "samesite=strict" in said
     assert locked.get("/v1/videos").status_code == 200
     locked.cookies.clear()
+
+
+def test_a_cookie_is_found_among_those_of_other_servers(locked: TestClient) -> None:
+    for cookie, status in (
+        (f'theirs={{"a": [1]}}; vidsim="{TOKEN}"; b[c]=1', 200),
+        (f"vidsim={TOKEN}", 200),
+        ("vidsim=an older one", 401),
+        ("vidsim=", 401),
+        ("vidsim", 401),
+        (f"vidsim={TOKEN}\N{NO-BREAK SPACE}x".encode("latin-1").decode("latin-1"), 401),
+        (f"Vidsim={TOKEN}", 401),
+        (f"{'a=b; ' * 2000}vidsim={TOKEN}", 200),
+    ):
+        headers = [(b"cookie", cookie.encode("latin-1"))]
+        assert locked.get("/v1/videos", headers=headers).status_code == status, cookie[:60]
+
+
+def test_no_other_header_is_taken_for_the_token(locked: TestClient) -> None:
+    for value in (b"Bearer", b"Bearer ", b"Bearer a\xff", b"Bearer " + TOKEN[:-1].encode(), b"\t"):
+        headers = [(b"authorization", value)]
+        assert locked.get("/v1/videos", headers=headers).status_code == 401, value
+    assert locked.get("/v1/videos", params={"token": TOKEN}).status_code == 401
+    for path in ("/metrics", "/readyz", "/v1/openapi.json", "/v1/uploads/x/media", "/local/query"):
+        assert locked.get(path).status_code == 401, path
+    for path in ("/page/../v1/videos", "/page/%2e%2e/v1/videos", "//v1/videos"):
+        assert locked.get(path).status_code in (401, 404), path
 
 
 def test_an_id_is_one_segment_whatever_is_in_it(client: TestClient) -> None:

@@ -54,8 +54,14 @@ def test_others_need_a_token(colors: Path, tmp_path: Path) -> None:
     refused = vidsim(home, "serve", "--host", "0.0.0.0", "--port", "0")
     assert refused.returncode == 1
     assert "VIDSIM_SERVE_TOKEN" in refused.stderr
-    with Server(home, VIDSIM_SERVE_TOKEN="secret") as server, server.client() as client:
-        assert server.said.split()[1].endswith("/#token=secret")
+    for token in ("a\nb", " secret", "gehe\N{LATIN SMALL LETTER I WITH DIAERESIS}m"):
+        refused = vidsim(home, "serve", "--port", "0", VIDSIM_SERVE_TOKEN=token)
+        assert refused.returncode == 1
+        assert "ASCII" in refused.stderr
+    with Server(home, VIDSIM_SERVE_TOKEN="se+c/ret=") as server, server.client() as client:
+        assert server.said.split()[1].endswith("/#token=se%2Bc%2Fret%3D")
+        right = {"authorization": "Bearer se+c/ret="}
+        assert client.get("/v1/videos", headers=right).status_code == 200
         assert client.get("/v1/videos").status_code == 401
         with server.inside() as inside:
             assert inside.get("/v1/videos").status_code == 200
