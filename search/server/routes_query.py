@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -18,6 +19,7 @@ from ...schemas.explanation import Explanation
 from ...schemas.modality import Modality
 from ...schemas.results import QueryResult
 from .asking import Clip, Comparison, Named, Query, QueryWithout, answered
+from .files import servable
 from .guard import decoded, is_form
 from .listing import Facets
 from .refusals import Refused
@@ -104,8 +106,10 @@ async def _answer(
             stored = here.catalogue.now().videos
             passing = is_in("video_id", (n for n, v in stored.items() if facets.allow(v)))
             how["filter"] = f"({asked.filter}) and {passing}" if asked.filter else passing
+        if asked.region and asked.exclude_self is None:
+            how["exclude_self"] = not any(clip.upload for clip in clips)
         return here.library.query(
-            [named.taken(clip) for clip in clips],
+            [_taken(here, named, clip, asked) for clip in clips],
             unlike=[named.taken(clip) for clip in unlike],
             **how,
         )
@@ -114,6 +118,13 @@ async def _answer(
     with here.meters.query("upload" if sent else "stored"), here.uploads.held(sent):
         said = await here.turns.run(lambda: answered(here.uploads, ask).model_dump_json(), request)
     return Response(said, media_type="application/json")
+
+
+def _taken(here: Serving, named: Named, clip: Clip, asked: QueryWithout) -> str | FilePath:
+    """Return a clip as the library takes it: of a region, which is not stored, its file."""
+    if asked.region and clip.video is not None:
+        return named.file(str(servable(here.catalogue, clip.video)), clip.video)
+    return named.taken(clip)
 
 
 @router.get(

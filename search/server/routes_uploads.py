@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from ...ingest.decode.description import Kind
+from ...ingest.decode.description import Description, Kind
 from ...schemas.results import Result
+from .pictures import source
+from .refusals import Refused
 from .serving import Here
 from .taking_in import take_in
-from .uploads import KEPT_S
+from .uploads import KEPT_S, Upload
 
 router = APIRouter(prefix="/v1", tags=["uploads"])
 
@@ -29,6 +31,10 @@ class Uploaded(Result):
     sound: bool
     expires_s: float = Field(description="after it was last asked for")
 
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    status: {"model": Refused} for status in (404, 422, 429, 503)
+}
 
 _BODY = {
     "requestBody": {
@@ -51,6 +57,19 @@ async def send(
     size = int(length) if length.isdecimal() else None
     with here.uploads.place():
         upload, found = await take_in(here, name, request.stream(), size)
+    return _told(upload, found)
+
+
+@router.get("/uploads/{upload}", summary="Describe a clip that was sent", responses=_REFUSED)
+async def details(here: Here, upload: str) -> Uploaded:
+    """Describe an upload, which is kept for longer then."""
+    kept = here.uploads.get(upload)
+    seen = source(kept.name, kept.path, upload=True)
+    found = await here.pictures.turns.run(lambda: here.pictures.described(seen))
+    return _told(kept, found)
+
+
+def _told(upload: Upload, found: Description) -> Uploaded:
     return Uploaded(
         upload=upload.token,
         name=upload.name,

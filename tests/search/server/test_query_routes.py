@@ -199,3 +199,17 @@ def test_facets_narrow_a_query(client: TestClient) -> None:
     assert ids(labels=[""], min_s=1, max_s=60, since="2001") == everything
     assert ids(min_s=60) == ids(labels=["snow"]) == ids(until="2001-01-01") == []
     assert ids(max_s=60, filter='video_id != "lib/blue.mkv"') == everything[1:]
+
+
+def test_a_region_of_a_stored_video_is_of_its_file(client: TestClient) -> None:
+    found = ask(client, {"video": "lib/red.mkv"}, region=[0, 0, 0.5, 1], modalities=["color"])
+    assert found["examples"] == ["lib/red.mkv"]
+    assert "lib/red.mkv" not in {each["video_id"] for each in found["results"]}
+
+
+def test_an_upload_can_be_looked_at_again(client: TestClient, blue: Path) -> None:
+    answer = client.post("/v1/uploads", params={"name": "b.mkv"}, content=blue.read_bytes())
+    sent = answer.json()
+    assert client.get(f"/v1/uploads/{sent['upload']}").json() == sent
+    assert (sent["kind"], sent["sound"]) == ("video", False)
+    assert client.get("/v1/uploads/none").status_code == 404
