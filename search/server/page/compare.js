@@ -80,7 +80,10 @@ export function mount(root, page) {
     const [first, second] = players.map((p) => p.duration);
     players[0].moments = found.moments.map((m) => ({ start_s: m.query_start_s, end_s: m.query_end_s }));
     players[1].moments = found.moments;
-    players.forEach((p) => p._mark());
+    players.forEach((p) => {
+      p._mark();
+      if (p.moments.length && !p.now) p.seek(p.moments[0].start_s);
+    });
     fill(body,
       panel('By modality', bars(likenesses, [...Object.keys(likenesses), ...found.missing_modalities])),
       found.over_time.length > 1 && panel('Likeness over time', overTime(found, (at) => go(at.first_s, at.second_s - at.first_s))),
