@@ -129,15 +129,14 @@ def test_a_server_that_is_killed_amid_a_job_and_queries_goes_on_from_there(
 ) -> None:
     clip = (colors / "lib/blue.mkv").read_bytes()
     how = {"path": str(many), "modalities": ["color"], "device": "cpu"}
-    with Server(home) as server:
-        with server.client() as client, server.inside() as inside:
-            before = state(client, "lib")
-            with asking(server.url, clip, 6) as told:
-                job = inside.post("/v1/ingest", json=how).json()["job"]
-                until(lambda: _embeds(client, job))
-                count = len(told)
-                until(lambda: len(told) > count + 3)
-                killed(server)
+    with Server(home) as server, server.client() as client, server.inside() as inside:
+        before = state(client, "lib")
+        with asking(server.url, clip, 6) as told:
+            job = inside.post("/v1/ingest", json=how).json()["job"]
+            until(lambda: _embeds(client, job))
+            count = len(told)
+            until(lambda: len(told) > count + 3)
+            killed(server)
     with Server(home) as server, server.client() as client:
         ended = client.get(f"/v1/ingest/{job}").json()
         assert ended["state"] == "interrupted"
@@ -175,29 +174,22 @@ def test_commands_are_answered_while_the_server_ingests(home: Path, many: Path) 
         inside.post(f"/v1/ingest/{job}/cancel")
 
 
-def test_of_servers_that_race_one_serves(home: Path) -> None:
-    for _ in range(3):
-        racing = [
-            subprocess.Popen(
-                command("serve", "--port", "0"),
-                env=environment(home),
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(3)
-        ]
-        until(lambda: sum(each.poll() is not None for each in racing) == 2)
-        (serves,) = [each for each in racing if each.poll() is None]
-        until(lambda: _answers(home))
-        assert Server.note(_Of(home))["pid"] == serves.pid
-        for each in racing:
-            if each is not serves:
-                assert each.returncode == 1
-                assert "A server runs on" in _rest(each)
-        serves.send_signal(signal.SIGTERM)
-        assert serves.wait(30) == 0
-        _rest(serves)
-        assert not (home / "server/socket").exists()
+@pytest.mark.parametrize("_", range(3))
+def test_of_servers_that_race_one_serves(home: Path, _: int) -> None:
+    how: Any = {"env": environment(home), "stderr": subprocess.PIPE, "text": True}
+    racing = [subprocess.Popen(command("serve", "--port", "0"), **how) for _ in range(3)]
+    until(lambda: sum(each.poll() is not None for each in racing) == 2)
+    (serves,) = [each for each in racing if each.poll() is None]
+    until(lambda: _answers(home))
+    assert _Of(home).note()["pid"] == serves.pid
+    for each in racing:
+        if each is not serves:
+            assert each.returncode == 1
+            assert "A server runs on" in _rest(each)
+    serves.send_signal(signal.SIGTERM)
+    assert serves.wait(30) == 0
+    _rest(serves)
+    assert not (home / "server/socket").exists()
 
 
 class _Of(Server):
@@ -229,6 +221,19 @@ def test_a_home_by_another_name_is_the_same(home: Path, tmp_path: Path) -> None:
         assert found.stdout == vidsim(home, "query", IDS[0], "--json", "--no-server").stdout
         asked = inside.get("/metrics").text
         assert "vidsim_queries_total{" in asked or inside.get("/v1/videos").json()["total"] == 3
+
+
+def test_a_server_that_is_stopped_is_not_waited_for(home: Path) -> None:
+    words = ["query", IDS[0], "--json"]
+    alone = vidsim(home, *words).stdout
+    with Server(home) as server:
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            found = vidsim(home, *words)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        assert (found.returncode, found.stdout) == (0, alone)
+        assert "does not answer" in found.stderr
 
 
 def test_a_home_that_may_only_be_read_is_served(home: Path) -> None:
