@@ -9,6 +9,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 
 _LOST = {"kind": "StoreError", "message": "The server ended before it answered; ask again."}
+
+_PATIENCE_S = 3.0
+"""Seconds in which a server says that it lives, which one that is busy does, too."""
 
 _WAITING = "waiting"
 
@@ -147,9 +151,14 @@ def _serves(library: Library) -> bool:
     """Return whether a server of the same version and Milvus answers on a library's home."""
     folder = library.home / FOLDER
     try:
-        with connect_to(folder):
-            note = json.loads((folder / NOTE).read_text())
-    except (OSError, ValueError):
+        note = json.loads((folder / NOTE).read_text())
+        with closing(_Connection(folder, _PATIENCE_S)) as connection:
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+    except TimeoutError:
+        _log.warning("The server on %s does not answer, so this goes without it.", library.home)
+        return False
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     same = (note.get("version"), note.get("uri")) == (__version__, library.place.uri)
     if not same:
@@ -160,12 +169,14 @@ def _serves(library: Library) -> bool:
 class _Connection(http.client.HTTPConnection):
     """HTTP by the socket in a server's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience_s: float | None = None) -> None:
         super().__init__("localhost")
         self._folder = folder
+        self._patience_s = patience_s
 
     def connect(self) -> None:
         self.sock: socket.socket = connect_to(self._folder)
+        self.sock.settimeout(self._patience_s)
 
 
 def _lines(

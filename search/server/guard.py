@@ -94,8 +94,11 @@ class Guard:
         scope[TRUSTED] = self._trusted
         scope["path"] = _whole_ids(scope)
         why = "" if self._trusted else self._why_not(scope)
+        began = False
 
         async def send_guarded(message: Message) -> None:
+            nonlocal began
+            began = True
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -107,7 +110,11 @@ class Guard:
             await refused("ForbiddenError", why, status)(scope, receive, send_guarded)
             return
         most = _MOST_BYTES + _brings_clip(scope) * self._most_bytes
-        await self._app(scope, _bounded(receive, most), send_guarded)
+        try:
+            await self._app(scope, _bounded(receive, most), send_guarded)
+        except asyncio.CancelledError:  # the server ends, and has waited for it
+            if not began:
+                await refused("WorkerError", _ENDS, 503)(scope, receive, send_guarded)
 
     def _why_not(self, scope: Scope) -> str:
         """Return why a request is refused; "" where it is not."""
@@ -153,6 +160,9 @@ _UNKNOWN = (
     "The token is missing or wrong; send 'Authorization: Bearer TOKEN', or open the address that "
     "'vidsim serve' printed."
 )
+
+
+_ENDS = "The server ended before it had answered; ask again once it runs."
 
 
 def _bounded(receive: Receive, most: int) -> Receive:

@@ -20,6 +20,7 @@ from ...ingest.system.worker_process import Child
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import StoreError, VidsimError, WorkerError
 from .derived import Derived, Wanted
+from .refusals import BusyError
 
 MODALITIES = {
     "color": ("color",),
@@ -35,6 +36,10 @@ _QUICK_S, _BETTER_S = 300.0, 3600.0
 
 _AT_ONCE = 2
 """Processes that make a quick map at once; one makes a better one."""
+
+_MOST_MAKING = 16
+_RETRY_S = 10.0
+"""Maps that may be made or wait for that, each of which has a thread."""
 
 _KEPT = 16
 _KEPT_BYTES = 64 << 20
@@ -109,6 +114,7 @@ class Maps:
             stamp: Changes with what is stored.
 
         Raises:
+            BusyError: Too many others are being made.
             StoreError: A shard cannot be read.
             WorkerError: The process that makes it fails.
         """
@@ -123,6 +129,8 @@ class Maps:
                 if job is not None:
                     return replace(found[1], refining=True)
             if job is None:
+                if len(self._jobs) >= _MOST_MAKING:
+                    raise BusyError(_RETRY_S)
                 job = self._jobs[what] = Future()
                 arguments = what, stamp, job
                 threading.Thread(

@@ -9,7 +9,9 @@ import pytest
 
 from vidsim.ingest.shards.home import open_shards
 from vidsim.schemas.errors import StoreError
+from vidsim.search.server import maps as maps_module
 from vidsim.search.server.maps import Map, Maps
+from vidsim.search.server.refusals import BusyError
 
 from ...helpers.embedded_videos import embedded
 from ...helpers.web import client_of, until
@@ -73,6 +75,20 @@ def test_a_failure_is_told_and_the_next_map_is_made(tmp_path: Path, worker: str)
     with pytest.raises(StoreError, match="damaged"):
         maps.get("color", ("broken",), "now")
     assert maps.get("color", (), "now").ids
+    maps.close()
+
+
+def test_only_so_many_are_made_at_a_time(
+    tmp_path: Path, worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maps_module, "_MOST_MAKING", 1)
+    maps = Maps(tmp_path, tmp_path / "cache", worker)
+    assert maps.get("color", (), "now").refining
+    with pytest.raises(BusyError):  # a better one is being made
+        maps.get("frame", (), "now")
+    better(maps, "color", "now")
+    until(lambda: not maps._jobs)
+    assert maps.get("frame", (), "now").ids
     maps.close()
 
 
