@@ -1120,6 +1120,7 @@ def demo(json: Json = False) -> Answer:
         *(f"{what:<12}{where}" for what, where in shown.places.items()),
         "",
         f"Next: vidsim query {shown.original} -m color,motion",
+        "      vidsim serve --open",
         "      vidsim libraries --videos",
         "      vidsim remove demo",
     ]
