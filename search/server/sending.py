@@ -110,9 +110,8 @@ def open_real(path: Path) -> BinaryIO:
     except OSError as error:
         raise LibraryError(gone) from error
     file = open(handle, "rb")  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(handle).st_mode) or os.readlink(f"/proc/self/fd/{handle}") != str(
-        path
-    ):
+    regular = stat.S_ISREG(os.fstat(handle).st_mode)
+    if not regular or os.readlink(f"/proc/self/fd/{handle}") != str(path):
         file.close()
         raise LibraryError(gone)
     return file
