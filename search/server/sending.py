@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
 import stat
-from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ...schemas.errors import LibraryError
 from .refusals import refused
@@ -112,9 +110,8 @@ def open_real(path: Path) -> BinaryIO:
     except OSError as error:
         raise LibraryError(gone) from error
     file = open(handle, "rb")  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(handle).st_mode) or os.readlink(f"/proc/self/fd/{handle}") != str(
-        path
-    ):
+    regular = stat.S_ISREG(os.fstat(handle).st_mode)
+    if not regular or os.readlink(f"/proc/self/fd/{handle}") != str(path):
         file.close()
         raise LibraryError(gone)
     return file
@@ -183,29 +180,6 @@ class _OpenFileResponse(FileResponse):
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, or parts of it, until the client goes, and close it.
-
-        Players go all the time, to ask for another part; uvicorn takes what is sent to nobody, and
-        all of a large file would be read for that.
-        """
-        gone = asyncio.ensure_future(_until_gone(receive))
-
-        async def send_on(message: Message) -> None:
-            if gone.done():
-                raise _GoneError
-            await send(message)
-
-        with self._file, suppress(_GoneError):
-            try:
-                await super().__call__(scope, receive, send_on)
-            finally:
-                gone.cancel()
-
-
-class _GoneError(Exception):
-    """The client has gone."""
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        """Send the file, or parts of it, and close it."""
+        with self._file:
+            await super().__call__(scope, receive, send)

@@ -172,21 +172,25 @@ def test_clients_that_go_leave_nothing(server: Listening, colors: Path) -> None:
         request("GET", "/v1/videos/lib%2Fred.mkv/clip"),
         request("GET", f"/v1/uploads/{upload}/thumbnail"),
     )
-    for each in (asked[0], *asked[3:]):  # what starts once has started
-        server.say(each)
     here = psutil.Process()
 
     def idle() -> bool:
         return server.serving.turns.inside == server.serving.pictures.turns.inside == 0
 
-    until(idle)
+    def all_go() -> None:
+        for each in asked * 10:
+            with server.connect() as client:
+                client.sendall(each)
+        until(idle)
+
+    all_go()  # decoders that start once have started
+    time.sleep(0.3)
     before = here.num_fds()
-    for each in asked * 10:
-        with server.connect() as client:
-            client.sendall(each)
-    until(lambda: idle() and here.num_fds() <= before)
+    all_go()
+    until(lambda: here.num_fds() <= before)
     assert threading.active_count() < 80, "few threads, however many ask"
-    assert [path.name for path in server.serving.uploads._folder.iterdir()] == [upload]
+    kept = server.serving.uploads._folder
+    until(lambda: [path.name for path in kept.iterdir()] == [upload])
     assert server.say(whole).status == 200
 
 
