@@ -98,6 +98,7 @@ def test_a_bad_file_is_told_and_does_not_harm_the_next(tmp_path: Path, make_clip
         viewer.close()
 
 
+@pytest.mark.acceptance
 def test_a_child_that_crashes_or_lies_costs_its_file_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_child_that_crashes_or_lies_costs_its_file_only(
         viewer.close()
 
 
+@pytest.mark.acceptance
 def test_few_children_serve_many_threads_and_a_closed_viewer_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

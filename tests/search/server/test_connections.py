@@ -23,6 +23,8 @@ from vidsim.search.server import connections, guard, routes_local
 from ...helpers.listening import Listening, listening, request
 from ...helpers.web import copied, until
 
+pytestmark = pytest.mark.acceptance  # they wait for each other
+
 FORM = "Content-Type: multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="clip"; filename="a.mkv"\r\n\r\n'
 

@@ -144,7 +144,7 @@ def test_no_other_header_is_taken_for_the_token(locked: TestClient) -> None:
     assert locked.get("/v1/videos", params={"token": TOKEN}).status_code == 401
     for path in ("/metrics", "/readyz", "/v1/openapi.json", "/v1/uploads/x/media", "/local/query"):
         assert locked.get(path).status_code == 401, path
-    for path in ("/page/../v1/videos", "/page/%2e%2e/v1/videos", "//v1/videos"):
+    for path in ("/page/../v1/videos", "/page/%2e%2e/v1/videos", "http://localhost//v1/videos"):
         assert locked.get(path).status_code in (401, 404), path
 
 

@@ -243,6 +243,7 @@ def test_a_home_that_was_deleted_is_told(home: Path, tmp_path: Path, clip: bytes
         assert client.get("/").status_code == client.get("/healthz").status_code == 200
 
 
+@pytest.mark.acceptance
 def test_all_who_send_at_once_are_answered_or_told_to_wait(client: TestClient, clip: bytes) -> None:
     def ask(number: int) -> int:
         name = f"{number}.mkv"

@@ -115,6 +115,7 @@ def test_a_key_is_honoured(client: TestClient) -> None:
     assert len(client.get(URL).json()["jobs"]) == 1
 
 
+@pytest.mark.acceptance
 def test_two_listeners_see_a_job_to_its_end(
     client: TestClient, may_end: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

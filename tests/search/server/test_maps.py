@@ -20,6 +20,8 @@ QUICK = """
 import time
 import numpy as np
 
+pytestmark = pytest.mark.acceptance  # its processes load scikit-learn
+
 def main(channel):
     message = channel.receive()
     if message.kind == "better":

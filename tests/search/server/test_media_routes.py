@@ -221,6 +221,7 @@ def test_uploads_are_shown_as_videos_are(client: TestClient, root: Path, home: P
     assert len([*kept.iterdir()]) == before - 2, "what was made of it goes with it"
 
 
+@pytest.mark.acceptance
 def test_each_is_made_once_however_many_ask(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +253,7 @@ def test_each_is_made_once_however_many_ask(
     assert len(set(tags)) == 1
 
 
+@pytest.mark.acceptance
 def test_another_file_in_the_place_of_one_is_shown_anew(tmp_path: Path) -> None:
     root = tmp_path / "lib"
     root.mkdir()
