@@ -85,7 +85,7 @@ class Server:
         """Ends it as a person does."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(30)
+            self.process.wait(120)  # networks that are being loaded are waited for
         assert self.process.stderr is not None
         self.process.stderr.close()
 
