@@ -84,9 +84,13 @@ def serve(
             servers.append(
                 (_server(Guard(app, trusted=True, max_upload_mb=options.max_upload_mb)), inside)
             )
-        Thread(target=_warm, args=[library], name="warming", daemon=True).start()
-        started(f"{url}/#token={quote(options.token, safe='')}" if options.token else url)
-        asyncio.run(_run(servers))
+        page = f"{url}/#token={quote(options.token, safe='')}" if options.token else url
+
+        def begin() -> None:
+            Thread(target=_warm, args=[library], name="warming", daemon=True).start()
+            started(page)
+
+        asyncio.run(_run(servers, begin))
 
 
 def refuse_strangers(options: ServeOptions) -> None:
@@ -235,8 +239,10 @@ def _server(app: Guard) -> uvicorn.Config:
     )
 
 
-async def _run(servers: Sequence[tuple[uvicorn.Config, socket.socket]]) -> None:
-    """Serve until a signal ends all of them."""
+async def _run(
+    servers: Sequence[tuple[uvicorn.Config, socket.socket]], begin: Callable[[], object]
+) -> None:
+    """Serve until a signal ends all of them; call `begin` once signals are listened to."""
     running = [(_Server(config), at) for config, at in servers]
 
     def end() -> None:
@@ -246,4 +252,5 @@ async def _run(servers: Sequence[tuple[uvicorn.Config, socket.socket]]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
+    begin()
     await asyncio.gather(*(server.serve(sockets=[at]) for server, at in running))
