@@ -16,11 +16,11 @@ from vidsim.search.server.refusals import BusyError
 from ...helpers.embedded_videos import embedded
 from ...helpers.web import client_of, until
 
+pytestmark = pytest.mark.acceptance  # its processes load scikit-learn
+
 QUICK = """
 import time
 import numpy as np
-
-pytestmark = pytest.mark.acceptance  # its processes load scikit-learn
 
 def main(channel):
     message = channel.receive()
