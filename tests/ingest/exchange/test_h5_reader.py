@@ -271,7 +271,7 @@ def test_the_other_file_is_not_even_opened(native, tmp_path):
             names(file, f"other{number}", tmp_path / "pipe")
     since = time.monotonic()
     refused(native, import_it)
-    assert time.monotonic() - since < 3
+    assert time.monotonic() - since < 30  # half of what a child that waits is given
 
 
 @pytest.mark.parametrize("how", READ)
