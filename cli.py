@@ -40,6 +40,7 @@ from .schemas.options import (
     VideoFilter,
     Wait,
 )
+from .schemas.serve import ServeOptions
 from .schemas.video import VideoOrder
 from .search.bench import commands as bench
 from .search.completion import clips, library_names, names_and_ids
@@ -460,10 +461,10 @@ Clip = Annotated[
 def serve(
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen; others need a token.")
-    ] = "127.0.0.1",
+    ] = ServeOptions.host,
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="N", help="The port; 0 for any that is free.")
-    ] = 8000,
+    ] = ServeOptions.port,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     root: Annotated[
         list[Path] | None,
@@ -480,19 +481,18 @@ def serve(
     ] = None,
     max_upload_mb: Annotated[
         int, typer.Option(min=1, metavar="MB", help="Size of a clip that is sent.")
-    ] = 512,
+    ] = ServeOptions.max_upload_mb,
     max_clip_seconds: Annotated[
         float, typer.Option(min=1, metavar="S", help="Length of a clip that is sent.")
-    ] = 900.0,
+    ] = ServeOptions.max_clip_s,
     max_waiting: Annotated[
         int, typer.Option(min=1, metavar="N", help="Queries that may wait; others are told so.")
-    ] = 64,
+    ] = ServeOptions.most_waiting,
 ) -> None:
     """Serve a page and an HTTP API, until Ctrl-C.
 
     Commands on the same home ask the server, which has all loaded.
     """
-    from .schemas.serve import ServeOptions
     from .schemas.settings import settings
     from .search.library import Library
     from .search.server.run import serve as run

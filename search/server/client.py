@@ -19,7 +19,7 @@ from ...ingest.system.progress import Progress, repeating
 from ...ingest.system.step import Step
 from ...schemas import errors
 from ...schemas.errors import VidsimError
-from ..library import Library, Watcher, overrides
+from ..library import Library, Watcher
 from .sockets import FOLDER, NOTE, connect_to
 
 if TYPE_CHECKING:
@@ -74,20 +74,23 @@ class AskingLibrary(Library):
     def ingest(self, folder: str | os.PathLike[str], **options: Any) -> IngestReport:
         """Read a folder as `Library.ingest` does, as a job of the server.
 
+        With backbones of one's own choice it does so itself: a job takes fewer names.
+
         Raises:
             VidsimError: As the job says; or the server ended meanwhile, or the job was cancelled.
         """
         from ...schemas.modality import parse_modalities
         from ...schemas.results import IngestReport
 
+        if options.get("models"):
+            return super().ingest(folder, **options)
         show, shown = repeating(self._told(options.pop("progress", None))), dict[str, Step]()
-        wanted, models = options.pop("modalities", None), options.pop("models", ())
+        wanted = options.pop("modalities", None)
         asked = {
             "path": os.path.abspath(folder),
             "name": options.pop("library", None),
             "modalities": parse_modalities(wanted) if wanted else None,
-            "models": dict(each.split("=", 1) for each in overrides(models)),
-            **options,
+            **{name: value for name, value in options.items() if name != "models"},
         }
         for name in ("segment_seconds", "device", "workers"):
             asked[name] = asked.get(name) or getattr(self._settings, name)

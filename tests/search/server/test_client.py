@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vidsim.ingest.system.progress import Step
-from vidsim.schemas.errors import LibraryError, VidsimError
+from vidsim.schemas.errors import LibraryError, ModelError, VidsimError
 from vidsim.search.library import Library
 from vidsim.search.server.client import AskingLibrary, open_asking
 
@@ -83,6 +83,17 @@ def test_an_ingest_is_a_job_of_the_server(server: Server, tmp_path: Path) -> Non
             found = inside.get("/v1/ingest").json()["jobs"]
         assert [job["state"] for job in found] == ["failed", "done"]
         asking.remove("more")
+
+
+@pytest.mark.parametrize("model", ["nonsense", "smell=labhist", "color=none", "frame=timm:none"])
+def test_backbones_are_refused_as_without_a_server(server: Server, blue: Path, model: str) -> None:
+    told = []
+    for ask in (True, False):
+        with open_asking(None, ask=ask, home=server.home) as opened:
+            with pytest.raises(ModelError) as refused:
+                opened.ingest(blue.parent, models=[model])
+            told.append(str(refused.value))
+    assert told[0] == told[1]
 
 
 def test_a_server_of_another_milvus_is_not_asked(
