@@ -21,8 +21,8 @@ def shown_python(page: str = "README.md") -> str:
     return str(shown)
 
 
-def run_shown_python(folder: Path, home: Path, **changes: str) -> list[list[str]]:
-    """Runs it in `folder`, with the videos it speaks of; returns the words of each line printed."""
+def run_shown_python(folder: Path, home: Path, **changes: str) -> list[tuple[int, str]]:
+    """Runs it in `folder`, with the videos it speaks of; returns rank and video of each line printed."""
     random = np.random.default_rng(0)
     names = ("ucf101/Surfing/1", "ucf101/Surfing/2", "ucf101/YoYo/1", "clip")
     for number, name in enumerate(names):
@@ -41,4 +41,5 @@ def run_shown_python(folder: Path, home: Path, **changes: str) -> list[list[str]
         timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return [line.split() for line in done.stdout.splitlines()]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return [(int(words[0]), words[-3]) for words in lines]  # the likeness is told in several words
