@@ -22,7 +22,7 @@ def shown_python(page: str = "README.md") -> str:
 
 
 def run_shown_python(folder: Path, home: Path, **changes: str) -> list[tuple[int, str]]:
-    """Runs it in `folder`, with the videos it speaks of; returns rank and video of each line printed."""
+    """Runs it in `folder`, with the videos it speaks of; returns rank and id of each line."""
     random = np.random.default_rng(0)
     names = ("ucf101/Surfing/1", "ucf101/Surfing/2", "ucf101/YoYo/1", "clip")
     for number, name in enumerate(names):
