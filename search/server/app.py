@@ -7,21 +7,11 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from ... import __version__
-from . import (
-    routes_about,
-    routes_duplicates,
-    routes_jobs,
-    routes_local,
-    routes_map,
-    routes_media,
-    routes_query,
-    routes_session,
-    routes_uploads,
-    routes_videos,
-)
-from .refusals import Refused, answer_errors
-from .routes_about import PAGE
-from .serving import Serving
+from .http.refusals import Refused, answer_errors
+from .routes import about, duplicates, jobs, local, media, query, session, uploads, videos
+from .routes import map as map_
+from .routes.about import PAGE
+from .routes.serving import Serving
 
 _ABOUT = """Find videos that are alike by colour, frame content, sound and motion.
 
@@ -45,16 +35,16 @@ def create_app(serving: Serving) -> FastAPI:
     app.state.serving = serving
     answer_errors(app)
     for routes in (
-        routes_local,
-        routes_query,
-        routes_videos,
-        routes_uploads,
-        routes_jobs,
-        routes_duplicates,
-        routes_session,
-        routes_about,
-        routes_media,
-        routes_map,
+        local,
+        query,
+        videos,
+        uploads,
+        jobs,
+        duplicates,
+        session,
+        about,
+        media,
+        map_,
     ):
         app.include_router(routes.router)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")

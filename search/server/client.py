@@ -20,7 +20,7 @@ from ...ingest.system.step import Step
 from ...schemas import errors
 from ...schemas.errors import VidsimError
 from ..library import Library, Watcher
-from .sockets import FOLDER, NOTE, connect_to
+from .http.sockets import FOLDER, NOTE, connect_to
 
 if TYPE_CHECKING:
     from ...schemas.results import DuplicatesReport, IngestReport, LibrarySummary, QueryResult

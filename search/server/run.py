@@ -26,20 +26,20 @@ from ...schemas.errors import SettingsError, StoreError, VidsimError
 from ...schemas.serve import ServeOptions
 from ..library import Library
 from .app import create_app
-from .catalogue import Catalogue
-from .connections import SILENCE_S, Connection
-from .decisions import Decisions
-from .duplicate_search import Duplicates
-from .folders import Folders
-from .guard import Guard
-from .jobs import Jobs
-from .maps import Maps
-from .meters import metered
-from .pictures import Pictures
-from .serving import Serving
-from .sockets import FOLDER, NOTE, SOCKET, WAITING, listen, listen_in
-from .turns import Turns
-from .uploads import Uploads
+from .clips.catalogue import Catalogue
+from .clips.uploads import Uploads
+from .duplicates.decisions import Decisions
+from .duplicates.search import Duplicates
+from .http.connections import SILENCE_S, Connection
+from .http.guard import Guard
+from .http.sockets import FOLDER, NOTE, SOCKET, WAITING, listen, listen_in
+from .http.turns import Turns
+from .jobs.folders import Folders
+from .jobs.jobs import Jobs
+from .maps.maps import Maps
+from .media.pictures import Pictures
+from .routes.meters import metered
+from .routes.serving import Serving
 
 _log = logging.getLogger(__name__)
 

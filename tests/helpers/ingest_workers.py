@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vidsim.ingest.system.worker_process import Channel
 
 if TYPE_CHECKING:
-    from vidsim.search.server.job_process import Ended
+    from vidsim.search.server.jobs.process import Ended
 
 STEP: dict[str, Any] = {
     **{"stage": "embedding", "done": 1.0, "total": 2.0, "unit": "files", "finished": False},
@@ -31,8 +31,8 @@ CRASHING = f"{_HERE}:crashing"
 def run_here(may_end: threading.Event) -> Callable[..., Ended]:
     """What replaces `IngestProcess.run`: the job runs until it is told to end, or may."""
     from vidsim.schemas.results import IngestReport
-    from vidsim.search.server.job_process import Ended
-    from vidsim.search.server.steps import StageNow
+    from vidsim.search.server.jobs.process import Ended
+    from vidsim.search.server.jobs.steps import StageNow
 
     counted = ("videos", "segments", "embedded", "unchanged", "no_audio", "removed")
     fields: dict[str, Any] = dict.fromkeys(counted, 0) | {"rows": {}, "missing": [], "failed": []}
@@ -80,12 +80,12 @@ def crashing(channel: Channel) -> None:
 def pretending(channel: Channel) -> None:
     """Runs the genuine worker on files that hold text."""
     from vidsim.ingest import pipeline
-    from vidsim.search.server import job_worker
+    from vidsim.search.server.jobs import worker
 
     from .ingests import pretend
 
     pipeline.embed_all = pretend
-    job_worker.main(channel)
+    worker.main(channel)
 
 
 def submit_and_die(folder: Path) -> None:
@@ -93,8 +93,8 @@ def submit_and_die(folder: Path) -> None:
     import psutil
 
     from vidsim.ingest.shards.home import Place
-    from vidsim.search.server.job import IngestOptions
-    from vidsim.search.server.jobs import Jobs
+    from vidsim.search.server.jobs.job import IngestOptions
+    from vidsim.search.server.jobs.jobs import Jobs
 
     jobs = Jobs(folder / "jobs", Place(folder / "home"), POLITE)
     job = jobs.submit(folder, "lib", IngestOptions())

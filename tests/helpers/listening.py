@@ -15,10 +15,11 @@ from typing import Any
 
 from vidsim.schemas.serve import ServeOptions
 from vidsim.search.library import Library
-from vidsim.search.server import run, sockets
+from vidsim.search.server import run
 from vidsim.search.server.app import create_app
-from vidsim.search.server.guard import Guard
-from vidsim.search.server.serving import Serving
+from vidsim.search.server.http import sockets
+from vidsim.search.server.http.guard import Guard
+from vidsim.search.server.routes.serving import Serving
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from starlette.testclient import TestClient
 from vidsim.schemas.serve import ServeOptions
 from vidsim.search.library import Library
 from vidsim.search.server.app import create_app
-from vidsim.search.server.guard import Guard
+from vidsim.search.server.http.guard import Guard
+from vidsim.search.server.http.sockets import short_path
 from vidsim.search.server.run import opened
-from vidsim.search.server.sockets import short_path
 
 from .command_line import command, environment
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vidsim.search.server.routes_about import PAGE
+from vidsim.search.server.routes.about import PAGE
 
 FILES = sorted(PAGE.iterdir())
 

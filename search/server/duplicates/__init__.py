@@ -1,0 +1,1 @@
+"""Videos that share footage, as groups, and what people decide about them."""

@@ -1,0 +1,1 @@
+"""Connections and requests, whatever they ask for: who may, how often, and refusals."""

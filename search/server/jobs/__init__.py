@@ -1,0 +1,1 @@
+"""Ingests that clients ask for, one at a time."""

@@ -1,0 +1,1 @@
+"""Where stored videos lie on a plane by how alike they are."""

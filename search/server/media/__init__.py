@@ -1,0 +1,1 @@
+"""What is shown of clips: pictures, sound and stretches that browsers play."""
