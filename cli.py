@@ -499,14 +499,14 @@ def serve(
 
     token = settings().serve_token
     options = ServeOptions(
-        host,
-        port,
-        token.get_secret_value() if token else "",
-        frozenset(allow_host or ()),
-        tuple(path.resolve() for path in root or ()),
-        max_waiting,
-        max_upload_mb,
-        max_clip_seconds,
+        host=host,
+        port=port,
+        token=token.get_secret_value() if token else "",
+        hosts=frozenset(allow_host or ()),
+        roots=tuple(path.resolve() for path in root or ()),
+        most_waiting=max_waiting,
+        max_upload_mb=max_upload_mb,
+        max_clip_s=max_clip_seconds,
     )
 
     def started(url: str) -> None:

@@ -1,7 +1,7 @@
 """Fits the constants of search/likeness.py, and judges them on sets that it did not see.
 
     python docs/fit_likeness.py WORK --data SETS --scenes av_segments
-        --fit capstone70 av_segments --judge ucf101_mini drone_visible
+        --fit capstone70 av_segments --judge ucf101_mini drone_visible esc10_audio av_events
 
 SETS holds the sets, whose folders are the labels; labels of ``--scenes`` name scenes, elsewhere
 kinds, and clips of one UCF101 group are of one scene. Every sixth video is copied in four ways by
@@ -298,8 +298,12 @@ def print_words(work: Path, sets: Iterable[Set]) -> None:
         absent = np.where(other, found, 0).max(axis=1)
         asks = (~other & apart).any(axis=1)
         present = np.where(apart, found, 0).max(axis=1)[asks]
-        cells = [f"{(absent >= at).mean():.1%}, {(present < at).mean():.1%}" for at in bounds]
+        cells = [f"{(absent >= at).mean():.1%}, {_share(present < at)}" for at in bounds]
         print(f"| {each.name}, {len(absent)} and {len(present)} | {' | '.join(cells)} |")
+
+
+def _share(flags: Flags) -> str:
+    return f"{flags.mean():.1%}" if len(flags) else "none asks"
 
 
 def chance_of(home: Path, of: Set) -> float:

@@ -28,7 +28,7 @@ _BEND, _MOST = 8.0, 12.0
 """Log-odds from which a modality's evidence grows ever less, and that it never reaches: up there
 all are copies, and one modality shall not outweigh the others (a choice)."""
 
-_CHANCE_DEVIATIONS = 1.6
+_CHANCE_DEVIATIONS = 1.7
 """Deviations above random pairs, in all modalities at once, up to which a best result is chance."""
 
 ALIKE = 0.6

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ....schemas.serve import ServeOptions
 from .refusals import refused
 
 COOKIE = "vidsim"
@@ -69,7 +70,7 @@ class Guard:
         hosts: frozenset[str] = frozenset(),
         token: str = "",
         trusted: bool = False,
-        max_upload_mb: int = 512,
+        max_upload_mb: int = ServeOptions.max_upload_mb,
     ) -> None:
         """Stand before `app`.
 

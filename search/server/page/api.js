@@ -103,7 +103,7 @@ const known = new Map();
 /**
  * Return what is known of a clip: {kind, name, duration_s, plays, sound, width, height, there}.
  *
- * Of an upload it is what the server said when it took it.
+ * Of an upload it is what the server said when it took it, or says now.
  */
 export function details(clip) {
   if (!known.has(clip)) {
@@ -123,7 +123,7 @@ async function stored(id) {
 async function uploaded(token) {
   const kept = sessionStorage.getItem(`upload ${token}`);
   if (kept) return JSON.parse(kept);
-  return { kind: 'video', name: 'an uploaded clip', duration_s: null, plays: true, sound: true, there: true };
+  return { ...await ask(`/v1/uploads/${encodeURIComponent(token)}`), there: true };
 }
 
 /** Send a file; `onProgress` gets the part that is sent, from 0 to 1. Returns its token. */

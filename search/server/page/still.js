@@ -18,6 +18,6 @@ export function still(clip, { size = 240, modalities, onPicture } = {}) {
     if (!isSound) onPicture?.(image);
   };
   if (modalities) show(!modalities.some((m) => m !== 'audio'));
-  else whenSeen(place, async () => show((await details(clip)).kind === 'sound'));
+  else whenSeen(place, () => details(clip).then(({ kind }) => show(kind === 'sound'), () => show(false)));
   return place;
 }

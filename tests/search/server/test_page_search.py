@@ -88,6 +88,9 @@ def test_a_clip_that_is_dropped_is_found_again(visit: Visit, shown: str, disguis
     token = parse_qs(urlsplit(page.url).query)["like"]
     assert len(token) == 1
     assert "/" not in token[0]
+    other = visit(page.url)  # another window, which knows nothing of the file
+    assert results(other) == found
+    assert other.locator(".subject .clip-name").inner_text() == "my clip.mp4"
 
 
 def test_a_picture_and_a_sound_are_searched_with(
