@@ -332,7 +332,8 @@ def draw(halves: Mapping[str, Sequence[str]], sets: Mapping[str, Set]) -> None:
                 counts = np.bincount(pairs.grades[there], minlength=4).tolist()
                 print(f"  {places[-1]:.2f}  {means[-1]:.2f}  {counts}")
             style = {"color": "black", "linewidth": 2} if len(chosen) > 1 else {"linestyle": "--"}
-            axis.plot(places, means, marker="o", markersize=3, label=" and ".join(chosen), **style)
+            name = "all of these" if len(chosen) > 1 else chosen[0]
+            axis.plot(places, means, marker="o", markersize=3, label=name, **style)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("likeness")
         axis.legend(fontsize=7)
