@@ -37,7 +37,7 @@ WRONG = """
 from vidsim import Library
 
 Library.open().query("clip.avi", fusion="none")
-Library.open().query("clip.avi").results[0].modalities["color"].likeness
+Library.open().query("clip.avi").results[0].modalities["color"].loudness
 """
 
 
@@ -61,4 +61,4 @@ def test_programs_elsewhere_are_checked_strictly(tmp_path: Path) -> None:
         "Found 2 errors in 1 file (checked 4 source files)"
     ], done.stdout + done.stderr
     assert 'wrong.py:3: error: Argument "fusion"' in said[0]
-    assert 'wrong.py:4: error: "ModalityMatch" has no attribute "likeness"' in said[1]
+    assert 'wrong.py:4: error: "ModalityMatch" has no attribute "loudness"' in said[1]

@@ -13,6 +13,15 @@ from ...schemas.options import Device, Json, Modalities, Model, Plot, Preset, Ru
 
 app = typer.Typer(help="Run-time tables, as text and as plots.")
 
+Kept = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        help="Keep the embedded library here, and use it again if it is there.",
+    ),
+]
+
 
 @app.command()
 def kmeans(
@@ -142,12 +151,7 @@ def query(
     videos: Annotated[int, typer.Option(min=20, help="Synthetic videos.")] = 13_320,
     queries: Annotated[int, typer.Option(min=1, help="Stored ids to ask for.")] = 50,
     model: Model = None,
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep the embedded library here, and use it again if it is there."
-        ),
-    ] = None,
+    home: Kept = None,
     clip: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Ask for this file as well, with networks loaded."),
@@ -176,12 +180,7 @@ def serve(
     videos: Annotated[int, typer.Option(min=20, help="Synthetic videos.")] = 13_320,
     queries: Annotated[int, typer.Option(min=1, help="Stored ids to ask for.")] = 50,
     model: Model = None,
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Keep the embedded library here, and use it again if it is there."
-        ),
-    ] = None,
+    home: Kept = None,
     clip: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ask by this file as well, as a new one.")
     ] = None,

@@ -311,13 +311,13 @@ def test_memory_is_limited_where_a_gpu_may_decode_too(make_clip: MakeClip) -> No
 
 @pytest.mark.acceptance
 def test_a_slow_file_that_makes_progress_is_waited_for(make_clip: MakeClip) -> None:
-    limits = DecodeLimits(stall_s=1.0, worker="bad_decoder:main")
+    limits = DecodeLimits(stall_s=2.5, worker="bad_decoder:main")  # it takes 3 s and its start
     assert run(clips(make_clip, "slow"), 1, limits)["slow.mkv"][-1] == Finished(1)
 
 
 @pytest.mark.acceptance
 def test_a_file_that_takes_too_long_in_all_is_given_up(make_clip: MakeClip) -> None:
-    limits = DecodeLimits(stall_s=1.0, scan_s=1.0, worker="bad_decoder:main")
+    limits = DecodeLimits(stall_s=10.0, scan_s=1.0, worker="bad_decoder:main")
     events = run(clips(make_clip, "slow", "a"), 1, limits)
     assert events["slow.mkv"] == [Failed("decoding took more than 1 s")]
     assert events["a.mkv"][-1] == Finished(1)
