@@ -678,6 +678,7 @@ def test_a_store_that_another_process_holds_is_said_to_be_in_use(home):
     assert re.fullmatch(r"Error: The store .+ is in use .+; wait .+", said)
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("words", ["libraries --videos", "libraries --json", "query STORED"])
 def test_a_reader_that_goes_away_is_no_error_to_report(home, words):
     words = words.replace("STORED", "clips/snow/1.mkv")
@@ -695,6 +696,7 @@ def test_a_reader_that_goes_away_is_no_error_to_report(home, words):
     assert not err or err.endswith(reading)
 
 
+@pytest.mark.acceptance
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(make_clip, tmp_path):
     clip = make_clip(times=[i / 25 for i in range(25)])
     folder = tmp_path / "many"
@@ -794,6 +796,7 @@ def test_what_a_lost_shard_held_is_told_where_its_videos_are_left_out(call, tmp_
         assert "000001.h5 is missing" in err
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("layout", ["native", "capstone"])
 def test_an_export_in_either_layout_is_imported_again(call, tmp_path, layout):
     code, out, err = call("export", str(tmp_path / "there"), "--layout", layout)

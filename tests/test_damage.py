@@ -20,6 +20,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     made.close()
 
 
+@pytest.mark.acceptance
 def test_a_damaged_file_changes_no_answer_without_a_word(harness: Harness) -> None:
     findings = list(harness.run(harness.plan(12)))
     assert [line for finding in findings for line in finding.wrong] == [], table(findings)

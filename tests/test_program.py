@@ -100,6 +100,7 @@ def test_json_has_no_more_digits_than_mean_something(vidsim_here: Here, home: Pa
             assert of.similarity == float(f"{of.similarity:.6g}")
 
 
+@pytest.mark.acceptance
 def test_a_dumb_terminal_is_sent_plain_text(clips: Path, tmp_path: Path) -> None:
     said = ingest_on_a_terminal(clips, tmp_path / "dumb", "dumb")
     assert "\x1b" not in said

@@ -73,6 +73,7 @@ def test_it_shows_its_help(unpacked: Path) -> None:
     assert "ingest" in run(unpacked, "from vidsim.cli import main; main()", "--help")
 
 
+@pytest.mark.acceptance
 def test_it_ingests_a_clip(unpacked: Path, make_clip: MakeClip, tmp_path: Path) -> None:
     clip = make_clip(times=[i / 25 for i in range(25)])
     code = "from vidsim.cli import main; import vidsim; print(vidsim.__file__); main()"

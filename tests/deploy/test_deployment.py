@@ -62,6 +62,7 @@ def document(**changes: object) -> dict[str, object]:
 # The files
 
 
+@pytest.mark.acceptance
 def test_the_compose_files_fit_the_specification():
     files = [str(FOLDER / name) for name in ("compose.yaml", "compose.gpu.yaml")]
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]

@@ -81,6 +81,7 @@ def test_clips_become_shards_and_rows(place, make_clip, tmp_path, monkeypatch):
     assert (again.videos, again.unchanged, again.rows) == (2, 2, {"color": 2})
 
 
+@pytest.mark.acceptance
 def test_all_four_modalities_go_the_whole_way(weights, place, shared_data, make_clip, tmp_path):
     made = shared_data / "robustness" / "derived"
     (tmp_path / "clips").mkdir()

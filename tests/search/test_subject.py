@@ -109,6 +109,7 @@ def test_a_still_picture_has_rows_of_its_frame(weights: Path, place: Place, tmp_
     assert {len(r.modalities) for r in result.results} == {2}
 
 
+@pytest.mark.acceptance
 def test_a_part_of_a_file_is_compared_alone_and_keeps_its_time(home: Place, colors: Path) -> None:
     for part, found in ((Part(0.0, 5.0), "lib/red.mkv"), (Part(7.0, 11.0), "lib/blue.mkv")):
         first = ask(home, colors / "long.mkv", part=part).results[0]
@@ -118,6 +119,7 @@ def test_a_part_of_a_file_is_compared_alone_and_keeps_its_time(home: Place, colo
         assert (match.query_start_s, match.query_end_s) == (part.start_s, part.end_s)
 
 
+@pytest.mark.acceptance
 def test_a_region_of_a_file_or_picture_is_compared_alone(
     home: Place, colors: Path, tmp_path: Path
 ) -> None:

@@ -573,6 +573,7 @@ def copies(picture: np.ndarray, following: np.ndarray) -> dict[str, av.VideoFram
     }
 
 
+@pytest.mark.acceptance
 def test_copies_that_are_only_coded_differently_stay_near_their_original(
     weights: Path, shared_data: Path
 ) -> None:

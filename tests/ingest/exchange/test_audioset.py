@@ -359,6 +359,7 @@ def test_clips_of_one_video_in_two_splits_do_not_overwrite_each_other(place, fol
     assert (report.embedded, report.videos) == (1, 7 + 4 + 1)
 
 
+@pytest.mark.acceptance
 def test_a_killed_import_goes_on_where_it_stopped(place, features, tmp_path, monkeypatch):
     class Stopped(Silent):
         files = 0

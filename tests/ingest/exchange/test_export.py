@@ -206,6 +206,7 @@ def test_clips_with_display_names_keep_them_as_labels(place, tmp_path):
     assert [list(of) for of in labels] == [["Speech", "Dog"], [5]]
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("kind", ["clips of AudioSet", "sounds"])
 def test_the_vectors_of_a_large_library_are_not_held_in_memory(place, tmp_path, kind):
     if kind == "sounds":

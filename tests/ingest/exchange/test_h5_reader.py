@@ -140,6 +140,7 @@ def test_that_heap_makes_plain_h5py_loop(native):
         child.wait()
 
 
+@pytest.mark.acceptance
 def test_ctrl_c_ends_a_command_that_waits_for_hdf5(native, tmp_path):
     endless(native)
     program = "from vidsim.cli import main; main()"

@@ -134,6 +134,7 @@ def test_what_is_imported_is_in_milvus_and_again_changes_nothing(
     assert in_step(other) == {"labhist": 3, "efficientnet_lite0": 24}
 
 
+@pytest.mark.acceptance
 def test_files_of_one_library_join_one_after_another(place, other, made, tmp_path):
     for path in export_capstone(place.home, tmp_path / "there", [], QUIET):
         if path.suffix == ".h5":
@@ -669,6 +670,7 @@ def test_the_report_names_libraries_and_backbones(place, old):
         }
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("together", [True, False])
 def test_what_a_lost_shard_held_comes_back_by_imports(place, tmp_path, together):
     videos = [embedded(f"lib/{n}.mp4", seed=n) for n in range(6)]
@@ -687,6 +689,7 @@ def test_what_a_lost_shard_held_comes_back_by_imports(place, tmp_path, together)
     assert read_notes(place.home)["lib"].counts["efficientnet_lite0"] == {"rows": 48, "segments": 6}
 
 
+@pytest.mark.acceptance
 def test_an_import_of_others_leaves_a_lost_shard_missing_and_milvus_its_rows(place, tmp_path):
     store(place, *(embedded(f"lib/{n}.mp4", seed=n) for n in range(3)))
     store(place, *(embedded(f"lib/{n}.mp4", seed=n) for n in range(3, 5)))

@@ -63,6 +63,7 @@ def test_inertia_is_within_2_percent_of_scikit_learn(real_frames):
     assert np.sum(ours) <= 1.02 * np.sum(theirs)
 
 
+@pytest.mark.acceptance
 def test_many_histograms_at_once_are_those_of_one_after_another(real_frames):
     frames = real_frames[:4].copy()
     frames[3] //= 64  # few colours: the others have more bins

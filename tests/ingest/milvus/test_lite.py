@@ -328,6 +328,7 @@ DAMAGES: dict[str, Callable[[Place], None]] = {
 }
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_reindex_makes_anew_what_is_half_made_or_damaged(tmp_path, damage):
     place = Place(tmp_path / "home")

@@ -141,6 +141,7 @@ def kept(tmp_path: Path) -> list[str]:
 # --- architecture
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("name", "shape"), [("resnet50", (2, 3, 96, 96)), ("r3d18", (2, 3, 8, 56, 56))]
 )

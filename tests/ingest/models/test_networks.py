@@ -259,6 +259,7 @@ def test_i3d_has_the_papers_parameters() -> None:
     assert sum(p.numel() for p in network.classifier.parameters()) == 410_000
 
 
+@pytest.mark.acceptance
 @torch.inference_mode()
 def test_i3d_agrees_with_the_jax_implementation(motion: i3d.I3D) -> None:
     # Every 40th logit of the JAX/Flax port that the weights were published with, computed

@@ -29,7 +29,9 @@ def note_from_shards(home: Path) -> LibraryNote:
     return Home(Place(home)).note("lib")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.acceptance) for seed in (1, 2, 3))]
+)
 def test_a_writer_leaves_the_note_that_the_shards_would_give(tmp_path, seed):
     chance = random.Random(seed)
     place = Place(tmp_path)

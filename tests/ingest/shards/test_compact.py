@@ -98,6 +98,7 @@ def test_large_ones_are_left_alone(shards, monkeypatch):
     assert contents(shards) == before
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("struck", ["replace", "unlink"])
 def test_a_merge_that_is_killed_loses_and_doubles_nothing(shards, monkeypatch, struck):
     many(shards, 4)

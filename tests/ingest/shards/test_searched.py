@@ -155,6 +155,7 @@ def test_searched_vectors_that_were_damaged_are_computed_again_from_their_rows(h
     assert vectors.problems(["lib"], ["yamnet"]) == []
 
 
+@pytest.mark.acceptance
 def test_every_changed_byte_of_a_shard_is_noticed_or_changes_nothing(home, tmp_path):
     """A changed byte costs a note, or lies where nothing is read."""
     random = np.random.default_rng(3)

@@ -421,6 +421,7 @@ def test_a_killed_move_is_ended_once_its_library_can_be_read_again(place, archiv
     assert in_step(place, "archive") == {}
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("operation", ["upsert", "delete", "flush"])
 def test_a_failing_milvus_loses_nothing_of_a_folder_that_moves(
     place, archive, networks, small_shards, monkeypatch, operation

@@ -438,6 +438,7 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
     return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.rglob("*"))}
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("lock", [True, False])
 @pytest.mark.parametrize(
     "words",

@@ -87,6 +87,7 @@ def flipped(hashes: np.ndarray, bits: int) -> np.ndarray:
     return hashes ^ np.packbits(np.arange(64) < bits)
 
 
+@pytest.mark.acceptance
 def test_a_disguised_copy_is_found_with_its_times(weights, place, shared_data, tmp_path):
     clips = tmp_path / "lib"
     clips.mkdir()

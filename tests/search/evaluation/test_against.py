@@ -195,6 +195,7 @@ def test_what_cannot_be_compared_is_one_sentence(first, second, tmp_path):
         run(first, "capstone-all", against=second)
 
 
+@pytest.mark.acceptance
 def test_the_files_and_the_command_tell_of_both(first, second, tmp_path, vidsim_here):
     out = tmp_path / "out"
     words = ["evaluate", str(first), "--against", str(second), "--json", "--out", str(out)]

@@ -75,6 +75,7 @@ def exports(tmp_path_factory):
 # --- as query ranks
 
 
+@pytest.mark.acceptance
 def test_the_fused_ranking_is_that_of_query(place, tmp_path):
     keep(place, videos(16))
     export(place.home, tmp_path / "export", [], QUIET)
@@ -218,6 +219,7 @@ def test_who_asks_nothing_is_told_of_every_protocol(tmp_path, backbones):
 # --- what is written
 
 
+@pytest.mark.acceptance
 def test_the_report_shows_everything(exports, tmp_path):
     evaluation = run(exports, "leave-one-out", "capstone-all")
     files = write_files(evaluation, tmp_path / "out", QUIET)
