@@ -1114,17 +1114,26 @@ def demo(json: Json = False) -> Answer:
         _print(Answer(text=ingest_text(shown.report), notes=ingest_notes(shown.report)))
         _say("")
         _say(f"Query: {shown.clip}, a copy of {shown.original}: {shown.change}.")
+    called = _called()
     notes = [
         *query_notes(shown.result),
         "",
         *(f"{what:<12}{where}" for what, where in shown.places.items()),
         "",
-        f"Next: vidsim query {shown.original} -m color,motion",
-        "      vidsim serve --open",
-        "      vidsim libraries --videos",
-        "      vidsim remove demo",
+        f"Next: {called} serve --open",
+        f"      {called} explain {shown.clip} {shown.original}",
+        f"      {called} libraries --videos",
+        f"      {called} remove demo",
     ]
     return Answer(shown.result, query_text(shown.result), notes, json)
+
+
+def _called() -> str:
+    """Return how to call this program again: by its name where the shell finds it."""
+    here, found = Path(sys.argv[0]), shutil.which("vidsim")
+    if here.name != "vidsim" or (found and os.path.samefile(found, here)):
+        return "vidsim"
+    return str(here)
 
 
 def _log_to(verbose: int, file: str) -> None:

@@ -165,9 +165,14 @@ def in_words(value: float) -> Word:
     return next(word for least, word in WORDS if value >= least)
 
 
-def nothing_alike(bound: float) -> str:
-    """Say that the best of an answer is chance, which goes up to the likeness `bound`."""
-    if bound > ALIKE:
+def word_among(value: float, bound: float) -> str:
+    """Return the word for a likeness in an answer, in which what lies below `bound` is chance."""
+    return "by chance" if ALIKE <= value < bound else in_words(value)
+
+
+def nothing_alike(best: float, bound: float) -> str:
+    """Say that the best likeness of an answer is chance, which goes up to `bound`."""
+    if best >= ALIKE:
         return (
             "Nothing here stands out: videos of these libraries are much alike, by chance up to "
             f"{bound:.2f}."

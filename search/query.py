@@ -131,7 +131,7 @@ def answer(
     notes = []
     if options.part.region and options.modalities is None and Modality.AUDIO in backbones:
         del backbones[Modality.AUDIO]
-        notes = ["A region is of the picture, so sound is left out; -m asks for it too."]
+        notes = ["A region is of the picture, so sound is left out unless it is asked for."]
     if not backbones:
         nothing = MediaError(
             "A region is of the picture, and only sound is stored; leave --region out, or ingest "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..ingest.shards.home import Place, without_user
 from ..ingest.system.step import duration
 from ..schemas.answer import Heading, Line, Table, clock, count, decimals
-from .likeness import nothing_alike
+from .likeness import nothing_alike, word_among
 from .not_compared import pair_lacks, query_lacks
 
 if TYPE_CHECKING:  # pydantic models, loaded by whatever creates them
@@ -146,8 +146,9 @@ def query_text(
     """
     width = len(str(len(result.results)))
     for number, found in enumerate(result.results):
+        word = word_among(found.likeness, result.chance)
         yield Heading(
-            f"{found.rank:>{width}}  {decimals(found.likeness)}  {found.word:<12}  {found.video_id}"
+            f"{found.rank:>{width}}  {decimals(found.likeness)}  {word:<12}  {found.video_id}"
         )
         if paths:
             yield f"{'':{width}}  {found.path}"
@@ -163,7 +164,7 @@ def query_notes(result: QueryResult) -> list[str]:
     """Say whether anything is alike, how to read a ranking, and what it left out."""
     notes = []
     if result.nothing_alike:
-        notes.append(nothing_alike(result.chance))
+        notes.append(nothing_alike(result.best_likeness or 0.0, result.chance))
     if result.results:
         notes.append("Each modality: likeness, rank, similarity, query ~ video seconds.")
     return notes + query_lacks(result.missing_modalities) + noted(result.notes)

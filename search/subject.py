@@ -204,7 +204,13 @@ def _embed(
     from ..ingest.extract.batching import FailedVideo
     from ..ingest.extract.embed import EmbedOptions, embed_one
 
-    video = describe(path, path.parent, "query")
+    try:
+        video = describe(path, path.parent, "query")
+    except MediaError as error:
+        reason = str(error).rstrip(".")
+        raise MediaError(
+            f"{path} cannot be searched with ({reason}); give another file."
+        ) from error
     still = _still(path, backbones, how.part)
     if still:
         backbones = {m: b for m, b in backbones.items() if m in _STILL}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...schemas.answer import clock, count, decimals
 from ...schemas.results import DuplicatesReport, QueryMatch, QueryResult, Stretch
-from ..likeness import nothing_alike
+from ..likeness import nothing_alike, word_among
 from ..not_compared import query_lacks
 from .document import bars, figure, link, name, notes, opening, text
 from .thumbnails import Thumbnails, middles
@@ -30,7 +30,8 @@ def query_page(result: QueryResult, thumbnails: Thumbnails, step: Step) -> Itera
         yield f"<p>Not like {name(negative)}</p>"
     compared = ", ".join(result.modalities)
     yield f'<p class="soft">{count(len(result.results), "result")}, compared by {compared}.</p>'
-    told = [nothing_alike(result.chance)] if result.nothing_alike else []
+    best = result.best_likeness or 0.0
+    told = [nothing_alike(best, result.chance)] if result.nothing_alike else []
     yield from notes([*told, *query_lacks(result.missing_modalities), *result.notes])
     yield '<ol class="items">'
     for found in result.results:
@@ -50,7 +51,7 @@ def _match(result: QueryResult, found: QueryMatch, thumbnails: Thumbnails) -> It
     label = f", label {name(found.label)}" if found.label else ""
     yield (
         f"<p><strong>{decimals(found.likeness)}</strong> "
-        f'<span class="word">{text(found.word)}</span>{label}</p>'
+        f'<span class="word">{text(word_among(found.likeness, result.chance))}</span>{label}</p>'
     )
     best, *others = found.moments
     query_s, video_s = middles(best)

@@ -149,7 +149,9 @@ def test_a_region_leaves_sound_out_unless_it_is_asked_for(place: Place, tmp_path
     result = asked()
     assert result.modalities == ["color", "frame", "motion"]
     assert result.missing_modalities == []
-    assert result.notes == ["A region is of the picture, so sound is left out; -m asks for it too."]
+    assert result.notes == [
+        "A region is of the picture, so sound is left out unless it is asked for."
+    ]
     assert asked(modalities=(Modality.AUDIO,)).modalities == ["audio"]
 
 

@@ -42,5 +42,8 @@ def servable(catalogue: Catalogue, video_id: str) -> Path:
         raise LibraryError(gone) from error
     inside = real.is_relative_to(folder) if folder.is_dir() else real == folder
     if not inside or not regular:
-        raise ForbiddenError(f"The file of {video_id} lies outside of its library's folder.")
+        raise ForbiddenError(
+            f"{video_id} is a link out of its library's folder, which no server follows; put the "
+            "file itself there."
+        )
     return real

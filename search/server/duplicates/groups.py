@@ -143,18 +143,34 @@ def described(
 
 
 def groups_csv(groups: Sequence[Sequence[Judged]], report: DuplicatesReport) -> Iterator[Line]:
-    """Format a line per pair as `duplicates_csv` does, after its group and what was decided."""
-    before = [["group", "decision", "keep"]]
+    """Format a line per pair as `duplicates_csv` does, after its group and what was decided.
+
+    Of two videos that a third one is kept instead of, neither stays, whichever of them the
+    decision about the two names.
+    """
+    before = [["group", "decision", "first_stays", "second_stays"]]
     for pairs in groups:
-        name = _name(video_ids(pairs))
+        name, gone = _name(video_ids(pairs)), _gone(pairs)
         for each in pairs:
-            decision = each.decision
-            keep = decision.keep or "" if decision else ""
-            before.append([name, decision.decision if decision else "", keep])
+            sides = (each.pair.first.video_id, each.pair.second.video_id)
+            said = each.decision.decision if each.decision else ""
+            stay = ["no" if side in gone else "yes" if said else "" for side in sides]
+            before.append([name, said, *stay])
     listed = [each.pair for pairs in groups for each in pairs]
     lines = duplicates_csv(report.model_copy(update={"pairs": listed}))
     for cells, line in zip(before, lines, strict=True):
         yield f"{csv_line(cells)},{line}"
+
+
+def _gone(pairs: Sequence[Judged]) -> set[str]:
+    """Return the ids of the videos of which another one is kept."""
+    return {
+        side
+        for each in pairs
+        if each.decision is not None and each.decision.keep is not None
+        for side in (each.pair.first.video_id, each.pair.second.video_id)
+        if side != each.decision.keep
+    }
 
 
 def video_ids(pairs: Sequence[Judged]) -> list[str]:

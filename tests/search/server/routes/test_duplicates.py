@@ -126,10 +126,25 @@ def test_the_list_to_take_away_has_all_pairs_and_decisions(client: TestClient) -
     rows = [*csv.DictReader(answer.text.splitlines())]
     found = {(row["first_video_id"], row["second_video_id"]): row for row in rows}
     assert len(rows) == len(found) == 4
-    assert (found[A, C]["decision"], found[A, C]["keep"]) == ("keep", C)
+    stay = {pair: (row["first_stays"], row["second_stays"]) for pair, row in found.items()}
+    assert found[A, C]["decision"] == "keep"
+    assert (stay[A, C], stay[A, B], stay[B, C]) == (("no", "yes"), ("no", ""), ("", ""))
     assert found[A, B]["decision"] == ""
     assert found[A, B]["group"] == found[B, C]["group"]
     assert len({row["group"] for row in rows}) == 2
+
+
+def test_of_a_group_one_stays_where_one_is_kept(client: TestClient) -> None:
+    for first, second, keep in ((A, C, C), (B, C, C), (A, B, B)):  # as the page decides
+        decide(client, first, second, "keep", keep=keep)
+    rows = [*csv.DictReader(client.get(f"{URL}.csv").text.splitlines())]
+    stay = {
+        row[f"{side}_video_id"]
+        for row in rows
+        for side in ("first", "second")
+        if row[f"{side}_stays"] == "yes"
+    }
+    assert stay == {C}
 
 
 def test_a_search_that_takes_long_says_how_far_it_is(
