@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     client_key: AbsolutePath | None = Field(default=None, description="its private key")
     index: IndexPolicy = Field(default="auto", description="indexes on a GPU server, or not")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where networks run")
+    cpu_path: Literal["auto", "float32"] = Field(
+        default="auto", description="what networks on a CPU compute in"
+    )
     workers: int | None = Field(default=None, ge=1, description="decoder processes")
     nvdec: bool = Field(
         default=False, description="whether an NVIDIA GPU decodes large videos of an ingest"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import Rows, SegmentEmbedding
@@ -13,9 +14,10 @@ from ..decode.flat import all_flat
 from ..decode.segments import SegmentMedia
 from ..models.networks.i3d import I3D
 from ..models.networks.i3d_int8 import I3DInt8, supported
+from ..models.networks.i3d_winograd import I3DWinograd
 from ..models.networks.loading import load_network
 from ..models.weights import ensure
-from .pixels import computes_bfloat16, inference, to_network_input
+from .pixels import computes_bfloat16, inference, may_reduce, to_network_input
 
 _REDUCED = frozenset({"i3d"})
 """Backbones whose embeddings hold in bfloat16, as measured (see `inference`)."""
@@ -31,19 +33,25 @@ class MotionExtractor:
         self._device = device
         assert backbone.pixels is not None
         self._pixels = backbone.pixels
+        self._reduced = backbone.name in _REDUCED and computes_bfloat16(device)
         network = load_network(backbone, ensure(backbone))
         if isinstance(network, I3D) and device.type == "cpu":
-            if supported():
-                wide = torch.bfloat16 if computes_bfloat16(device) else torch.float32
-                network = I3DInt8(network, wide)
-            else:
-                network.pool_by_axis()
+            network = self._on_cpu(network)
         self._network = network.to(device).to(memory_format=torch.channels_last_3d)
+
+    def _on_cpu(self, network: I3D) -> nn.Module:
+        """Return the fastest of the ways to compute I3D that this CPU has instructions for."""
+        if may_reduce(self._device) and supported():
+            return I3DInt8(network, torch.bfloat16 if self._reduced else torch.float32)
+        if self._reduced:
+            network.pool_by_axis()
+            return network
+        return I3DWinograd(network)
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Embed segments that carry (count, size, size, 3) uint8 frames, one row each."""
         clips = np.stack([m.frames[self.backbone.modality] for m in media])
-        with inference(self._device, reduced=self.backbone.name in _REDUCED):
+        with inference(self._device, self._reduced):
             if isinstance(self._network, I3DInt8):
                 features = self._network(torch.from_numpy(clips))
             else:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ...schemas.modality import PixelScale
+from ...schemas.settings import settings
 
 
 def to_device(pixels: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:
@@ -32,17 +33,21 @@ def to_network_input(
 
 @contextmanager
 def inference(device: torch.device, reduced: bool = False) -> Iterator[None]:
-    """Enter inference mode, in float32 unless `reduced` and the device has native bfloat16.
+    """Enter inference mode, in float32 unless `reduced` to bfloat16, which `device` computes.
 
     `reduced` is for I3D, whose embeddings then keep a cosine of 0.9999 to float32 on real clips.
     """
-    enabled = reduced and computes_bfloat16(device)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=reduced):
         yield
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Return whether `device` has instructions for bfloat16, whose emulation is slow."""
+    """Return whether `device` has instructions for bfloat16, whose emulation is slow, to use."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return may_reduce(device) and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def may_reduce(device: torch.device) -> bool:
+    """Return whether networks on `device` may compute in fewer bits than float32's."""
+    return device.type != "cpu" or settings().cpu_path == "auto"

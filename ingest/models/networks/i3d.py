@@ -89,10 +89,11 @@ class Pool(nn.Module):
         )
 
 
-class _Inception(nn.Module):
+class Inception(nn.Module):
     """Four branches over the same input, concatenated along channels."""
 
     def __init__(self, inputs: int, widths: tuple[int, int, int, int, int, int]) -> None:
+        """Build with unset weights, for `widths` as in `_MODULES`."""
         super().__init__()
         a, b_in, b, c_in, c, d = widths
         self.branch_0 = Conv(inputs, a)
@@ -125,7 +126,7 @@ class I3D(nn.Module):
                 layers["MaxPool3d_4a_3x3"] = Pool((3, 3, 3), (2, 2, 2))
             elif name == "Mixed_5b":
                 layers["MaxPool3d_5a_2x2"] = Pool((2, 2, 2), (2, 2, 2))
-            layers[name] = _Inception(inputs, widths)
+            layers[name] = Inception(inputs, widths)
             inputs = widths[0] + widths[2] + widths[4] + widths[5]
         self.layers = nn.Sequential()
         for name, layer in layers.items():
@@ -241,7 +242,7 @@ def _published_names(network: I3D) -> Iterator[tuple[Conv, str]]:
     for name, layer in network.layers.named_children():
         if isinstance(layer, Conv):
             yield layer, name
-        elif isinstance(layer, _Inception):
+        elif isinstance(layer, Inception):
             yield layer.branch_0, f"{name}/Branch_0/Conv3d_0a_1x1"
             for i, branch in ((1, layer.branch_1), (2, layer.branch_2)):
                 for conv, part in zip(branch, ("Conv3d_0a_1x1", "Conv3d_0b_3x3"), strict=True):

@@ -10,11 +10,12 @@ import torch
 
 from vidsim.ingest.decode.pool import decode_all
 from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
-from vidsim.ingest.extract import frame, motion
+from vidsim.ingest.extract import motion
 from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.ingest.extract.motion import MotionExtractor
 from vidsim.ingest.extract.pixels import computes_bfloat16, to_network_input
 from vidsim.ingest.models.networks.i3d_int8 import I3DInt8, supported
+from vidsim.ingest.models.networks.i3d_winograd import I3DWinograd
 from vidsim.ingest.models.networks.loading import load_network
 from vidsim.ingest.models.weights import ensure
 from vidsim.schemas.backbones import Backbone, choose_backbones
@@ -75,8 +76,8 @@ def smallest_cosine(
 
 @pytest.mark.parametrize("reduced", [False, True])
 def test_frames(media: list[SegmentMedia], reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    reduced = reduced and computes_bfloat16(CPU)  # emulated, it takes a hundred times as long
-    monkeypatch.setattr(frame, "computes_bfloat16", lambda device: reduced)
+    monkeypatch.setenv("VIDSIM_CPU_PATH", "auto" if reduced else "float32")
+    reduced = computes_bfloat16(CPU)  # emulated, it takes a hundred times as long
     extractor = FrameExtractor(FRAME, CPU)
     dtypes = {parameter.dtype for parameter in extractor._network.parameters()}
     assert (torch.bfloat16 in dtypes) == reduced
@@ -84,18 +85,31 @@ def test_frames(media: list[SegmentMedia], reduced: bool, monkeypatch: pytest.Mo
     assert smallest_cosine(extractor, media, exact) >= (0.999 if reduced else 0.999999)
 
 
-@pytest.mark.parametrize("integers", [False, True])
 def test_motion(
-    media: list[SegmentMedia],
-    exact_motion: FloatArray,
-    integers: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    media: list[SegmentMedia], exact_motion: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not integers:
-        monkeypatch.setattr(motion, "supported", lambda: False)
+    monkeypatch.setenv("VIDSIM_CPU_PATH", "auto")
     extractor = MotionExtractor(MOTION, CPU)
-    assert isinstance(extractor._network, I3DInt8) == (integers and supported())
+    assert isinstance(extractor._network, I3DInt8) == supported()
     assert smallest_cosine(extractor, media, exact_motion) >= 0.999
+
+
+def test_motion_as_on_a_cpu_that_computes_float32_alone(
+    media: list[SegmentMedia], exact_motion: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDSIM_CPU_PATH", "float32")
+    extractor = MotionExtractor(MOTION, CPU)
+    assert isinstance(extractor._network, I3DWinograd)
+    assert smallest_cosine(extractor, media, exact_motion) >= 0.999999
+
+
+@pytest.mark.skipif(not computes_bfloat16(CPU), reason="bfloat16 takes a hundred times as long")
+def test_motion_in_bfloat16(
+    media: list[SegmentMedia], exact_motion: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a CPU with instructions for bfloat16 and none for integers.
+    monkeypatch.setattr(motion, "supported", lambda: False)
+    assert smallest_cosine(MotionExtractor(MOTION, CPU), media, exact_motion) >= 0.999
 
 
 @pytest.mark.skipif(not supported(), reason="this CPU has no instructions for 8-bit integers")
