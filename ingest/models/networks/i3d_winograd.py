@@ -36,7 +36,7 @@ and rounds a tenth as much, which the embeddings do not show."""
 _STEM_TAPS = 4
 """Taps of a phase of the first convolution, along height."""
 
-_STEM_ROWS = 2
+_STEM_ROWS = 4
 """So many rows of tiles are computed at a time, to stay in a cache."""
 
 
