@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -40,13 +41,14 @@ class MotionExtractor:
         self._network = network.to(device).to(memory_format=torch.channels_last_3d)
 
     def _on_cpu(self, network: I3D) -> nn.Module:
-        """Return the fastest of the ways to compute I3D that this CPU has instructions for."""
-        if may_reduce(self._device) and supported():
+        """Return what computes `network` by the path that is fastest on this CPU."""
+        path = i3d_path(self._device)
+        if path == "integers":
             return I3DInt8(network, torch.bfloat16 if self._reduced else torch.float32)
-        if self._reduced:
-            network.pool_by_axis()
-            return network
-        return I3DWinograd(network)
+        if path == "winograd":
+            return I3DWinograd(network)
+        network.pool_by_axis()
+        return network
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Embed segments that carry (count, size, size, 3) uint8 frames, one row each."""
@@ -70,3 +72,10 @@ class MotionExtractor:
             )
             for m, vector, clip in zip(media, vectors, clips)
         ]
+
+
+def i3d_path(cpu: torch.device) -> Literal["integers", "bfloat16", "winograd"]:
+    """Return how I3D is computed on this CPU: the fastest way that it has instructions for."""
+    if may_reduce(cpu) and supported():
+        return "integers"
+    return "bfloat16" if computes_bfloat16(cpu) else "winograd"

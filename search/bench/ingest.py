@@ -20,7 +20,7 @@ from ...schemas.modality import Modality
 from ...schemas.results import IngestReport, StageTime
 from ...schemas.settings import settings
 from ..demo import write_generated
-from .machine import describe_machine
+from .machine import cpu_paths, describe_machine
 from .processes import Finished, run_python
 from .results import IngestBench, IngestRun, StageCost
 
@@ -85,6 +85,7 @@ def bench_ingest(
         backbones={modality.value: b.name for modality, b in backbones.items()},
         device=device,
         machine=machine,
+        cpu_paths=cpu_paths(backbones.values()),
         vidsim=[run.figures for run in ours],
         capstone=[run.figures for run in theirs],
         vidsim_clips_per_s=_median([run.figures.clips_per_s for run in ours]),

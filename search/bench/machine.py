@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ...schemas.backbones import Backbone
 from .results import Machine
 
 _PACKAGES = (
@@ -34,6 +36,25 @@ def describe_machine() -> Machine:
         load=os.getloadavg()[0],
         versions={name: found for name in _PACKAGES if (found := _version(name))},
     )
+
+
+def cpu_paths(backbones: Iterable[Backbone]) -> dict[str, str]:
+    """Return how this CPU computes those networks that it may compute in several ways, by name."""
+    names = {backbone.name for backbone in backbones}
+    if not names & {"i3d", "efficientnet_lite0"}:
+        return {}
+    import torch  # only after the runs, whose memory it would share
+
+    from ...ingest.extract.motion import i3d_path
+    from ...ingest.extract.pixels import computes_bfloat16
+
+    cpu = torch.device("cpu")
+    paths = {}
+    if "efficientnet_lite0" in names:
+        paths["efficientnet_lite0"] = "bfloat16" if computes_bfloat16(cpu) else "float32"
+    if "i3d" in names:
+        paths["i3d"] = i3d_path(cpu)
+    return paths
 
 
 def _version(package: str) -> str | None:

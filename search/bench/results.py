@@ -72,6 +72,9 @@ class IngestBench(Result):
     backbones: dict[str, str] = Field(description="by modality")
     device: str
     machine: Machine
+    cpu_paths: dict[str, str] = Field(
+        description="how a CPU computes networks that have several ways, by backbone"
+    )
     vidsim: list[IngestRun]
     capstone: list[IngestRun]
     vidsim_clips_per_s: float = Field(description="median")

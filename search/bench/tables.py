@@ -89,6 +89,8 @@ def ingest_table(bench: IngestBench) -> list[Line]:
         )
     machine = bench.machine
     versions = ", ".join(f"{name} {found}" for name, found in machine.versions.items())
+    ways = ", ".join(f"{name} {path}" for name, path in bench.cpu_paths.items())
+    paths = f" (on a CPU: {ways})" if ways else ""
     return [
         f"ratio {bench.ratio:.2f} ({bench.working_ratio:.2f} after the start): vidsim "
         f"{bench.vidsim_clips_per_s:.2f} clips/s, the capstone's way "
@@ -97,7 +99,7 @@ def ingest_table(bench: IngestBench) -> list[Line]:
         _markdown(rows),
         _markdown(stages),
         f"{bench.vidsim[0].clips} and {bench.capstone[0].clips} clips of {bench.files} files; "
-        f"{', '.join(bench.backbones.values())}; device {bench.device}; "
+        f"{', '.join(bench.backbones.values())}; device {bench.device}{paths}; "
         f"{machine.cpu}, {machine.cores} cores ({' '.join(machine.features)}), load "
         f"{machine.load:.1f} before; {versions}. The capstone's modalities decode for themselves.",
     ]

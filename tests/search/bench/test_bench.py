@@ -20,6 +20,7 @@ from vidsim.schemas.errors import MediaError, StoreError
 from vidsim.schemas.modality import Modality
 from vidsim.search.bench.kmeans import bench_kmeans, inertia
 from vidsim.search.bench.knn import QUERIES, bench_knn, recall
+from vidsim.search.bench.machine import cpu_paths
 from vidsim.search.bench.plots import plot_kmeans, plot_knn
 from vidsim.search.bench.query import bench_query, covered_ms
 from vidsim.search.bench.results import KmeansBench, KnnBench, QueryBench
@@ -292,3 +293,10 @@ def test_a_strip_of_colours_is_what_vid2img_is_compared_by():
     (part,) = video.embeddings
     assert part.vid2img.dtype == np.uint8
     assert np.allclose(part.rows["vid2img"].vectors * 255, part.vid2img.reshape(1, -1))
+
+
+def test_the_ways_of_a_cpu_are_named(monkeypatch):
+    monkeypatch.setenv("VIDSIM_CPU_PATH", "float32")
+    backbones = [BACKBONES[name] for name in ("labhist", "efficientnet_lite0", "yamnet", "i3d")]
+    assert cpu_paths(backbones) == {"efficientnet_lite0": "float32", "i3d": "winograd"}
+    assert cpu_paths(backbones[:1]) == {}
