@@ -2,13 +2,16 @@
 
 const LISTS = ['like', 'not', 'library', 'label', 'modality'];
 const NUMBERS = ['from', 'to', 'k', 'least', 'min_s', 'max_s', 'page'];
-const TEXTS = ['tab', 'since', 'until', 'contains', 'sort', 'by', 'colour', 'a', 'b'];
+const TEXTS = ['tab', 'since', 'until', 'contains', 'sort', 'by', 'colour', 'undecided', 'a', 'b'];
 
 /** How many results a search starts with. */
 export const FIRST_K = 12;
 
 /** The facets, which searches, lists and the map have in common. */
 export const FACETS = ['library', 'label', 'min_s', 'max_s', 'since', 'until'];
+
+/** What a view without them has, from its beginning on. */
+export const NO_FACETS = { library: [], label: [], min_s: null, max_s: null, since: '', until: '', contains: '', page: null };
 
 /** A clip is an id, which has a slash, or the token of an upload, which has none. */
 export const isUpload = (clip) => !clip.includes('/');
