@@ -4,7 +4,7 @@ import { ask, partOf } from './api.js';
 import { badge, bars } from './card.js';
 import { choose } from './chooser.js';
 import { button, fill, h, icon, picture, say, svg } from './dom.js';
-import { Player, inStep } from './player.js';
+import { Player, inStep, stepButton } from './player.js';
 import { asClip, isUpload } from './view.js';
 import { CALLED, MODALITIES, capital, clock, decimals, parts, sharing } from './words.js';
 
@@ -58,21 +58,23 @@ export function mount(root, page) {
 
   function draw(found, clips, players) {
     const likenesses = Object.fromEntries(Object.entries(found.modalities).map(([m, v]) => [m, v.likeness]));
-    title.textContent = sharing(likenesses);
+    title.textContent = sharing(likenesses, found.word);
     say(`${title.textContent}; likeness ${decimals(found.likeness)}, ${found.word}`);
     const shift = found.moments.length ? found.moments[0].start_s - found.moments[0].query_start_s : 0;
-    let step = inStep(players, [0, shift]);
+    const onChange = (plays) => together.show(plays);
+    let step = inStep(players, [0, shift], onChange);
     const go = (from, by) => {
       step.stop();
-      step = inStep(players, [0, by]);
+      step = inStep(players, [0, by], onChange);
       step.play(from);
     };
+    const together = stepButton(() => {
+      const [m] = found.moments;
+      if (step.playing) step.stop();
+      else go(m.query_start_s, m.start_s - m.query_start_s);
+    }, 'primary');
     fill(verdict, h('strong', { class: 'score' }, decimals(found.likeness)), badge(found.word),
-      found.moments.length > 0 && button('Play in step', 'play', () => {
-        const [m] = found.moments;
-        if (step.playing) step.stop();
-        else go(m.query_start_s, m.start_s - m.query_start_s);
-      }, { class: 'primary' }));
+      found.moments.length > 0 && together.element);
     fill(told,
       found.missing_modalities.length > 0 && h('p', { class: 'soft' },
         `Not compared, as one of the two has none: ${found.missing_modalities.map((m) => CALLED[m]).join(', ')}.`),

@@ -17,7 +17,7 @@ export function mount(root, page) {
   const list = h('ol', { class: 'groups' });
   const after = h('div', { class: 'after' });
   const apart = h('details', { class: 'panel', hidden: true });
-  const open = h('input', { type: 'checkbox', on: { change: () => look(page.view, true) } });
+  const open = h('input', { type: 'checkbox', on: { change: () => page.go({ undecided: open.checked ? 'yes' : '' }) } });
   const take = h('div', { class: 'row' }, h('label', { class: 'check' }, open, h('span', {}, 'Only undecided')));
   fill(root, h('div', { class: 'duplicates' }, h('div', { class: 'bar-top' }, title, take), told, list, after, apart));
   let asked = null;
@@ -25,18 +25,17 @@ export function mount(root, page) {
   let timer = 0;
 
   const path = (view, params) => address('/v1/duplicates', {
-    library: view.library, undecided: open.checked ? 'true' : '', limit: A_TIME, wait_s: 1, ...params,
+    library: view.library, undecided: view.undecided ? 'true' : '', limit: A_TIME, wait_s: 1, ...params,
   });
 
   async function look(view, again = false) {
-    const key = JSON.stringify(view.library);
+    const key = JSON.stringify([view.library, view.undecided]);
+    open.checked = Boolean(view.undecided);
     if (key === asked && !again) return;
     asked = key;
     clearTimeout(timer);
     control?.abort();
     control = new AbortController();
-    list.replaceChildren();
-    fill(after);
     await more(view, 0);
   }
 
@@ -45,6 +44,7 @@ export function mount(root, page) {
     try {
       const found = await ask(path(view, { offset }), { signal: control.signal });
       if (found.stages) {
+        list.replaceChildren();
         wait(found.stages);
         timer = setTimeout(() => more(view, offset), AGAIN_MS);
         return;
@@ -53,7 +53,10 @@ export function mount(root, page) {
     } catch (error) {
       if (error.name === 'AbortError') return;
       asked = null;
-      const refused = error.status !== 404 || view.library.length;
+      if (error.status === 0 && list.children.length) return;
+      list.replaceChildren();
+      fill(after);
+      const refused = error.status !== 404 || view.library.length > 0;
       fill(told, h('div', { class: refused ? 'note is-error' : 'note', role: refused ? 'alert' : 'status' },
         h('p', {}, error.message), refused && button('Try again', null, () => look(page.view))));
     }
@@ -67,10 +70,11 @@ export function mount(root, page) {
   }
 
   function draw(view, found, offset) {
-    title.textContent = found.total === 1 ? '1 group of duplicates' : `${found.total.toLocaleString('en')} groups of duplicates`;
+    title.textContent = found.total === 1 ? '1 group of near-duplicates' : `${found.total.toLocaleString('en')} groups of near-duplicates`;
+    if (!offset) list.replaceChildren();
     fill(told,
-      h('p', { class: 'soft' }, `${count(found.videos, 'video')} compared. vidsim remembers what you decide, and never deletes a file.`),
-      !found.total && h('p', { class: 'note' }, open.checked ? 'Nothing is left to decide.' : 'No two videos here share footage.'),
+      h('p', { class: 'soft' }, `${count(found.videos, 'video')} compared. Pieces of one scene count as near-duplicates, too. vidsim remembers what you decide, and never deletes a file.`),
+      !found.total && h('p', { class: 'note' }, view.undecided ? 'Nothing is left to decide.' : 'No two videos here share footage.'),
       found.failed.length > 0 && h('details', {}, h('summary', {}, `${count(found.failed.length, 'file')} could not be read`),
         h('ul', {}, found.failed.map((f) => h('li', {}, h('bdi', {}, f.path), `: ${f.reason}`)))),
       found.notes.map((n) => h('p', { class: 'note' }, n)));

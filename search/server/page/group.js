@@ -1,15 +1,19 @@
 /** One group of duplicates: its videos side by side, what differs, and what was decided. */
 
 import { ask } from './api.js';
-import { button, fill, h, icon } from './dom.js';
-import { Player, inStep } from './player.js';
+import { fill, h, icon } from './dom.js';
+import { Player, inStep, stepButton } from './player.js';
 import { bytes, capital, clock, decimals, parts } from './words.js';
+
+/** Difference of lengths in seconds that says nothing: copies end a frame or two apart. */
+const SAME_LENGTH_S = 0.1;
 
 /** Return a group as an item; `onDecided` is called after each decision. */
 export function groupItem(group, onDecided) {
   const shifts = shiftsOf(group);
   const players = group.videos.map((v) => new Player(v.video_id, { at: startOf(group, v.video_id), has: v.width ? ['frame'] : [] }));
-  const step = inStep(players, group.videos.map((v) => shifts.get(v.video_id) ?? 0));
+  const step = inStep(players, group.videos.map((v) => shifts.get(v.video_id) ?? 0), (plays) => together.show(plays));
+  const together = stepButton(() => (step.playing ? step.stop() : step.play(startOf(group, group.videos[0].video_id))), 'chip');
   const head = h('div', { class: 'row' });
   const error = h('p', { class: 'note is-error', role: 'alert', hidden: true });
   const verdicts = group.videos.map(() => h('div', { class: 'row' }));
@@ -65,8 +69,8 @@ export function groupItem(group, onDecided) {
     const focused = [...element.querySelectorAll('button')].indexOf(document.activeElement);
     const two = group.videos.length === 2;
     const kept = group.videos.find((v) => isKept(v.video_id));
-    fill(head, h('h2', {}, said(group)), h('span', { class: 'row' },
-      button('Play in step', 'play', () => (step.playing ? step.stop() : step.play(startOf(group, group.videos[0].video_id))), { class: 'chip' }),
+    fill(head, h('h2', {}, said(group)), isSame(group.pairs) && sameFile('same file'), h('span', { class: 'row' },
+      together.element,
       two && different(group.pairs, 'Not the same')));
     group.videos.forEach((v, n) => {
       const chosen = kept === v;
@@ -86,16 +90,20 @@ export function groupItem(group, onDecided) {
 
 function copy(group, v, player, verdict) {
   const { name, library, folder } = parts(v.video_id);
-  const best = (value) => {
+  const best = (value, slack = 0) => {
     const values = group.videos.map(value);
-    return new Set(values).size > 1 && value(v) === Math.max(...values);
+    return Math.max(...values) - Math.min(...values) > slack && value(v) >= Math.max(...values) - slack;
   };
+  const twins = isSame(group.pairs) ? [] : group.pairs.filter((p) => p.identical)
+    .filter((p) => [p.first.video_id, p.second.video_id].includes(v.video_id))
+    .map((p) => parts(p.first.video_id === v.video_id ? p.second.video_id : p.first.video_id).name);
   return h('div', { class: 'copy' }, player.element,
     h('p', { class: 'clip-name', title: v.path }, h('bdi', {}, name)),
     h('p', { class: 'soft' }, h('bdi', {}, [library, folder].filter(Boolean).join('/'))),
+    twins.length > 0 && h('p', {}, sameFile(['same file as ', h('bdi', {}, twins.join(', '))])),
     h('dl', { class: 'facts' },
       fact('Picture', v.width ? `${v.width} × ${v.height}` : 'unknown', best((o) => (o.width ?? 0) * (o.height ?? 0))),
-      fact('Length', clock(v.duration_s, true), best((o) => o.duration_s)),
+      fact('Length', clock(v.duration_s, true), best((o) => o.duration_s, SAME_LENGTH_S)),
       fact('Bitrate', v.bitrate ? `${Math.round(v.bitrate / 1000).toLocaleString('en')} kbit/s` : 'unknown', best((o) => o.bitrate ?? 0)),
       fact('Size', v.size ? bytes(v.size) : 'unknown', best((o) => o.size))),
     verdict);
@@ -104,11 +112,17 @@ function copy(group, v, player, verdict) {
 const fact = (words, value, isBest) => h('div', { class: isBest ? 'is-best' : '' }, h('dt', {}, words),
   h('dd', {}, value, isBest && h('span', { class: 'unseen' }, ', the most')));
 
+const isSame = (pairs) => pairs.every((p) => p.identical);
+
+const sameFile = (words) => h('span', { class: 'badge', data: { word: 'same footage' } }, words);
+
 function said(group) {
-  if (group.pairs.every((p) => p.identical)) return 'Identical files';
-  const likest = Math.max(...group.pairs.map((p) => p.similarity));
-  const least = Math.min(...group.pairs.map((p) => p.coverage));
-  const share = `${group.pairs.length > 1 ? 'at least ' : ''}${Math.round(100 * least)} %`;
+  if (isSame(group.pairs)) return 'Identical files';
+  // Of identical files nothing was compared.
+  const compared = group.pairs.filter((p) => !p.identical);
+  const likest = Math.max(...compared.map((p) => p.similarity));
+  const percent = Math.round(100 * Math.min(...compared.map((p) => p.coverage)));
+  const share = percent === 100 ? 'all' : `${compared.length > 1 ? 'at least ' : ''}${percent} %`;
   return `${capital(share)} of the shorter one is shared, cosine ${decimals(likest)}`;
 }
 

@@ -206,7 +206,7 @@ export class Player {
   }
 
   fail(message) {
-    this.big.hidden = true;
+    this.big.hidden = this.time.hidden = true;
     this.screen.querySelector('.failed')?.remove();
     this.screen.append(h('p', { class: 'failed' }, message));
   }
@@ -298,10 +298,32 @@ export class Player {
   }
 }
 
-/** Play two or more players in step: `shifts` are seconds that each is ahead of the first. */
-export function inStep(players, shifts) {
+/** Return the button that plays in step, or ends that, as {element, show}. */
+export function stepButton(onClick, kind) {
+  const element = button('Play in step', 'play', onClick, { class: kind });
+  const [, words] = element.children;
+  return {
+    element,
+    show(plays) {
+      words.textContent = plays ? 'Pause' : 'Play in step';
+      element.firstChild.replaceWith(icon(plays ? 'pause' : 'play'));
+    },
+  };
+}
+
+/**
+ * Play two or more players in step: `shifts` are seconds that each is ahead of the first;
+ * `onChange` is told whether they play.
+ */
+export function inStep(players, shifts, onChange) {
   const [first, ...others] = players;
   let timer = 0;
+  let told = false;
+  const tell = () => {
+    const plays = timer !== 0 && first.playing;
+    if (plays !== told) onChange?.(plays);
+    told = plays;
+  };
   const follow = () => {
     others.forEach((other, n) => {
       const wanted = first.now + shifts[n + 1];
@@ -312,11 +334,13 @@ export function inStep(players, shifts) {
       return undefined;
     });
     if (!first.element.isConnected) stop();
+    tell();
   };
   const stop = () => {
     clearInterval(timer);
     timer = 0;
     players.forEach((p) => p.pause());
+    tell();
   };
   return {
     get playing() { return timer !== 0 && first.playing; },
@@ -327,6 +351,7 @@ export function inStep(players, shifts) {
       await Promise.all(players.map((p, n) => p.play(Math.max(0, seconds + shifts[n]), { alone: false })));
       clearInterval(timer);
       timer = setInterval(follow, 250);
+      tell();
     },
     stop,
   };

@@ -102,7 +102,7 @@ def test_a_search_by_keys_alone(visit: Visit, shown: str) -> None:
     page.get_by_role("dialog", name="Keys").wait_for()
     page.keyboard.press("Escape")
     assert page.get_by_role("dialog").count() == 0
-    assert "Play in step" in focused(page)
+    assert focused(page).strip() in ("Pause", "Play in step")
 
 
 def test_single_keys_can_be_turned_off(visit: Visit, shown: str) -> None:

@@ -140,7 +140,7 @@ def test_what_is_compared_is_chosen(visit: Visit, shown: str) -> None:
 
 
 def groups(page: Page) -> None:
-    page.get_by_role("heading", name="groups of duplicates").wait_for(timeout=60_000)
+    page.get_by_role("heading", name="groups of near-duplicates").wait_for(timeout=60_000)
     page.wait_for_selector(".group")
 
 
@@ -159,6 +159,11 @@ def test_duplicates_are_decided_and_remembered(visit: Visit, shown: str) -> None
     kept.wait_for()
     page.get_by_label("Only undecided").check()
     await_(page, "!document.body.innerText.includes('snow_copy.mp4')")
+    assert "undecided=yes" in page.url
+    page.reload()
+    groups(page)
+    assert page.get_by_label("Only undecided").is_checked()
+    assert page.locator(".group", has_text="snow_copy.mp4").count() == 0
     page.get_by_label("Only undecided").uncheck()
     kept.click()
     group.get_by_role("button", name="Keep this one snow.mp4").wait_for()
@@ -175,6 +180,9 @@ def test_duplicates_play_in_step_and_are_taken_away(visit: Visit, shown: str) ->
     group.get_by_role("button", name="Play in step").click()
     both = "[...document.querySelectorAll('video')]"
     await_(page, f"{both}.length === 2 && {both}.every((v) => v.currentTime > 0.5)")
+    group.get_by_role("button", name="Pause", exact=True).click()
+    await_(page, f"{both}.every((v) => v.paused)")
+    group.get_by_role("button", name="Play in step").wait_for()
     for kind, begins in (("CSV", "group,"), ("JSON", "{")):
         with page.expect_download() as download:
             page.get_by_role("link", name=kind).click()
@@ -182,6 +190,32 @@ def test_duplicates_play_in_step_and_are_taken_away(visit: Visit, shown: str) ->
         text = Path(download.value.path()).read_text()
         assert text.startswith(begins)
         assert "snow_copy.mp4" in text
+
+
+def test_files_that_are_the_same_are_said_to_be(visit: Visit, shown: str) -> None:
+    def same(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        if "groups" not in body:
+            route.fulfill(response=answer)
+            return
+        first, second, *_ = body["groups"]
+        for pair in first["pairs"]:
+            pair |= {"identical": True, "coverage": 1.0}
+        second["pairs"] = second["pairs"][:1]
+        second["pairs"][0] |= {"identical": False, "coverage": 0.999, "similarity": 0.91}
+        for n, video in enumerate(second["videos"]):
+            video |= {"duration_s": 5 + n / 40}
+        body |= {"groups": [first, second], "total": 2}
+        route.fulfill(response=answer, json=body)
+
+    page = visit(f"{shown}/?tab=duplicates", before=lambda p: p.route("**/v1/duplicates?*", same))
+    groups(page)
+    page.get_by_text("Pieces of one scene count as near-duplicates").wait_for()
+    first, second = page.locator(".group").all()
+    assert first.get_by_text("same file", exact=True).count() == 1
+    second.get_by_text("All of the shorter one is shared, cosine 0.91").wait_for()
+    assert second.locator(".is-best", has_text="Length").count() == 0
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +246,44 @@ def test_a_folder_is_ingested_and_a_job_cancelled(visit: Visit, changing: str) -
     job = page.locator(".job", has_text="never").first
     job.get_by_role("button", name="Cancel").click()
     job.get_by_text("Cancelled").wait_for(timeout=60_000)
-    again = job.get_by_role("button", name="Try again")
-    assert again.is_visible()
+    again = page.locator(".jobs").get_by_role("button", name="Try again")
+    assert again.count() == 1
+    again.click()
+    job.get_by_text("Done").wait_for(timeout=120_000)
+    await_(page, "!document.querySelector('.jobs [data-act]')")
+    assert page.locator(".job", has_text="never").count() == 2
+    page.context.request.post(f"{changing}/v1/ingest", data={"library": "fresh"})
+    top = page.locator(".job").first
+    top.locator("strong", has_text="fresh").wait_for(timeout=15_000)
+    assert page.locator(".job").count() == 4
+    top.get_by_role("link", name="Browse fresh").click(timeout=120_000)
+    page.get_by_role("heading", name="1 video", exact=True).wait_for()
+
+
+def test_how_far_an_ingest_is_is_told(visit: Visit, shown: str) -> None:
+    step = {"stage": "embedding", "done": 5.0, "total": 9.0, "unit": "bytes", "finished": False}
+    step |= {"said": "5 of 9 MB", "note": "31 of 1320 files done, now a/b.mp4", "elapsed_s": 1.0}
+    job = {"job": "1", "state": "running", "folder": "/a", "library": "a", "steps": [step]}
+    ended = {"state": "cancelled", "started_at": "2026-05-01T12:00:00Z", "steps": []}
+    tries = [
+        job | ended | {"job": "4", "state": "done", "retry_of": "3"},
+        job | ended | {"job": "3", "state": "failed", "retry_of": "2"},
+        job | ended | {"job": "2"},
+        job | ended | {"job": "0"},
+    ]
+
+    def hold(page: Page) -> None:
+        page.route("**/v1/ingest", lambda r: r.fulfill(json={"jobs": [job, *tries]}))
+        page.route("**/v1/ingest/1/events", lambda r: r.abort())
+
+    page = visit(f"{shown}/?tab=ingest", refused=True, before=hold)
+    page.get_by_text("5 of 9 MB").wait_for()
+    page.get_by_text("31 of 1320 files done, now a/b.mp4").wait_for()
+    jobs = page.locator(".job")
+    assert jobs.filter(has_text="What was finished until then is kept").count() == 2
+    again = jobs.filter(has=page.get_by_role("button", name="Try again"))
+    assert again.count() == 1
+    assert again.evaluate("each => each === each.parentElement.lastElementChild")
 
 
 def test_a_folder_has_to_be_chosen(visit: Visit, changing: str) -> None:
