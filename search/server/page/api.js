@@ -67,7 +67,7 @@ async function refusal(response) {
 let watching = false;
 
 /** Ask a lost server whether it is back, ever more seldom. */
-async function watch() {
+export async function watch() {
   if (watching) return;
   watching = true;
   tell('lost');
@@ -126,6 +126,18 @@ async function uploaded(token) {
   return { ...await ask(`/v1/uploads/${encodeURIComponent(token)}`), there: true };
 }
 
+/** Return those of some clips that the server has not got any more, and forget what was known of them. */
+export async function missing(clips) {
+  const paths = clips.map((clip) => `/v1/${isUpload(clip) ? 'uploads' : 'videos'}/${encodeURIComponent(clip)}`);
+  const gone = await Promise.all(paths.map((path) => ask(path).then(() => false, (error) => error.status === 404)));
+  const found = clips.filter((_, n) => gone[n]);
+  for (const clip of found) {
+    known.delete(clip);
+    sessionStorage.removeItem(`upload ${clip}`);
+  }
+  return found;
+}
+
 /** Send a file; `onProgress` gets the part that is sent, from 0 to 1. Returns its token. */
 export function upload(file, onProgress, signal) {
   // fetch tells nothing of what it has sent, XMLHttpRequest does.
@@ -134,6 +146,7 @@ export function upload(file, onProgress, signal) {
     request.open('POST', address('/v1/uploads', { name: file.name || 'clip' }));
     request.responseType = 'json';
     request.upload.onprogress = (e) => e.lengthComputable && onProgress(e.loaded / e.total);
+    request.upload.onload = () => onProgress(1);
     request.onload = () => {
       if (request.status === 429) {
         const wait_s = Math.min(30, Number(request.getResponseHeader('Retry-After')) || 1);

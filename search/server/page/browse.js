@@ -57,6 +57,7 @@ export function mount(root, page) {
     } catch (error) {
       if (error.name === 'AbortError') return;
       asked = '';
+      if (error.status === 0 && tiles.children.length) return;
       fill(tiles, h('p', { class: 'note is-error', role: 'alert' }, error.message));
     } finally {
       tiles.removeAttribute('aria-busy');

@@ -26,7 +26,7 @@ export const badge = (word) => h('span', { class: 'badge', data: { word } }, wor
 
 /** A result of a search, kept while it stays in the list so that it moves rather than blinks. */
 export class Card {
-  constructor(match, page, onPlay) {
+  constructor(match, page, onPlay, answer) {
     this.page = page;
     this.id = match.video_id;
     this.onPlay = onPlay;
@@ -56,19 +56,22 @@ export class Card {
           h('p', { class: 'soft' }, h('bdi', {}, library), match.label && [' · ', h('bdi', {}, match.label)]),
           h('div', { class: 'card-said' }, this.word, this.phrase),
           this.why, this.where, this.actions)));
-    this.update(match);
+    this.update(match, answer);
   }
 
   /** Show another rank and likeness of the same video. */
-  update(match, modalities) {
+  update(match, { modalities, chance, nothing_alike: nothing }) {
     this.match = match;
     this.rank.textContent = match.rank;
     this.score.textContent = decimals(match.likeness);
     this.score.title = `Likeness ${decimals(match.likeness)} of 1`;
-    fill(this.word, badge(match.word));
+    // What chance alone reaches is not praised, whatever the word for its likeness.
+    const byChance = nothing || match.likeness <= chance;
+    this.element.classList.toggle('is-chance', byChance);
+    fill(this.word, badge(byChance ? 'by chance' : match.word));
     const likenesses = Object.fromEntries(Object.entries(match.modalities).map(([m, v]) => [m, v.likeness]));
-    this.phrase.textContent = sharing(likenesses);
-    fill(this.why, bars(likenesses, modalities ?? Object.keys(likenesses),
+    this.phrase.textContent = byChance ? '' : sharing(likenesses, match.word);
+    fill(this.why, bars(likenesses, modalities,
       (m) => this.playFrom(match.modalities[m]), (m) => this._hint(m)));
     this.player.moments = match.moments;
     this.player._mark();

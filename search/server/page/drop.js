@@ -6,16 +6,15 @@ import { searchFor } from './view.js';
 
 const KINDS = 'video/*,audio/*,image/*';
 
-/** Return a field that takes files by click, key or drop. */
-export function dropField(onFiles, { big = true } = {}) {
+/** Return a field that takes files by click, key or drop; one with words of its own is small. */
+export function dropField(onFiles, { words = '', id = 'file-big' } = {}) {
   const input = h('input', {
-    type: 'file', accept: KINDS, multiple: true, class: 'unseen', id: `file-${big ? 'big' : 'small'}`,
+    type: 'file', accept: KINDS, multiple: true, class: 'unseen', id,
     on: { change: () => { if (input.files.length) onFiles([...input.files]); input.value = ''; } },
   });
-  const words = big
-    ? [h('strong', {}, 'Drop a clip, a picture or a sound'), h('span', {}, 'or choose a file, or paste a picture')]
-    : [h('span', {}, 'Another file')];
-  return h('label', { class: big ? 'drop' : 'drop small' }, input, icon('upload'), ...words);
+  return h('label', { class: words ? 'drop small' : 'drop' }, input, icon('upload'), words
+    ? h('span', {}, words)
+    : [h('strong', {}, 'Drop a clip, a picture or a sound'), h('span', {}, 'or choose a file, or paste a picture')]);
 }
 
 /** Take files that are dropped anywhere on the page, or pasted. */
@@ -74,8 +73,10 @@ export async function send(files) {
       }, control.signal));
     }
     toast.remove();
+    say(files.length > 1 ? `${files.length} files are sent.` : `${files[0].name} is sent.`);
     return tokens;
   } catch (error) {
+    say('');
     if (error.name === 'AbortError') {
       toast.remove();
       return null;

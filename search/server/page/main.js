@@ -1,6 +1,6 @@
 /** Starts the page: tabs, theme, the state of the server, and which view is shown. */
 
-import { openSession, server } from './api.js';
+import { openSession, server, watch } from './api.js';
 import { button, dialog, fill, h, icon, say } from './dom.js';
 import { readView, writeView } from './view.js';
 import { takeDrops } from './drop.js';
@@ -67,14 +67,33 @@ async function render({ again = false } = {}) {
     shown.leave?.();
     shown = { tab };
     const mine = shown;
-    const { mount } = await load();
+    const loaded = await load().catch(() => null);
     if (mine !== shown) return;
     main.className = `view-${tab || 'search'}`;
     main.replaceChildren();
+    if (!loaded) {
+      await tellUnloaded(title);
+      return;
+    }
+    const { mount } = loaded;
     Object.assign(shown, mount(main, page));
     if (!again) scrollTo(0, 0);
   }
   shown.update?.(view);
+}
+
+/** Say that a view's file could not be had; a lost server that is back is asked for it again. */
+async function tellUnloaded(title) {
+  const more = h('p', {}, 'It is tried again when the server is back.');
+  main.append(h('div', { class: 'note is-error', role: 'alert' }, h('p', {}, `${title} could not be loaded.`), more));
+  if (await fetch('/healthz').then(({ ok }) => ok, () => false)) {
+    fill(more, h('button', { type: 'button', class: 'link', on: { click: () => location.reload() } }, 'Load the page again'));
+  } else watch();
+}
+
+/** Get the files of all views, so that they are there should the server be lost. */
+function loadAhead() {
+  for (const [, , , load] of TABS) load().catch(() => undefined);
 }
 
 function markTab(tab) {
@@ -122,12 +141,16 @@ function tellBanner(kind, words) {
   fill(banner, words && h('span', {}, words));
 }
 
-server.addEventListener('lost', () =>
-  tellBanner('lost', 'The server does not answer. Trying again until it does; what you see stays.'));
+server.addEventListener('lost', () => {
+  document.body.classList.add('is-lost');
+  tellBanner('lost', 'The server does not answer. Trying again until it does; what you see stays.');
+});
 server.addEventListener('back', () => {
   tellBanner('', '');
+  document.body.classList.remove('is-lost');
   say('The server answers again.');
-  render({ again: true });
+  if (shown.again) shown.again();
+  else render({ again: true });
 });
 server.addEventListener('busy', ({ detail }) =>
   tellBanner('busy', `The server has its hands full; asking again in ${Math.ceil(detail)} s.`));
@@ -146,6 +169,7 @@ server.addEventListener('locked', ({ detail }) => {
         try {
           await openSession(field.value.trim());
           asking.close();
+          tellBanner('', '');
           render({ again: true });
         } catch (error) {
           told.hidden = false;
@@ -172,6 +196,7 @@ async function begin() {
     await openSession(token).catch((error) => tellBanner('lost', error.message));
   }
   await render();
+  (window.requestIdleCallback ?? setTimeout)(loadAhead);
 }
 
 begin();

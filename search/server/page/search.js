@@ -1,21 +1,24 @@
 /** Search: the query beside the videos that are like it. */
 
-import { ask } from './api.js';
+import { ask, missing } from './api.js';
 import { Card } from './card.js';
 import { chooser } from './chooser.js';
 import { calm, fill, h, icon, say } from './dom.js';
-import { dropField, searchByFiles } from './drop.js';
+import { dropField, searchByFiles, send } from './drop.js';
 import { empty } from './empty.js';
 import { facets, isFiltered } from './facets.js';
 import { least } from './least.js';
 import { stopAll } from './player.js';
 import { subject } from './subject.js';
-import { FIRST_K, asClip, searchFor } from './view.js';
+import { FIRST_K, asClip, isUpload, searchFor } from './view.js';
 import { counted, weigh, weightsOf } from './weigh.js';
 import { CALLED, MODALITIES, count, decimals } from './words.js';
 
 /** Wait after a change of weights or parts, so that a slider asks once and not at each step. */
 const SETTLE_MS = 90;
+
+/** Time after which a search that goes on says so. */
+const SLOW_MS = 400;
 
 /** The most results that a page shows. */
 const MOST = 96;
@@ -31,6 +34,7 @@ export function mount(root, page) {
       }
       shown.update?.(view);
     },
+    again: () => shown?.again?.(),
     leave: () => shown?.leave?.(),
   };
 }
@@ -46,20 +50,24 @@ function start(root, page) {
       h('p', { class: 'lead' }, 'By what they show, their colours, how they sound and how they move.'),
       dropField((files) => searchByFiles(page, files))),
     stored);
-  found.look().then((total) => {
+  const look = () => found.look().then((total) => {
     if (total === 0) fill(stored, empty(page));
   });
+  look();
   const onKey = (event) => {
     if (event.detail !== '/') return;
     event.preventDefault();
     found.field.focus();
   };
   document.addEventListener('pagekey', onKey);
-  return { leave: () => document.removeEventListener('pagekey', onKey) };
+  return { again: look, leave: () => document.removeEventListener('pagekey', onKey) };
 }
 
+/** What stands where a result will be. */
+const ghost = () => h('li', { class: 'card ghost', 'aria-hidden': 'true' }, h('div'), h('i'), h('i'), h('i'));
+
 function results(root, page) {
-  const query = subject(page);
+  const query = subject(page, addFiles);
   const weights = weigh(page);
   const enough = least(page);
   const filters = facets(page);
@@ -68,6 +76,7 @@ function results(root, page) {
     on: { change: () => localStorage.setItem('along', along.checked ? 'on' : 'off') },
   });
   const told = h('div', { class: 'told' });
+  const waiting = h('p', { class: 'soft busy', hidden: true });
   const heading = h('h1', { class: 'result-title', tabIndex: -1 }, 'Results');
   const list = h('ol', { class: 'cards' });
   const more = h('div', { class: 'after' });
@@ -78,11 +87,12 @@ function results(root, page) {
     h('label', { class: 'check' }, along, h('span', {}, 'The query plays along')));
   fill(root, h('div', { class: 'search' },
     h('div', { class: 'side' }, query.element, settings),
-    h('section', { class: 'found', ariaLabel: 'Results' }, heading, told, list, more)));
+    h('section', { class: 'found', ariaLabel: 'Results' }, heading, waiting, told, list, more)));
 
   const cards = new Map();
   let control = null;
   let timer = 0;
+  let slow = 0;
   let asked = '';
   let clip = '';
   let answer = null;
@@ -101,47 +111,84 @@ function results(root, page) {
     control = new AbortController();
     const { signal } = control;
     list.setAttribute('aria-busy', 'true');
-    if (!answer) fill(list, Array.from({ length: 4 }, () => h('li', { class: 'card ghost', 'aria-hidden': 'true' })));
+    if (!answer) fill(list, Array.from({ length: 4 }, ghost));
+    clearTimeout(slow);
+    slow = setTimeout(() => wait(view), SLOW_MS);
     try {
       const result = await ask('/v1/query', { method: 'POST', body: body(view), signal });
       if (key !== asked) return;
       answer = result;
+      query.isGone(false);
       weights.lacks(result.missing_modalities);
       enough.draw(result);
       draw(page.view);
       const [best] = result.results;
-      say(best ? `${count(result.results.length, 'result')}; the best ${decimals(best.likeness)}, ${best.word}` : 'No results');
+      say(result.nothing_alike ? heading.textContent
+        : best ? `${count(result.results.length, 'result')}; the best ${decimals(best.likeness)}, ${best.word}` : 'No results');
     } catch (error) {
       if (error.name === 'AbortError' || key !== asked) return;
       asked = '';
       refuse(error);
     } finally {
-      if (!signal.aborted) list.removeAttribute('aria-busy');
+      if (!signal.aborted) {
+        clearTimeout(slow);
+        waiting.hidden = true;
+        list.removeAttribute('aria-busy');
+      }
     }
   }
 
+  /** Say that it takes a while, and why: what is new, be it a clip or a part of one, is embedded first. */
+  function wait(view) {
+    const part = view.from !== null || view.to !== null || view.region;
+    const fresh = [...view.like, ...view.not].some(isUpload) ? 'clip' : part && 'part';
+    waiting.textContent = fresh ? `Comparing… A new ${fresh} takes some seconds.` : 'Comparing…';
+    waiting.hidden = false;
+    say(waiting.textContent);
+  }
+
   function refuse(error) {
-    answer = null;
-    cards.clear();
-    list.replaceChildren();
-    more.replaceChildren();
+    const lost = error.status === 0;
+    if (!lost || !answer) {
+      answer = null;
+      cards.clear();
+      list.replaceChildren();
+      more.replaceChildren();
+    } else draw(page.view);
     const gone = error.status === 404;
+    query.isGone(gone);
     fill(told, h('div', { class: 'note is-error', role: 'alert' }, h('p', {}, error.message),
-      h('p', {}, error.status === 0 ? 'It is asked again when the server is back.'
-        : gone ? h('a', { href: page.href({ like: [], not: [] }) }, 'Choose another clip')
-          : h('button', { type: 'button', class: 'link', on: { click: () => update(page.view) } }, 'Try again'))));
+      lost ? h('p', {}, 'It is asked again when the server is back.')
+        : gone ? h('p', { class: 'row' }, dropField(addFiles, { words: 'Send a file', id: 'file-again' }),
+          h('a', { href: page.href({ like: [], not: [] }) }, 'Choose another clip'))
+          : h('p', {}, h('button', { type: 'button', class: 'link', on: { click: () => update(page.view) } }, 'Try again'))));
+  }
+
+  /** Search by files, too; they take the place of what the server has not got any more. */
+  async function addFiles(files) {
+    const tokens = await send(files);
+    if (!tokens) return;
+    const { like, not } = page.view;
+    const gone = await missing([...like, ...not]);
+    const there = (clip) => !gone.includes(clip);
+    const first = there(like[0]);
+    page.go({
+      not: not.filter(there),
+      like: first ? [...like.filter(there), ...tokens] : [...tokens, ...like.filter(there)],
+      ...(first ? {} : { from: null, to: null, region: null }),
+    });
   }
 
   function draw(view) {
     const enoughFor = answer.results.filter((r) => r.likeness >= (view.least ?? 0));
+    const full = enoughFor.length >= (view.k ?? FIRST_K);
     heading.textContent = answer.nothing_alike ? 'Nothing here is much like it'
       : enoughFor.length < answer.results.length
         ? `${enoughFor.length} of ${count(answer.results.length, 'result')}`
-        : count(enoughFor.length, 'result');
+        : full ? `The ${enoughFor.length} most alike` : count(enoughFor.length, 'result');
     fill(told, sentences(view, enoughFor));
-    list.classList.toggle('is-chance', answer.nothing_alike);
     place(enoughFor);
-    fill(more, enoughFor.length >= (view.k ?? FIRST_K) && enoughFor.length < MOST && h('button', {
+    fill(more, full && enoughFor.length < MOST && h('button', {
       type: 'button', class: 'plain',
       on: { click: () => page.go({ k: Math.min(MOST, (page.view.k ?? FIRST_K) * 2) }, { replace: true }) },
     }, 'Show more'));
@@ -173,8 +220,8 @@ function results(root, page) {
       cards.delete(id);
     }
     const ordered = matches.map((match) => {
-      const card = cards.get(match.video_id) ?? new Card(match, page, playAlong);
-      card.update(match, answer.modalities);
+      const card = cards.get(match.video_id) ?? new Card(match, page, playAlong, answer);
+      card.update(match, answer);
       cards.set(match.video_id, card);
       return card;
     });
@@ -255,8 +302,22 @@ function results(root, page) {
   document.addEventListener('pagekey', onKey);
   return {
     update,
+    /** Ask anew, and build anew what has lost its picture meanwhile. */
+    again() {
+      asked = '';
+      query.again();
+      for (const [id, card] of cards) {
+        if (!card.element.querySelector('.no-picture')) continue;
+        card.player.pause();
+        card.element.remove();
+        cards.delete(id);
+      }
+      update(page.view);
+    },
     leave() {
       control?.abort();
+      clearTimeout(timer);
+      clearTimeout(slow);
       document.removeEventListener('pagekey', onKey);
     },
   };

@@ -1,7 +1,8 @@
 /** The query: its clip with a player, the part and the region of it, and further examples. */
 
+import { details } from './api.js';
 import { choose } from './chooser.js';
-import { dropField, send } from './drop.js';
+import { dropField } from './drop.js';
 import { button, fill, h } from './dom.js';
 import { Player } from './player.js';
 import { Region } from './region.js';
@@ -9,8 +10,8 @@ import { still } from './still.js';
 import { isUpload } from './view.js';
 import { clock, parts } from './words.js';
 
-/** Return the query's panel as {element, update, player}. */
-export function subject(page) {
+/** Return the query's panel; `addFiles` gets files to search by, too. */
+export function subject(page, addFiles) {
   const place = h('div', {});
   const name = h('p', { class: 'clip-name' });
   const others = h('div', { class: 'examples' });
@@ -22,6 +23,7 @@ export function subject(page) {
   let player = null;
   let region = null;
   let shown = '';
+  let gone = false;
 
   async function show(clip, view) {
     shown = clip;
@@ -46,21 +48,37 @@ export function subject(page) {
     fill(add, regionButton,
       button('Also like', 'plus', () => choose('Also like', (id) => page.go({ like: [...page.view.like, id] })), { class: 'chip' }),
       button('Not like', 'minus', () => choose('Not like', (id) => page.go({ not: [...page.view.not, id] })), { class: 'chip' }),
-      dropField(async (files) => {
-        const tokens = await send(files);
-        if (tokens) page.go({ like: [...page.view.like, ...tokens] });
-      }, { big: false }));
-    const small = (clip, list, words) => h('span', { class: `example ${list}` },
-      still(clip, { size: 120 }),
-      h('span', {}, `${words} `, h('bdi', {}, isUpload(clip) ? 'an upload' : parts(clip).name)),
-      button(`Forget ${isUpload(clip) ? 'the upload' : parts(clip).name}`, 'close',
-        () => page.go({ [list]: page.view[list].filter((each) => each !== clip) }), { quiet: true }));
+      !gone && dropField(addFiles, { words: 'Also like a file', id: 'file-small' }));
     fill(others, view.like.slice(1).map((c) => small(c, 'like', 'and')), view.not.map((c) => small(c, 'not', 'not')));
+  }
+
+  /** A further example: what it is called, and a way to do without it. */
+  function small(clip, list, words) {
+    const called = h('bdi', {}, isUpload(clip) ? 'an upload' : parts(clip).name);
+    const forget = button(`Forget ${called.textContent}`, 'close',
+      () => page.go({ [list]: page.view[list].filter((each) => each !== clip) }), { quiet: true });
+    if (isUpload(clip)) {
+      details(clip).then((info) => {
+        called.textContent = info.name;
+        forget.title = forget.ariaLabel = `Forget ${info.name}`;
+      }, () => undefined);
+    }
+    return h('span', { class: `example ${list}` }, still(clip, { size: 120 }), h('span', {}, `${words} `, called), forget);
   }
 
   return {
     element,
     get player() { return player; },
+    /** Note whether the server has a clip of the query no more; then the refusal asks for a file. */
+    isGone(is) {
+      if (is === gone) return;
+      gone = is;
+      more(page.view);
+    },
+    /** Show the clip anew, where its picture could not be had. */
+    again() {
+      if (place.querySelector('.no-picture')) shown = '';
+    },
     update(view) {
       if (view.like[0] !== shown) show(view.like[0], view);
       else range.set(player, view);

@@ -39,22 +39,27 @@ function listed(words) {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 }
 
-const BANDS = [[0.9, 'same'], [0.7, 'similar'], [0, 'other']];
+/** Likenesses from which vidsim says same footage and alike, and that of another kind of thing. */
+const [SAME, ALIKE, OTHER] = [0.9, 0.6, 0.33];
 
 /**
  * Say what two videos share, such as "Same sound, other picture".
  *
- * Args: likenesses by modality. From 0.9 vidsim calls two videos the same footage; 0.7 lies amid
- * its words for alike and very alike.
+ * What is neither alike nor another kind of thing, as a sound that was encoded anew may be, is
+ * passed over: it has its bar.
+ *
+ * Args: likenesses by modality, and the word for all of them together.
  */
-export function sharing(likenesses) {
-  const groups = { same: [], similar: [], other: [] };
-  for (const modality of MODALITIES) {
-    if (!(modality in likenesses)) continue;
-    const [, band] = BANDS.find(([least]) => likenesses[modality] >= least);
-    groups[band].push(CALLED[modality]);
+export function sharing(likenesses, word = 'weak') {
+  const there = MODALITIES.filter((m) => m in likenesses);
+  const between = (least, most) => there.filter((m) => likenesses[m] >= least && likenesses[m] < most).map((m) => CALLED[m]);
+  const same = between(SAME, Infinity);
+  const similar = between(ALIKE, SAME);
+  if (!same.length && !similar.length) {
+    if (word === 'weak' || !there.length) return 'Little in common';
+    const strongest = there.reduce((a, b) => (likenesses[b] > likenesses[a] ? b : a));
+    return `Most alike in ${CALLED[strongest]}`;
   }
-  const told = Object.entries(groups).filter(([, found]) => found.length);
-  if (!groups.same.length && !groups.similar.length) return 'Little in common';
-  return capital(told.map(([band, found]) => `${band} ${listed(found)}`).join(', '));
+  return capital([['same', same], ['similar', similar], ['other', between(0, OTHER)]]
+    .filter(([, found]) => found.length).map(([band, found]) => `${band} ${listed(found)}`).join(', '));
 }

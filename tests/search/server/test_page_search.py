@@ -198,6 +198,89 @@ def test_nothing_much_like_it_is_said(visit: Visit, shown: str) -> None:
     page = visit(like(shown, BALL), before=lambda p: p.route("**/v1/query", chance))
     page.get_by_role("heading", name="Nothing here is much like it").wait_for()
     assert "up to 0.60 is found by chance" in page.locator(".told").inner_text()
+    assert set(page.locator(".card .badge").all_inner_texts()) == {"by chance"}
+    assert set(page.locator(".card .phrase").all_text_contents()) == {""}
+
+
+WORDS = {
+    "Similar picture and colours": ("alike", 0.65, [0.84, 0.69, 0.57, 0.4]),
+    "Same picture, other sound": ("very alike", 0.8, [0.95, 0.5, 0.1, 0.5]),
+    "Most alike in sound": ("alike", 0.61, [0.5, 0.4, 0.59, 0.1]),
+    "Little in common": ("weak", 0.5, [0.5, 0.4, 0.5, 0.1]),
+    "": ("by chance", 0.38, [0.95, 0.1, 0.1, 0.1]),
+}
+"""The sentence of a card, by its word, its likeness, and that of each modality; 0.4 is chance."""
+
+
+def test_the_words_of_a_card_agree(visit: Visit, shown: str) -> None:
+    def told(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        full = max((match["modalities"] for match in body["results"]), key=len)
+        for match, (word, likeness, by) in zip(body["results"], WORDS.values()):
+            match |= {"word": "weak" if word == "by chance" else word, "likeness": likeness}
+            match["modalities"] = {
+                m: full[m] | {"likeness": value}
+                for m, value in zip(("frame", "color", "audio", "motion"), by)
+            }
+        body |= {"chance": 0.4, "nothing_alike": False}
+        route.fulfill(response=answer, json=body)
+
+    address = like(shown, BALL, k="5", library="clips")
+    page = visit(address, before=lambda p: p.route("**/v1/query", told))
+    page.get_by_role("heading", name="The 5 most alike").wait_for()
+    assert page.locator(".card .phrase").all_text_contents() == list(WORDS)
+    badges = [word for word, *_ in WORDS.values()]
+    assert page.locator(".card .badge").all_inner_texts() == badges
+
+
+def test_a_search_that_takes_long_says_so(visit: Visit, shown: str) -> None:
+    held: list[Route] = []
+    page = visit(like(shown, BALL), before=lambda p: p.route("**/v1/query", held.append))
+    waiting = page.locator(".found > .busy")
+    waiting.filter(has_text="Comparing…").wait_for()
+    assert page.locator(".card.ghost").count() == 4
+    held.pop().continue_()
+    results(page)
+    assert waiting.is_hidden()
+    page.get_by_label("The query ends at").fill("3")
+    waiting.filter(has_text="A new part takes some seconds").wait_for()
+    held.pop().continue_()
+    results(page)
+    assert waiting.is_hidden()
+
+
+def test_a_file_is_an_example_or_takes_the_place_of_what_is_gone(
+    visit: Visit, shown: str, disguised: Path
+) -> None:
+    page = visit(like(shown, SNOW), refused=True)
+    results(page)
+    bodies = listening(page)
+    page.get_by_label("Also like a file").set_input_files(disguised)
+    page.locator(".examples").get_by_text("my clip.mp4").wait_for()
+    first, second = asked(page, bodies)["clips"]
+    assert first == {"video": SNOW}
+    results(page)
+    assert "Sending" not in page.locator("#said").inner_text()
+    gone = {"error": {"kind": "UploadGone", "message": "The clip is not kept; send it again."}}
+    page.route(f"**/v1/uploads/{second['upload']}", lambda r: r.fulfill(status=404, json=gone))
+    page.route("**/v1/query", lambda r: r.fulfill(status=404, json=gone))
+    page.get_by_role("button", name="Looks").click()
+    page.get_by_role("alert").filter(has_text="send it again").wait_for()
+    assert page.get_by_label("Also like a file").count() == 0
+    page.unroute("**/v1/query")
+    page.get_by_label("Send a file").set_input_files(disguised)
+    results(page)
+    first, third = asked(page, bodies)["clips"]
+    assert first == {"video": SNOW}
+    assert third != second
+    page.goto(like(shown, "no-upload-of-this-name", **{"from": "1", "to": "2"}))
+    page.get_by_label("Send a file").set_input_files(disguised)
+    assert {BALL, "clips/copies/ball_copy.mp4"} <= set(results(page)[:3])
+    body = asked(page, bodies)
+    assert len(body["clips"]) == 1
+    assert body["start_s"] is None
+    page.get_by_label("Also like a file").wait_for()
 
 
 def test_a_part_of_the_query_counts(visit: Visit, shown: str) -> None:

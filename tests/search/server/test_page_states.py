@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ...helpers.browser import Visit
+from ...helpers.browser import Visit, await_
 from ...helpers.page_home import SCRIPT
 from ...helpers.web import Server, copied
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Route
+    from playwright.sync_api import Page, Route
 
 pytestmark = pytest.mark.acceptance
 
-BALL = "clips/drawn/ball.mp4"
+BALL, COPY = "clips/drawn/ball.mp4", "clips/copies/ball_copy.mp4"
+
+
+def results(page: Page) -> list[str]:
+    """Ids of the results that are seen."""
+    page.wait_for_selector(".card:not(.ghost)")
+    await_(page, "!document.querySelector('.cards').hasAttribute('aria-busy')")
+    ids: list[str] = page.eval_on_selector_all(".card", "all => all.map((c) => c.dataset.id)")
+    return ids
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +38,22 @@ def test_an_empty_home_says_how_to_ingest(visit: Visit, empty: str) -> None:
     page = visit(empty)
     page.get_by_role("heading", name="No video is stored yet").wait_for()
     page.get_by_text("vidsim ingest FOLDER").wait_for()
+    page.get_by_text("vidsim serve --root FOLDER").wait_for()
+    assert page.get_by_role("link", name="Ingest a folder").count() == 0
     for tab in ("browse", "map"):
         page.goto(f"{empty}/?tab={tab}")
         page.get_by_role("heading", name="No video is stored yet").wait_for()
-    page.get_by_role("link", name="Ingest a folder").click()
+    page.goto(f"{empty}/?tab=ingest")
     page.get_by_text("vidsim serve --root FOLDER").wait_for()
+
+
+def test_an_empty_home_with_folders_leads_to_ingest(visit: Visit, shown: str) -> None:
+    nothing = {"videos": [], "total": 0}
+    page = visit(
+        shown, before=lambda p: p.route("**/v1/videos?*", lambda r: r.fulfill(json=nothing))
+    )
+    page.get_by_role("link", name="Ingest a folder").click()
+    page.locator(".folder").first.wait_for()
 
 
 def test_a_sentence_of_the_server_is_shown(visit: Visit, shown: str, empty: str) -> None:
@@ -46,6 +65,7 @@ def test_a_sentence_of_the_server_is_shown(visit: Visit, shown: str, empty: str)
     page.get_by_role("alert").filter(has_text="send it again").wait_for()
     page.goto(f"{empty}/?tab=duplicates")
     page.get_by_text("Nothing is stored yet").wait_for()
+    assert "0" not in page.locator(".told").inner_text()
 
 
 def test_a_file_that_cannot_be_read_is_refused_in_a_sentence(
@@ -95,13 +115,42 @@ def test_a_lost_server_is_told_and_found_again(visit: Visit, footage: Path, tmp_
         url, port = server.url, server.url.rpartition(":")[2]
         page = visit(f"{url}/?like={BALL}", refused=True)
         page.wait_for_selector(".card:not(.ghost)")
+        seen = results(page)
         server.kill()
         page.get_by_role("button", name="Sounds").click()
         page.get_by_role("alert").filter(has_text="does not answer").first.wait_for()
+        page.get_by_text("It is asked again when the server is back").wait_for()
+        assert results(page) == seen
+        assert float(page.locator(".cards").evaluate("c => getComputedStyle(c).opacity")) < 1
+        page.locator(".facets").get_by_label("copies").check()
+        page.wait_for_timeout(300)
+        assert results(page) == seen
+        page.get_by_role("link", name="Browse").click()
+        page.get_by_role("heading", name="Videos").wait_for()
+        page.go_back()
     with Server(home, "--port", port):
-        page.wait_for_selector(".card:not(.ghost)")
-        assert page.locator("#banner").is_hidden()
+        await_(page, "document.querySelector('#banner').hidden")
+        await_(page, "document.querySelectorAll('.card').length === 2")
+        assert set(results(page)) == {COPY, "clips/copies/snow_copy.mp4"}
         assert page.get_by_role("button", name="Sounds").get_attribute("aria-pressed") == "true"
+
+
+def test_a_view_that_cannot_be_loaded_is_tried_again(visit: Visit, shown: str) -> None:
+    patterns = ("**/page/map.js", "**/healthz")
+
+    def lose(page: Page) -> None:
+        for pattern in patterns:
+            page.route(pattern, lambda r: r.abort())
+
+    page = visit(shown, refused=True, before=lose)
+    page.locator(".tile").first.wait_for()
+    page.get_by_role("link", name="Map").click()
+    page.get_by_role("alert").filter(has_text="Map could not be loaded").wait_for()
+    page.get_by_role("alert").filter(has_text="does not answer").wait_for()
+    for pattern in patterns:
+        page.unroute(pattern)
+    page.get_by_role("heading", name="Map of").wait_for()
+    assert page.locator("#banner").is_hidden()
 
 
 def test_a_token_opens_the_page_once(visit: Visit, colors: Path, tmp_path: Path) -> None:
@@ -120,6 +169,14 @@ def test_a_token_opens_the_page_once(visit: Visit, colors: Path, tmp_path: Path)
         dialog.get_by_label("Token").fill("long secret")
         dialog.get_by_role("button", name="Go on").click()
         stranger.locator(".tile").first.wait_for()
+        stranger.goto("about:blank")
+        stranger.context.clear_cookies()
+        stranger.goto(f"{address}/#token=wrong")
+        stranger.locator("#banner").filter(has_text="wrong").wait_for()
+        dialog.get_by_label("Token").fill("long secret")
+        dialog.get_by_role("button", name="Go on").click()
+        stranger.locator(".tile").first.wait_for()
+        assert stranger.locator("#banner").is_hidden()
 
 
 def test_markup_in_names_is_text(visit: Visit, shown: str) -> None:
