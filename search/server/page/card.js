@@ -66,11 +66,12 @@ export class Card {
     this.score.textContent = decimals(match.likeness);
     this.score.title = `Likeness ${decimals(match.likeness)} of 1`;
     // What chance alone reaches is not praised, whatever the word for its likeness.
-    const byChance = nothing || match.likeness <= chance;
-    this.element.classList.toggle('is-chance', byChance);
+    const byChance = match.likeness < chance && match.word !== 'weak';
+    const isChance = nothing || byChance;
+    this.element.classList.toggle('is-chance', isChance);
     fill(this.word, badge(byChance ? 'by chance' : match.word));
     const likenesses = Object.fromEntries(Object.entries(match.modalities).map(([m, v]) => [m, v.likeness]));
-    this.phrase.textContent = byChance ? '' : sharing(likenesses, match.word);
+    this.phrase.textContent = isChance ? '' : sharing(likenesses, match.word);
     fill(this.why, bars(likenesses, modalities,
       (m) => this.playFrom(match.modalities[m]), (m) => this._hint(m)));
     this.player.moments = match.moments;

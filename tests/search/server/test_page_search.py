@@ -192,24 +192,26 @@ def test_alike_enough_is_chosen(visit: Visit, shown: str) -> None:
 def test_nothing_much_like_it_is_said(visit: Visit, shown: str) -> None:
     def chance(route: Route) -> None:
         answer = route.fetch()
-        body = answer.json() | {"nothing_alike": True, "best_likeness": 0.31, "chance": 0.6}
+        body = answer.json() | {"nothing_alike": True, "best_likeness": 0.98, "chance": 0.995}
         route.fulfill(response=answer, json=body)
 
     page = visit(like(shown, BALL), before=lambda p: p.route("**/v1/query", chance))
     page.get_by_role("heading", name="Nothing here is much like it").wait_for()
-    assert "up to 0.60 is found by chance" in page.locator(".told").inner_text()
-    assert set(page.locator(".card .badge").all_inner_texts()) == {"by chance"}
+    assert "is found by chance" in page.locator(".told").inner_text()
+    assert (
+        {"by chance"} <= {*page.locator(".card .badge").all_inner_texts()} <= {"by chance", "weak"}
+    )
     assert set(page.locator(".card .phrase").all_text_contents()) == {""}
 
 
 WORDS = {
     "Similar picture and colours": ("alike", 0.65, [0.84, 0.69, 0.57, 0.4]),
     "Same picture, other sound": ("very alike", 0.8, [0.95, 0.5, 0.1, 0.5]),
-    "Most alike in sound": ("alike", 0.61, [0.5, 0.4, 0.59, 0.1]),
+    "Most alike in sound": ("alike", 0.63, [0.5, 0.4, 0.59, 0.1]),
     "Little in common": ("weak", 0.5, [0.5, 0.4, 0.5, 0.1]),
-    "": ("by chance", 0.38, [0.95, 0.1, 0.1, 0.1]),
+    "": ("by chance", 0.61, [0.95, 0.1, 0.1, 0.1]),
 }
-"""The sentence of a card, by its word, its likeness, and that of each modality; 0.4 is chance."""
+"""The sentence of a card, by its word, its likeness, and that of each modality; 0.62 is chance."""
 
 
 def test_the_words_of_a_card_agree(visit: Visit, shown: str) -> None:
@@ -218,12 +220,12 @@ def test_the_words_of_a_card_agree(visit: Visit, shown: str) -> None:
         body = answer.json()
         full = max((match["modalities"] for match in body["results"]), key=len)
         for match, (word, likeness, by) in zip(body["results"], WORDS.values()):
-            match |= {"word": "weak" if word == "by chance" else word, "likeness": likeness}
+            match |= {"word": "alike" if word == "by chance" else word, "likeness": likeness}
             match["modalities"] = {
                 m: full[m] | {"likeness": value}
                 for m, value in zip(("frame", "color", "audio", "motion"), by)
             }
-        body |= {"chance": 0.4, "nothing_alike": False}
+        body |= {"chance": 0.62, "nothing_alike": False}
         route.fulfill(response=answer, json=body)
 
     address = like(shown, BALL, k="5", library="clips")
@@ -236,7 +238,9 @@ def test_the_words_of_a_card_agree(visit: Visit, shown: str) -> None:
 
 def test_a_search_that_takes_long_says_so(visit: Visit, shown: str) -> None:
     held: list[Route] = []
-    page = visit(like(shown, BALL), before=lambda p: p.route("**/v1/query", held.append))
+    page = visit(
+        like(shown, BALL), before=lambda p: p.route("**/v1/query", lambda route: held.append(route))
+    )
     waiting = page.locator(".found > .busy")
     waiting.filter(has_text="Comparing…").wait_for()
     assert page.locator(".card.ghost").count() == 4

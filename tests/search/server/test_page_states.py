@@ -116,6 +116,7 @@ def test_a_lost_server_is_told_and_found_again(visit: Visit, footage: Path, tmp_
         page = visit(f"{url}/?like={BALL}", refused=True)
         page.wait_for_selector(".card:not(.ghost)")
         seen = results(page)
+        page.wait_for_load_state("networkidle")  # the other views are loaded ahead
         server.kill()
         page.get_by_role("button", name="Sounds").click()
         page.get_by_role("alert").filter(has_text="does not answer").first.wait_for()
