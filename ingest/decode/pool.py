@@ -365,7 +365,8 @@ def _lost(message: Message) -> Lost:
     found = message.fields.get("lost", {})
     try:
         stretches = tuple((float(start), float(end)) for start, end in found["picture_s"])
-        return Lost(stretches, float(found["sound_s"]), bool(found["breaks_off"]))
+        missing = str(found["missing"])[:500]
+        return Lost(stretches, float(found["sound_s"]), bool(found["breaks_off"]), missing)
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None
 

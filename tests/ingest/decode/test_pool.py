@@ -24,6 +24,8 @@ from vidsim.ingest.system.worker_process import Child, StalledError
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import FrameSampling
 
+from ...helpers import media_cases
+
 MakeClip = Callable[..., Path]
 FRAMES = {"x": FrameSampling(4, 32, "crop"), "y": FrameSampling(2, 16, "stretch")}
 
@@ -414,3 +416,11 @@ def test_every_file_of_the_collection_ends_in_a_segment_or_a_sentence(shared_dat
             assert isinstance(last, Finished), paths[number]
             assert last.segments > 0, paths[number]
             assert sum(isinstance(event, SegmentMedia) for event in events) == last.segments
+
+
+def test_what_is_missing_of_a_file_is_told(tmp_path: Path) -> None:
+    path = media_cases.write(tmp_path / "cut.avi", [media_cases.Piece(8.0)])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    *_, finished = run([path])["cut.avi"]
+    assert isinstance(finished, Finished)
+    assert "are missing at its end" in finished.damage.describe()
