@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -71,3 +72,5 @@ def _serve(channel: Channel, request: DecodeRequest) -> None:
     except MemoryError:
         reason = "decoding it takes more memory than is allowed"
         channel.send("failed", {"reason": reason, "memory": True})
+    finally:
+        gc.collect()  # PyAV's containers are circles: each would keep its decoder, 100 MB at 720p
