@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -1121,7 +1122,7 @@ def demo(json: Json = False) -> Answer:
         *(f"{what:<12}{where}" for what, where in shown.places.items()),
         "",
         f"Next: {called} serve --open",
-        f"      {called} explain {shown.clip} {shown.original}",
+        f"      {called} explain {shlex.quote(str(shown.clip))} {shown.original}",
         f"      {called} libraries --videos",
         f"      {called} remove demo",
     ]
@@ -1131,9 +1132,9 @@ def demo(json: Json = False) -> Answer:
 def _called() -> str:
     """Return how to call this program again: by its name where the shell finds it."""
     here, found = Path(sys.argv[0]), shutil.which("vidsim")
-    if here.name != "vidsim" or (found and os.path.samefile(found, here)):
+    if here.name != "vidsim" or (found and Path(found).resolve() == here.resolve()):
         return "vidsim"
-    return str(here)
+    return shlex.quote(str(here))
 
 
 def _log_to(verbose: int, file: str) -> None:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from vidsim import cli
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Bars
@@ -611,12 +612,29 @@ def test_an_ingest_of_which_nothing_can_be_read_fails(call, tmp_path):
     assert len(IngestReport.model_validate_json(out).failed) == 2
 
 
-def test_a_clip_that_is_no_video_cannot_be_searched_with(home, tmp_path):
-    (tmp_path / "a.mp4").write_text("hello")
+@pytest.mark.parametrize(
+    ("held", "why"), [("hello", "Not a video: .+"), ("", "It is an empty file")]
+)
+def test_a_clip_that_is_no_video_cannot_be_searched_with(home, tmp_path, held, why):
+    (tmp_path / "a.mp4").write_text(held)
     done = vidsim(home, "query", str(tmp_path / "a.mp4"))
     assert (done.returncode, done.stdout) == (1, "")
-    said = r"Error: .+ cannot be searched with \(Not a video: .+\); give .+\n"
+    said = rf"Error: .+/a\.mp4 cannot be searched with \({why}\); give .+\n"
     assert re.fullmatch(said, done.stderr), done.stderr
+
+
+def test_a_program_off_the_path_is_named_as_it_was_called(tmp_path, monkeypatch):
+    program = tmp_path / "my folder" / "vidsim"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert cli._called() == f"'{program}'"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert cli._called() == "vidsim"
+    monkeypatch.setattr("sys.argv", ["/gone/vidsim"])
+    assert cli._called() == "/gone/vidsim"
 
 
 def test_a_proxy_does_not_come_between_vidsim_and_its_own_store(home):

@@ -288,9 +288,9 @@ class _Pool:
             spent += time.monotonic() - asked
             if message.kind == "failed":
                 if damage or message.fields.get("memory"):
-                    raise WorkerError(_text(message, "reason"))
+                    raise WorkerError(_text(message.fields, "reason"))
                 lasting = message.fields.get("lasting") is True
-                return self._put((number, Failed(_text(message, "reason"), lasting)))
+                return self._put((number, Failed(_text(message.fields, "reason"), lasting)))
             if message.kind == "done":
                 cost = Spent(
                     cpu_s=_seconds(message, "cpu_s") + time.thread_time() - cpu_s,
@@ -331,8 +331,8 @@ def _nonsense() -> WorkerError:
     return WorkerError("the decoder answered with something unreadable")
 
 
-def _text(message: Message, key: str) -> str:
-    return str(message.fields.get(key, "no reason was given"))[:500]
+def _text(fields: Mapping[str, object], key: str, default: str = "no reason was given") -> str:
+    return str(fields.get(key, default))[:500]
 
 
 def _whole(message: Message, key: str) -> int:
@@ -365,7 +365,7 @@ def _lost(message: Message) -> Lost:
     found = message.fields.get("lost", {})
     try:
         stretches = tuple((float(start), float(end)) for start, end in found["picture_s"])
-        missing = str(found["missing"])[:500]
+        missing = _text(found, "missing", "")
         return Lost(stretches, float(found["sound_s"]), bool(found["breaks_off"]), missing)
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None

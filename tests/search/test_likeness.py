@@ -21,6 +21,8 @@ from vidsim.search.likeness import (
     chance,
     in_words,
     likeness,
+    nothing_alike,
+    word_among,
 )
 
 W = WEIGHTS["calibrated"]
@@ -95,6 +97,13 @@ def test_words_are_told_from_the_top():
     values = (1.0, 0.9, 0.89, 0.75, 0.74, ALIKE, ALIKE - 0.01, 0.0)
     words = ["same footage"] * 2 + ["very alike"] * 2 + ["alike"] * 2 + ["weak"] * 2
     assert [in_words(value) for value in values] == words
+
+
+def test_no_word_praises_what_is_chance_among_an_answers_libraries():
+    found = [word_among(value, 0.8) for value in (0.5, 0.6, 0.79, 0.8, 0.95)]
+    assert found == ["weak", "by chance", "by chance", "very alike", "same footage"]
+    assert nothing_alike(0.24, 0.8).startswith("Nothing here is much like it: below 0.80")
+    assert nothing_alike(0.7, 0.8).startswith("Nothing here stands out")
 
 
 def test_where_all_are_alike_more_is_chance():
