@@ -1,0 +1,28 @@
+"""By which way a CPU computes I3D."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vidsim.ingest.extract import motion
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("integers", "bfloat16", "path"),
+    [(True, True, "integers"), (False, True, "bfloat16"), (False, False, "winograd")],
+)
+def test_the_fastest_that_the_cpu_has_instructions_for(
+    integers: bool, bfloat16: bool, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(motion, "supported", lambda: integers)
+    monkeypatch.setattr(motion, "computes_bfloat16", lambda _: bfloat16)
+    assert motion.i3d_path(CPU) == path
+
+
+def test_float32_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motion, "supported", lambda: True)
+    monkeypatch.setenv("VIDSIM_CPU_PATH", "float32")
+    assert motion.i3d_path(CPU) == "winograd"
