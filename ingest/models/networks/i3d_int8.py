@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -44,6 +45,11 @@ _MANY_OUTPUTS = 256
 _OUTPUTS_BLOCK = 64
 """A larger number of outputs is padded to a multiple of this block. On one core, oneDNN 3.12 blocks
 Mixed_4e's 288 by 48, and needs nine times as long for them as for 256, 272, 304 or 320."""
+
+
+_STEM_WIDTH = 8
+"""Pixels of a window of the first convolution: its 7, and one of weight zero, for 24 channels:
+instructions take 4 of them at a time."""
 
 
 def supported() -> bool:
@@ -83,7 +89,7 @@ class I3DInt8(nn.Module):
         stem, self._stem_pool, second, *integer = list(layers.values())[:split]
         assert isinstance(stem, Conv)
         assert isinstance(second, Conv)
-        self._stem = _IntegerConv(stem, _PIXEL_STEP, _PIXEL_ZERO, wide)
+        self._stem = _IntegerStem(stem, wide)
         # Its outputs are in steps, ready for rounding, which includes the ReLU.
         self._second_weight = (second.weight.detach() / _STEP).to(wide)
         self._second_bias = (cast(Tensor, second.bias).detach() / _STEP).to(wide)
@@ -94,8 +100,7 @@ class I3DInt8(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Compute features (N, 1024) float32 of clips (N, T, 224, 224, 3) uint8 RGB."""
-        x = self._stem(_padded_for_stem(clips))
-        x = self._stem_pool(x).relu_()
+        x = self._stem_pool(self._stem(clips)).relu_()
         x = functional.conv3d(x, self._second_weight, self._second_bias)
         x = self._integer(x.round_().clamp_(0, 255).to(torch.uint8))
         return mean_features(self._last(x.to(self._wide).mul_(_STEP)))
@@ -120,12 +125,14 @@ class _IntegerConv(nn.Module):
         bias = functional.pad(bias, (0, filled))
         weight = functional.pad(conv.weight.detach(), (0,) * 9 + (filled,))
         weights, self._weight_steps = quantize(weight)
-        self._sizes = list(conv.stride), list(cast(tuple[int, ...], conv.padding)), [1, 1, 1], 1
+        stride, padding = list(conv.stride), list(cast(tuple[int, ...], conv.padding))
         self._step, self._zero, self._wide = step, zero, wide
         if zero == _PIXEL_ZERO:
             sums = weights.sum((1, 2, 3, 4)) * self._weight_steps
             bias = bias + sums * (_PIXEL_ZERO * _PIXEL_STEP - 1)
+            weights, stride[2] = _width_as_channels(weights), 1
         self._bias = bias
+        self._sizes = stride, padding, [1, 1, 1], 1
         self._weight_zeros = torch.zeros(len(weights), dtype=torch.int64)
         self._packed = torch.ops.onednn.qconv_prepack(
             weights, self._weight_steps, step, zero, *self._sizes, None
@@ -191,8 +198,40 @@ def _quantize_convolutions(module: nn.Module) -> None:
             _quantize_convolutions(child)
 
 
-def _padded_for_stem(clips: Tensor) -> Tensor:
-    """(N, T, H, W, 3) -> (N, 3, T', H', W'), padded for a convolution of 7 at stride 2."""
-    time, height, width = (same_padding(size, 7, 2) for size in clips.shape[1:4])
-    padded = functional.pad(clips, (0, 0, *width, *height, *time), value=_PIXEL_ZERO)
-    return padded.movedim(-1, 1)
+class _IntegerStem(_IntegerConv):
+    """The first convolution, of 7x7x7 at stride 2, of pixels.
+
+    Instructions multiply 4 neighbouring channels at a time (VNNI) or 64 (AMX), and a picture has
+    3. So `_STEM_WIDTH` pixels that lie side by side are taken as 24 channels, which leaves a
+    convolution of 7x7x1. The sums are the same, as they are of integers.
+    """
+
+    def __init__(self, conv: Conv, wide: torch.dtype) -> None:
+        """Quantise the weights of `conv`; outputs are of dtype `wide`."""
+        super().__init__(conv, _PIXEL_STEP, _PIXEL_ZERO, wide)
+        self._taps = conv.kernel_size[0]
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(N, T, H, W, 3) uint8 -> (N, outputs, T / 2, H / 2, W / 2), rounded up, without ReLU."""
+        time, height, width = (same_padding(size, self._taps, 2) for size in clips.shape[1:4])
+        spare = _STEM_WIDTH - self._taps  # of weights that are zero
+        filled = functional.pad(
+            clips, (0, 0, width[0], width[1] + spare, *height, *time), value=_PIXEL_ZERO
+        )
+        # numpy copies the pixels of a window at once; torch number by number, which takes longer.
+        pixels = filled.numpy()
+        window = np.dtype((np.void, _STEM_WIDTH * pixels.shape[-1]))
+        *strides, step, _ = pixels.strides
+        count = (pixels.shape[3] - _STEM_WIDTH) // 2 + 1
+        windows = np.ndarray(
+            (*pixels.shape[:3], count), window, pixels, strides=(*strides, 2 * step)
+        )
+        channels = np.ascontiguousarray(windows)[..., None].view(np.uint8)
+        return super().forward(torch.from_numpy(channels).movedim(-1, 1))
+
+
+def _width_as_channels(weights: Tensor) -> Tensor:
+    """(outputs, inputs, T, H, W) -> (outputs, `_STEM_WIDTH` * inputs, T, H, 1)."""
+    spare = _STEM_WIDTH - weights.shape[4]
+    channels = functional.pad(weights, (0, spare)).permute(0, 4, 1, 2, 3)
+    return channels.flatten(1, 2)[..., None].contiguous()

@@ -66,3 +66,21 @@ def test_a_convolution_of_integers_is_that_of_floats(kernel: int, outputs: int) 
     assert found.shape == expected.shape
     error = (found - expected.clamp(0, 255 * i3d_int8._STEP)).abs()
     assert error.mean() < i3d_int8._STEP
+
+
+@pytest.mark.parametrize("size", [(8, 32, 32), (5, 17, 30), (1, 7, 9)])
+def test_the_first_convolution_of_integers_is_that_of_floats(size: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    conv = Conv(3, 16, kernel=7, stride=2)
+    assert conv.bias is not None
+    conv.weight.data.normal_(0, 0.1)
+    conv.bias.data.normal_()
+    # As above.
+    least, most = (0, 256) if VNNI else (0, 128)
+    clips = torch.randint(least, most, (2, *size, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = conv((clips / 127.5 - 1).movedim(-1, 1))
+        found = i3d_int8._IntegerStem(conv, torch.float32)(clips).relu()
+    assert found.shape == expected.shape
+    assert (found - expected).abs().mean() < 0.02
+    assert (found - expected).abs().max() < 0.1
