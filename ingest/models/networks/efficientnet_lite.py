@@ -51,6 +51,10 @@ _EARLY = 3
 is the reverse. The same three must compute in float32 (`EfficientNetLite0.to_bfloat16`)."""
 
 
+_Edges = tuple[int, int, int, int]
+"""Pixels left, right, above and below."""
+
+
 class _Conv(nn.Conv2d):
     """A convolution with TensorFlow's SAME padding and a bias (the folded normalisation)."""
 
@@ -63,11 +67,19 @@ class _Conv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        edges = self.edges(x)
+        return super().forward(functional.pad(x, edges) if any(edges) else x)
+
+    def edges(self, x: Tensor) -> _Edges:
+        """Return what the picture `x` lacks at each side, where torch does not pad it."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if stride > 1:
-            height = same_padding(x.shape[2], kernel, stride)
-            width = same_padding(x.shape[3], kernel, stride)
-            x = functional.pad(x, (*width, *height))
+        if stride == 1:
+            return 0, 0, 0, 0
+        height, width = (same_padding(size, kernel, stride) for size in x.shape[2:])
+        return (*width, *height)
+
+    def of_padded(self, x: Tensor) -> Tensor:
+        """Convolve what has its `edges` already."""
         return super().forward(x)
 
 
@@ -85,10 +97,29 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
         x = x.to(self.project.weight.dtype)
-        y = x if self.expand is None else functional.relu6(self.expand(x))
-        y = functional.relu6(self.depthwise(y))
-        projected: Tensor = self.project(y)
+        y = self.depthwise(x) if self.expand is None else self._expanded(self.expand, x)
+        projected: Tensor = self.project(_relu6(y))
         return x + projected if self.residual else projected
+
+    def _expanded(self, expand: _Conv, x: Tensor) -> Tensor:
+        """Expand `x`, then convolve each channel."""
+        edges = self.depthwise.edges(x)
+        y: Tensor
+        if not any(edges):
+            y = self.depthwise(_relu6(expand(x)))
+            return y
+        # To pad the few channels of `x` copies a sixth of what it would take afterwards. What lies
+        # beyond the picture is then the bias, not zero.
+        y = _relu6(expand(functional.pad(x, edges)))
+        left, right, top, bottom = edges
+        for axis, before, after in ((3, left, right), (2, top, bottom)):
+            y.narrow(axis, 0, before).zero_()
+            y.narrow(axis, y.shape[axis] - after, after).zero_()
+        return self.depthwise.of_padded(y)
+
+
+def _relu6(x: Tensor) -> Tensor:
+    return functional.relu6(x, inplace=not torch.is_grad_enabled())
 
 
 class EfficientNetLite0(nn.Module):
@@ -123,12 +154,12 @@ class EfficientNetLite0(nn.Module):
         x = torch.cat([self._early(part) for part in torch.split(x, max(1, at_once))])
         for block in self.blocks[_EARLY:]:
             x = block(x)
-        x = functional.relu6(self.head(x.to(self.head.weight.dtype)))
+        x = _relu6(self.head(x.to(self.head.weight.dtype)))
         # The 8 bits of bfloat16 would round the mean of 49 cells.
         return x.float().mean((2, 3))
 
     def _early(self, x: Tensor) -> Tensor:
-        x = functional.relu6(self.stem(x))
+        x = _relu6(self.stem(x))
         for block in self.blocks[:_EARLY]:
             x = block(x)
         return x
