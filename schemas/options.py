@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .backbones import PresetName
+
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
 Runs = Annotated[
     int, typer.Option(min=1, metavar="N", help="Measured runs, of which the median counts.")
@@ -45,7 +47,7 @@ Model = Annotated[
     ),
 ]
 Preset = Annotated[
-    Literal["compact", "classic"] | None,
+    PresetName | None,
     typer.Option(help="One backbone per modality [default: compact]."),
 ]
 Modalities = Annotated[

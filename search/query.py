@@ -14,7 +14,7 @@ from ..ingest.milvus.filters import is_in
 from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
 from ..ingest.system.unknown_names import unknown_library
-from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones
+from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones, named_modalities
 from ..schemas.errors import LibraryError, MediaError, ModelError, VidsimError
 from ..schemas.modality import Modality
 from ..schemas.part import WHOLE, Part
@@ -264,7 +264,7 @@ def choose_stored_backbones(
                 "This Milvus holds nothing of what is stored; run 'vidsim reindex' first."
             )
         raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
-    named = {item.partition("=")[0].strip() for item in options.overrides}
+    named = named_modalities(options.overrides)
     wanted = choose_backbones(
         options.modalities or tuple(Modality),
         options.overrides,

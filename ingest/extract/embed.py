@@ -7,7 +7,7 @@ whole videos, or the reasons why they failed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -51,6 +51,8 @@ class EmbedOptions:
         part: The part of each video that counts.
         still: The demuxer that reads it as a still picture, as `stills.still_format` says; "" for
             a video or sound.
+        asked: Modalities whose backbone was asked for; of others, rows that are there decide which
+            sampling of the network it is.
     """
 
     backbones: Mapping[Modality, Backbone]
@@ -63,6 +65,7 @@ class EmbedOptions:
     stored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     part: Part = WHOLE
     still: str = ""
+    asked: Collection[Modality] = ()
 
 
 def embed_all(

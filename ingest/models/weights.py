@@ -122,7 +122,7 @@ def ensure(backbone: Backbone, advance: Advance = _ignore) -> Path:
     """
     weights = _weights_of(backbone)
     if isinstance(weights, PinnedArchive):
-        return ensure_files("weights", backbone.name, weights, advance)
+        return ensure_files("weights", weights, advance)
     return _ensure(
         folder_of(backbone),
         weights,
@@ -130,13 +130,13 @@ def ensure(backbone: Backbone, advance: Advance = _ignore) -> Path:
     )
 
 
-def ensure_files(kind: str, name: str, archive: PinnedArchive, advance: Advance) -> Path:
-    """Return the folder ``CACHE/kind/name`` with the files of a pinned archive.
+def ensure_files(kind: str, archive: PinnedArchive, advance: Advance) -> Path:
+    """Return the folder ``CACHE/kind/...`` with the files of a pinned archive.
 
     Raises:
         WeightsError: They cannot be fetched, or are not what they should be.
     """
-    folder = settings().cache / kind / name
+    folder = settings().cache / kind / archive.folder
     return _ensure(folder, archive, lambda scratch: _pull_archive(scratch, archive, advance))
 
 
@@ -213,9 +213,7 @@ def _weights_of(backbone: Backbone) -> PinnedArchive | PublishedFiles:
 
 def folder_of(backbone: Backbone) -> Path:
     """Return the folder of the cache for the weights of `backbone`."""
-    weights = backbone.weights
-    name = weights.folder if isinstance(weights, PublishedFiles) else backbone.name
-    return settings().cache / "weights" / name
+    return settings().cache / "weights" / backbone.network
 
 
 def _known(folder: Path, weights: PinnedArchive | PublishedFiles) -> dict[str, str]:

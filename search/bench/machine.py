@@ -40,8 +40,8 @@ def describe_machine() -> Machine:
 
 def cpu_paths(backbones: Iterable[Backbone]) -> dict[str, str]:
     """Return how this CPU computes those networks that it may compute in several ways, by name."""
-    names = {backbone.name for backbone in backbones}
-    if not names & {"i3d", "efficientnet_lite0"}:
+    names = {backbone.name: backbone.network for backbone in backbones}
+    if not {"i3d", "efficientnet_lite0"} & set(names.values()):
         return {}
     import torch  # only after the runs, whose memory it would share
 
@@ -50,10 +50,11 @@ def cpu_paths(backbones: Iterable[Backbone]) -> dict[str, str]:
 
     cpu = torch.device("cpu")
     paths = {}
-    if "efficientnet_lite0" in names:
-        paths["efficientnet_lite0"] = "bfloat16" if computes_bfloat16(cpu) else "float32"
-    if "i3d" in names:
-        paths["i3d"] = i3d_path(cpu)
+    for name, network in names.items():
+        if network == "efficientnet_lite0":
+            paths[name] = "bfloat16" if computes_bfloat16(cpu) else "float32"
+        elif network == "i3d":
+            paths[name] = i3d_path(cpu)
     return paths
 
 

@@ -54,4 +54,4 @@ def load_network(backbone: Backbone, folder: Path) -> nn.Module:
         from .timm_network import load_timm
 
         return load_timm(name, folder / file.name)
-    return _LOADERS[backbone.name](folder / file.name)
+    return _LOADERS[backbone.network](folder / file.name)

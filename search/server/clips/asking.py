@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ....schemas.backbones import PresetName
 from ....schemas.errors import VidsimError
 from ....schemas.modality import Modality
 from ....schemas.results import Result
@@ -69,7 +70,7 @@ class QueryWithout(Asked):
     fusion: Literal["calibrated", "rrf"] = "calibrated"
     weights: dict[Modality, Weight] | None = Field(default=None, description="by modality")
     models: dict[Modality, Name] = Field(default={}, description="backbones that replace others")
-    preset: Literal["compact", "classic"] | None = None
+    preset: PresetName | None = None
     exclude_self: bool | None = Field(default=None, description="none: for stored videos")
 
     def facets(self) -> Facets:

