@@ -14,7 +14,13 @@ from ..ingest.milvus.filters import is_in
 from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
 from ..ingest.system.unknown_names import unknown_library
-from ..schemas.backbones import DEFAULT_PRESET, Backbone, choose_backbones, named_modalities
+from ..schemas.backbones import (
+    DEFAULT_PRESET,
+    Backbone,
+    Backbones,
+    choose_backbones,
+    named_modalities,
+)
 from ..schemas.errors import LibraryError, MediaError, ModelError, VidsimError
 from ..schemas.modality import Modality
 from ..schemas.part import WHOLE, Part
@@ -174,6 +180,7 @@ def answer(
     compared = compare(index, examples, negatives, asked, proposals, " and ".join(scope))
     notes += [note for example in both for note in example.notes]
     notes += other_weights(how.searched, asked)
+    notes += other_samplings(how.searched, asked, index.known)
     if options.weights is None and options.fusion == "calibrated" and len(asked) > 1:
         tuned, told = read_tuned(place.home, asked)
         weights |= tuned
@@ -314,6 +321,31 @@ def other_weights(
             notes.append(
                 f"{' and '.join(sorted(known))} were not embedded with the same weights of "
                 f"{backbone.name}, so their likeness by it means little; search one with --library."
+            )
+    return notes
+
+
+def other_samplings(
+    searched: Mapping[str, Mapping[str, str]],
+    backbones: Mapping[Modality, Backbone],
+    known: Backbones,
+) -> list[str]:
+    """Return a line per backbone that libraries lack, though they have another of its samplings."""
+    notes = []
+    for modality, backbone in backbones.items():
+        lacking = {
+            library: name
+            for library, of in sorted(searched.items())
+            if backbone.name not in of
+            for name in of
+            if name in known and known[name].is_sampling_of(backbone)
+        }
+        if lacking:
+            libraries, names = " and ".join(lacking), " and ".join(sorted({*lacking.values()}))
+            notes.append(
+                f"{libraries} has {modality} by {names} and not by {backbone.name}, so it is not "
+                f"compared by {modality}; search it alone with --library, or run "
+                f"'vidsim ingest FOLDER --model {modality}={backbone.name}' for its folder."
             )
     return notes
 

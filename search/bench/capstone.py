@@ -4,7 +4,8 @@ It stands for four notebooks (CoderHam/VideoSimilarity, 2019), which ran one aft
 decodes every video again, writes its network's input to files (frames as JPEG, sound as WAV),
 reads them back, and embeds one clip at a time, in float32. Colour is k-means by faiss on all
 40,000 pixels of each of 20 frames. The networks, the moments they look at and the rows that come
-out are vidsim's: the way differs, not the work.
+out are vidsim's: the way differs, not the work. But as a program it feeds networks with pictures of
+the size that they were published for, 224 pixels, as the notebooks did, where vidsim may take less.
 
 Where the notebooks left a choice, it is made in their favour. libav decodes in this process, with
 all cores, where they started an ffmpeg process per video; only the needed frames are written, at
@@ -297,12 +298,18 @@ def _write(path: Path, rows: Mapping[str, FloatArray]) -> None:
         file["videos"] = [name for name, found in rows.items() for _ in found]
 
 
+def as_published(backbone: Backbone) -> Backbone:
+    """Return the sampling of its network that has the pictures of the network's publisher."""
+    published = BACKBONES.get(backbone.network, backbone)
+    return published if published.is_sampling_of(backbone) else backbone
+
+
 def main() -> None:
     """Read the arguments of `embed_folder` as JSON from stdin; print a `CapstoneRun` as JSON."""
     order = json.load(sys.stdin)
     run = embed_folder(
         [Path(file) for file in order["files"]],
-        [BACKBONES[name] for name in order["backbones"]],
+        [as_published(BACKBONES[name]) for name in order["backbones"]],
         order["device"],
         Path(order["target"]),
     )

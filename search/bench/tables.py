@@ -101,7 +101,8 @@ def ingest_table(bench: IngestBench) -> list[Line]:
         f"{bench.vidsim[0].clips} and {bench.capstone[0].clips} clips of {bench.files} files; "
         f"{', '.join(bench.backbones.values())}; device {bench.device}{paths}; "
         f"{machine.cpu}, {machine.cores} cores ({' '.join(machine.features)}), load "
-        f"{machine.load:.1f} before; {versions}. The capstone's modalities decode for themselves.",
+        f"{machine.load:.1f} before; {versions}. The capstone's modalities decode for themselves, "
+        "and see pictures of the size that was published with the networks.",
     ]
 
 
