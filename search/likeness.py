@@ -92,10 +92,12 @@ TYPICAL: Mapping[str, Background] = {
     "labhist": Background(0.56, 0.21),
     "vid2img": Background(-0.11, 0.07),
     "efficientnet_lite0": Background(0.47, 0.13),
+    "efficientnet_lite0_192": Background(0.45, 0.14),
     "yamnet": Background(0.52, 0.17),
     "vggish": Background(0.03, 0.12),
     "i3d": Background(0.63, 0.08),
     "i3d_192": Background(0.63, 0.08),
+    "i3d_160": Background(0.65, 0.08),
 }
 """Means of the backgrounds of four sets of real clips, 6,892 pairs of videos (yamnet: of the
 one set with sound, 1,770 pairs): capstone70, av_segments, drone_visible and ucf101_mini; of
