@@ -29,7 +29,8 @@ from matplotlib import pyplot as plt
 
 from vidsim import Library, Modality
 from vidsim.ingest.shards.home import open_shards
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 from vidsim.search import likeness
 from vidsim.search.background import yardsticks
 from vidsim.search.evaluation.protocols import group_codes

@@ -21,8 +21,8 @@ from vidsim import Library
 from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.search.bench.library import fill
 
 SIZES = (10, 100, 1_000, 13_320)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo
-from ..schemas.errors import LibraryError
+from ..schemas.errors import LibraryError, StoreError
 from ..schemas.modality import Modality
 from ..schemas.results import FailedFile, IngestReport, IngestTiming, StageTime
 from ..schemas.video import Video
@@ -145,12 +145,23 @@ def _going_on(
     options: EmbedOptions, home: Home, library: str, catalog: Mapping[str, CatalogEntry]
 ) -> EmbedOptions:
     """Return options with the samplings that the library or the home has already."""
-    others = (home.note(n).weights.keys() for n in home.shards.libraries() if n != library)
+    others = (_backbones_of(home, name) for name in home.shards.libraries() if name != library)
     stored = chain([stored_weights(catalog).keys()], others)
     known = home.shards.backbones
     return replace(
         options, backbones=kept_samplings(options.backbones, options.asked, stored, known)
     )
+
+
+def _backbones_of(home: Home, library: str) -> Collection[str]:
+    """Return the backbones with rows in a library; none where it cannot be read, which stops none.
+
+    What came of it is told where moved files are looked for (`look_elsewhere`).
+    """
+    try:
+        return home.note(library).weights.keys()
+    except StoreError:
+        return ()
 
 
 def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .backbones import PresetName
+from .presets import PresetName
 
 Plot = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw it as a PNG too.")]
 Runs = Annotated[

@@ -15,9 +15,10 @@ from ..ingest.shards.catalog import CatalogEntry, Totals
 from ..ingest.shards.home import Home, Place
 from ..ingest.shards.shard_files import Shards
 from ..ingest.system.checked_json import ChangedError, read_checked, write_checked
-from ..schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone
+from ..schemas.backbones import Backbone
 from ..schemas.errors import StoreError
 from ..schemas.modality import Modality
+from ..schemas.presets import DEFAULT_PRESET, PRESETS
 from .likeness import TYPICAL, Background, Yardstick
 from .videos import VideoVectors, from_embedded, similarity
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from ..ingest.shards.home import EMBEDDED, Place
 from ..ingest.system.progress import Progress, Report, listening
-from ..schemas.backbones import DEFAULT_PRESET, choose_backbones, named_modalities
 from ..schemas.duplicates import DuplicateOptions
 from ..schemas.errors import StoreError
 from ..schemas.modality import Modality, parse_modalities
 from ..schemas.part import parse_part, parse_time
+from ..schemas.presets import DEFAULT_PRESET, choose_backbones, named_modalities
 from ..schemas.settings import settings
 from .background import refresh
 from .recent_clips import RecentClips
@@ -326,12 +326,12 @@ class Library:
             StoreError: Milvus or a shard cannot be read.
         """
         from ..ingest.extract.embed import EmbedOptions
-        from .query import QueryOptions, choose_stored_backbones
+        from .stored_backbones import choose_stored_backbones
 
         with self._lock:
             index = self._searched()
             held = {name for of in index.weights().values() for name in of}
-            backbones = choose_stored_backbones(index, QueryOptions(), held)
+            backbones = choose_stored_backbones(index, held)
         with self._embedding:
             options = EmbedOptions(backbones, device=self._settings.device)
             self._loaded(options, self._told(None)).load()

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 
 from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
-from ..schemas.backbones import DEFAULT_PRESET, choose_backbones
 from ..schemas.errors import MediaError
 from ..schemas.modality import Modality
+from ..schemas.presets import DEFAULT_PRESET, choose_backbones
 from .background import yardsticks
 from .fusion import parse_weights
 from .likeness import Yardstick
-from .query import QueryOptions, choose_stored_backbones, other_weights
+from .query import QueryOptions
 from .search_index import SearchIndex
+from .stored_backbones import choose_stored_backbones, other_weights
 from .subject import Embed, Example, Reading, read_clip
 from .tuned import read_tuned
 
@@ -61,7 +62,9 @@ def read_pair(
     if own:
         asked_of = {names[0].partition("/")[0]} & stored.keys() or stored.keys()
         held = {name for library in asked_of for name in stored[library]}
-        backbones = choose_stored_backbones(index, options, held)
+        backbones = choose_stored_backbones(
+            index, held, options.modalities, options.overrides, options.preset
+        )
     else:
         wanted, preset = options.modalities or tuple(Modality), options.preset or DEFAULT_PRESET
         backbones = choose_backbones(wanted, options.overrides, preset, index.known)

@@ -14,13 +14,7 @@ from ..ingest.milvus.filters import is_in
 from ..ingest.shards.home import Place
 from ..ingest.system.progress import Progress
 from ..ingest.system.unknown_names import unknown_library
-from ..schemas.backbones import (
-    DEFAULT_PRESET,
-    Backbone,
-    Backbones,
-    choose_backbones,
-    named_modalities,
-)
+from ..schemas.backbones import Backbone
 from ..schemas.errors import LibraryError, MediaError, ModelError, VidsimError
 from ..schemas.modality import Modality
 from ..schemas.part import WHOLE, Part
@@ -34,6 +28,7 @@ from .likeness import Yardstick, average, chance, in_words
 from .moments import find_moments
 from .neighbours import fetch_videos
 from .search_index import SearchIndex, open_index
+from .stored_backbones import choose_stored_backbones, other_samplings, other_weights
 from .subject import Embed, Reading, read_clip
 from .tuned import read_tuned
 from .videos import VideoVectors, align
@@ -131,7 +126,9 @@ def answer(
     asked_of = sorted(own) or libraries
     held = {name for library in asked_of for name in stored.get(library, ())}
     try:
-        backbones = choose_stored_backbones(index, options, held)
+        backbones = choose_stored_backbones(
+            index, held, options.modalities, options.overrides, options.preset
+        )
     except (LibraryError, ModelError) as error:
         raise _or_lost(error, index, asked_of) from error
     notes = []
@@ -256,49 +253,6 @@ def _choose_libraries(counts: Mapping[str, object], asked: Sequence[str]) -> lis
     return sorted(asked or counts)
 
 
-def choose_stored_backbones(
-    index: SearchIndex, options: QueryOptions, held: Collection[str]
-) -> dict[Modality, Backbone]:
-    """Choose one stored backbone per requested modality.
-
-    An override wins, then the preset's; where no preset is named and its backbone is not `held`,
-    any that is: a library of AudioSet's clips is compared by VGGish.
-    """
-    stored = index.backbones()
-    if not stored:
-        if held:
-            raise LibraryError(
-                "This Milvus holds nothing of what is stored; run 'vidsim reindex' first."
-            )
-        raise LibraryError("Nothing is stored yet; run 'vidsim ingest FOLDER' first.")
-    named = named_modalities(options.overrides)
-    wanted = choose_backbones(
-        options.modalities or tuple(Modality),
-        options.overrides,
-        options.preset or DEFAULT_PRESET,
-        index.known,
-    )
-    chosen = {}
-    for modality, backbone in wanted.items():
-        there = [b for b in stored if b.modality is modality]
-        if there and options.preset is None and modality not in named:
-            chosen[modality] = min(there, key=lambda b: (b.name not in held, b is not backbone))
-        elif backbone in there:
-            chosen[modality] = backbone
-        elif modality in named | set(options.modalities or ()):
-            names = ", ".join(f"{b.modality}={b.name}" for b in there or stored)
-            raise ModelError(
-                f"Nothing is stored as {modality}={backbone.name}, only {names}; choose of "
-                f"those with --model, or ingest again with --model {modality}={backbone.name}."
-            )
-    if not chosen:
-        names = ", ".join(f"{b.modality}={b.name}" for b in stored)
-        raise ModelError(
-            f"Nothing of preset {options.preset} is stored, only {names}; leave --preset out."
-        )
-    return chosen
-
-
 def _fetch(
     index: SearchIndex, backbones: Mapping[Modality, Backbone], video_ids: Collection[str]
 ) -> tuple[dict[Modality, dict[str, VideoVectors]], dict[str, StoredRow]]:
@@ -308,46 +262,6 @@ def _fetch(
     )
     samples = {name: row for _, rows in found for name, row in rows.items()}
     return {m: vectors for m, (vectors, _) in zip(backbones, found, strict=True)}, samples
-
-
-def other_weights(
-    searched: Mapping[str, Mapping[str, str]], backbones: Mapping[Modality, Backbone]
-) -> list[str]:
-    """Return a line per backbone whose weights differ between libraries."""
-    notes = []
-    for backbone in backbones.values():
-        known = {name: found for name, of in searched.items() if (found := of.get(backbone.name))}
-        if len(set(known.values())) > 1:
-            notes.append(
-                f"{' and '.join(sorted(known))} were not embedded with the same weights of "
-                f"{backbone.name}, so their likeness by it means little; search one with --library."
-            )
-    return notes
-
-
-def other_samplings(
-    searched: Mapping[str, Mapping[str, str]],
-    backbones: Mapping[Modality, Backbone],
-    known: Backbones,
-) -> list[str]:
-    """Return a line per backbone that libraries lack, though they have another of its samplings."""
-    notes = []
-    for modality, backbone in backbones.items():
-        lacking = {
-            library: name
-            for library, of in sorted(searched.items())
-            if backbone.name not in of
-            for name in of
-            if name in known and known[name].is_sampling_of(backbone)
-        }
-        if lacking:
-            libraries, names = " and ".join(lacking), " and ".join(sorted({*lacking.values()}))
-            notes.append(
-                f"{libraries} has {modality} by {names} and not by {backbone.name}, so it is not "
-                f"compared by {modality}; search it alone with --library, or run "
-                f"'vidsim ingest FOLDER --model {modality}={backbone.name}' for its folder."
-            )
-    return notes
 
 
 def _explain(

@@ -13,7 +13,8 @@ from hypothesis import settings as hypothesis_settings
 
 from vidsim.ingest.models.weights import ensure
 from vidsim.ingest.shards.home import Place
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from vidsim.schemas.backbones import BACKBONES
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 
 from .helpers.clips import MakeClip, write_clip
 from .helpers.command_line import vidsim_here

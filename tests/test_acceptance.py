@@ -25,9 +25,10 @@ from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import BACKBONES, choose_backbones
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.results import IngestReport, QueryResult
 from vidsim.schemas.video import row_id
 from vidsim.search.demo import disguise

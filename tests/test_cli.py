@@ -324,7 +324,7 @@ def test_models_list_fits_80_columns(call):
     assert max(map(len, out.splitlines())) <= 80
     assert re.search(r"^labhist +color +512-d  none needed, default$", out, re.M)
     _, out, _ = call("models", "list", "--json")
-    assert {row["name"] for row in json.loads(out)} >= {"labhist", "i3d", "yamnet"}
+    assert {row["name"] for row in json.loads(out)} >= {"labhist", "i3d_192", "yamnet"}
 
 
 def test_libraries_lists_libraries_and_ids(call, clips):
@@ -495,7 +495,7 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("query STORED --region 0,0,.5,1", {}, 1, "no pictures are stored, .*; give its file, /"),
         ("query CLIPS/snow/1.mkv --from 5", {}, 1, "lasts 0:01, and .*; give another --from"),
         ("query STORED -m smell", {}, 1, "No modality is called 'smell'; choose from color"),
-        ("query STORED -m motion", {}, 1, "Nothing is stored as motion=i3d, only color=labhist;"),
+        ("query STORED -m motion", {}, 1, "as motion=i3d_192, only color=labhist; choose of those"),
         ("query STORED --model color=vid2img", {}, 1, "ingest again with --model color=vid2img"),
         ("query STORED --model color=x", {}, 1, "no backbone of color; choose from color=labhist"),
         ("query STORED --filter label=x", {}, 1, "The filter 'label=x' is not understood .* for e"),

@@ -26,7 +26,7 @@ Names = Annotated[
 @app.command("list")
 def list_models(json: Json = False) -> Answer:
     """List the backbones, their sizes and whether their weights are here."""
-    from ...schemas.backbones import DEFAULT_PRESET, PRESETS
+    from ...schemas.presets import DEFAULT_PRESET, PRESETS
     from ...schemas.settings import settings
     from ...schemas.weights import PublishedFiles
     from .registry import known_backbones
@@ -110,8 +110,8 @@ def _backbones(names: Iterable[str]) -> list[Backbone]:
     Raises:
         ModelError: A name is not a backbone.
     """
-    from ...schemas.backbones import DEFAULT_PRESET, PRESETS
     from ...schemas.errors import ModelError
+    from ...schemas.presets import DEFAULT_PRESET, PRESETS
     from ...schemas.settings import settings
     from ...schemas.weights import TIMM_SCHEME
     from .registry import describe_timm, known_backbones

@@ -94,11 +94,11 @@ def _folder(path: Path) -> FolderStatus:
 
 def _cache(path: Path, backbones: Iterable[Backbone]) -> CacheStatus:
     here: dict[bool, list[str]] = {True: [], False: []}
-    for backbone in backbones:
+    for backbone in {b.network: b for b in backbones}.values():
         if backbone.weights:
             folder = folder_of(backbone)
             files = [folder / file.name for file in backbone.weights.files]
-            here[all(os.path.isfile(file) for file in files)].append(backbone.name)
+            here[all(os.path.isfile(file) for file in files)].append(backbone.network)
     return CacheStatus(
         path=str(path),
         bytes=_size(path),

@@ -92,8 +92,8 @@ def ingest(
 ) -> Answer:
     """Measure ingest beside the 2019 capstone's way: clips per second, stages, memory."""
     from ...ingest.system.progress import Bars
-    from ...schemas.backbones import DEFAULT_PRESET, choose_backbones
     from ...schemas.modality import parse_modalities
+    from ...schemas.presets import DEFAULT_PRESET, choose_backbones
     from ...schemas.settings import settings
     from .ingest import bench_ingest, smoke_clips
     from .plots import plot_ingest
@@ -127,8 +127,8 @@ def memory(
 ) -> Answer:
     """Measure the memory of a long ingest, from its start to its end."""
     from ...ingest.system.progress import Bars
-    from ...schemas.backbones import DEFAULT_PRESET, choose_backbones
     from ...schemas.modality import parse_modalities
+    from ...schemas.presets import DEFAULT_PRESET, choose_backbones
     from ...schemas.settings import settings
     from .memory import bench_memory
     from .plots import plot_memory
@@ -160,8 +160,8 @@ def query(
 ) -> Answer:
     """Time a query of a synthetic library of UCF101's size: vidsim and faiss."""
     from ...ingest.system.progress import Bars
-    from ...schemas.backbones import choose_backbones
     from ...schemas.modality import Modality
+    from ...schemas.presets import choose_backbones
     from ..library import Library
     from .query import bench_query
     from .tables import query_table
@@ -190,8 +190,8 @@ def serve(
 ) -> Answer:
     """Time 'vidsim serve': over HTTP and by a Library in turn, then many clients at once."""
     from ...ingest.system.progress import Bars
-    from ...schemas.backbones import choose_backbones
     from ...schemas.modality import Modality
+    from ...schemas.presets import choose_backbones
     from .serve import bench_serve
     from .tables import serve_table
 
@@ -220,8 +220,8 @@ def scale(
 ) -> Answer:
     """Let a synthetic library grow: time, memory and disk at each size, and what fits."""
     from ...ingest.system.progress import Bars
-    from ...schemas.backbones import choose_backbones
     from ...schemas.modality import parse_modalities
+    from ...schemas.presets import choose_backbones
     from ..library import Library
     from .scale import bench_scale
     from .tables import scale_table

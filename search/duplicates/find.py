@@ -24,11 +24,12 @@ from ...ingest.shards.home import open_shards
 from ...ingest.shards.shard_files import Shards
 from ...ingest.system.progress import Progress
 from ...ingest.system.unknown_names import unknown_library
-from ...schemas.backbones import DEFAULT_PRESET, PRESETS, Backbones
+from ...schemas.backbones import Backbones
 from ...schemas.duplicates import DuplicateOptions
 from ...schemas.embedding import FloatArray, unit
 from ...schemas.errors import LibraryError
 from ...schemas.modality import Modality
+from ...schemas.presets import DEFAULT_PRESET, PRESETS
 from ...schemas.results import DuplicatePair, DuplicatesReport, Stretch
 from ..faiss_device import search_codes
 from ..videos import VideoVectors, from_embedded

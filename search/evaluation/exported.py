@@ -15,18 +15,12 @@ from ...ingest.exchange.h5_reader import H5File, H5Reader
 from ...ingest.models.registry import adopt
 from ...ingest.system.progress import Progress
 from ...ingest.system.unreadable import listed
-from ...schemas.backbones import (
-    BACKBONES,
-    DEFAULT_PRESET,
-    PRESETS,
-    Backbone,
-    Backbones,
-    backbone_name,
-)
+from ...schemas.backbones import BACKBONES, Backbone, Backbones, backbone_name
 from ...schemas.embedding import FloatArray
 from ...schemas.errors import ModelError, StoreError
 from ...schemas.exports import EXPORT_FORMAT, INDEX
 from ...schemas.modality import Modality
+from ...schemas.presets import DEFAULT_PRESET, PRESETS
 from ...schemas.video import LABEL_SEPARATOR
 from ..background import measure, pool, spread
 from ..likeness import Yardstick

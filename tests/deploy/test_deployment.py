@@ -31,11 +31,12 @@ from vidsim.deploy.deployment import status_table, with_deployment
 from vidsim.deploy.engine import open_engine, translated
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.sync.status import look
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import levels
 from vidsim.schemas.embedding import index_dim
 from vidsim.schemas.errors import DeployError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 from vidsim.schemas.results import DeploymentStatus, ServiceStatus
 from vidsim.schemas.settings import SETTINGS_FILE, settings
 

@@ -26,9 +26,9 @@ from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.embedding import unit
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 
 pytestmark = pytest.mark.gpu
 

@@ -11,8 +11,8 @@ from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 
 from .clips import write_clip
 

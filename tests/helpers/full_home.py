@@ -23,17 +23,11 @@ from vidsim.ingest.extract.batching import FailedVideo
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.models.registry import keep
 from vidsim.ingest.sync import writer
-from vidsim.schemas.backbones import (
-    BACKBONES,
-    DEFAULT_PRESET,
-    PRESETS,
-    Backbone,
-    timm_backbone_name,
-    timm_files,
-)
+from vidsim.schemas.backbones import BACKBONES, Backbone, timm_backbone_name, timm_files
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.evaluation import TunedWeights
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 from vidsim.schemas.video import Video
 from vidsim.schemas.weights import TIMM_SCHEME, PublishedFiles
 from vidsim.search.library import Library

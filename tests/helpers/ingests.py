@@ -21,10 +21,11 @@ from vidsim.ingest.milvus.filters import equals
 from vidsim.ingest.milvus.store import open_store
 from vidsim.ingest.shards.home import Place, open_shards, read_notes
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import BACKBONES, choose_backbones
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import Level, levels
 from vidsim.schemas.embedding import EmbeddedVideo, merge, unit
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.results import IngestReport
 from vidsim.schemas.video import Video, row_id
 

@@ -98,7 +98,7 @@ def test_all_four_modalities_go_the_whole_way(weights, place, shared_data, make_
     assert report.no_audio == 2
     rows = {i.split("/")[1]: e.rows for i, e in open_shards(place.home).catalog("clips").items()}
     for name in ("both.mkv", "silent_audio.mp4", "no_track.mkv"):
-        assert (rows[name]["labhist"], rows[name]["efficientnet_lite0"], rows[name]["i3d"]) == (
+        assert (rows[name]["labhist"], rows[name]["efficientnet_lite0"], rows[name]["i3d_192"]) == (
             1,
             8,
             1,
@@ -106,7 +106,7 @@ def test_all_four_modalities_go_the_whole_way(weights, place, shared_data, make_
     assert rows["silent_audio.mp4"]["yamnet"] == rows["no_track.mkv"]["yamnet"] == 0
     assert rows["both.mkv"]["yamnet"] == 1
     assert rows["sound.wav"]["yamnet"] == 2
-    assert rows["sound.wav"]["i3d"] == 0
+    assert rows["sound.wav"]["i3d_192"] == 0
     assert in_step(place, "clips")["efficientnet_lite0"] == report.rows["frame"] == 24
 
 
@@ -243,7 +243,7 @@ def test_a_moved_folder_keeps_what_it_had_when_a_modality_joins(place, folder, n
     (tmp_path / "was").rename(tmp_path / "new" / "lib")
     report = ingest(tmp_path / "new" / "lib", place, "motion")
     assert (report.embedded, report.unchanged) == (3, 0)
-    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "i3d_192": 6}
 
 
 def test_a_deleted_file_is_reported_and_goes_with_prune_only(place, folder, networks):
@@ -272,7 +272,7 @@ def test_a_modality_added_later_joins_the_same_videos(place, folder, networks):
     networks.clear()
     report = ingest(folder, place, "color", "motion")
     assert (len(networks), report.videos, report.segments) == (3, 3, 6)
-    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "i3d_192": 6}
     networks.clear()
     for modality in ("color", "motion"):
         assert ingest(folder, place, modality).unchanged == 3
@@ -553,7 +553,7 @@ def test_the_run_after_a_kill_goes_on_from_there(place, folder, networks, moment
     assert (report.videos, report.failed) == (6, [])
     at_the_end = ("before the rows", "amid the rows", "before the end")
     assert len(networks) == {"before the shard": 4, **dict.fromkeys(at_the_end, 0)}.get(moment, 2)
-    assert in_step(place) == {"labhist": 12, "i3d": 12}
+    assert in_step(place) == {"labhist": 12, "i3d_192": 12}
     networks.clear()
     assert ingest(folder, place, "color", "motion").notes == []
     assert networks == []
@@ -563,7 +563,7 @@ def test_a_first_run_killed_before_its_end_is_completed(place, folder, networks)
     kill_ingest(folder, place, "before the note", segments_per_shard=4)
     ingest(folder, place, "color", "motion")
     assert networks == ["lib/snow/c.mp4"]
-    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "i3d_192": 6}
 
 
 def test_a_second_ingest_at_once_is_refused(place, folder, networks):

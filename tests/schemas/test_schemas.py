@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsim.schemas.backbones import BACKBONES, PRESETS, choose_backbones
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import (
     LITE,
     Index,
@@ -21,6 +21,7 @@ from vidsim.schemas.collections import (
 from vidsim.schemas.embedding import Rows, from_index, merge, to_index, to_query
 from vidsim.schemas.errors import ModelError
 from vidsim.schemas.modality import Modality, parse_modalities
+from vidsim.schemas.presets import PRESETS, choose_backbones
 from vidsim.schemas.video import Segment, cut_segments, row_id
 from vidsim.schemas.weights import PinnedArchive
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import ModelError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 from vidsim.search.fusion import WEIGHTS, fuse, parse_weights, ranks
 from vidsim.search.likeness import Background, Yardstick
 

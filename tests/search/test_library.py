@@ -18,9 +18,9 @@ from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent, Step
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.errors import LibraryError, MediaError, WorkerError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.search.library import Library
 from vidsim.search.query import QueryOptions, query
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 from vidsim.search.fusion import WEIGHTS
 from vidsim.search.likeness import TYPICAL, Yardstick
 from vidsim.search.moments import find_moments

@@ -13,11 +13,11 @@ from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.embedding import EmbeddedVideo
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.part import Part
+from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.results import QueryResult
 from vidsim.schemas.video import Video
 from vidsim.search.query import QueryOptions, answer, query

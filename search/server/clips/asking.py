@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ....schemas.backbones import PresetName
 from ....schemas.errors import VidsimError
 from ....schemas.modality import Modality
+from ....schemas.presets import PresetName
 from ....schemas.results import Result
 from ....schemas.video import VideoId
 from .listing import Facets

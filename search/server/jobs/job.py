@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from ....schemas.backbones import PresetName
 from ....schemas.modality import Modality
+from ....schemas.presets import PresetName
 from ....schemas.results import IngestReport, Result
 from ..clips.asking import Asked, Name
 from ..http.refusals import Refusal

@@ -15,10 +15,11 @@ from ....ingest.shards.home import Home, Place
 from ....ingest.shards.searched import SearchedVectors
 from ....ingest.shards.searched_part import video_means
 from ....ingest.system.worker_process import Channel
-from ....schemas.backbones import DEFAULT_PRESET, PRESETS, Backbone
+from ....schemas.backbones import Backbone
 from ....schemas.embedding import FloatArray, from_index
 from ....schemas.errors import VidsimError
 from ....schemas.modality import Modality
+from ....schemas.presets import DEFAULT_PRESET, PRESETS
 from ...fusion import WEIGHTS
 from .projection import clusters, neighbour_plane, plane, reduced
 

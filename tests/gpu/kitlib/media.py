@@ -19,9 +19,10 @@ from vidsim.ingest.extract.embed import default_workers
 from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.ingest.extract.motion import MotionExtractor
 from vidsim.ingest.extract.scheduler import Extractor
-from vidsim.schemas.backbones import Backbone, choose_backbones
+from vidsim.schemas.backbones import Backbone
 from vidsim.schemas.embedding import ByteArray
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 
 from .common import Bench
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidsim.ingest.models.weights import ensure
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.settings import settings
 
 from .common import MODALITIES, REPOSITORY

@@ -15,9 +15,9 @@ from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.extract.embed import EmbedOptions, embed_one
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.embedding import EmbeddedVideo, unit
 from vidsim.schemas.modality import FrameSampling, Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.search.query import QueryOptions, query
 
 QUIET = Silent()

@@ -26,9 +26,9 @@ from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.sync.stored_videos import list_videos
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling, Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.search.query import QueryOptions, query
 
 from ...helpers import media_cases

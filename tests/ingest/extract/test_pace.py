@@ -10,8 +10,8 @@ from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.extract.embed import EmbedOptions, embed_all
 from vidsim.ingest.extract.pace import Pace
 from vidsim.ingest.system.progress import Reporting, Step
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.video import Video
 
 

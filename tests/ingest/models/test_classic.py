@@ -44,9 +44,10 @@ from vidsim.ingest.models.weights import add, digests, ensure, locate, status
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS, Backbone
+from vidsim.schemas.backbones import BACKBONES, Backbone
 from vidsim.schemas.errors import ModelError, StoreError, WeightsError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 from vidsim.schemas.video import Segment
 from vidsim.schemas.weights import PinnedArchive, PublishedFiles
 

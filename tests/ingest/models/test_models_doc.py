@@ -10,8 +10,9 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.video import R3D_18_Weights
 
 from vidsim.ingest.models.networks.timm_network import describe
-from vidsim.schemas.backbones import BACKBONES, PRESETS, Backbone, timm_name
+from vidsim.schemas.backbones import BACKBONES, Backbone, timm_name
 from vidsim.schemas.modality import SIGNED_UNIT, FrameSampling, PixelScale
+from vidsim.schemas.presets import PRESETS
 from vidsim.schemas.weights import PinnedArchive
 
 from ...helpers.repository import ROOT

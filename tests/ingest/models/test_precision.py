@@ -18,9 +18,10 @@ from vidsim.ingest.models.networks.i3d_int8 import I3DInt8, supported
 from vidsim.ingest.models.networks.i3d_winograd import I3DWinograd
 from vidsim.ingest.models.networks.loading import load_network
 from vidsim.ingest.models.weights import ensure
-from vidsim.schemas.backbones import Backbone, choose_backbones
+from vidsim.schemas.backbones import Backbone
 from vidsim.schemas.embedding import FloatArray, unit
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 
 pytestmark = pytest.mark.acceptance  # float32 networks, a minute where a CPU has no AVX-512
 

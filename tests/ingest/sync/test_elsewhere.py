@@ -210,7 +210,7 @@ def test_only_what_a_moved_video_lacks_is_embedded(place, archive, networks):
     report = ingest(archive.rename(archive.with_name("films")), place, "color", "motion")
     assert sorted(networks) == ["films/a.mp4", "films/snow/b.mp4", "films/snow/c.mp4"]
     assert (report.moved, libraries(place)) == (3, ["films"])
-    assert in_step(place, "films") == {"labhist": 6, "i3d": 6}
+    assert in_step(place, "films") == {"labhist": 6, "i3d_192": 6}
 
 
 # --- copies, parts, and disks that may be away
@@ -386,7 +386,7 @@ def test_a_killed_move_of_a_folder_is_gone_on_with(place, archive, networks, mom
     report = ingest(films, place, "color", "motion")
     assert (networks, report.missing, report.videos) == ([], [], 6)
     assert libraries(place) == ["films"]
-    assert in_step(place, "films") == {"labhist": 12, "i3d": 12}
+    assert in_step(place, "films") == {"labhist": 12, "i3d_192": 12}
     assert in_step(place, "archive") == {}
     assert ingest(films, place, "color", "motion").notes == []
 
@@ -402,7 +402,7 @@ def test_files_that_are_back_after_a_killed_move_stay(place, archive, networks):
     assert ingest(archive, place, "color", "motion").unchanged == 3
     assert libraries(place) == ["archive", "films"]
     for library in ("archive", "films"):
-        assert in_step(place, library) == {"labhist": 6, "i3d": 6}
+        assert in_step(place, library) == {"labhist": 6, "i3d_192": 6}
 
 
 @pytest.mark.acceptance
@@ -417,7 +417,7 @@ def test_a_killed_move_is_ended_once_its_library_can_be_read_again(place, archiv
     shard.write_bytes(content)
     report = ingest(films, place, "color", "motion")
     assert (report.videos, report.moved_from, libraries(place)) == (3, {"archive": 3}, ["films"])
-    assert in_step(place, "films") == {"labhist": 6, "i3d": 6}
+    assert in_step(place, "films") == {"labhist": 6, "i3d_192": 6}
     assert in_step(place, "archive") == {}
 
 

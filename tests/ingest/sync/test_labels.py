@@ -67,7 +67,7 @@ def test_an_ingest_keeps_them(place, labelled, networks):
 def test_more_modalities_keep_them(place, labelled, networks):
     ingest(labelled, place, "motion")
     assert labels_of(place) == NOW
-    assert in_step(place) == {"labhist": 6, "efficientnet_lite0": 48, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "efficientnet_lite0": 48, "i3d_192": 6}
 
 
 def test_an_edited_file_keeps_its_label(place, labelled, networks):

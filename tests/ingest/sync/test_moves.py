@@ -115,7 +115,7 @@ def test_a_moved_file_gets_only_the_modality_that_it_lacks(place, folder, networ
     report = ingest(folder, place, "color", "motion")
     assert sorted(networks) == ["lib/snow/b.mp4", "lib/snow/c.mp4", "lib/z.mp4"]
     assert (report.moved, report.missing) == (1, [])
-    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "i3d_192": 6}
 
 
 def test_a_library_that_moved_and_was_renamed_inside_keeps_all(place, folder, networks, tmp_path):
@@ -190,7 +190,7 @@ def test_a_move_that_is_killed_is_gone_on_with(place, folder, networks, moment):
     report = ingest(folder, place, "color", "motion")
     assert (networks, report.missing, report.videos) == ([], [], 3)
     assert ids(place) == ["lib/a.mp4", "lib/ice/b.mp4", "lib/ice/c.mp4"]
-    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "i3d_192": 6}
     assert ingest(folder, place, "color", "motion").notes == []
 
 
@@ -200,7 +200,7 @@ def test_a_file_that_is_back_after_a_killed_move_stays(place, folder, networks):
     shutil.copytree(folder / "ice", folder / "snow")
     report = ingest(folder, place, "color", "motion")
     assert (report.videos, report.moved, report.missing) == (5, 0, [])
-    assert in_step(place) == {"labhist": 10, "i3d": 10}
+    assert in_step(place) == {"labhist": 10, "i3d_192": 10}
     shutil.rmtree(folder / "snow")  # which is no move: those of ice are videos of their own now
     assert len(ingest(folder, place, "color", "motion").missing) == 2
 
@@ -216,7 +216,7 @@ def test_a_killed_move_is_ended_by_an_ingest_of_any_file(place, folder, networks
     kill_a_move(place, folder)
     report = ingest(folder / "a.mp4", place, "color", "motion")
     assert (report.moved, report.videos) == (2, 3)
-    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "i3d_192": 6}
 
 
 def test_a_killed_move_is_ended_once_the_old_folder_can_be_asked_for(
@@ -229,7 +229,7 @@ def test_a_killed_move_is_ended_once_the_old_folder_can_be_asked_for(
     (folder / "snow").unlink()
     report = ingest(folder, place, "color", "motion")
     assert (report.moved, report.missing, report.videos) == (2, [], 3)
-    assert in_step(place) == {"labhist": 6, "i3d": 6}
+    assert in_step(place) == {"labhist": 6, "i3d_192": 6}
 
 
 def test_a_folder_that_leaves_a_link_at_its_old_name_has_moved(place, folder, networks):

@@ -8,8 +8,9 @@ import pytest
 
 from vidsim import Library
 from vidsim.ingest import pipeline
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 
 from ...helpers.ingests import in_step, pretend, write_files
 

@@ -8,8 +8,8 @@ from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.system.progress import Silent
 from vidsim.ingest.system.stages import Meter, Spent, Stage
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 
 
 def test_seconds_add_up_by_stage_and_come_in_order():

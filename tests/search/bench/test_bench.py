@@ -14,10 +14,11 @@ from sklearn.datasets import load_sample_image
 from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.shards.home import Place
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import BACKBONES, choose_backbones
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import collection_name
 from vidsim.schemas.errors import MediaError, StoreError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.search.bench.kmeans import bench_kmeans, inertia
 from vidsim.search.bench.knn import QUERIES, bench_knn, recall
 from vidsim.search.bench.machine import cpu_paths
@@ -198,7 +199,7 @@ def test_a_query_and_its_parts_are_timed_beside_faiss(asked):
     assert all(0 < p50 <= p95 for p50, p95 in ms.values())
     parts = ("search", "compare", "fetch", "check", "rest")
     assert all(ms[part][0] < ms["query"][1] for part in parts)
-    assert asked.rows == {"labhist": 60, "efficientnet_lite0": 480, "yamnet": 210, "i3d": 60}
+    assert asked.rows == {"labhist": 60, "efficientnet_lite0": 480, "yamnet": 210, "i3d_192": 60}
     assert (asked.videos, asked.queries, asked.notes) == (60, 4, [])
     assert QueryBench.model_validate_json(asked.model_dump_json()) == asked
     heading, rule, *rows = [line for line in printed(query_table(asked)) if line.startswith("|")]
@@ -278,7 +279,7 @@ def test_synthetic_videos_are_the_same_at_every_call_and_look_like_ucf101():
     assert [v.row_counts()["yamnet"] for v in videos[:10]] == [7] * 5 + [0] * 5
 
 
-@pytest.mark.parametrize("name", ["labhist", "vid2img", "efficientnet_lite0", "i3d"])
+@pytest.mark.parametrize("name", ["labhist", "vid2img", "efficientnet_lite0", "i3d_192"])
 def test_clips_of_one_group_are_most_alike_and_of_one_class_more_than_others(name):
     backbone = BACKBONES[name]
     means = np.concatenate([from_embedded(backbone, v).means for v in make_videos(264, [backbone])])
@@ -297,6 +298,6 @@ def test_a_strip_of_colours_is_what_vid2img_is_compared_by():
 
 def test_the_ways_of_a_cpu_are_named(monkeypatch):
     monkeypatch.setenv("VIDSIM_CPU_PATH", "float32")
-    backbones = [BACKBONES[name] for name in ("labhist", "efficientnet_lite0", "yamnet", "i3d")]
-    assert cpu_paths(backbones) == {"efficientnet_lite0": "float32", "i3d": "winograd"}
+    backbones = [BACKBONES[name] for name in ("labhist", "efficientnet_lite0", "yamnet", "i3d_192")]
+    assert cpu_paths(backbones) == {"efficientnet_lite0": "float32", "i3d_192": "winograd"}
     assert cpu_paths(backbones[:1]) == {}

@@ -13,9 +13,9 @@ from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.extract.color import dominant_colors
 from vidsim.ingest.extract.embed import EmbedOptions, embed_all
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import DEFAULT_PRESET, choose_backbones
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, choose_backbones
 from vidsim.schemas.results import StageTime
 from vidsim.search.bench.capstone import cluster_pixels, embed_folder
 from vidsim.search.bench.ingest import bench_ingest, stage_cost

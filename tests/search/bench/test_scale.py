@@ -9,9 +9,10 @@ import pytest
 from vidsim.ingest.milvus.connection import open_client
 from vidsim.ingest.shards.home import Place, read_notes
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import BACKBONES, choose_backbones
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.search.bench.exact import Everything
 from vidsim.search.bench.library import fill
 from vidsim.search.bench.results import ScaleBench, ScaleFit, ScaleStep

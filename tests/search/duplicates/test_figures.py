@@ -13,9 +13,9 @@ from vidsim.ingest import pipeline
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.shards.home import Place, open_shards
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.results import DuplicatePair
 from vidsim.search.demo import disguise
 from vidsim.search.duplicates.find import find_duplicates

@@ -15,10 +15,10 @@ from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.shards.home import open_shards
 from vidsim.ingest.shards.shard_files import Shards
 from vidsim.ingest.system.progress import Silent
-from vidsim.schemas.backbones import choose_backbones
 from vidsim.schemas.duplicates import DuplicateOptions
 from vidsim.schemas.errors import LibraryError
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.results import DuplicatesReport
 from vidsim.schemas.video import Segment
 from vidsim.search.demo import disguise

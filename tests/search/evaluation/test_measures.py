@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score
 
-from vidsim.schemas.backbones import BACKBONES, DEFAULT_PRESET, PRESETS
+from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.modality import Modality
+from vidsim.schemas.presets import DEFAULT_PRESET, PRESETS
 from vidsim.search.evaluation.color_metrics import l2, mse, ssim
 from vidsim.search.evaluation.measures import (
     Outcomes,
