@@ -87,8 +87,8 @@ CURVES: Mapping[str, Curve] = {
     "i3d_192": Curve(slope=12.684, knee=1.093, width=0.288, floor=-1.957),
     "i3d": Curve(slope=11.811, knee=1.065, width=0.274, floor=-1.877),
 }
-"""By backbone, fitted to pairs of capstone70 and av_segments (yamnet: of the latter alone); i3d when
-it was the default."""
+"""By backbone, fitted to pairs of capstone70 and av_segments (yamnet: of the latter alone); `i3d`
+when it was the default."""
 
 TYPICAL: Mapping[str, Background] = {
     "labhist": Background(0.56, 0.21),
