@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     cpu_path: Literal["auto", "float32"] = Field(
         default="auto", description="what networks on a CPU compute in"
     )
+    sound_engine: Literal["auto", "tensorflow"] = Field(
+        default="auto", description="what computes YAMNet"
+    )
     workers: int | None = Field(default=None, ge=1, description="decoder processes")
     nvdec: bool = Field(
         default=False, description="whether an NVIDIA GPU decodes large videos of an ingest"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from ...schemas.backbones import Backbone
 from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS
+from ...schemas.settings import settings
 from ..decode.sampling import HOP_SAMPLES, PATCH_SAMPLES
 from ..decode.segments import SegmentMedia
 from ..models.audio_worker import START_SECONDS, start_audio
@@ -22,6 +23,16 @@ _SHORTEST_REST = HOP_SAMPLES // 2
 
 _BATCH_SECONDS = 120.0
 """Time limit of one batch in the process, seconds."""
+
+
+def infers_in_torch(backbone: Backbone, device: str) -> bool:
+    """Return whether `audio_torch` embeds the sound, not TensorFlow, on ``cpu`` or ``cuda``.
+
+    Both agree (docs/models.md); of YAMNet on a CPU the former needs no process that takes seconds
+    to load. VGGish, what runs on a GPU, and whatever is asked to by ``VIDSIM_SOUND_ENGINE`` is
+    TensorFlow's.
+    """
+    return backbone.name == "yamnet" and device == "cpu" and settings().sound_engine == "auto"
 
 
 class AudioExtractor:
@@ -45,24 +56,7 @@ class AudioExtractor:
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Embed segments; one without sound, or a silent one, gets no rows."""
-        patches, owners, offsets = [], [], []
-        for i, m in enumerate(media):
-            for offset, patch in _patches(m.audio):
-                patches.append(patch)
-                owners.append(i)
-                offsets.append(offset)
-        if not patches:
-            return [SegmentEmbedding({}) for _ in media]
-        vectors = self._compute(np.stack(patches))
-        owner, offset_s = np.array(owners), np.array(offsets, np.float32) / SAMPLE_RATE
-        embeddings = []
-        for i, m in enumerate(media):
-            mine = owner == i
-            start = np.float32(m.segment.start_s) + offset_s[mine]
-            end = np.minimum(start + np.float32(HOP_SAMPLES / SAMPLE_RATE), m.segment.end_s)
-            rows = Rows(vectors[mine], start, np.maximum(start, end).astype(np.float32))
-            embeddings.append(SegmentEmbedding({self.backbone.name: rows} if mine.any() else {}))
-        return embeddings
+        return embed_patches(media, self.backbone, self._compute)
 
     def wait_ready(self) -> None:
         """Wait until the process has loaded its network; `embed` also does this.
@@ -93,6 +87,38 @@ class AudioExtractor:
     def close(self) -> None:
         """Kill the process: TensorFlow takes a second to exit by itself."""
         self._child.close(grace_s=0)
+
+
+def embed_patches(
+    media: Sequence[SegmentMedia],
+    backbone: Backbone,
+    compute: Callable[[FloatArray], FloatArray],
+) -> list[SegmentEmbedding]:
+    """Embed the patches of segments; one without sound, or a silent one, gets no rows.
+
+    Args:
+        media: The segments.
+        backbone: Of which the rows are.
+        compute: Patches (n, PATCH_SAMPLES) -> embeddings (n, dim); n is at least 1.
+    """
+    patches, owners, offsets = [], [], []
+    for i, m in enumerate(media):
+        for offset, patch in _patches(m.audio):
+            patches.append(patch)
+            owners.append(i)
+            offsets.append(offset)
+    if not patches:
+        return [SegmentEmbedding({}) for _ in media]
+    vectors = compute(np.stack(patches))
+    owner, offset_s = np.array(owners), np.array(offsets, np.float32) / SAMPLE_RATE
+    embeddings = []
+    for i, m in enumerate(media):
+        mine = owner == i
+        start = np.float32(m.segment.start_s) + offset_s[mine]
+        end = np.minimum(start + np.float32(HOP_SAMPLES / SAMPLE_RATE), m.segment.end_s)
+        rows = Rows(vectors[mine], start, np.maximum(start, end).astype(np.float32))
+        embeddings.append(SegmentEmbedding({backbone.name: rows} if mine.any() else {}))
+    return embeddings
 
 
 def _patches(audio: FloatArray | None) -> list[tuple[int, FloatArray]]:

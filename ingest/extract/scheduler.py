@@ -20,6 +20,7 @@ from ...schemas.modality import Modality
 from ..decode.segments import SegmentMedia
 from ..models.device import choose_device
 from ..system.stages import Meter, Spent, Stage
+from .audio import AudioExtractor, infers_in_torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt (malloc.h)."""
@@ -54,7 +55,7 @@ class Extraction:
         meter: Meter | None = None,
         batch: int | None = None,
     ) -> None:
-        """Load networks, while the audio process loads in the background.
+        """Load networks, while an audio process loads in the background where there is one.
 
         Args:
             backbones: One backbone per modality.
@@ -75,18 +76,16 @@ class Extraction:
         self.device = choose_device(device)
         self._workers = self._threads if self.device == "cpu" else 1
         self._batch = batch
-        self._uses_torch = bool(backbones.keys() & {Modality.FRAME, Modality.MOTION})
+        sound = backbones.get(Modality.AUDIO)
+        self._hears = sound is not None and infers_in_torch(sound, self.device)
+        self._uses_torch = self._hears or bool(backbones.keys() & {Modality.FRAME, Modality.MOTION})
         self._meter = meter or Meter()
         self._extractors: list[Extractor] = []
         self._background = ThreadPoolExecutor(1, "vidsim-audio")
         self._pool = ThreadPoolExecutor(self._workers, "vidsim-networks")
-        self._audio = None
-        if Modality.AUDIO in backbones:
-            from .audio import AudioExtractor
-
-            self._audio = AudioExtractor(
-                backbones[Modality.AUDIO], self.device, self._threads, self._meter
-            )
+        self._audio: AudioExtractor | None = None
+        if sound and not self._hears:
+            self._audio = AudioExtractor(sound, self.device, self._threads, self._meter)
         # The colour modality uses numpy's matrix products, each of which would take all cores.
         self._limits = threadpool_limits(1 if self.device == "cpu" else None, "blas")
         try:
@@ -110,6 +109,10 @@ class Extraction:
             from .frame import FrameExtractor
 
             self._extractors.append(FrameExtractor(backbones[Modality.FRAME], device))
+        if self._hears:
+            from .audio_torch import TorchAudioExtractor
+
+            self._extractors.append(TorchAudioExtractor(backbones[Modality.AUDIO]))
         if Modality.COLOR in backbones:
             from .color import ColorExtractor
 
@@ -138,7 +141,7 @@ class Extraction:
         """Start embedding `media` and return immediately."""
         groups = []
         for extractor in self._extractors:
-            seen = [i for i, m in enumerate(media) if extractor.backbone.modality in m.frames]
+            seen = [i for i, m in enumerate(media) if _has(m, extractor.backbone.modality)]
             if self.device == "cpu":
                 groups += [(extractor, [i]) for i in seen]
             elif seen:
@@ -221,6 +224,10 @@ class Extracting:
             for owner, embedding in zip(task.owners, future.result(), strict=True):
                 parts[owner].append(embedding)
         return [_merge(of) for of in parts]
+
+
+def _has(media: SegmentMedia, modality: Modality) -> bool:
+    return media.audio is not None if modality is Modality.AUDIO else modality in media.frames
 
 
 def _keep_freed_memory() -> None:

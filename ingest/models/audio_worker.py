@@ -45,6 +45,22 @@ NETWORKS: dict[str, Callable[[Path], Embed]] = {
 """Loaders by backbone; each takes the folder that holds the weights."""
 
 
+def environment(device: str) -> dict[str, str]:
+    """Return the environment variables of a process that runs TensorFlow on ``cpu`` or ``cuda``."""
+    variables = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        # The networks need no Keras, which takes a third of TensorFlow's loading time; this selects
+        # a release of it that is a separate package, and not installed.
+        "TF_USE_LEGACY_KERAS": "1",
+    }
+    if device == "cuda":
+        variables["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it takes memory that torch needs
+    else:
+        variables["CUDA_VISIBLE_DEVICES"] = "-1"
+    return variables
+
+
 def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> Child:
     """Start the process, which loads a network in the background.
 
@@ -57,18 +73,7 @@ def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> 
     Returns:
         The process; it sends ``ready``, or ``failed`` with the reason, once it has loaded.
     """
-    environment = {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_ENABLE_ONEDNN_OPTS": "0",
-        # The networks need no Keras, which takes a third of TensorFlow's loading time; this selects
-        # a release of it that is a separate package, and not installed.
-        "TF_USE_LEGACY_KERAS": "1",
-    }
-    if device == "cuda":
-        environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it takes memory that torch needs
-    else:
-        environment["CUDA_VISIBLE_DEVICES"] = "-1"
-    child = Child(f"{__name__}:main", memory_limit_mb=None, env=environment, name="audio")
+    child = Child(f"{__name__}:main", memory_limit_mb=None, env=environment(device), name="audio")
     order = {"network": backbone.name, "weights": os.fspath(folder), "threads": threads}
     child.send("load", order, {})
     return child

@@ -69,11 +69,12 @@ def pull(names: Names = None) -> Answer:
     Without names, only what the default preset needs; nothing else is asked for.
     """
     from ..system.progress import Bars
-    from .pull import pull
+    from .pull import prepare, pull
 
     chosen = _backbones(names or ())
     with Bars() as bars:
         pull(chosen, bars)
+        prepare(chosen, bars)
     _register(names or ())
     return Answer(notes=["Here: " + ", ".join(b.name for b in chosen)])
 

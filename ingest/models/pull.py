@@ -37,6 +37,22 @@ def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
         raise WeightsError(f"The weights of {' and '.join(failed)} cannot be had. {told}")
 
 
+def prepare(backbones: Iterable[Backbone], progress: Progress) -> None:
+    """Make of weights that were pulled what would else be made at first use (see `prepared`).
+
+    Raises:
+        WeightsError: A file does not hold its network.
+    """
+    for backbone in backbones:
+        if backbone.name == "yamnet":
+            from .sound_weights import yamnet_weights
+
+            stage = f"preparing {backbone.name}"
+            progress.start(stage, None, "networks")
+            yamnet_weights(backbone, ensure(backbone))
+            progress.finish(stage)
+
+
 def check_there(backbones: Iterable[Backbone]) -> None:
     """Raise WeightsError where the cache lacks weights that `backbones` need; fetch nothing."""
     lacking = [b.name for b in backbones if status(b) not in ("pulled", "none needed")]

@@ -1,4 +1,4 @@
-"""The log-mel front end that YAMNet and VGGish share.
+"""The log-mel front end that YAMNet and VGGish share, in TensorFlow.
 
 Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (2017). Import this
 module only where torch is not: both in one process crash it.
@@ -6,7 +6,6 @@ module only where torch is not: both in one process crash it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,25 +15,13 @@ import tensorflow as tf
 from ....schemas.embedding import FloatArray
 from ....schemas.modality import SAMPLE_RATE
 from ...decode.sampling import PATCH_SAMPLES
-
-BANDS = 64
-"""Mel bands per frame (both networks' parameters)."""
-
-_WINDOW = round(0.025 * SAMPLE_RATE)
-_HOP = round(0.010 * SAMPLE_RATE)
-"""Window of 25 ms every 10 ms, in samples (both networks' parameters)."""
-
-_FFT = 2 ** math.ceil(math.log2(_WINDOW))
-"""Points of the Fourier transform, 512: the next power of two above the window."""
-
-_MEL_LOW, _MEL_HIGH = 125.0, 7500.0
-"""Edges of the mel bands in hertz (both networks' parameters)."""
+from .mel import BANDS, FFT, HOP, MEL_HIGH, MEL_LOW, WINDOW
 
 
 def mel_matrix() -> Any:
     """Return the (257, 64) tensor that maps a spectrum's bins to mel bands."""
     return tf.signal.linear_to_mel_weight_matrix(
-        BANDS, _FFT // 2 + 1, SAMPLE_RATE, _MEL_LOW, _MEL_HIGH
+        BANDS, FFT // 2 + 1, SAMPLE_RATE, MEL_LOW, MEL_HIGH
     )
 
 
@@ -47,7 +34,7 @@ def log_mel(waveforms: Any, mel: Any, offset: float) -> Any:
         offset: Added before the logarithm so that silence is finite.
     """
     # Periodic Hann window, zeros appended up to the transform's length, magnitudes (no power).
-    spectrum = tf.abs(tf.signal.stft(waveforms, _WINDOW, _HOP, _FFT))
+    spectrum = tf.abs(tf.signal.stft(waveforms, WINDOW, HOP, FFT))
     return tf.math.log(tf.tensordot(spectrum, mel, 1) + offset)
 
 

@@ -1,4 +1,6 @@
-"""YAMNet: the audio network, run by TensorFlow in its own process.
+"""YAMNet: the audio network, run by TensorFlow in its own process; the reference.
+
+On a CPU `yamnet_torch` computes the same (docs/models.md).
 
 The log-mel front end of Hershey et al., "CNN Architectures for Large-Scale Audio
 Classification" (2017), before the MobileNet-v1 of Howard et al., "MobileNets" (2017), as
@@ -22,41 +24,13 @@ from ....schemas.embedding import FloatArray
 from ....schemas.errors import WeightsError
 from ...system.unreadable import unread_weights
 from .log_mel import compile_for_patches, in_batches, log_mel, mel_matrix
-
-_LOG_OFFSET = 0.001
-"""Added before the logarithm so that silence is finite (YAMNet's parameters)."""
-
-CLASSES = 521
-"""AudioSet classes that YAMNet predicts."""
+from .yamnet_layers import BATCH, CLASSES, LOG_OFFSET, SEPARABLE, STEM
 
 BN_EPSILON = 1e-4
 """Batch normalisation's epsilon (YAMNet's parameters); it is trained without scale."""
 
-_STEM = 32
-"""Channels of the first layer, a full 3x3 convolution at stride 2."""
-
-_SEPARABLE = (
-    # channels, stride of the depthwise 3x3 (MobileNets, table 1)
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (1024, 2),
-    (1024, 1),
-)
-
 _PREFIX = "layer-1/layer/_func/_yamnet/layer_with_weights-"
 """Where the published checkpoint keeps YAMNet's variables, numbered in the order of layers."""
-
-_BATCH = 64
-"""Patches computed at once: their widest layer takes 25 MB."""
 
 _CHECKPOINT = "variables"
 """Name of the checkpoint, i.e. of its files up to the first dot."""
@@ -66,12 +40,12 @@ class YamNet:
     """YAMNet for inference: convolutions with folded normalisation."""
 
     def __init__(self, weights: dict[str, FloatArray]) -> None:
-        """Build the network of `weights`, the checked arrays of `load_yamnet`."""
+        """Build the network of `weights`, the checked arrays of `read_weights`."""
         constants = {name: tf.constant(array) for name, array in weights.items()}
         mel = mel_matrix()
-        self._log_mel = compile_for_patches(lambda x: (log_mel(x, mel, _LOG_OFFSET),))
+        self._log_mel = compile_for_patches(lambda x: (log_mel(x, mel, LOG_OFFSET),))
         self._embed = compile_for_patches(
-            lambda x: _network(log_mel(x, mel, _LOG_OFFSET), constants)
+            lambda x: _network(log_mel(x, mel, LOG_OFFSET), constants)
         )
 
     def log_mel(self, waveforms: FloatArray) -> FloatArray:
@@ -83,7 +57,7 @@ class YamNet:
         Returns:
             (n, 96, 64) float32, natural logarithms of mel band magnitudes plus 0.001.
         """
-        return in_batches(self._log_mel, waveforms, _BATCH)[0]
+        return in_batches(self._log_mel, waveforms, BATCH)[0]
 
     def embed(self, patches: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Compute embeddings and class scores of patches; the caller chooses the hop between them.
@@ -95,15 +69,27 @@ class YamNet:
             Embeddings (n, 1024) float32, non-negative, and scores (n, 521) float32 in [0, 1],
             in the order of YAMNet's class map.
         """
-        embeddings, scores = in_batches(self._embed, patches, _BATCH)
+        embeddings, scores = in_batches(self._embed, patches, BATCH)
         return embeddings, scores
 
 
 def load_yamnet(directory: Path) -> YamNet:
-    """Read the variables of the published checkpoint.
+    """Build the network of the published checkpoint.
+
+    Raises:
+        WeightsError: As `read_weights`.
+    """
+    return YamNet(read_weights(directory))
+
+
+def read_weights(directory: Path) -> dict[str, FloatArray]:
+    """Read the variables of the published checkpoint, and fold normalisations into convolutions.
 
     Args:
         directory: Holds ``variables.index`` and ``variables.data-00000-of-00001``.
+
+    Returns:
+        Arrays by the names and of the shapes of `yamnet_layers.weight_shapes`.
 
     Raises:
         WeightsError: The checkpoint cannot be read, or a variable is missing or misshapen.
@@ -143,15 +129,15 @@ def load_yamnet(directory: Path) -> YamNet:
         weights[f"{name}/bias"] = (beta - mean * scale).astype(np.float32)
         layer += 2
 
-    convolution("stem", "kernel", (3, 3, 1, _STEM), _STEM)
-    inputs = _STEM
-    for i, (outputs, _) in enumerate(_SEPARABLE):
+    convolution("stem", "kernel", (3, 3, 1, STEM), STEM)
+    inputs = STEM
+    for i, (outputs, _) in enumerate(SEPARABLE):
         convolution(f"depthwise_{i}", "depthwise_kernel", (3, 3, inputs, 1), inputs)
         convolution(f"pointwise_{i}", "kernel", (1, 1, inputs, outputs), outputs)
         inputs = outputs
     weights["classifier/kernel"] = take(layer, "kernel", inputs, CLASSES).astype(np.float32)
     weights["classifier/bias"] = take(layer, "bias", CLASSES).astype(np.float32)
-    return YamNet(weights)
+    return weights
 
 
 def _network(spectrogram: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
@@ -166,7 +152,7 @@ def _network(spectrogram: Any, weights: dict[str, Any]) -> tuple[Any, Any]:
         return tf.nn.relu(tf.nn.bias_add(y, bias))
 
     x = convolve(spectrogram[..., None], "stem", stride=2)
-    for i, (_, stride) in enumerate(_SEPARABLE):
+    for i, (_, stride) in enumerate(SEPARABLE):
         x = convolve(convolve(x, f"depthwise_{i}", stride), f"pointwise_{i}")
     embeddings = tf.reduce_mean(x, [1, 2])
     logits = tf.linalg.matmul(embeddings, weights["classifier/kernel"])

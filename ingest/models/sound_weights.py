@@ -1,0 +1,64 @@
+"""Weights of a sound network for torch, of a checkpoint that only TensorFlow reads.
+
+TensorFlow reads it once, in a process of its own; from then on the cache has the arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...schemas.backbones import Backbone
+from ...schemas.errors import WeightsError
+from ..system.worker_process import Channel, Child
+from .audio_worker import START_SECONDS, environment
+from .networks.yamnet_layers import weight_shapes
+from .prepared import prepared
+
+_PREPARATION = "arrays-1"
+"""Raise its number whenever `networks.yamnet.read_weights` gives something else."""
+
+
+def yamnet_weights(backbone: Backbone, folder: Path) -> Mapping[str, Tensor]:
+    """Return YAMNet's weights, by the names and of the shapes of `weight_shapes`.
+
+    Args:
+        backbone: YAMNet.
+        folder: Holds its published checkpoint, which has been checked.
+
+    Raises:
+        WeightsError: The checkpoint cannot be read, or a variable is missing or misshapen.
+        WorkerError: TensorFlow cannot be started.
+    """
+    return prepared(backbone, _PREPARATION, partial(_read, folder))
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    with closing(Child(f"{__name__}:main", None, environment("cpu"), name="TensorFlow")) as child:
+        child.send("read", {"weights": str(folder)})
+        message = child.receive(START_SECONDS)
+    if message.kind != "weights":
+        reason = str(message.fields.get("reason", message.kind))
+        raise WeightsError(reason.removeprefix("WeightsError: "))
+    found = {name: torch.from_numpy(array.copy()) for name, array in message.arrays.items()}
+    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == weight_shapes()
+    return found
+
+
+def main(channel: Channel) -> None:
+    """Read the checkpoint in the folder that the first message names, and send its arrays."""
+    order = channel.receive()
+    try:
+        from .networks.yamnet import read_weights
+
+        weights = read_weights(Path(order.fields["weights"]))
+    except Exception as error:
+        channel.send("failed", {"reason": f"{type(error).__name__}: {error}"})
+        return
+    channel.send("weights", {}, weights)
+    channel.receive()  # until the channel closes: TensorFlow takes a second to exit by itself
