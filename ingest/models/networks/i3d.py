@@ -56,6 +56,9 @@ class Conv(nn.Conv3d):
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(inputs, outputs, kernel, stride, padding)
 
+    def reset_parameters(self) -> None:
+        """Leave them unset: random ones take a tenth of a second, and are replaced."""
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, T, H, W) -> (N, outputs, ...), each axis divided by stride, rounded up."""
         if self.stride[0] > 1:

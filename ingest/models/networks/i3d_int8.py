@@ -13,7 +13,8 @@ the activations take half the memory. The embeddings keep a cosine of 0.9993 or 
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -22,6 +23,12 @@ from torch.nn import functional
 
 from .i3d import I3D, Conv, mean_features
 from .padding import same_padding
+
+Rounded = tuple[Tensor, Tensor]
+"""Quantised weights and their steps, as `quantize` gives them."""
+
+_SECOND = "Conv3d_2b_1x1"
+"""The second convolution, which is not quantised."""
 
 _FIRST_WIDE = "Mixed_5b"
 """The first of the last modules, which are not quantised."""
@@ -74,29 +81,46 @@ def supported() -> bool:
 class I3DInt8(nn.Module):
     """I3D for inference on a CPU, from pixels to features."""
 
-    def __init__(self, network: I3D, wide: torch.dtype) -> None:
+    def __init__(
+        self, network: I3D, wide: torch.dtype, rounded: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Take ownership of `network`, and modify it.
 
         Args:
             network: In float32, on the CPU.
             wide: Dtype of the unquantised parts: bfloat16 where the CPU computes it, else float32.
+            rounded: What `prepare` made of the same weights; `network` may lack what is in it.
         """
         super().__init__()
         self._wide = wide
+        names = {conv: name for name, conv in network.named_modules()}
         network.pool_by_axis()  # torch's own pools do not support integers
         layers = dict(network.layers.named_children())
         split = list(layers).index(_FIRST_WIDE)
         stem, self._stem_pool, second, *integer = list(layers.values())[:split]
         assert isinstance(stem, Conv)
         assert isinstance(second, Conv)
-        self._stem = _IntegerStem(stem, wide)
+
+        def integers(conv: Conv) -> Rounded | None:
+            return None if rounded is None else _named(rounded, names[conv])
+
+        self._stem = _IntegerStem(stem, wide, integers(stem))
         # Its outputs are in steps, ready for rounding, which includes the ReLU.
         self._second_weight = (second.weight.detach() / _STEP).to(wide)
         self._second_bias = (cast(Tensor, second.bias).detach() / _STEP).to(wide)
         self._integer = nn.Sequential(*integer)
-        _quantize_convolutions(self._integer)
+        _quantize_convolutions(self._integer, integers)
         self._last = nn.Sequential(*list(layers.values())[split:])
         self._last.to(wide).to(memory_format=torch.channels_last_3d)
+
+    @classmethod
+    def of_prepared(cls, prepared: Mapping[str, Tensor], wide: torch.dtype) -> Self:
+        """Build the network of what `prepare` gave, on the CPU and without gradients."""
+        network = I3D().requires_grad_(False).eval()
+        for name, parameter in network.named_parameters():
+            if name in prepared:
+                parameter.copy_(prepared[name])
+        return cls(network, wide, prepared)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Compute features (N, 1024) float32 of clips (N, T, 224, 224, 3) uint8 RGB."""
@@ -109,7 +133,14 @@ class I3DInt8(nn.Module):
 class _IntegerConv(nn.Module):
     """A convolution of uint8 with int8 weights; sums are exact, and rounded once."""
 
-    def __init__(self, conv: Conv, step: float, zero: int, wide: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        conv: Conv,
+        step: float,
+        zero: int,
+        wide: torch.dtype | None = None,
+        rounded: Rounded | None = None,
+    ) -> None:
         """Quantise the weights.
 
         Args:
@@ -117,14 +148,13 @@ class _IntegerConv(nn.Module):
             step: Size of the input's step.
             zero: The integer that represents the input's zero.
             wide: The outputs' dtype if they are floats; ReLU is then left to the caller.
+            rounded: What `_rounded` gives of `conv`, if that was computed before.
         """
         super().__init__()
         bias = cast(Tensor, conv.bias).detach()
         self._outputs = len(bias)
-        filled = -self._outputs % _OUTPUTS_BLOCK if self._outputs > _MANY_OUTPUTS else 0
-        bias = functional.pad(bias, (0, filled))
-        weight = functional.pad(conv.weight.detach(), (0,) * 9 + (filled,))
-        weights, self._weight_steps = quantize(weight)
+        bias = functional.pad(bias, (0, _filled(conv)))
+        weights, self._weight_steps = rounded or _rounded(conv)
         stride, padding = list(conv.stride), list(cast(tuple[int, ...], conv.padding))
         self._step, self._zero, self._wide = step, zero, wide
         if zero == _PIXEL_ZERO:
@@ -162,6 +192,42 @@ class _IntegerConv(nn.Module):
         return y[:, : self._outputs]
 
 
+def prepare(network: I3D) -> dict[str, Tensor]:
+    """Return all that `I3DInt8.of_prepared` needs of `network`: to keep for the next process.
+
+    By name: ``NAME.levels`` (int8, padded) and ``NAME.steps`` (float32) of each quantised
+    convolution, ``NAME.weight`` (float32) of the others, ``NAME.bias`` (float32) of all.
+    """
+    prepared: dict[str, Tensor] = {}
+    wide = False
+    for layer, module in network.layers.named_children():
+        wide |= layer == _FIRST_WIDE
+        for name, conv in module.named_modules(prefix=f"layers.{layer}"):
+            if not isinstance(conv, Conv):
+                continue
+            if wide or layer == _SECOND:
+                prepared[f"{name}.weight"] = conv.weight.detach()
+            else:
+                prepared[f"{name}.levels"], prepared[f"{name}.steps"] = _rounded(conv)
+            prepared[f"{name}.bias"] = cast(Tensor, conv.bias).detach()
+    return prepared
+
+
+def _named(prepared: Mapping[str, Tensor], name: str) -> Rounded:
+    return prepared[f"{name}.levels"], prepared[f"{name}.steps"]
+
+
+def _filled(conv: Conv) -> int:
+    """Return with how many outputs a convolution is padded."""
+    outputs = conv.out_channels
+    return -outputs % _OUTPUTS_BLOCK if outputs > _MANY_OUTPUTS else 0
+
+
+def _rounded(conv: Conv) -> Rounded:
+    """Return the quantised weights of a convolution, padded."""
+    return quantize(functional.pad(conv.weight.detach(), (0,) * 9 + (_filled(conv),)))
+
+
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Quantise weights so that the errors of neighbours cancel.
 
@@ -189,13 +255,13 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     return whole.to(torch.int8).view_as(weight), steps.flatten()
 
 
-def _quantize_convolutions(module: nn.Module) -> None:
-    """Replace the convolutions within `module`."""
+def _quantize_convolutions(module: nn.Module, integers: Callable[[Conv], Rounded | None]) -> None:
+    """Replace the convolutions within `module`, whose weights `integers` gives if it has them."""
     for name, child in module.named_children():
         if isinstance(child, Conv):
-            setattr(module, name, _IntegerConv(child, _STEP, 0))
+            setattr(module, name, _IntegerConv(child, _STEP, 0, None, integers(child)))
         else:
-            _quantize_convolutions(child)
+            _quantize_convolutions(child, integers)
 
 
 class _IntegerStem(_IntegerConv):
@@ -206,9 +272,9 @@ class _IntegerStem(_IntegerConv):
     convolution of 7x7x1. The sums are the same, as they are of integers.
     """
 
-    def __init__(self, conv: Conv, wide: torch.dtype) -> None:
-        """Quantise the weights of `conv`; outputs are of dtype `wide`."""
-        super().__init__(conv, _PIXEL_STEP, _PIXEL_ZERO, wide)
+    def __init__(self, conv: Conv, wide: torch.dtype, rounded: Rounded | None = None) -> None:
+        """Take `rounded`, or round the weights of `conv`; outputs are of dtype `wide`."""
+        super().__init__(conv, _PIXEL_STEP, _PIXEL_ZERO, wide, rounded)
         self._taps = conv.kernel_size[0]
 
     def forward(self, clips: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidsim.ingest.models.networks import i3d_int8
-from vidsim.ingest.models.networks.i3d import Conv
+from vidsim.ingest.models.networks.i3d import I3D, Conv
 from vidsim.ingest.models.networks.i3d_int8 import quantize
 
 VNNI = torch.cpu._is_vnni_supported()
@@ -84,3 +84,21 @@ def test_the_first_convolution_of_integers_is_that_of_floats(size: tuple[int, in
     assert found.shape == expected.shape
     assert (found - expected).abs().mean() < 0.02
     assert (found - expected).abs().max() < 0.1
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no AVX512-VNNI")
+def test_prepared_weights_give_the_same_features() -> None:
+    torch.manual_seed(0)
+    network = I3D().requires_grad_(False).eval()
+    for module in network.modules():
+        if isinstance(module, Conv):
+            assert module.bias is not None
+            module.weight.normal_(0, 0.05)
+            module.bias.normal_()
+    prepared = i3d_int8.prepare(network)
+    clips = torch.randint(0, 256, (1, 9, 64, 64, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        found = i3d_int8.I3DInt8.of_prepared(prepared, torch.bfloat16)(clips)
+        expected = i3d_int8.I3DInt8(network, torch.bfloat16)(clips)
+    assert torch.equal(found, expected)
+    assert found.abs().max() > 0

@@ -193,6 +193,8 @@ def padded(x: np.ndarray, kernel: tuple[int, ...], stride: tuple[int, ...], fill
 def test_i3d_stem_is_the_sum_over_padded_windows(shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     stem: Any = i3d.I3D().layers[0]
+    stem.weight.normal_(0, 0.05)
+    stem.bias.normal_()
     x = torch.randn(1, 3, *shape)
     kernel, bias = stem.weight.numpy(), stem.bias.numpy()
     sums = sum(
