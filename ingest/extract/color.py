@@ -117,6 +117,15 @@ def dominant_colors(
     return colors, shares
 
 
+def _functions_of(array: Any) -> Any:
+    """Return the functions of the array API for `array`.
+
+    numpy has them itself; array-api-compat's copy of its names loads all of numpy, Fortran's too,
+    a tenth of a second of a query.
+    """
+    return np if isinstance(array, np.ndarray) else array_namespace(array)
+
+
 def cluster(fine: Gathered, coarse: Gathered, count: int) -> tuple[Any, Any]:
     """Cluster the pixels of n pictures around `count` colours, largest share first.
 
@@ -128,7 +137,7 @@ def cluster(fine: Gathered, coarse: Gathered, count: int) -> tuple[Any, Any]:
     Returns:
         Colours (n, count, 3) and shares (n, count), arrays of the same kind.
     """
-    xp = array_namespace(*fine)
+    xp = _functions_of(fine[0])
     centers, inertia = _lloyd(_Bins(*coarse), _greedy_starts(_Bins(*coarse), count))
     best = xp.argmin(inertia, axis=1)[:, None, None, None]
     bins = _Bins(*fine)
@@ -138,7 +147,7 @@ def cluster(fine: Gathered, coarse: Gathered, count: int) -> tuple[Any, Any]:
         [xp.sum(xp.where(nearest == k, bins.weights, 0), axis=1) for k in range(count)], axis=1
     )
     shares = mass / xp.sum(mass, axis=1, keepdims=True)
-    order = xp.argsort(shares, axis=1, descending=True, stable=True)
+    order = xp.argsort(-shares, axis=1, stable=True)
     centers = xp.take_along_axis(centers, order[..., None], axis=1)
     return centers, xp.take_along_axis(shares, order, axis=1)
 
@@ -154,7 +163,7 @@ class _Bins:
 
     def __init__(self, colors: Any, weights: Any) -> None:
         """Arrange colours (n, bins, 3) and pixel counts (n, bins)."""
-        xp = array_namespace(colors)
+        xp = _functions_of(colors)
         channels = xp.matrix_transpose(colors)
         self.points = xp.concat([channels, xp.ones_like(channels[:, :1])], axis=1)
         self.moments = xp.matrix_transpose(self.points * weights[:, None])
@@ -163,7 +172,7 @@ class _Bins:
 
 def _distances(centers: Any, bins: _Bins) -> Any:
     """Return squared distances (n, centers, bins) less the bins' own squares: ``-2 c p + c c``."""
-    xp = array_namespace(centers)
+    xp = _functions_of(centers)
     squares = xp.sum(centers**2, axis=-1, keepdims=True)
     return xp.concat([-2 * centers, squares], axis=2) @ bins.points
 
@@ -179,7 +188,7 @@ def _lloyd(bins: _Bins, centers: Any) -> tuple[Any, Any]:
         Centers of the same shape, and their final inertia (n, starts), less the bins' own
         squares, which no center changes.
     """
-    xp = array_namespace(centers)
+    xp = _functions_of(centers)
     n, starts, count, _ = centers.shape
 
     def distances() -> Any:
@@ -205,7 +214,7 @@ def _greedy_starts(bins: _Bins, count: int) -> Any:
     Each center is the best of `_CANDIDATES` points drawn with probability weight x squared
     distance. The draws are the same for every frame, run and device.
     """
-    xp = array_namespace(bins.points)
+    xp = _functions_of(bins.points)
     n, _, size = bins.points.shape
     colors = xp.matrix_transpose(bins.points[:, :3])
     squares = xp.sum(colors**2, axis=2)[:, None]

@@ -26,6 +26,7 @@ from ..models.pull import pull
 from ..models.weights import check_stored
 from ..system.progress import Progress
 from ..system.stages import Meter, Stage
+from .ahead import import_torch_ahead
 from .batching import Assembly, FailedVideo
 from .pace import Pace
 from .scheduler import Extraction
@@ -160,6 +161,7 @@ class Embedder:
         Raises:
             WeightsError: Weights are missing and cannot be fetched.
         """
+        import_torch_ahead(options.backbones.values())
         pull(options.backbones.values(), progress)
         self.backbones = dict(options.backbones)
         self._options = options
