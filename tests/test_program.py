@@ -127,3 +127,29 @@ def ingest_on_a_terminal(clips: Path, home: Path, kind: str) -> str:
     os.close(control)
     assert process.wait(timeout=60) == 0
     return said.decode().replace("\r\n", "\n")
+
+
+def test_a_query_that_loaded_torch_says_all_before_it_ends(
+    clips: Path, home: Path, tmp_path: Path
+) -> None:
+    """It ends without taking torch apart, so nothing may be left to be written."""
+    log = tmp_path / "log"
+    program = "import torch; from vidsim.__main__ import run; run()"
+
+    def ran(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, *words],
+            env=environment(home, VIDSIM_LOG=str(log)),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    answered = ran("query", str(clips / "snow/1.mkv"), *WORDS, "--json")
+    assert answered.returncode == 0, answered.stderr
+    assert QueryResult.model_validate_json(answered.stdout).results
+    assert "is compared by labhist" in log.read_text()
+    refused = ran("query", str(clips / "nothing.mkv"), *WORDS)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("Error: ")
+    assert refused.stderr.endswith(".\n")
