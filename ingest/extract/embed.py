@@ -26,7 +26,6 @@ from ..models.pull import pull
 from ..models.weights import check_stored
 from ..system.progress import Progress
 from ..system.stages import Meter, Stage
-from .ahead import import_torch_ahead
 from .batching import Assembly, FailedVideo
 from .pace import Pace
 from .scheduler import Extraction
@@ -151,18 +150,14 @@ class Embedder:
     def __init__(
         self, options: EmbedOptions, progress: Progress, limits: DecodeLimits | None = None
     ) -> None:
-        """Pull missing weights; the networks load while the first video is decoded.
+        """Start nothing yet: the networks load while the first video is decoded.
 
         Args:
             options: Backbones and device.
             progress: Receives the progress of downloads.
             limits: Limits per file.
-
-        Raises:
-            WeightsError: Weights are missing and cannot be fetched.
         """
-        import_torch_ahead(options.backbones.values())
-        pull(options.backbones.values(), progress)
+        self._progress = progress
         self.backbones = dict(options.backbones)
         self._options = options
         self._extraction: Extraction | None = None
@@ -176,20 +171,22 @@ class Embedder:
         """Embed `video`; `options` may request fewer modalities than are loaded.
 
         Raises:
-            WeightsError: The weights differ from `options.stored`.
+            WeightsError: Weights are missing and cannot be fetched, or differ from
+                `options.stored`.
             ModelError: The device does not exist.
             WorkerError: The audio process failed, and this embedder with it.
         """
-        check_stored(options.backbones.values(), options.stored)
         number = next(self._numbers)
         self._requests.put((number, _request(video, options)))
         events: Iterator[tuple[int, Event]] = self._events
         if self._extraction is None:
             with ThreadPoolExecutor(1, "vidsim-decoder") as starter:
+                # The decoder starts at once: torch's import keeps the interpreter to itself.
                 first = starter.submit(next, self._events)
                 self.load()
                 events = chain([first.result()], self._events)
         assert self._extraction is not None
+        check_stored(options.backbones.values(), options.stored)
         assembly = _assemble([video], options, self._extraction)
         for owner, event in events:
             if owner != number:
@@ -202,12 +199,13 @@ class Embedder:
         raise WorkerError("The embedder is closed.")
 
     def load(self) -> None:
-        """Load the networks now, so that the first video need not wait for them.
+        """Pull missing weights and load the networks, so that the first video need not wait.
 
         Raises:
             WeightsError, ModelError: As `Extraction`.
         """
         if self._extraction is None:
+            pull(self.backbones.values(), self._progress)
             how = self._options
             self._extraction = Extraction(self.backbones, how.device, batch=how.batch)
 

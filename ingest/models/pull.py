@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from ...schemas.backbones import Backbone
 from ...schemas.errors import WeightsError
@@ -22,8 +23,11 @@ def pull(backbones: Iterable[Backbone], progress: Progress) -> None:
         WeightsError: Some cannot be fetched, or are not what they should be; it names them all.
     """
     failed: dict[str, WeightsError] = {}
-    for backbone in backbones:
-        if status(backbone) in ("missing", "damaged", "unreadable"):
+    wanted = list(backbones)
+    with ThreadPoolExecutor(thread_name_prefix="vidsim-weights") as pool:  # hashing them
+        states = list(pool.map(status, wanted))
+    for backbone, state in zip(wanted, states, strict=True):
+        if state in ("missing", "damaged", "unreadable"):
             _log.info("The weights of %s are fetched.", backbone.name)
             with shown(progress, f"pulling {backbone.name}") as advance:
                 try:
