@@ -106,3 +106,17 @@ def main(channel: Channel) -> None:
             "busy_s": time.perf_counter() - began,
         }
         channel.send("embeddings", spent, {"vectors": vectors})
+
+
+def send_weights(channel: Channel) -> None:
+    """Read the YAMNet in the folder that the first message names, and send its folded weights."""
+    order = channel.receive()
+    try:
+        from .networks.yamnet import read_weights
+
+        weights = read_weights(Path(order.fields["weights"]))
+    except Exception as error:
+        channel.send("failed", {"reason": f"{type(error).__name__}: {error}"})
+        return
+    channel.send("weights", {}, weights)
+    channel.receive()  # until the channel closes

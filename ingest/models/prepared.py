@@ -48,9 +48,11 @@ def prepared(
     stem = f"{backbone.name}-{what}"
     key = hashlib.sha256(f"{stem} {digests(backbone)}".encode()).hexdigest()[:_KEY_DIGITS]
     for path in sorted(folder.glob(f"{escape(stem)}.{key}.*{_SUFFIX}")):
-        if _whole(path):
+        if not _whole(path):
+            _log.warning("%s is damaged, and is made anew.", path)
+            continue
+        with suppress(OSError):  # a vidsim of another version has just removed it
             return safetensors.torch.load_file(path)
-        _log.warning("%s is damaged, and is made anew.", path)
     made = {name: tensor.contiguous() for name, tensor in make().items()}
     try:
         _keep(folder, f"{stem}.{key}", made)

@@ -5,8 +5,8 @@ TensorFlow reads it once, in a process of its own; from then on the cache has th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ...schemas.backbones import Backbone
 from ...schemas.errors import WeightsError
-from ..system.worker_process import Channel, Child
+from ..system.worker_process import Child
+from . import audio_worker
 from .audio_worker import START_SECONDS, environment
 from .networks.yamnet_layers import weight_shapes
 from .prepared import prepared
@@ -39,26 +40,16 @@ def yamnet_weights(backbone: Backbone, folder: Path) -> Mapping[str, Tensor]:
 
 
 def _read(folder: Path) -> dict[str, Tensor]:
-    with closing(Child(f"{__name__}:main", None, environment("cpu"), name="TensorFlow")) as child:
-        child.send("read", {"weights": str(folder)})
+    # Its module, not this one: torch and TensorFlow in one process crash it.
+    child = Child(f"{audio_worker.__name__}:send_weights", None, environment("cpu"), name="audio")
+    try:
+        child.send("read", {"weights": os.fspath(folder)})
         message = child.receive(START_SECONDS)
+    finally:
+        child.close(grace_s=0)  # TensorFlow takes a second to exit by itself
     if message.kind != "weights":
         reason = str(message.fields.get("reason", message.kind))
         raise WeightsError(reason.removeprefix("WeightsError: "))
     found = {name: torch.from_numpy(array.copy()) for name, array in message.arrays.items()}
     assert {name: tuple(tensor.shape) for name, tensor in found.items()} == weight_shapes()
     return found
-
-
-def main(channel: Channel) -> None:
-    """Read the checkpoint in the folder that the first message names, and send its arrays."""
-    order = channel.receive()
-    try:
-        from .networks.yamnet import read_weights
-
-        weights = read_weights(Path(order.fields["weights"]))
-    except Exception as error:
-        channel.send("failed", {"reason": f"{type(error).__name__}: {error}"})
-        return
-    channel.send("weights", {}, weights)
-    channel.receive()  # until the channel closes: TensorFlow takes a second to exit by itself
