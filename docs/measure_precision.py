@@ -6,13 +6,16 @@ The first segments of all videos of the folders are embedded by every sampling o
 EfficientNet-Lite0, by the way that this CPU takes and by that of a CPU without 8-bit integers and
 bfloat16, and compared with the network as it was loaded. `ONEDNN_MAX_CPU_ISA` (of oneDNN) hides
 instructions, as ``AVX512_CORE_BF16`` does AMX.
+
+With ``--outliers`` it prints `OUTLIERS` of ingest/models/networks/i3d_int8.py in their place: the
+channels of I3D's integer layers that exceed the largest activation, and by how much.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,8 @@ from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.ingest.extract.motion import MotionExtractor
 from vidsim.ingest.extract.pixels import to_network_input
+from vidsim.ingest.models.networks.i3d import Conv
+from vidsim.ingest.models.networks.i3d_int8 import LARGEST
 from vidsim.ingest.models.networks.loading import load_network
 from vidsim.ingest.models.weights import ensure
 from vidsim.schemas.backbones import BACKBONES, Backbone
@@ -34,13 +39,19 @@ from vidsim.search.bench.machine import cpu_paths
 CPU = torch.device("cpu")
 AT_ONCE = 24
 """Files whose frames are in memory together."""
+WORTH_IT = 1.2
+"""Channels that exceed the largest activation by less are left as they are."""
 
 
 def main() -> None:
     """Decodes, embeds, compares, and prints a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--outliers", action="store_true")
     given = parser.parse_args()
+    if given.outliers:
+        print_outliers(given.folders)
+        return
     measured = [b for b in BACKBONES.values() if b.network in ("efficientnet_lite0", "i3d")]
     exact = {b.name: load_network(b, ensure(b)) for b in measured}
     ways = {}
@@ -64,9 +75,8 @@ def main() -> None:
                     # Frames of one colour get no rows; then nothing is compared.
                     if len(rows) == len(expected):
                         cosines[name, way].append((rows * expected).sum(axis=1))
-    print(
-        f"{count} clips\n\n| backbone | way | rows | smallest cosine | mean |\n|---|---|---|---|---|"
-    )
+    print(f"{count} clips\n\n| backbone | way | rows | smallest cosine | mean |")
+    print("|---|---|---:|---:|---:|")
     for (name, way), found_cosines in cosines.items():
         each = np.concatenate(found_cosines).astype(float)
         print(f"| {name} | {way} | {len(each):,} | {each.min():.5f} | {each.mean():.5f} |")
@@ -97,6 +107,32 @@ def in_float32(network: torch.nn.Module, backbone: Backbone, media: SegmentMedia
     with torch.inference_mode():
         found = network(to_network_input(pictures, backbone.pixels, CPU))
     return unit(found.numpy())
+
+
+def print_outliers(folders: list[Path]) -> None:
+    """Print, by convolution and channel, the largest value over the largest activation."""
+    backbone = BACKBONES["i3d_160"]  # in small pictures a channel that saturates weighs most
+    assert backbone.pixels is not None
+    network = load_network(backbone, ensure(backbone))
+    largest: dict[str, torch.Tensor] = {}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(_module: object, _inputs: object, output: torch.Tensor) -> None:
+            found = output.amax((0, 2, 3, 4))
+            largest[name] = torch.maximum(largest.get(name, found), found)
+
+        return hook
+
+    for name, module in network.named_modules():
+        if isinstance(module, Conv) and name.startswith(("layers.Mixed_3", "layers.Mixed_4")):
+            module.register_forward_hook(note(name.removeprefix("layers.")))
+    for media in segments(folders, [backbone]):
+        in_float32(network, backbone, media)
+    for name, values in largest.items():
+        channels = (values > WORTH_IT * LARGEST).nonzero()[:, 0].tolist()
+        if channels:
+            over = ", ".join(f"{c}: {float(values[c]) / LARGEST:.1f}" for c in channels)
+            print(f'    "{name}": {{{over}}},')
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def prepared(
         written is no error.
     """
     folder = settings().cache / "prepared"
-    stem = f"{backbone.name}-{what}"
+    stem = f"{backbone.network}-{what}"
     key = hashlib.sha256(f"{stem} {digests(backbone)}".encode()).hexdigest()[:_KEY_DIGITS]
     for path in sorted(folder.glob(f"{escape(stem)}.{key}.*{_SUFFIX}")):
         if not _whole(path):
@@ -57,7 +57,7 @@ def prepared(
     try:
         _keep(folder, f"{stem}.{key}", made)
     except OSError as error:
-        _log.info("What was prepared of %s could not be kept: %s", backbone.name, error)
+        _log.info("What was prepared of %s could not be kept: %s", backbone.network, error)
     return made
 
 

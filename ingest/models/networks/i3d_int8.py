@@ -14,6 +14,7 @@ the activations take half the memory. The embeddings keep a cosine of 0.9993 or 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Self, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .i3d import I3D, Conv, mean_features
+from .i3d import I3D, Conv, Inception, mean_features
 from .padding import same_padding
 
 Rounded = tuple[Tensor, Tensor]
@@ -31,7 +32,6 @@ _SECOND = "Conv3d_2b_1x1"
 """The second convolution, which is not quantised."""
 
 _FIRST_WIDE = "Mixed_5b"
-"""The first of the last modules, which are not quantised."""
 
 _PIXEL_STEP = 1 / 127.5
 """Size of a pixel's step in the network's input, ``pixel / 127.5 - 1``."""
@@ -39,10 +39,26 @@ _PIXEL_STEP = 1 / 127.5
 _PIXEL_ZERO = 128
 """The integer next to 127.5, the network's zero; the first bias absorbs the half."""
 
-_STEP = 10 / 255
-"""Size of an activation's step; above 10 they saturate. Batch normalisation leaves a standard
-deviation of 1 around means of at most 2.2, so little does. On 76 real clips the smallest cosine
-to float32 is 0.9992 for a largest value of 8, 0.9993 for 10 and for 12."""
+LARGEST = 10
+"""The largest activation. Batch normalisation leaves a standard deviation of 1 around means of at
+most 2.2, so few values saturate. On 76 real clips the smallest cosine to float32 is 0.9992 for 8,
+0.9993 for 10 and for 12."""
+
+_STEP = LARGEST / 255
+"""Size of an activation's step."""
+
+OUTLIERS: Mapping[str, Mapping[int, float]] = {
+    "Mixed_4c.branch_2.1": {30: 1.3},
+    "Mixed_4e.branch_1.0": {97: 1.7},
+    "Mixed_4e.branch_1.1": {94: 3.7, 98: 1.3},
+    "Mixed_4f.branch_1.0": {36: 1.8, 70: 3.0, 71: 1.8, 129: 2.8},
+    "Mixed_4f.branch_1.1": {
+        26: 1.2, 42: 1.2, 54: 1.6, 66: 1.9, 83: 1.7, 177: 1.4, 180: 1.4, 255: 2.4, 272: 3.1
+    },
+}  # fmt: skip
+"""Channels that exceed `LARGEST`, by convolution, and by how much over 229 real clips (`python
+docs/measure_precision.py --outliers`). They are divided by it, and what reads them multiplies. In
+small pictures one that saturates weighs much: at 160 pixels a cosine of 0.995 becomes 0.9994."""
 
 _LARGEST_WEIGHT = 126.5
 """Diffused errors, up to half a step, may push a weight from here to the largest int8."""
@@ -93,6 +109,8 @@ class I3DInt8(nn.Module):
         """
         super().__init__()
         self._wide = wide
+        if rounded is None:
+            _level_outliers(network)
         names = {conv: name for name, conv in network.named_modules()}
         network.pool_by_axis()  # torch's own pools do not support integers
         layers = dict(network.layers.named_children())
@@ -195,10 +213,13 @@ class _IntegerConv(nn.Module):
 def prepare(network: I3D) -> dict[str, Tensor]:
     """Return all that `I3DInt8.of_prepared` needs of `network`: to keep for the next process.
 
+    It takes ownership of `network`, and modifies it.
+
     By name: ``NAME.levels`` (int8, padded) and ``NAME.steps`` (float32) of each quantised
     convolution, ``NAME.weight`` (float32) of the others, ``NAME.bias`` (float32) of all.
     """
     prepared: dict[str, Tensor] = {}
+    _level_outliers(network)
     wide = False
     for layer, module in network.layers.named_children():
         wide |= layer == _FIRST_WIDE
@@ -211,6 +232,26 @@ def prepare(network: I3D) -> dict[str, Tensor]:
                 prepared[f"{name}.levels"], prepared[f"{name}.steps"] = _rounded(conv)
             prepared[f"{name}.bias"] = cast(Tensor, conv.bias).detach()
     return prepared
+
+
+def _level_outliers(network: I3D) -> None:
+    """Divide the channels of `OUTLIERS`, and multiply the weights that read them."""
+    modules = [(n, m) for n, m in network.layers.named_children() if isinstance(m, Inception)]
+    for (name, module), (_, following) in pairwise(modules):
+        reading = [following.branch_0, following.branch_1[0], following.branch_2[0]]
+        reading.append(following.branch_3[1])
+        first = 0
+        for branch in ("branch_0", "branch_1", "branch_2", "branch_3"):
+            convs = [c for c in getattr(module, branch).modules() if isinstance(c, Conv)]
+            for i, conv in enumerate(convs):
+                named = f"{name}.{branch}.{i}"
+                last = conv is convs[-1]
+                for channel, factor in OUTLIERS.get(named, {}).items():
+                    conv.weight[channel] /= factor
+                    cast(Tensor, conv.bias)[channel] /= factor
+                    for reader in reading if last else [convs[i + 1]]:
+                        cast(Conv, reader).weight[:, channel + first * last] *= factor
+            first += convs[-1].out_channels
 
 
 def _named(prepared: Mapping[str, Tensor], name: str) -> Rounded:

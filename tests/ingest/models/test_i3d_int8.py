@@ -86,8 +86,7 @@ def test_the_first_convolution_of_integers_is_that_of_floats(size: tuple[int, in
     assert (found - expected).abs().max() < 0.1
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no AVX512-VNNI")
-def test_prepared_weights_give_the_same_features() -> None:
+def some_network() -> I3D:
     torch.manual_seed(0)
     network = I3D().requires_grad_(False).eval()
     for module in network.modules():
@@ -95,10 +94,26 @@ def test_prepared_weights_give_the_same_features() -> None:
             assert module.bias is not None
             module.weight.normal_(0, 0.05)
             module.bias.normal_()
-    prepared = i3d_int8.prepare(network)
+    return network
+
+
+@pytest.mark.skipif(not VNNI, reason="this CPU has no AVX512-VNNI")
+def test_prepared_weights_give_the_same_features() -> None:
+    prepared = i3d_int8.prepare(some_network())
     clips = torch.randint(0, 256, (1, 9, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
         found = i3d_int8.I3DInt8.of_prepared(prepared, torch.bfloat16)(clips)
-        expected = i3d_int8.I3DInt8(network, torch.bfloat16)(clips)
+        expected = i3d_int8.I3DInt8(some_network(), torch.bfloat16)(clips)
     assert torch.equal(found, expected)
     assert found.abs().max() > 0
+
+
+def test_channels_that_were_levelled_mean_what_they_meant() -> None:
+    network = some_network()
+    clips = torch.rand(1, 9, 64, 64, 3).mul(2).sub(1).movedim(-1, 1)
+    expected = network(clips)
+    weights = [parameter.clone() for parameter in network.parameters()]
+    i3d_int8.prepare(network)
+    changed = [not torch.equal(*pair) for pair in zip(weights, network.parameters(), strict=True)]
+    assert sum(changed) > 2 * len(i3d_int8.OUTLIERS)
+    torch.testing.assert_close(network(clips), expected, rtol=1e-4, atol=1e-4)
