@@ -87,6 +87,22 @@ def _longest(times: npt.NDArray[np.float64], lit: npt.NDArray[np.bool_]) -> tupl
     return float(starts[longest]), float(ends[longest])
 
 
+def shown_at(
+    begins_s: npt.NDArray[np.float64], times_s: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Return which items a `ShownReader` gives at some times, and always the first.
+
+    Args:
+        begins_s: (n,) when the items begin, ascending.
+        times_s: When they are looked at, in any order.
+
+    Returns:
+        Ascending numbers of items.
+    """
+    found = np.searchsorted(begins_s, np.append(times_s, -np.inf) + _ROUNDING_S, side="right") - 1
+    return np.unique(np.maximum(found, 0))
+
+
 class ShownReader(Generic[Item]):
     """Looks up items by ascending time in a timed stream, holding two of them.
 

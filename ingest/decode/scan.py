@@ -21,6 +21,8 @@ from .container import Skipped, open_local, packets, too_large
 from .missing import Bytes, missing
 from .programmes import programmes
 from .stamps import Stamps
+from .structure import Structure
+from .structures import Structures
 from .timeline import Track, count_frames, straighten
 
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -51,6 +53,8 @@ class Scan:
         breaks_off: Whether the file ends in unreadable data.
         missing: What is known to be missing from the file, as text.
         keys: (n,) whether decoding may begin with a packet of the video, in file order.
+        structure: How the pictures of the video depend on each other; None if that was not asked
+            for, or is not known for certain.
     """
 
     video: int | None
@@ -62,6 +66,7 @@ class Scan:
     breaks_off: bool
     missing: str
     keys: npt.NDArray[np.bool_]
+    structure: Structure | None = None
 
     @property
     def video_s(self) -> npt.NDArray[np.float64]:
@@ -76,7 +81,11 @@ class Scan:
 
 
 def scan(
-    path: str, max_pixels: int, on_progress: Callable[[], None], audio_track: int | None = None
+    path: str,
+    max_pixels: int,
+    on_progress: Callable[[], None],
+    audio_track: int | None = None,
+    with_structure: bool = False,
 ) -> Scan:
     """Read the timestamps of all packets without decoding, and put them onto one clock.
 
@@ -85,6 +94,7 @@ def scan(
         max_pixels: Most pixels per frame.
         on_progress: Called per packet.
         audio_track: Number of the audio track, from 1; None for the one that goes with the video.
+        with_structure: Whether the packets of the video are read for `Scan.structure`.
 
     Raises:
         MediaError: It is not a video, is encrypted, or has more than `max_pixels` per frame.
@@ -92,6 +102,7 @@ def scan(
     with open_local(path) as container:
         pictures, sounds = usable(container, "video"), usable(container, "audio")
         read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
+        structures = {s.index: Structures(s) for s in pictures if with_structure}
         # Before packets are read: PyAV fails here once streams begin that it does not know.
         best = {stream.index: _best_sound(container, stream) for stream in pictures}
         best[-1] = _best_sound(container, None)
@@ -102,6 +113,8 @@ def scan(
             if packet is not None and packet.size:
                 if packet.stream_index in read:
                     read[packet.stream_index].add(place, packet)
+                    if packet.stream_index in structures:
+                        structures[packet.stream_index].add(packet)
                 else:
                     _note(beside, packet)
         video = _moving(pictures, read)
@@ -158,6 +171,7 @@ def scan(
             bool(unread.packets),
             gone,
             np.array([] if video is None else read[video.index].keys, np.bool_),
+            structures[video.index].found() if video is not None and with_structure else None,
         )
 
 

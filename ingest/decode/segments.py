@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ...schemas.embedding import ByteArray, Damage, FloatArray
 from ...schemas.errors import MediaError
@@ -22,11 +21,14 @@ from ...schemas.part import WHOLE, Part
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .audio import AudioReader
 from .container import Skipped, check_file
-from .flat import flat_frames
+from .looks import frames_at, moments, pictures_of, visible_part, windows
 from .part import first_picture, first_sound, within
 from .picture import Picture
-from .sampling import ShownReader, lit_part, sample_times
-from .scan import scan
+from .sampling import ShownReader, sample_times, shown_at
+from .scan import Scan, scan
+from .selected import UnplannedError, selected_frames
+from .selection import Selection, needed, select
+from .stamps import Floats
 from .timeline import Track
 from .video import video_frames
 
@@ -47,9 +49,8 @@ _MOST_STRETCHES = 5
 
 _SNIFFED_BYTES = 1 << 18
 
-_PROBE = FrameSampling(count=20, size=112, fit="stretch")
-"""Sampling added to a segment for which only windows around its middle are requested: as many
-frames as `color` takes, with a quarter of the pixels of the networks' inputs."""
+_OPENED = -1
+"""Stands for `Opened` among the indexes of segments."""
 
 _MOST_LATE = 32
 """Segments per file that wait for a second look, some 9 MB each with four modalities."""
@@ -71,6 +72,8 @@ class DecodeRequest:
         audio_track: Number of the audio track, from 1; None for the one that goes with the video.
         part: The part of it that counts.
         still: The demuxer that reads it as a still picture; "" for a video or sound.
+        every_picture: Whether all pictures are decoded, also those at which nothing looks. What
+            comes out is the same; tests compare the two.
     """
 
     path: str
@@ -84,6 +87,7 @@ class DecodeRequest:
     audio_track: int | None = None
     part: Part = WHOLE
     still: str = ""
+    every_picture: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,10 +174,35 @@ def decode(
         MediaError: One sentence on why nothing, or nothing more, can be decoded; an
             `UnreachableError` where the content of the file is not the cause.
     """
+    given: set[int] = set()
+    try:
+        for event in _decode(request, on_progress):
+            given.add(event.segment.index if isinstance(event, SegmentMedia) else _OPENED)
+            yield event
+    except UnplannedError:
+        # Up to here all was as planned, so that what was given is what the whole would give.
+        for event in _decode(replace(request, every_picture=True), on_progress):
+            about = event.segment.index if isinstance(event, SegmentMedia) else _OPENED
+            if about not in given or isinstance(event, Lost):
+                yield event
+
+
+def _decode(
+    request: DecodeRequest, on_progress: Callable[[], None]
+) -> Iterator[Opened | SegmentMedia | Lost]:
+    """Decode a file as `decode` does.
+
+    Raises:
+        UnplannedError: Not all pictures were decoded, and something is not as it must be for that.
+    """
     path = os.path.abspath(request.path)
     check_file(path)
     skipped = Skipped()
-    whole = scan(path, request.max_pixels, on_progress, request.audio_track)
+    # A GPU's decoder is another one, and a part begins where its first picture is. What a
+    # decoder complains of is heard in its own thread only.
+    selective = not (request.every_picture or request.nvdec or request.part.start_s)
+    selective = selective and bool(request.frames) and request.threads == 1
+    whole = scan(path, request.max_pixels, on_progress, request.audio_track, selective)
     if not whole.packets:
         raise MediaError(_nothing(path, "it holds no frame and no sound (empty, or cut short)"))
     duration = whole.duration_s
@@ -186,25 +215,34 @@ def decode(
     found = within(whole, request.part)
     decoded = array("d")
 
-    def open_frames(noted: array[float]) -> ShownReader[Picture]:
+    def open_frames(noted: array[float], wanted_s: Floats) -> ShownReader[Picture]:
         del noted[:]
-        frames = video_frames(
-            path,
-            whole,
-            request.max_pixels,
-            request.threads,
-            skipped,
-            on_progress,
-            request.nvdec,
-            first_picture(whole, start_s),
-            request.part.region,
-        )
+        region, limit = request.part.region, request.max_pixels
+        selection = _selection(whole, wanted_s)
+        if selection is not None:
+            frames = selected_frames(
+                path, whole, selection, limit, request.threads, on_progress, region
+            )
+        else:
+            frames = video_frames(
+                path,
+                whole,
+                limit,
+                request.threads,
+                skipped,
+                on_progress,
+                request.nvdec,
+                first_picture(whole, start_s),
+                region,
+            )
         return ShownReader(_noting(frames, noted, start_s))
 
+    segments = cut_segments(found.duration_s - start_s, request.segment_seconds)
+    segments = [Segment(s.index, start_s + s.start_s, start_s + s.end_s) for s in segments]
     frames: ShownReader[Picture] | None = None
     picture = found.picture if found.picture is not None and len(found.video_s) else None
     if picture is not None and request.frames:
-        frames = open_frames(decoded)
+        frames = open_frames(decoded, moments(segments, request.frames, picture))
         frames = frames if frames.prime() else None
     sound: AudioReader | None = None
     if found.sound is not None and found.audio is not None and request.audio:
@@ -217,8 +255,6 @@ def decode(
         raise MediaError(
             _nothing(path, f"damaged: none of its {found.packets} packets could be decoded")
         )
-    segments = cut_segments(found.duration_s - start_s, request.segment_seconds)
-    segments = [Segment(s.index, start_s + s.start_s, start_s + s.end_s) for s in segments]
     yield Opened(duration, len(segments), has_video, has_audio)
 
     picture_end = picture.end_s if picture is not None else 0.0
@@ -235,7 +271,7 @@ def decode(
             begins = _begins(picture, segment)
             visible = visible_part(picture, picture_end, segment)
             if visible is not None and (begins or audio is not None):
-                pictures, lit = _pictures(frames, request.frames, visible)
+                pictures, lit = pictures_of(frames, request.frames, visible)
                 real_end = _real_end(frames, picture)
                 if real_end is not None and not replanned and real_end < visible.end_s:
                     # The video ends early. Only damaged files are decoded a second time.
@@ -246,7 +282,7 @@ def decode(
                         *segments[:done],
                         *_cut_rest(segment, max(real_end, heard_s), request.segment_seconds),
                     ]
-                    frames = open_frames(decoded)
+                    frames = open_frames(decoded, np.zeros(0))
                     continue
                 if begins and not _any_within(decoded, segment, picture.period_s):
                     pictures = {}  # nothing that begins here could be decoded
@@ -265,7 +301,10 @@ def decode(
     if request.audio and found.sound is not None and sound is None and skipped.packets:
         sound_s = max(sound_s, found.sound.end_s - found.sound.start_s)
     if late:
-        yield from _looked_at_again(open_frames(array("d")), request.frames, late)
+        windowed = windows(request.frames)
+        again = [sample_times(s, lit) for _, lit in late for s in windowed.values()]
+        frames = open_frames(array("d"), np.concatenate(again))
+        yield from _looked_at_again(frames, windowed, late)
     yield Lost(tuple(lost), sound_s, found.breaks_off, found.missing)
 
 
@@ -318,63 +357,31 @@ def _begins(picture: Track, segment: Segment) -> bool:
     return begins < segment.end_s or (first == 0 and begins <= segment.end_s)
 
 
-def visible_part(picture: Track, end_s: float, segment: Segment) -> Segment | None:
-    """Return the part of a segment in which something is on the screen, None if there is none."""
-    start, end = max(segment.start_s, picture.start_s), min(segment.end_s, end_s)
-    if start > end or (start == end and segment.end_s > segment.start_s):
-        return None
-    return Segment(segment.index, start, end)
-
-
-def _pictures(
-    frames: ShownReader[Picture], samplings: Mapping[str, FrameSampling], visible: Segment
-) -> tuple[dict[str, ByteArray], Segment | None]:
-    """Return the frames of a segment, and a better part of it for windows around its middle.
-
-    Returns:
-        (count, size, size, 3) uint8 RGB by name; and the part, None if the windows are fine.
-    """
-    windowed = any(s.fps is not None for s in samplings.values())
-    spread = any(s.fps is None for s in samplings.values())
-    looked_at = {**samplings} if spread or not windowed else {**samplings, "": _PROBE}
-    times = {name: sample_times(sampling, visible) for name, sampling in looked_at.items()}
-    pictures = _frames_at(frames, looked_at, times)
-    wanted = {name: pictures[name] for name in samplings}
-    if not windowed:
-        return wanted, None
-    ends = (pictures[n][[0, -1]] for n, s in samplings.items() if s.fps is not None)
-    if not any(flat_frames(of).any() for of in ends):
-        return wanted, None  # nearly always, and a cheap check
-    flat = {name: flat_frames(of) for name, of in pictures.items()}
-    return wanted, lit_part(times, flat, visible, looked_at)
-
-
-def _frames_at(
-    frames: ShownReader[Picture],
-    samplings: Mapping[str, FrameSampling],
-    times: Mapping[str, npt.NDArray[np.float64]],
-) -> dict[str, ByteArray]:
-    """Return the frames on the screen at `times` by name, each (count, size, size, 3) uint8 RGB."""
-    pictures = {
-        name: np.empty((s.count, s.size, s.size, 3), np.uint8) for name, s in samplings.items()
-    }
-    moments = sorted((time, name, row) for name in times for row, time in enumerate(times[name]))
-    for time, name, row in moments:
-        _, picture = frames.at(time)
-        pictures[name][row] = picture.fitted(samplings[name])
-    return pictures
-
-
 def _looked_at_again(
     frames: ShownReader[Picture],
-    samplings: Mapping[str, FrameSampling],
+    windowed: Mapping[str, FrameSampling],
     late: Iterable[tuple[SegmentMedia, Segment]],
 ) -> Iterator[SegmentMedia]:
     """Yield segments with their windows moved to the middle of a part that shows something."""
-    windows = {name: s for name, s in samplings.items() if s.fps is not None}
     for media, lit in late:
-        times = {name: sample_times(sampling, lit) for name, sampling in windows.items()}
-        yield replace(media, frames=media.frames | _frames_at(frames, windows, times))
+        times = {name: sample_times(sampling, lit) for name, sampling in windowed.items()}
+        yield replace(media, frames=media.frames | frames_at(frames, windowed, times))
+
+
+def _selection(whole: Scan, wanted_s: Floats) -> Selection | None:
+    """Return what is decoded so as to look at pictures; None for everything.
+
+    Args:
+        whole: The scan of the file.
+        wanted_s: When they are looked at.
+    """
+    picture, structure = whole.picture, whole.structure
+    if structure is None or picture is None or whole.by_dts or whole.breaks_off:
+        return None
+    everything = select(structure, picture.packets_s, picture.shown_s)
+    if everything is None or not len(wanted_s):
+        return None
+    return needed(structure, everything, shown_at(picture.shown_s, wanted_s))
 
 
 def _real_end(frames: ShownReader[Picture], picture: Track) -> float | None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from av.codec.context import Flags as CodecFlags
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 
@@ -64,14 +65,10 @@ def video_frames(
     clock_s = -picture.period_s
     ahead_s: float | None = None
     reformatter = VideoReformatter()
-    with _open_to_decode(path, found.video, nvdec) as container:
+    with open_to_decode(path, found.video, nvdec) as container:
         stream = container.streams[found.video]
         aspect = PixelAspect(stream)
-        context = stream.codec_context
-        context.thread_count = threads
-        context.thread_type = "AUTO" if threads > 1 else "NONE"
-        context.options = {"max_pixels": str(max_pixels)}
-        context.flags |= CodecFlags.copy_opaque  # a frame tells which packet it came from
+        context = prepared(stream, threads, max_pixels)
         number = -1
         for packet in packets(container, found.video, skipped):
             on_progress()
@@ -81,7 +78,7 @@ def video_frames(
                     continue
                 packet.opaque = (number,)  # a new object, as PyAV keys it by its address
             try:
-                frames = context.decode(packet)  # type: ignore[attr-defined]
+                frames = context.decode(packet)
             except MemoryError:
                 raise
             except (av.FFmpegError, ValueError):
@@ -92,7 +89,7 @@ def video_frames(
                     raise MediaError(too_large(frame.width, frame.height))
                 time_s = None
                 if not found.by_dts:
-                    time_s = _at(picture.packets_s, *(frame.opaque or ()))
+                    time_s = _at(picture.packets_s, *cast(tuple[int, ...], frame.opaque or ()))
                 elif packet is not None and packet.size:
                     # Decoding timestamps differ from presentation by a constant, which the
                     # first frame tells.
@@ -112,7 +109,17 @@ def _at(times_s: npt.NDArray[np.float64], number: int = -1) -> float | None:
     return None if np.isnan(time_s) else time_s
 
 
-def _open_to_decode(path: str, video: int, nvdec: bool) -> InputContainer:
+def prepared(stream: Stream, threads: int, max_pixels: int, **options: str) -> VideoCodecContext:
+    """Return a video stream's decoder, set up so that a frame tells which packet it came from."""
+    context = cast(VideoCodecContext, stream.codec_context)
+    context.thread_count = threads
+    context.thread_type = "AUTO" if threads > 1 else "NONE"
+    context.options = {"max_pixels": str(max_pixels), **options}
+    context.flags |= CodecFlags.copy_opaque
+    return context
+
+
+def open_to_decode(path: str, video: int, nvdec: bool) -> InputContainer:
     """Open a file for decoding, on a GPU if that is allowed, available and worth it."""
     container = open_local(path)
     context = cast(VideoCodecContext, container.streams[video].codec_context)
