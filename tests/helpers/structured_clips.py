@@ -75,18 +75,19 @@ KINDS = {
     "mpeg2-interlaced": Kind("mkv", "mpeg2video", {"flags": "+ilme+ildct", "bf": "2"}, gop=12),
     "mpeg4": Kind("mp4", "mpeg4", {"bf": "2", "qscale": "3"}),
     "mpeg4-no-reordering": Kind("mkv", "mpeg4", {"qscale": "3"}),
-    "mpeg4-quarters": Kind("mkv", "mpeg4", {"flags": "+qpel", "bf": "2", "mbd": "rd"}, gop=25),
+    "mpeg4-quarters": Kind("mkv", "mpeg4", {"flags": "+qpel", "bf": "2"}, gop=25),
     "mpeg4-avi": Kind("avi", "mpeg4", {"bf": "2"}, is_selective=False),
     "mjpeg": Kind("mov", "mjpeg", {"qscale": "3"}, pix_fmt="yuvj420p"),
     "mjpeg-tables": Kind("mkv", "mjpeg", {"huffman": "default"}, pix_fmt="yuvj422p"),
     "prores": Kind("mov", "prores_ks", pix_fmt="yuv422p10le"),
     "dnxhr": Kind("mov", "dnxhd", {"profile": "dnxhr_lb"}, pix_fmt="yuv422p", size=(256, 128)),
-    "ffv1": Kind("mkv", "ffv1", is_selective=False),
 }
 
 
-def write(path: Path, kind: Kind, seconds: float = 22.0, start_s: float = 0.0) -> Path:
-    """Write a clip without sound; `path` gets the kind's suffix."""
+def write(
+    path: Path, kind: Kind, seconds: float = 16.0, dark_s: tuple[float, float] = (0.0, 0.0)
+) -> Path:
+    """Write a clip without sound, black for a while; `path` gets the kind's suffix."""
     path = path.with_suffix(f".{kind.suffix}")
     with av.open(str(path), "w", options=dict(kind.muxer)) as output:
         video = output.add_stream(kind.codec, rate=RATE, options=dict(kind.options))
@@ -95,9 +96,11 @@ def write(path: Path, kind: Kind, seconds: float = 22.0, start_s: float = 0.0) -
         video.codec_context.gop_size = kind.gop
         video.codec_context.thread_count = 1
         for number in range(round(seconds * RATE)):
-            frame = av.VideoFrame.from_ndarray(texture(number, *kind.size), "gray")
-            frame = frame.reformat(format=kind.pix_fmt)
-            frame.pts, frame.time_base = round(start_s * RATE) + number, Fraction(1, RATE)
+            pixels = texture(number, *kind.size)
+            if dark_s[0] <= number / RATE < dark_s[1]:
+                pixels = np.full_like(pixels, 16)
+            frame = av.VideoFrame.from_ndarray(pixels, "gray").reformat(format=kind.pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
     return path
