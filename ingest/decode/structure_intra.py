@@ -8,6 +8,7 @@ from .structure import Structure, check
 _TABLES = frozenset({0xC4, 0xDB})
 """Huffman and quantisation tables, with which each picture must come itself."""
 
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 _SCAN = 0xDA
 
 
@@ -36,7 +37,12 @@ class _Alone:
 
 
 class Mjpeg(_Alone):
-    """Reads Motion JPEG (ITU-T T.81); implements `Reader`."""
+    """Reads Motion JPEG (ITU-T T.81); implements `Reader`. Only whole frames are known."""
+
+    def __init__(self, height: int) -> None:
+        """Begin; `height` is the container's, of which fields have half each."""
+        super().__init__()
+        self._height = height
 
     def _check(self, data: bytes) -> None:
         check(data.startswith(b"\xff\xd8") and data.rstrip(b"\0").endswith(b"\xff\xd9"))
@@ -53,6 +59,9 @@ class Mjpeg(_Alone):
                 same.append(_tables(marker, data[at + 4 : at + 2 + size]))
             else:
                 same.append(data[at : at + 2 + size])
+            if marker in _FRAMES:
+                check(int.from_bytes(data[at + 5 : at + 7], "big") == self._height)
+            check(marker != 0xE0 or data[at + 4 : at + 8] != b"AVI1")  # it may tell of fields
             at += 2 + size
         self._said.is_new("headers", b"|".join(same))
 

@@ -175,4 +175,10 @@ def _layer(layer: bytes) -> tuple[int, bool]:
     check(bits.take(1))
     resolution = bits.take(16)
     check(resolution)
-    return max(1, (resolution - 1).bit_length()), orders
+    time_bits = max(1, (resolution - 1).bit_length())
+    bits.take(1)
+    if bits.take(1):
+        bits.take(time_bits)
+    bits.take(29)  # width and height
+    check(not bits.take(1))  # of fields libav remembers the time of the first picture between two
+    return time_bits, orders

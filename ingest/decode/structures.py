@@ -35,7 +35,7 @@ def _reader(stream: Stream) -> Reader | None:
         case "mpeg4":
             return Mpeg4(said)
         case "mjpeg":
-            return Mjpeg()
+            return Mjpeg(context.height)
         case "prores":
             return ProRes()
         case "dnxhd":

@@ -76,6 +76,9 @@ KINDS = {
     "mpeg4": Kind("mp4", "mpeg4", {"bf": "2", "qscale": "3"}),
     "mpeg4-no-reordering": Kind("mkv", "mpeg4", {"qscale": "3"}),
     "mpeg4-quarters": Kind("mkv", "mpeg4", {"flags": "+qpel", "bf": "2"}, gop=25),
+    "mpeg4-interlaced": Kind(
+        "mkv", "mpeg4", {"flags": "+ilme+ildct", "bf": "2"}, is_selective=False
+    ),
     "mpeg4-avi": Kind("avi", "mpeg4", {"bf": "2"}, is_selective=False),
     "mjpeg": Kind("mov", "mjpeg", {"qscale": "3"}, pix_fmt="yuvj420p"),
     "mjpeg-tables": Kind("mkv", "mjpeg", {"huffman": "default"}, pix_fmt="yuvj422p"),
