@@ -102,6 +102,7 @@ def scan(
     with open_local(path) as container:
         pictures, sounds = usable(container, "video"), usable(container, "audio")
         read = {stream.index: _Packets() for stream in (*pictures, *sounds)}
+        with_structure &= container.format.name != "avi"  # whose stamps tell no order
         structures = {s.index: Structures(s) for s in pictures if with_structure}
         # Before packets are read: PyAV fails here once streams begin that it does not know.
         best = {stream.index: _best_sound(container, stream) for stream in pictures}

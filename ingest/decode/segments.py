@@ -179,12 +179,14 @@ def decode(
         for event in _decode(request, on_progress):
             given.add(event.segment.index if isinstance(event, SegmentMedia) else _OPENED)
             yield event
+        return
     except UnplannedError:
-        # Up to here all was as planned, so that what was given is what the whole would give.
-        for event in _decode(replace(request, every_picture=True), on_progress):
-            about = event.segment.index if isinstance(event, SegmentMedia) else _OPENED
-            if about not in given or isinstance(event, Lost):
-                yield event
+        pass  # and its decoder is freed before the next begins
+    # Up to there all was as planned, so that what was given is what the whole gives.
+    for event in _decode(replace(request, every_picture=True), on_progress):
+        about = event.segment.index if isinstance(event, SegmentMedia) else _OPENED
+        if about not in given or isinstance(event, Lost):
+            yield event
 
 
 def _decode(
