@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import AwareDatetime, Field
 
 from .results import DeploymentStatus, Result, RootState
@@ -22,6 +24,18 @@ class CacheStatus(FolderStatus):
         description="backbones whose weight files are there; 'vidsim models list' reads them whole"
     )
     missing_weights: list[str] = Field(description="backbones whose weight files are not")
+
+
+class CpuStatus(Result):
+    """The CPU, and how it computes the motion network."""
+
+    name: str
+    cores: int = Field(description="that vidsim may use")
+    features: list[str] = Field(description="instructions that matter to networks")
+    motion: Literal["integers", "bfloat16", "winograd"] = Field(
+        description="how I3D is computed on it: in 8-bit integers, in bfloat16, or in float32 by "
+        "Winograd's algorithm"
+    )
 
 
 class LibraryStatus(Result):
@@ -66,6 +80,7 @@ class Status(Result):
 
     home: FolderStatus
     cache: CacheStatus
+    cpu: CpuStatus
     versions: dict[str, str] = Field(description="of vidsim and of what it computes with")
     libraries: list[LibraryStatus]
     lock: LockHolder | None = Field(description="none where nobody holds it")

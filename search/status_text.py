@@ -9,11 +9,20 @@ from ..schemas.answer import Line, Table, count
 
 if TYPE_CHECKING:
     from ..schemas.results import LibrarySummary
-    from ..schemas.status import FolderStatus, LibraryStatus, LockHolder, ServerStatus, Status
+    from ..schemas.status import (
+        CpuStatus,
+        FolderStatus,
+        LibraryStatus,
+        LockHolder,
+        ServerStatus,
+        Status,
+    )
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 _VERSIONS_IN_A_LINE = 4
+
+_NUMBERS = {"integers": "8-bit integers", "bfloat16": "bfloat16", "winograd": "float32"}
 
 
 def status_text(found: Status) -> Iterator[Line]:
@@ -23,6 +32,7 @@ def status_text(found: Status) -> Iterator[Line]:
     yield f"weights   {', '.join(found.cache.weights) or 'none'}"
     if found.cache.missing_weights:
         yield f"          not here: {', '.join(found.cache.missing_weights)}"
+    yield f"CPU       {_cpu(found.cpu)}"
     named = [f"{name} {version}" for name, version in found.versions.items()]
     yield f"versions  {', '.join(named[:_VERSIONS_IN_A_LINE])}"
     yield f"          {', '.join(named[_VERSIONS_IN_A_LINE:])}"
@@ -36,6 +46,13 @@ def status_text(found: Status) -> Iterator[Line]:
         for item in found.libraries
     ]
     yield Table(("library", "videos", "hours", "files", "from"), rows, numbers=frozenset({1, 2}))
+
+
+def _cpu(found: CpuStatus) -> str:
+    features = f" ({' '.join(found.features)})" if found.features else ""
+    return (
+        f"{found.name}, {count(found.cores, 'core')}{features}; motion in {_NUMBERS[found.motion]}"
+    )
 
 
 def status_notes(found: Status) -> list[str]:

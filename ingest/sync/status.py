@@ -23,6 +23,7 @@ from ...schemas.errors import StoreError
 from ...schemas.settings import settings
 from ...schemas.status import (
     CacheStatus,
+    CpuStatus,
     FolderStatus,
     LibraryStatus,
     LockHolder,
@@ -32,6 +33,7 @@ from ...schemas.status import (
 from ..models.weights import folder_of
 from ..shards.home import Home, Place, without_user
 from ..shards.lock import holder
+from ..system.cpu import describe_cpu, motion_numbers
 from .roots import look_at_root, origin
 
 _ANSWER_S = 2.0
@@ -60,6 +62,7 @@ def look(place: Place) -> Status:
     return Status(
         home=_folder(place.home),
         cache=_cache(settings().cache, home.backbones.values()),
+        cpu=_cpu(),
         versions=versions(),
         libraries=[_library(home, library) for library in home.shards.libraries()],
         lock=_lock(place.home),
@@ -86,6 +89,16 @@ def _codecs() -> str:
             if match := re.match(r"libavcodec-\w+\.so\.([\d.]+)$", file.name):
                 return match[1]
     return ""
+
+
+def _cpu() -> CpuStatus:
+    found = describe_cpu()
+    return CpuStatus(
+        name=found.name,
+        cores=found.cores,
+        features=list(found.features),
+        motion=motion_numbers(found.features),
+    )
 
 
 def _folder(path: Path) -> FolderStatus:

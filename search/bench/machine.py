@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
+from ...ingest.system.cpu import describe_cpu
 from ...schemas.backbones import Backbone
 from .results import Machine
 
@@ -15,24 +14,14 @@ _PACKAGES = (
     "torch", "tensorflow", "tensorflow-cpu", "faiss-cpu", "faiss-gpu", "av", "pymilvus"
 )  # fmt: skip
 
-_FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-"""CPU features that determine the speed of networks, by their names in Linux."""
-
 
 def describe_machine() -> Machine:
     """Describe this machine and its current load."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    about = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
-    flags = about.get("flags", "").split()
+    cpu = describe_cpu()
     return Machine(
-        cpu=about.get("model name") or platform.processor() or platform.machine(),
-        features=[feature for feature in _FEATURES if feature in flags],
-        cores=len(os.sched_getaffinity(0)),
+        cpu=cpu.name,
+        features=list(cpu.features),
+        cores=cpu.cores,
         load=os.getloadavg()[0],
         versions={name: found for name in _PACKAGES if (found := _version(name))},
     )

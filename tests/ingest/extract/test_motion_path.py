@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vidsim.ingest.extract import motion
+from vidsim.ingest.system.cpu import describe_cpu, motion_numbers
 
 CPU = torch.device("cpu")
 
@@ -26,3 +27,9 @@ def test_float32_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(motion, "supported", lambda: True)
     monkeypatch.setenv("VIDSIM_CPU_PATH", "float32")
     assert motion.i3d_path(CPU) == "winograd"
+
+
+@pytest.mark.parametrize("setting", ["auto", "float32"])
+def test_status_tells_the_way_without_torch(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDSIM_CPU_PATH", setting)
+    assert motion_numbers(describe_cpu().features) == motion.i3d_path(CPU)
