@@ -52,7 +52,8 @@ def test_the_nearest_rows_are_those_of_an_exhaustive_search(home, name):
     for query, hits in zip(queries, vectors.search(backbone, queries, 5)):
         order = np.argsort(-(rows @ query))[:5]
         assert [hit.id for hit in hits] == [records[i]["id"] for i in order]
-        assert [hit.score for hit in hits] == pytest.approx((rows @ query)[order], abs=1e-4)
+        scores = [hit.score for hit in hits]
+        assert scores == pytest.approx((rows @ query)[order], rel=1e-6, abs=1e-4)
     assert vectors.count(backbone) == len(records)
     filtered = vectors.search(backbone, queries, 50, parse_filter('video_id == "lib/07.mp4"'))
     assert {hit.video_id for hits in filtered for hit in hits} == {"lib/07.mp4"}
