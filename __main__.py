@@ -21,7 +21,8 @@ def run() -> None:
     try:
         main()
     except SystemExit as ended:
-        if "torch" not in sys.modules or not _ASKS.intersection(sys.argv[1:]):
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        if "torch" not in sys.modules or command not in _ASKS:
             raise
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         logging.shutdown()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from ..schemas.embedding import EmbeddedVideo
@@ -29,7 +28,7 @@ from .sync import moves
 from .sync.elsewhere import look_elsewhere
 from .sync.failed_files import Failure, read_failures, write_failures
 from .sync.repair import bring_in_step, remove, settle_missing
-from .sync.samplings import kept_samplings, slower_note
+from .sync.samplings import kept_samplings, sampling_notes
 from .sync.writer import Writer
 from .system.progress import Progress
 from .system.stages import Meter, Stage
@@ -136,7 +135,7 @@ def ingest(
                 notes.append(settle_missing(store, home, name))
             notes += [note for note in writer.notes if note not in notes] + store.notes
             if plan.todo:
-                notes += slower_note(name, usual, options.backbones)
+                notes += sampling_notes(name, usual, options.backbones)
     report = _report(name, catalog, options, plan, listing, failed, removed, notes)
     return report.model_copy(update={"timing": _timing(meter)})
 
@@ -145,12 +144,13 @@ def _going_on(
     options: EmbedOptions, home: Home, library: str, catalog: Mapping[str, CatalogEntry]
 ) -> EmbedOptions:
     """Return options with the samplings that the library or the home has already."""
-    others = (_backbones_of(home, name) for name in home.shards.libraries() if name != library)
-    stored = chain([stored_weights(catalog).keys()], others)
-    known = home.shards.backbones
-    return replace(
-        options, backbones=kept_samplings(options.backbones, options.asked, stored, known)
-    )
+
+    def others() -> Iterator[Collection[str]]:
+        return (_backbones_of(home, name) for name in home.shards.libraries() if name != library)
+
+    own, known = stored_weights(catalog).keys(), home.shards.backbones
+    kept = kept_samplings(options.backbones, options.asked, own, others, known)
+    return replace(options, backbones=kept)
 
 
 def _backbones_of(home: Home, library: str) -> Collection[str]:

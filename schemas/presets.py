@@ -41,7 +41,7 @@ DEFAULT_PRESET: PresetName = "compact"
 
 def named_modalities(overrides: Iterable[str]) -> set[str]:
     """Return the modalities of items such as ``color=vid2img``."""
-    return {override.partition("=")[0].strip() for override in overrides}
+    return {override.partition("=")[0].strip().lower() for override in overrides}
 
 
 def choose_backbones(

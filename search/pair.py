@@ -14,7 +14,7 @@ from .fusion import parse_weights
 from .likeness import Yardstick
 from .query import QueryOptions
 from .search_index import SearchIndex
-from .stored_backbones import choose_stored_backbones, other_weights
+from .stored_backbones import choose_stored_backbones, other_samplings, other_weights
 from .subject import Embed, Example, Reading, read_clip
 from .tuned import read_tuned
 
@@ -50,8 +50,9 @@ def read_pair(
 ) -> Pair:
     """Return two clips, each the id of a stored video or a file, ready to be compared.
 
-    Backbones, weights and yardsticks are those of a query with the first in all libraries. Two
-    files are compared by the backbones of the preset, though, whatever is stored.
+    Weights and yardsticks are those of a query with the first in all libraries, backbones those
+    that the libraries of both have. Two files are compared by the backbones of the preset, though,
+    whatever is stored.
 
     Raises:
         VidsimError: As `answer`.
@@ -60,8 +61,10 @@ def read_pair(
     stored = index.weights()
     own = sorted({name.partition("/")[0] for name in names if index.knows(name)})
     if own:
-        asked_of = {names[0].partition("/")[0]} & stored.keys() or stored.keys()
-        held = {name for library in asked_of for name in stored[library]}
+        of_each = [{*stored[library]} for library in own if library in stored]
+        # What both have, if both are stored; else what the stored one has.
+        held = set.intersection(*of_each) if of_each else set()
+        held = held or {name for of in of_each for name in of}
         backbones = choose_stored_backbones(
             index, held, options.modalities, options.overrides, options.preset
         )
@@ -86,6 +89,7 @@ def read_pair(
         )
     notes = [note for clip in clips for note in clip.notes]
     notes += other_weights(searched, both)
+    notes += other_samplings(searched, backbones, index.known)
     asked = {m: b for m, b in backbones.items() if m in first.vectors}
     if options.weights is None and len(asked) > 1:
         tuned, told = read_tuned(place.home, asked)

@@ -44,6 +44,10 @@ def choose_stored_backbones(
             chosen[modality] = min(there, key=lambda b: (b.name not in held, b is not backbone))
         elif backbone in there:
             chosen[modality] = backbone
+        elif modality not in named and (
+            alike := [b for b in there if b.is_sampling_of(backbone)]
+        ):  # a preset names networks; which sampling of them a home has is its own
+            chosen[modality] = min(alike, key=lambda b: b.name not in held)
         elif modality in named | set(modalities or ()):
             names = ", ".join(f"{b.modality}={b.name}" for b in there or stored)
             raise ModelError(
@@ -88,9 +92,10 @@ def other_samplings(
         }
         if lacking:
             libraries, names = " and ".join(lacking), " and ".join(sorted({*lacking.values()}))
+            has, it = ("has", "it is") if len(lacking) == 1 else ("have", "they are")
             notes.append(
-                f"{libraries} has {modality} by {names} and not by {backbone.name}, so it is not "
-                f"compared by {modality}; search it alone with --library, or run "
-                f"'vidsim ingest FOLDER --model {modality}={backbone.name}' for its folder."
+                f"{libraries} {has} {modality} by {names} and not by {backbone.name}, so {it} not "
+                f"compared by {modality}; search alike ones with --library, or run 'vidsim ingest "
+                f"FOLDER --model {modality}={backbone.name}'."
             )
     return notes

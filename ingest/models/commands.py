@@ -53,7 +53,7 @@ def _lines(rows: Iterable[dict[str, Any]]) -> Iterator[Line]:
     for row in rows:
         known = [row["weights"], row["licence"], row["default"] and "default"]
         listed = ", ".join(str(item) for item in known if item)
-        yield f"{row['name']:<18}  {row['modality']:<6}  {row['dim']:>5}-d  {listed}"
+        yield f"{row['name']:<22}  {row['modality']:<6}  {row['dim']:>5}-d  {listed}"
         more = [row["about"]]
         if row["from"] and row["weights"] != "pulled":
             more.append(f"weights: {row['from']}")

@@ -49,7 +49,8 @@ def prepared(
     key = hashlib.sha256(f"{stem} {digests(backbone)}".encode()).hexdigest()[:_KEY_DIGITS]
     for path in sorted(folder.glob(f"{escape(stem)}.{key}.*{_SUFFIX}")):
         if not _whole(path):
-            _log.warning("%s is damaged, and is made anew.", path)
+            if path.exists():  # else another process was faster
+                _log.warning("%s is damaged, and is made anew.", path)
             continue
         with suppress(OSError):  # a vidsim of another version has just removed it
             return safetensors.torch.load_file(path)
@@ -82,9 +83,8 @@ def _keep(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_bytes(content)
-    use = name.partition("-")[0]  # a backbone's name has no hyphen
-    kind = name.removeprefix(f"{use}-").partition("-")[0]
-    for other in folder.glob(f"{escape(use)}-{escape(kind)}-*{_SUFFIX}"):
+    # Of the same preparation alone: a vidsim of another version may use its own.
+    for other in folder.glob(f"{escape(name.partition('.')[0])}.*{_SUFFIX}"):
         if other != path:
             with suppress(OSError):  # another process was faster
                 other.unlink()

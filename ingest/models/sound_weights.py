@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...schemas.backbones import Backbone
-from ...schemas.errors import WeightsError
+from ...schemas.errors import WeightsError, WorkerError
 from ..system.worker_process import Child
 from . import audio_worker
 from .audio_worker import START_SECONDS, environment
@@ -49,6 +49,11 @@ def _read(folder: Path) -> dict[str, Tensor]:
         child.close(grace_s=0)  # TensorFlow takes a second to exit by itself
     if message.kind != "weights":
         reason = str(message.fields.get("reason", message.kind))
+        if not reason.startswith("WeightsError: "):
+            raise WorkerError(
+                f"TensorFlow, which reads YAMNet's weights once, failed ({reason}); "
+                "run again with --modalities color,frame,motion to go on without sound."
+            )
         raise WeightsError(reason.removeprefix("WeightsError: "))
     found = {name: torch.from_numpy(array.copy()) for name, array in message.arrays.items()}
     assert {name: tuple(tensor.shape) for name, tensor in found.items()} == weight_shapes()

@@ -354,7 +354,7 @@ def _backbone(
     names = (PRESETS[DEFAULT_PRESET][Modality.FRAME], *frame)
     for name in names:
         if any(e.rows.get(name) for e in stored):
-            return name, []
+            return name, _of_other_backbones(name, names, stored)
     where = ", ".join(libraries) or ", ".join(sorted({e.video.library for e in stored}))
     if any(name in e.rows for e in stored for name in names):
         return "", [f"{where} has no pictures, so only identical files were looked for."]
@@ -364,6 +364,23 @@ def _backbone(
     return "", [
         f"{lacking}, so only identical files were looked for; run 'vidsim ingest FOLDER -m frame' "
         "for others."
+    ]
+
+
+def _of_other_backbones(
+    chosen: str, frame: Sequence[str], stored: Sequence[CatalogEntry]
+) -> list[str]:
+    """Return a note on libraries whose frames are of other backbones than the chosen one."""
+    has: dict[str, set[str]] = {}
+    for entry in stored:
+        has.setdefault(entry.video.library, set()).update(n for n in frame if entry.rows.get(n))
+    others = sorted(library for library, names in has.items() if names and chosen not in names)
+    if not others:
+        return []
+    return [
+        f"{' and '.join(others)} {'has' if len(others) == 1 else 'have'} no frames by {chosen}, "
+        "so only identical files were looked for there; name libraries alike with --library, or "
+        f"run 'vidsim ingest FOLDER -m frame --model frame={chosen}' for the folder."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -57,7 +58,7 @@ def _read(
     found: dict[Modality, tuple[list[str], FloatArray]] = {}
     with closing(SearchedVectors(Home(Place(home)))) as vectors:
         for name in modalities:
-            if (backbone := _chosen(vectors, Modality(name))) is not None:
+            if (backbone := _chosen(vectors, Modality(name), libraries)) is not None:
                 of, means = video_means(vectors.parts(backbone), libraries)
                 if of:
                     rows = from_index(backbone, np.concatenate(means))
@@ -72,8 +73,15 @@ def _read(
     return ids, reduced(whole) if whole else np.zeros((0, 1), np.float32)
 
 
-def _chosen(vectors: SearchedVectors, modality: Modality) -> Backbone | None:
-    """Return the stored backbone of a modality; of several the default preset's, or the first."""
+def _chosen(
+    vectors: SearchedVectors, modality: Modality, libraries: Sequence[str]
+) -> Backbone | None:
+    """Return the backbone of a modality that most of `libraries` have (none for all).
+
+    Of equals it is the default preset's, or the first.
+    """
+    stored = vectors.weights()
+    has = Counter(name for each in libraries or stored for name in stored.get(each, ()))
     there = [b for b in vectors.backbones() if b.modality is modality]
     usual = PRESETS[DEFAULT_PRESET].get(modality)
-    return min(there, key=lambda b: (b.name != usual, b.name), default=None)
+    return min(there, key=lambda b: (-has[b.name], b.name != usual, b.name), default=None)

@@ -62,18 +62,18 @@ def test_what_is_damaged_is_made_anew(cache: Path, harm: str) -> None:
     assert len(files(cache)) == 1
 
 
-def test_another_version_replaces_the_one_before(cache: Path) -> None:
-    prepared(YAMNET, "turned-1", Maker(1))
-    prepared(YAMNET, "other-1", Maker(2))
+def test_versions_do_not_replace_each_other(cache: Path) -> None:
+    assert prepared(YAMNET, "turned-1", Maker(1))["wide"].sum() == 6
     assert prepared(YAMNET, "turned-2", Maker(3))["wide"].sum() == 18
-    assert prepared(YAMNET, "other-1", Maker(4))["wide"].sum() == 12
+    assert prepared(YAMNET, "turned-1", Maker(4))["wide"].sum() == 6
     assert len(files(cache)) == 2
 
 
-def test_other_weights_are_prepared_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_weights_are_prepared_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared(YAMNET, "turned-1", Maker(1))
     monkeypatch.setattr("vidsim.ingest.models.prepared.digests", lambda backbone: "others")
     assert prepared(YAMNET, "turned-1", Maker(2))["wide"].sum() == 12
+    assert len(files(cache)) == 1  # what was made of weights that are gone is gone
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache: Path) -> None:

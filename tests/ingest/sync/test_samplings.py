@@ -43,6 +43,7 @@ def test_a_library_goes_on_with_what_it_has_and_says_what_is_faster(library, pla
     report = library.ingest(old, modalities="motion")
     assert (report.embedded, report.unchanged, in_step(place, "old")) == (1, 1, {"i3d": 4})
     (note,) = (note for note in report.notes if "i3d" in note)
+    assert f"{USUAL}, of smaller pictures, is as good and faster" in note
     assert f"--model motion={USUAL}" in note
     again = library.ingest(old, modalities="motion")
     assert (again.embedded, again.notes) == (0, [])
@@ -91,3 +92,39 @@ def test_a_stored_clip_is_compared_by_what_it_has(library, tmp_path):
     library.ingest(new, modalities="motion", models={"motion": USUAL})
     result = library.query("old/a.mp4")
     assert [match.video_id for match in result.results] == ["old/b.mp4"]
+
+
+def test_the_usual_one_wins_if_any_library_has_it_and_else_what_most_have(library, place, tmp_path):
+    for name in ("a", "b"):
+        library.ingest(folder(tmp_path / name, "x"), modalities="motion", preset="fast")
+    library.ingest(folder(tmp_path / "c", "x"), modalities="motion", models={"motion": "i3d"})
+    report = library.ingest(folder(tmp_path / "d", "x"), modalities="motion")
+    assert in_step(place, "d") == {FAST: 2}
+    assert f"{USUAL}, of larger ones, is better" in " ".join(report.notes)
+    library.ingest(folder(tmp_path / "e", "x"), modalities="motion", models={"motion": USUAL})
+    library.ingest(folder(tmp_path / "f", "x"), modalities="motion")
+    assert in_step(place, "f") == {USUAL: 2}
+
+
+def test_a_modality_may_be_named_in_capitals(library, place, tmp_path):
+    library.ingest(folder(tmp_path / "old", "a"), modalities="motion", models={"motion": "i3d"})
+    library.ingest(folder(tmp_path / "new", "a"), modalities="motion", models=[f"Motion={USUAL}"])
+    assert in_step(place, "new") == {USUAL: 2}
+
+
+def test_a_preset_takes_the_sampling_that_is_stored(library, tmp_path):
+    old = folder(tmp_path / "old", "a", "b")
+    library.ingest(old, modalities="motion", models={"motion": "i3d"})
+    result = library.query("old/a.mp4", preset="compact")
+    assert [match.video_id for match in result.results] == ["old/b.mp4"]
+
+
+def test_two_clips_are_explained_by_what_both_have_or_it_is_told(library, tmp_path):
+    old, new = folder(tmp_path / "old", "a"), folder(tmp_path / "new", "a")
+    library.ingest(old, modalities="color,motion", models={"motion": "i3d"})
+    library.ingest(new, modalities="color,motion", models={"motion": USUAL})
+    told = library.explain("new/a.mp4", "old/a.mp4")
+    assert told.missing_modalities == ["motion"]
+    assert "not by" in " ".join(told.notes)
+    library.ingest(new, modalities="motion", models={"motion": "i3d"})
+    assert library.explain("new/a.mp4", "old/a.mp4").missing_modalities == []
