@@ -173,8 +173,8 @@ def test_a_window_that_is_black_does_not_count_where_nothing_longer_is_shown(
     black = np.zeros_like(noise[0])
     clip = make_clip(times=at(121), images=[black] * 7 + noise[:2] + [black] * 112)
     found = embed(clip, (Modality.FRAME, Modality.MOTION))
-    assert found.row_counts() == {"efficientnet_lite0": 1, "i3d": 0}
-    assert embed(clip, (Modality.MOTION,)).row_counts() == {"i3d": 1}  # nothing else is known
+    assert found.row_counts() == {"efficientnet_lite0": 1, "i3d_192": 0}
+    assert embed(clip, (Modality.MOTION,)).row_counts() == {"i3d_192": 1}  # nothing else is known
 
 
 @pytest.mark.acceptance
@@ -183,7 +183,7 @@ def test_motion_after_black_is_that_of_the_clip_alone(weights, shared_data, tmp_
     black_before(source, tmp_path / "late.mp4", black_s=3, seconds=1.7)
     black_before(source, tmp_path / "alone.mp4", black_s=0, seconds=1.7)
     late, alone = (
-        unit(embed(tmp_path / name, (Modality.MOTION,)).embeddings[0].rows["i3d"].vectors)
+        unit(embed(tmp_path / name, (Modality.MOTION,)).embeddings[0].rows["i3d_192"].vectors)
         for name in ("late.mp4", "alone.mp4")
     )
     assert (late * alone).sum() > 0.95
