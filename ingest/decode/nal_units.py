@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .structure import HEADER_BYTES, UnknownError, check
+from .structure import HEADER_BYTES, MOST_PARTS, UnknownError, check
 
 _START = b"\0\0\1"
 
@@ -30,21 +30,24 @@ def units(data: bytes, length: int) -> Iterator[bytes]:
     if not length:
         yield from _between_start_codes(data)
         return
-    at, end = 0, len(data)
+    at, end, count = 0, len(data), 0
     while at < end:
         size = int.from_bytes(data[at : at + length], "big")
         at += length
+        count += 1
         # A length of 1 could be a start code: FFmpeg then guesses.
-        if size < 2 or at + size > end:
+        if size < 2 or at + size > end or count > MOST_PARTS:
             raise UnknownError
         yield data[at : at + size]
         at += size
 
 
 def _between_start_codes(data: bytes) -> Iterator[bytes]:
-    at = data.find(_START)
+    at, count = data.find(_START), 0
     check(at >= 0 and not data[:at].strip(b"\0"))
     while at >= 0:
+        count += 1
+        check(count <= MOST_PARTS)
         following = data.find(_START, at + 3)
         unit = data[at + 3 : following if following >= 0 else len(data)].rstrip(b"\0")
         check(len(unit) > 1)
@@ -60,7 +63,7 @@ def plain(unit: bytes, most: int | None = HEADER_BYTES) -> bytes:
 def messages(unit: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield kind and content of the messages of a unit of supplemental information (SEI)."""
     data = plain(unit, None)
-    at, end = 1, len(data)
+    at, end, count = 1, len(data), 0
     while end and not data[end - 1]:
         end -= 1
     while at < end - 1:  # the last byte holds the stop bit
@@ -72,7 +75,8 @@ def messages(unit: bytes) -> Iterator[tuple[int, bytes]]:
             found.append(number + data[at])
             at += 1
         kind, size = found
-        check(at + size <= end)
+        count += 1
+        check(at + size <= end and count <= MOST_PARTS)
         yield kind, data[at : at + size]
         at += size
 
@@ -91,9 +95,9 @@ class Unchanging:
         Raises:
             UnknownError: Something else was; or it is new, and `closed` is set.
         """
-        before = self._said.setdefault(what, content)
-        if before is not content:
-            check(before == content)
+        if what in self._said:
+            check(self._said[what] == content)
             return False
         check(not self.closed)
+        self._said[what] = content
         return True

@@ -49,9 +49,6 @@ _MOST_STRETCHES = 5
 
 _SNIFFED_BYTES = 1 << 18
 
-_OPENED = -1
-"""Stands for `Opened` among the indexes of segments."""
-
 _MOST_LATE = 32
 """Segments per file that wait for a second look, some 9 MB each with four modalities."""
 
@@ -174,32 +171,8 @@ def decode(
         MediaError: One sentence on why nothing, or nothing more, can be decoded; an
             `UnreachableError` where the content of the file is not the cause.
     """
-    given: set[int] = set()
-    try:
-        for event in _decode(request, on_progress):
-            given.add(event.segment.index if isinstance(event, SegmentMedia) else _OPENED)
-            yield event
-        return
-    except UnplannedError:
-        pass  # and its decoder is freed before the next begins
-    # Up to there all was as planned, so that what was given is what the whole gives.
-    for event in _decode(replace(request, every_picture=True), on_progress):
-        about = event.segment.index if isinstance(event, SegmentMedia) else _OPENED
-        if about not in given or isinstance(event, Lost):
-            yield event
-
-
-def _decode(
-    request: DecodeRequest, on_progress: Callable[[], None]
-) -> Iterator[Opened | SegmentMedia | Lost]:
-    """Decode a file as `decode` does.
-
-    Raises:
-        UnplannedError: Not all pictures were decoded, and something is not as it must be for that.
-    """
     path = os.path.abspath(request.path)
     check_file(path)
-    skipped = Skipped()
     # A GPU's decoder is another one, and a part begins where its first picture is. What a
     # decoder complains of is heard in its own thread only.
     selective = not (request.every_picture or request.nvdec or request.part.start_s)
@@ -207,12 +180,40 @@ def _decode(
     whole = scan(path, request.max_pixels, on_progress, request.audio_track, selective)
     if not whole.packets:
         raise MediaError(_nothing(path, "it holds no frame and no sound (empty, or cut short)"))
-    duration = whole.duration_s
-    if not duration <= request.max_duration_s:
+    if not whole.duration_s <= request.max_duration_s:
         raise MediaError(
-            f"too long: {duration / 3600:.1f} hours by its timestamps, "
+            f"too long: {whole.duration_s / 3600:.1f} hours by its timestamps, "
             f"over the limit of {request.max_duration_s / 3600:g}"
         )
+    given: set[int | None] = set()
+    try:
+        for event in _decode(path, request, whole, on_progress):
+            given.add(_about(event))
+            yield event
+        return
+    except UnplannedError:
+        pass  # and its decoder is freed before the next begins
+    # Up to there all was as planned, so that what was given is what the whole gives.
+    for event in _decode(path, request, replace(whole, structure=None), on_progress):
+        if isinstance(event, Lost) or _about(event) not in given:
+            yield event
+
+
+def _about(event: Opened | SegmentMedia | Lost) -> int | None:
+    """Return the number of a segment; None of all else."""
+    return event.segment.index if isinstance(event, SegmentMedia) else None
+
+
+def _decode(
+    path: str, request: DecodeRequest, whole: Scan, on_progress: Callable[[], None]
+) -> Iterator[Opened | SegmentMedia | Lost]:
+    """Decode a file that was scanned, as `decode` does.
+
+    Raises:
+        UnplannedError: Not all pictures were decoded, and something is not as it must be for that.
+    """
+    skipped = Skipped()
+    duration = whole.duration_s
     start_s = request.part.start_s
     found = within(whole, request.part)
     decoded = array("d")

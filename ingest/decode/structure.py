@@ -17,6 +17,10 @@ HEADER_BYTES = 64
 """Bytes of a coded unit in which its header is looked for; those read here take some 20."""
 
 
+MOST_PARTS = 4096
+"""Units, messages or markers of one packet that are looked at: hostile ones may have millions."""
+
+
 @dataclass(frozen=True)
 class Structure:
     """How the pictures of a video depend on each other, one picture per packet in file order.

@@ -14,11 +14,14 @@ _MESSAGES = frozenset({0, 1, 3, 4, 5, 6, 137, 144})
 """Supplemental information of a picture alone, or that nothing here depends on: buffering and
 timing, filler, user data, recovery points, mastering display and content light level."""
 
+_MOST_BYTES = 4096
+"""Of parameters that are read; they take some 20, and a few hundred with all lists of scaling."""
+
 _USER_DATA = 5
 _ENCODER = b"x264"
 """FFmpeg remembers which x264 wrote a stream, to mend what old ones did wrong."""
 
-_PERIOD = 1 << 40
+_PERIOD = 1 << 34
 """More than any picture order count, and its negative, within a coded video sequence."""
 
 
@@ -100,6 +103,7 @@ class H264:
                 self._said.is_new("encoder", content)
 
     def _parameters(self, unit: bytes) -> None:
+        check(len(unit) <= _MOST_BYTES)
         bits = Bits(plain(unit, None)[1:])
         if unit[0] & 31 == 7:
             profile, _, _ = bits.take(8), bits.take(8), bits.take(8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .nal_units import Unchanging
-from .structure import Structure, check
+from .structure import MOST_PARTS, Structure, check
 
 _TABLES = frozenset({0xC4, 0xDB})
 """Huffman and quantisation tables, with which each picture must come itself."""
@@ -54,6 +54,7 @@ class Mjpeg(_Alone):
             marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
             check(0xC0 <= marker < 0xFF and size >= 2)
             markers.append(marker)
+            check(len(markers) <= MOST_PARTS)
             if marker in _TABLES:
                 # Their values differ from picture to picture, which tables there are must not.
                 same.append(_tables(marker, data[at + 4 : at + 2 + size]))

@@ -1,6 +1,6 @@
-"""Read from MPEG-1, MPEG-2 and MPEG-4 part 2 which pictures depend on which.
+"""Read from MPEG-1 and MPEG-2 which pictures depend on which.
 
-All three know pictures that stand alone, pictures predicted from the last of those two kinds, and
+Both know pictures that stand alone, pictures predicted from the last of those two kinds, and
 pictures between the last two of them (B), on which no other depends.
 """
 
@@ -17,10 +17,10 @@ from .structure import Bits, Structure, UnknownError, check
 _START = b"\0\0\1"
 
 _ALONE, _BETWEEN = 1, 3
-"""Kinds of pictures as MPEG-2 numbers them, less 1 in MPEG-4."""
+"""Kinds of pictures (ISO/IEC 13818-2, table 6-12)."""
 
-_PROBED_BYTES = 4096
-"""The headers of a picture of MPEG-4 lie within its packet's first bytes."""
+_TMPGENC = b"TMPGEXS"
+"""User data by which FFmpeg knows that all that follows of MPEG-1 must be decoded otherwise."""
 
 
 def _parts(data: bytes, most: int) -> Iterator[tuple[int, bytes]]:
@@ -40,7 +40,7 @@ def _parts(data: bytes, most: int) -> Iterator[tuple[int, bytes]]:
 
 
 class _Anchored:
-    """What the three have in common."""
+    """Notes pictures that others depend on, and those between them."""
 
     def __init__(self) -> None:
         self._said = Unchanging()
@@ -104,81 +104,9 @@ class Mpeg2(_Anchored):
             elif code == 0xB8:
                 check(not part[3] & 0x20)  # pictures whose references were cut away
             else:
-                check(code == 0xB2)  # user data
+                check(code == 0xB2 and _TMPGENC not in part)  # user data
         else:
             raise UnknownError
         check(kind and is_frame and data.count(b"\0\0\1\0") == 1)
         self._ended = data.rstrip(b"\0").endswith(b"\0\0\1\xb7")
         return self._add(kind, kind == _ALONE and says_all)
-
-
-class Mpeg4(_Anchored):
-    """Reads MPEG-4 part 2 (ISO/IEC 14496-2); implements `Reader`. Only whole frames are known."""
-
-    def __init__(self, configuration: bytes) -> None:
-        """Read what the container says before the packets."""
-        super().__init__()
-        self._time_bits = 0
-        if configuration:
-            for code, part in _parts(configuration, len(configuration)):
-                self._header(code, part)
-
-    def add(self, data: bytes) -> tuple[bool, bool, int]:
-        """Read the next packet, see `Reader`."""
-        for code, part in _parts(data, _PROBED_BYTES):
-            if code == 0xB6:
-                break
-            self._header(code, part)
-        else:
-            raise UnknownError
-        check(self._time_bits and data.count(b"\0\0\1\xb6") == 1)
-        bits = Bits(part[:32])
-        kind = bits.take(2) + 1
-        while bits.take(1):
-            pass
-        check(bits.take(1))
-        bits.take(self._time_bits)
-        check(bits.take(1) and bits.take(1))  # a marker; whether it is coded at all
-        return self._add(kind, kind == _ALONE)
-
-    def _header(self, code: int, part: bytes) -> None:
-        if 0x20 <= code <= 0x2F:
-            if self._said.is_new("layer", part.rstrip(b"\0")):
-                self._time_bits, self._orders = _layer(part)
-        elif code == 0xB2:
-            self._said.is_new("user data", part.rstrip(b"\0"))
-        elif code in (0xB0, 0xB5):
-            self._said.is_new(code, part.rstrip(b"\0"))
-        else:
-            check(code < 0x20 or code == 0xB3)  # an object, the time of a group
-
-
-def _layer(layer: bytes) -> tuple[int, bool]:
-    """Read the header of a video object layer (clause 6.2.3).
-
-    Returns:
-        How many bits the time of a picture takes, and whether it says that pictures are reordered.
-    """
-    bits = Bits(layer[:64])
-    orders = False
-    bits.take(9)
-    if bits.take(1):
-        bits.take(7)
-    if bits.take(4) == 15:
-        bits.take(16)
-    if bits.take(1):
-        bits.take(2)
-        orders = not bits.take(1)
-        if bits.take(1):
-            bits.take(79)
-    check(bits.take(2) == 0)  # a rectangle
-    check(bits.take(1))
-    resolution = bits.take(16)
-    check(resolution)
-    time_bits = max(1, (resolution - 1).bit_length())
-    bits.take(1)
-    if bits.take(1):
-        bits.take(time_bits)
-    bits.take(29)  # width and height
-    check(not bits.take(1))  # of fields libav remembers the time of the first picture between two
-    return time_bits, orders

@@ -14,7 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from .structure import Reader, Structure, UnknownError
 from .structure_h264 import H264
 from .structure_intra import DnxHd, Mjpeg, ProRes
-from .structure_mpeg import Mpeg2, Mpeg4
+from .structure_mpeg import Mpeg2
 
 _HARMLESS = frozenset(
     {"mpegts_stream_id", "quality_stats", "cpb_properties", "prft", "a53_cc", "dynamic_hdr10_plus"}
@@ -32,8 +32,6 @@ def _reader(stream: Stream) -> Reader | None:
             return H264(said, context.has_b_frames)
         case "mpeg1video" | "mpeg2video" as name:
             return Mpeg2(name == "mpeg2video")
-        case "mpeg4":
-            return Mpeg4(said)
         case "mjpeg":
             return Mjpeg(context.height)
         case "prores":

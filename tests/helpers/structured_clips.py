@@ -73,13 +73,7 @@ KINDS = {
     "mpeg2-closed": Kind("mp4", "mpeg2video", {"bf": "2", "flags": "+cgop", "sc_threshold": "1e9"}),
     "mpeg2-no-reordering": Kind("mkv", "mpeg2video", {"qscale": "3"}, gop=12),
     "mpeg2-interlaced": Kind("mkv", "mpeg2video", {"flags": "+ilme+ildct", "bf": "2"}, gop=12),
-    "mpeg4": Kind("mp4", "mpeg4", {"bf": "2", "qscale": "3"}),
-    "mpeg4-no-reordering": Kind("mkv", "mpeg4", {"qscale": "3"}),
-    "mpeg4-quarters": Kind("mkv", "mpeg4", {"flags": "+qpel", "bf": "2"}, gop=25),
-    "mpeg4-interlaced": Kind(
-        "mkv", "mpeg4", {"flags": "+ilme+ildct", "bf": "2"}, is_selective=False
-    ),
-    "mpeg4-avi": Kind("avi", "mpeg4", {"bf": "2"}, is_selective=False),
+    "mpeg4": Kind("mp4", "mpeg4", {"bf": "2", "qscale": "3"}, is_selective=False),
     "mjpeg": Kind("mov", "mjpeg", {"qscale": "3"}, pix_fmt="yuvj420p"),
     "mjpeg-tables": Kind("mkv", "mjpeg", {"huffman": "default"}, pix_fmt="yuvj422p"),
     "prores": Kind("mov", "prores_ks", pix_fmt="yuv422p10le"),
