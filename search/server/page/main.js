@@ -72,6 +72,8 @@ async function render({ again = false } = {}) {
     main.className = `view-${tab || 'search'}`;
     main.replaceChildren();
     if (!loaded) {
+      // A browser may remember that a file could not be had, for as long as the page is open.
+      shown.again = () => location.reload();
       await tellUnloaded(title);
       return;
     }
