@@ -42,12 +42,12 @@ def choose_stored_backbones(
         there = [b for b in stored if b.modality is modality]
         if there and preset is None and modality not in named:
             chosen[modality] = min(there, key=lambda b: (b.name not in held, b is not backbone))
+        elif modality not in named and (
+            alike := [b for b in there if b is backbone or b.is_sampling_of(backbone)]
+        ):  # a preset names networks; which sampling of them is there is the library's
+            chosen[modality] = min(alike, key=lambda b: (b.name not in held, b is not backbone))
         elif backbone in there:
             chosen[modality] = backbone
-        elif modality not in named and (
-            alike := [b for b in there if b.is_sampling_of(backbone)]
-        ):  # a preset names networks; which sampling of them a home has is its own
-            chosen[modality] = min(alike, key=lambda b: b.name not in held)
         elif modality in named | set(modalities or ()):
             names = ", ".join(f"{b.modality}={b.name}" for b in there or stored)
             raise ModelError(

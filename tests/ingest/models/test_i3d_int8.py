@@ -97,13 +97,13 @@ def some_network() -> I3D:
     return network
 
 
-@pytest.mark.skipif(not VNNI, reason="this CPU has no AVX512-VNNI")
 def test_prepared_weights_give_the_same_features() -> None:
     prepared = i3d_int8.prepare(some_network())
     clips = torch.randint(0, 256, (1, 9, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        found = i3d_int8.I3DInt8.of_prepared(prepared, torch.bfloat16)(clips)
-        expected = i3d_int8.I3DInt8(some_network(), torch.bfloat16)(clips)
+        # Without VNNI sums overflow, but for both alike.
+        found = i3d_int8.I3DInt8.of_prepared(prepared, torch.float32)(clips)
+        expected = i3d_int8.I3DInt8(some_network(), torch.float32)(clips)
     assert torch.equal(found, expected)
     assert found.abs().max() > 0
 

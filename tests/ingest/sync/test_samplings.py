@@ -115,8 +115,11 @@ def test_a_modality_may_be_named_in_capitals(library, place, tmp_path):
 def test_a_preset_takes_the_sampling_that_is_stored(library, tmp_path):
     old = folder(tmp_path / "old", "a", "b")
     library.ingest(old, modalities="motion", models={"motion": "i3d"})
-    result = library.query("old/a.mp4", preset="compact")
-    assert [match.video_id for match in result.results] == ["old/b.mp4"]
+    for _ in range(2):  # alone, and beside a library that has the preset's own
+        result = library.query("old/a.mp4", preset="compact")
+        assert [match.video_id for match in result.results] == ["old/b.mp4"]
+        new = folder(tmp_path / "new", "a", "b")
+        library.ingest(new, modalities="motion", models={"motion": USUAL})
 
 
 def test_two_clips_are_explained_by_what_both_have_or_it_is_told(library, tmp_path):
