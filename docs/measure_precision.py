@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.pool import decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.ingest.extract.motion import MotionExtractor

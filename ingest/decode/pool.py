@@ -9,12 +9,13 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ...schemas.embedding import NO_DAMAGE, Damage
 from ...schemas.errors import WorkerError
 from ...schemas.video import Segment
 from ..system.stages import Spent
 from ..system.worker_process import Child, Message, StalledError
-from .segments import DecodeRequest, Lost, Opened, SegmentMedia
+from .events import Event, Failed, Lost, Opened, SegmentMedia
+from .segments import DecodeRequest
+from .shares import Decoded, Share, Shares
 from .worker import request_to_fields
 
 _EVENTS_A_WORKER = 4
@@ -22,9 +23,6 @@ _EVENTS_A_WORKER = 4
 
 _FILES_A_CHILD = 256
 """Files after which a decoder is replaced, so that leaks in codecs do not add up."""
-
-_OPENED = -1
-"""Stands for `Opened` among segment indexes."""
 
 # A decoder is one thread of work; numpy must not start a thread per core.
 _ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -57,37 +55,6 @@ class DecodeLimits:
     nvdec: bool = False
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A file was decoded to its end, into `segments` segments (0 if nothing requested was found).
-
-    `damage` describes what did not decode; `without_sound` is whether the audio was left out
-    because the decoder failed with it.
-    """
-
-    segments: int
-    spent: Spent = field(default=Spent(), compare=False)
-    damage: Damage = NO_DAMAGE
-    without_sound: bool = False
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Decoding of a file failed, perhaps after some segments.
-
-    Attributes:
-        reason: Why, as it follows "path: ".
-        lasting: Whether its content is the cause, so that another try would fail as well. A
-            decoder that crashed, or reached a limit of time or memory, proves nothing of that.
-    """
-
-    reason: str
-    lasting: bool = False
-
-
-Event = Opened | SegmentMedia | Finished | Failed
-
-
 def decode_all(
     requests: Iterable[tuple[int, DecodeRequest]],
     workers: int,
@@ -97,12 +64,13 @@ def decode_all(
 
     Args:
         requests: (number, request) pairs, consumed as decoders become free, in any thread.
-        workers: Number of processes, at least 1.
-        limits: Limits for one file.
+        workers: Number of processes, at least 1. Once there are more of them than files, long
+            files are divided.
+        limits: Limits for one file, or one decoder's part of it.
 
     Yields:
         (number, event) pairs. Per file: perhaps an `Opened` and segments, in the order of
-        `decode`, then one `Finished` or `Failed`. Files are interleaved.
+        `decode` within each part, then one `Finished` or `Failed`. Files are interleaved.
 
     Raises:
         WorkerError: A decoder cannot be started.
@@ -127,6 +95,7 @@ class _Pool:
     ) -> None:
         self._requests = iter(requests)
         self._requests_lock = threading.Lock()
+        self._shares = Shares()
         self._limits = limits
         self._events: queue.Queue[tuple[int, Event] | BaseException | None] = queue.Queue(
             _EVENTS_A_WORKER * workers
@@ -170,27 +139,30 @@ class _Pool:
                 continue
         raise _StoppedError
 
-    def _next_request(self) -> tuple[int, DecodeRequest] | None:
+    def _next(self) -> Share | None:
+        """Return the next file, or a part of one that another decoder has begun."""
         with self._requests_lock:
-            return next(self._requests, None)
+            task = next(self._requests, None)
+            if task is not None:
+                return self._shares.begin(*task)
+        return self._shares.wait_to_take(lambda wait_s: not self._stopping.wait(wait_s))
 
     def _work(self) -> None:
-        """Run one thread: process requests until none are left, replacing the child as needed."""
+        """Run one thread: decode until nothing is left, replacing the child as needed."""
         child: Child | None = None
         served = 0
         try:
-            while not self._stopping.is_set() and (task := self._next_request()) is not None:
+            while not self._stopping.is_set() and (share := self._next()) is not None:
                 if child is None:
                     child, served = self._start(), 0
-                sent: set[int] = set()
                 try:
-                    self._decode(child, *task, sent)
+                    self._decode(child, share)
                     served += 1
                 except WorkerError as error:
                     self._end(child)
                     child = None
-                    if not self._decode_picture_alone(*task, sent, error):
-                        self._put((task[0], Failed(str(error))))
+                    if not self._decode_picture_alone(share, error):
+                        self._put_end(share, Failed(str(error)))
                 if child is not None and served >= _FILES_A_CHILD:
                     self._end(child)
                     child = None
@@ -203,6 +175,15 @@ class _Pool:
         finally:
             if child is not None:
                 self._end(child)
+
+    def _put_new(self, share: Share, event: Opened | SegmentMedia) -> None:
+        if self._shares.is_new(share, event):
+            self._put((share.file.number, event))
+
+    def _put_end(self, share: Share, result: Decoded | Failed) -> None:
+        event = self._shares.ended(share, result)
+        if event is not None:
+            self._put((share.file.number, event))
 
     def _start(self) -> Child:
         """Start a child and wait until it is ready.
@@ -235,85 +216,68 @@ class _Pool:
         with self._children_lock:
             self._children.discard(child)
 
-    def _decode_picture_alone(
-        self, number: int, request: DecodeRequest, sent: set[int], error: WorkerError
-    ) -> bool:
-        """Decode a file again without its audio, which may be what made the decoder fail.
+    def _decode_picture_alone(self, share: Share, error: WorkerError) -> bool:
+        """Decode a share again without its audio, which may be what made the decoder fail.
 
         Returns:
             Whether that worked; all events have then been passed on.
         """
+        request = share.request
         if not request.audio or not request.frames or self._stopping.is_set():
             return False
         child = self._start()
-        damage = f"its sound was left out ({error})"
+        share.request = replace(request, audio=False)
         try:
-            self._decode(child, number, replace(request, audio=False), sent, damage)
+            self._decode(child, share, f"its sound was left out ({error})")
         except WorkerError:
             return False
         finally:
             self._end(child)
         return True
 
-    def _decode(
-        self,
-        child: Child,
-        number: int,
-        request: DecodeRequest,
-        sent: set[int],
-        damage: str = "",
-    ) -> None:
-        """Decode one file in a child and pass its events on.
+    def _decode(self, child: Child, share: Share, without_sound: str = "") -> None:
+        """Decode a share in a child and pass its events on.
 
         Args:
             child: The decoder.
-            number: Number of the file.
-            request: What to decode.
-            sent: Events passed on by an earlier try, extended by this one: `_OPENED` and segment
-                indexes.
-            damage: Why this is another try, "" for the first.
+            share: What to decode.
+            without_sound: Why this is another try without the sound, "" for the first.
 
         Raises:
             WorkerError: The child crashed, hung, ran out of memory or took too long; or another
                 try failed.
         """
-        limits = self._limits
+        limits, request = self._limits, share.request
         allowed, spent = limits.scan_s, 0.0
-        duration_s = 0.0
         began, cpu_s = time.monotonic(), time.thread_time()
+        told: int | None = None
         child.send("decode", request_to_fields(request))
         while True:
+            if share.end != told:
+                told = share.end
+                child.send("until", {"segment": told})
             asked = time.monotonic()
             message = _receive(child, limits.stall_s)
             spent += time.monotonic() - asked
             if message.kind == "failed":
-                if damage or message.fields.get("memory"):
+                if without_sound or message.fields.get("memory"):
                     raise WorkerError(_text(message.fields, "reason"))
                 lasting = message.fields.get("lasting") is True
-                return self._put((number, Failed(_text(message.fields, "reason"), lasting)))
+                return self._put_end(share, Failed(_text(message.fields, "reason"), lasting))
             if message.kind == "done":
                 cost = Spent(
                     cpu_s=_seconds(message, "cpu_s") + time.thread_time() - cpu_s,
                     busy_s=spent,
                     blocked_s=time.monotonic() - began - spent,
                 )
-                told = _lost(message).damage(duration_s)
-                told = replace(told, sound=damage) if damage else told
-                finished = Finished(_whole(message, "segments"), cost, told, bool(damage))
-                return self._put((number, finished))
+                return self._put_end(share, Decoded(_lost(message), cost, without_sound))
             if message.kind == "opened":
                 opened = _opened(message)
-                duration_s = opened.duration_s
                 seconds = min(opened.duration_s, request.max_duration_s)
                 allowed = limits.base_s + limits.per_second * seconds + spent
-                if _OPENED not in sent:
-                    sent.add(_OPENED)
-                    self._put((number, opened))
+                self._put_new(share, opened)
             elif message.kind == "segment":
-                media = _segment(message, request)
-                if media.segment.index not in sent:
-                    sent.add(media.segment.index)
-                    self._put((number, media))
+                self._put_new(share, _segment(message, request))
             if spent > allowed:
                 child.kill()
                 raise WorkerError(f"decoding took more than {allowed:.0f} s")
@@ -356,6 +320,7 @@ def _opened(message: Message) -> Opened:
             segments=_whole(message, "segments"),
             has_video=bool(message.fields["has_video"]),
             has_audio=bool(message.fields["has_audio"]),
+            divisible=message.fields["divisible"] is True,
         )
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None

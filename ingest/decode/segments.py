@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...schemas.embedding import ByteArray, Damage, FloatArray
+from ...schemas.embedding import ByteArray
 from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
 from ...schemas.part import WHOLE, Part
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .audio import AudioReader
 from .container import Skipped, check_file
+from .events import Lost, Opened, SegmentMedia
 from .looks import frames_at, moments, pictures_of, visible_part, windows
 from .part import first_picture, first_sound, within
 from .picture import Picture
@@ -41,16 +42,15 @@ _FRAMES_TO_SPARE = 2
 _MISSING_S = 0.5
 """Video that ends this early is sampled again, up to its real end."""
 
-_WORTH_TELLING_S = 0.1
-"""A shorter loss does not count as damage: three frames."""
-
-_MOST_STRETCHES = 5
-"""Intervals listed in a sentence; its seconds count all of them."""
+_LONGEST_GROUP = 1 / 8
+"""Part of a file's pictures in one group that a file to be divided has at most (a choice): so many
+are decoded again where a part begins within it."""
 
 _SNIFFED_BYTES = 1 << 18
 
 _MOST_LATE = 32
-"""Segments per file that wait for a second look, some 9 MB each with four modalities."""
+"""Segments that wait for a second look, some 9 MB each with four modalities. Where all of a file
+must be decoded for it, no more than these have one."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class DecodeRequest:
         audio_track: Number of the audio track, from 1; None for the one that goes with the video.
         part: The part of it that counts.
         still: The demuxer that reads it as a still picture; "" for a video or sound.
+        first_segment: Number of the segment with which it begins; the rest is `Opened.divisible`.
         every_picture: Whether all pictures are decoded, also those at which nothing looks. What
             comes out is the same; tests compare the two.
     """
@@ -84,88 +85,25 @@ class DecodeRequest:
     audio_track: int | None = None
     part: Part = WHOLE
     still: str = ""
+    first_segment: int = 0
     every_picture: bool = False
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A file was opened and scanned; comes before its segments.
-
-    Attributes:
-        duration_s: Seconds from the start of the earliest stream to the end of the last.
-        segments: Segments that its part is cut into; fewer follow if it is damaged or some hold
-            nothing that was requested.
-        has_video: Whether a frame could be decoded, or there is video that was not requested.
-        has_audio: The same for audio.
-    """
-
-    duration_s: float
-    segments: int
-    has_video: bool
-    has_audio: bool
-
-
-@dataclass(frozen=True)
-class SegmentMedia:
-    """The decoded frames and audio of one segment.
-
-    Attributes:
-        segment: The segment, in seconds from the start of the earliest stream.
-        frames: (count, size, size, 3) uint8 RGB by the request's names; empty if nothing is on
-            the screen or no frames were requested.
-        audio: (n,) float32 mono at 16 kHz, None if there is no audio.
-    """
-
-    segment: Segment
-    frames: dict[str, ByteArray] = field(default_factory=dict)
-    audio: FloatArray | None = None
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The parts of a file that did not decode; comes after its segments.
-
-    Attributes:
-        picture_s: (start, end) intervals without frames, in seconds.
-        sound_s: Seconds of audio in total.
-        breaks_off: Whether the file ends in unreadable data.
-        missing: What is known to be missing from the file, as text.
-    """
-
-    picture_s: tuple[tuple[float, float], ...] = ()
-    sound_s: float = 0.0
-    breaks_off: bool = False
-    missing: str = ""
-
-    def damage(self, duration_s: float) -> Damage:
-        """Describe the damage to a file of `duration_s` seconds, without negligible losses."""
-        picture_s = sum(end - start for start, end in self.picture_s)
-        picture, sound = "", ""
-        if picture_s >= _WORTH_TELLING_S:
-            where = [f"{start:.1f}-{end:.1f}" for start, end in self.picture_s[:_MOST_STRETCHES]]
-            where += ["..."] * (len(self.picture_s) > _MOST_STRETCHES)
-            stretches = ", ".join(where)
-            lost = f"{picture_s:.1f} s of the picture ({stretches})"
-            picture = f"of {duration_s:.1f} s, {lost} did not decode"
-        if self.sound_s >= _WORTH_TELLING_S:
-            sound = f"of {duration_s:.1f} s, {self.sound_s:.1f} s of the sound did not decode"
-        broken = "it breaks off in something unreadable" if self.breaks_off else ""
-        both = (self.missing, broken)
-        return Damage(*("; ".join(filter(None, (text, *both))) for text in (picture, sound)))
-
-
 def decode(
-    request: DecodeRequest, on_progress: Callable[[], None] = lambda: None
+    request: DecodeRequest,
+    on_progress: Callable[[], None] = lambda: None,
+    until: Callable[[], int | None] = lambda: None,
 ) -> Iterator[Opened | SegmentMedia | Lost]:
     """Decode a file once, segment by segment.
 
     Args:
         request: What to decode.
         on_progress: Called per packet read, so that a caller can tell slow from stuck.
+        until: Asked before each segment for the number of the one before which to end.
 
     Yields:
-        One `Opened`, then the segments in order, then those whose windows show nothing (black, a
-        fade) though other parts of them do, then one `Lost`.
+        One `Opened`, then the segments in order, those whose windows show nothing (black, a fade)
+        though other parts of them do later than others, then one `Lost`.
 
     Raises:
         MediaError: One sentence on why nothing, or nothing more, can be decoded; an
@@ -187,14 +125,14 @@ def decode(
         )
     given: set[int | None] = set()
     try:
-        for event in _decode(path, request, whole, on_progress):
+        for event in _decode(path, request, whole, on_progress, until):
             given.add(_about(event))
             yield event
         return
     except UnplannedError:
         pass  # and its decoder is freed before the next begins
     # Up to there all was as planned, so that what was given is what the whole gives.
-    for event in _decode(path, request, replace(whole, structure=None), on_progress):
+    for event in _decode(path, request, replace(whole, structure=None), on_progress, until):
         if isinstance(event, Lost) or _about(event) not in given:
             yield event
 
@@ -205,7 +143,11 @@ def _about(event: Opened | SegmentMedia | Lost) -> int | None:
 
 
 def _decode(
-    path: str, request: DecodeRequest, whole: Scan, on_progress: Callable[[], None]
+    path: str,
+    request: DecodeRequest,
+    whole: Scan,
+    on_progress: Callable[[], None],
+    until: Callable[[], int | None],
 ) -> Iterator[Opened | SegmentMedia | Lost]:
     """Decode a file that was scanned, as `decode` does.
 
@@ -217,11 +159,12 @@ def _decode(
     start_s = request.part.start_s
     found = within(whole, request.part)
     decoded = array("d")
+    plan = _plan(whole)
 
     def open_frames(noted: array[float], wanted_s: Floats) -> ShownReader[Picture]:
         del noted[:]
         region, limit = request.part.region, request.max_pixels
-        selection = _selection(whole, wanted_s)
+        selection = _selection(whole, plan, wanted_s)
         if selection is not None:
             frames = selected_frames(
                 path, whole, selection, limit, request.threads, on_progress, region
@@ -245,7 +188,8 @@ def _decode(
     frames: ShownReader[Picture] | None = None
     picture = found.picture if found.picture is not None and len(found.video_s) else None
     if picture is not None and request.frames:
-        frames = open_frames(decoded, moments(segments, request.frames, picture))
+        asked = segments[request.first_segment :]
+        frames = open_frames(decoded, moments(asked, request.frames, picture))
         frames = frames if frames.prime() else None
     sound: AudioReader | None = None
     if found.sound is not None and found.audio is not None and request.audio:
@@ -258,12 +202,27 @@ def _decode(
         raise MediaError(
             _nothing(path, f"damaged: none of its {found.packets} packets could be decoded")
         )
-    yield Opened(duration, len(segments), has_video, has_audio)
+    divisible = plan is not None and frames is not None and _in_short_groups(whole)
+    yield Opened(duration, len(segments), has_video, has_audio, divisible)
 
     picture_end = picture.end_s if picture is not None else 0.0
-    done, replanned, seen = 0, False, np.zeros(0)
+    done, replanned, seen = request.first_segment, False, np.zeros(0)
+    if sound is not None:
+        for before in segments[:done]:  # how it is mixed depends on what came before
+            sound.take(before.start_s, before.end_s)
     late: list[tuple[SegmentMedia, Segment]] = []
+
+    def late_ones() -> Iterator[SegmentMedia]:
+        windowed = windows(request.frames)
+        again = [sample_times(s, lit) for _, lit in late for s in windowed.values()]
+        frames = open_frames(array("d"), np.concatenate(again))
+        yield from _looked_at_again(frames, windowed, late)
+        late.clear()
+
     while done < len(segments):
+        end = until()
+        if end is not None and done >= end:
+            break
         segment = segments[done]
         audio = sound.take(segment.start_s, segment.end_s) if sound else None
         pictures: dict[str, ByteArray] = {}
@@ -292,22 +251,21 @@ def _decode(
         done += 1
         if pictures and lit is not None and len(late) < _MOST_LATE:
             late.append((SegmentMedia(segment, pictures, audio), lit))
+            if len(late) == _MOST_LATE and plan is not None:  # the same, however many give them
+                yield from late_ones()
         elif pictures or audio is not None:
             yield SegmentMedia(segment, pictures, audio)
     lost: list[tuple[float, float]] = []
     if frames is None and picture is not None and request.frames:
         lost = [(picture.start_s, picture.end_s)]
     if frames is not None and picture is not None and len(decoded):
-        until = picture.end_s if frames.exhausted or replanned else decoded[-1]
-        lost = picture.lost_s(np.union1d(seen, decoded), until)
+        known_s = picture.end_s if frames.exhausted or replanned else decoded[-1]
+        lost = picture.lost_s(np.union1d(seen, decoded), known_s)
     sound_s = skipped.sound_s
     if request.audio and found.sound is not None and sound is None and skipped.packets:
         sound_s = max(sound_s, found.sound.end_s - found.sound.start_s)
     if late:
-        windowed = windows(request.frames)
-        again = [sample_times(s, lit) for _, lit in late for s in windowed.values()]
-        frames = open_frames(array("d"), np.concatenate(again))
-        yield from _looked_at_again(frames, windowed, late)
+        yield from late_ones()
     yield Lost(tuple(lost), sound_s, found.breaks_off, found.missing)
 
 
@@ -371,20 +329,33 @@ def _looked_at_again(
         yield replace(media, frames=media.frames | frames_at(frames, windowed, times))
 
 
-def _selection(whole: Scan, wanted_s: Floats) -> Selection | None:
+def _plan(whole: Scan) -> Selection | None:
+    """Return the plan by which pictures may be decoded in part; None where all must be."""
+    picture, structure = whole.picture, whole.structure
+    if structure is None or picture is None or whole.by_dts or whole.breaks_off:
+        return None
+    return select(structure, picture.packets_s, picture.shown_s)
+
+
+def _in_short_groups(whole: Scan) -> bool:
+    """Return whether decoding may begin at enough places for a part to cost little more."""
+    if whole.structure is None:
+        return False
+    begins = np.append(np.flatnonzero(whole.structure.begins), len(whole.structure.begins))
+    return bool(np.diff(begins).max() <= _LONGEST_GROUP * begins[-1])
+
+
+def _selection(whole: Scan, plan: Selection | None, wanted_s: Floats) -> Selection | None:
     """Return what is decoded so as to look at pictures; None for everything.
 
     Args:
         whole: The scan of the file.
+        plan: Its plan.
         wanted_s: When they are looked at.
     """
-    picture, structure = whole.picture, whole.structure
-    if structure is None or picture is None or whole.by_dts or whole.breaks_off:
+    if plan is None or whole.structure is None or whole.picture is None or not len(wanted_s):
         return None
-    everything = select(structure, picture.packets_s, picture.shown_s)
-    if everything is None or not len(wanted_s):
-        return None
-    return needed(structure, everything, shown_at(picture.shown_s, wanted_s))
+    return needed(whole.structure, plan, shown_at(whole.picture.shown_s, wanted_s))
 
 
 def _real_end(frames: ShownReader[Picture], picture: Track) -> float | None:

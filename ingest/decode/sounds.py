@@ -11,8 +11,9 @@ from ...schemas.embedding import FloatArray
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE
 from ...schemas.part import Part
+from .events import SegmentMedia
 from .pool import decode_all
-from .segments import DecodeRequest, SegmentMedia, decode
+from .segments import DecodeRequest, decode
 
 
 def sound_between(path: str, start_s: float, end_s: float) -> FloatArray | None:

@@ -17,8 +17,9 @@ from ...schemas.errors import MediaError
 from ...schemas.part import Region
 from ...schemas.video import Segment
 from .container import Skipped, check_file, open_local, packets, too_large
+from .events import Lost, Opened, SegmentMedia
 from .picture import Picture
-from .segments import DecodeRequest, Lost, Opened, SegmentMedia
+from .segments import DecodeRequest
 
 MAX_STILL_PIXELS = 1 << 28
 """Most pixels of a still picture, above the 200 million of the largest cameras of telephones."""

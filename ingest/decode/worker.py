@@ -15,16 +15,22 @@ from ...schemas.modality import FrameSampling
 from ...schemas.part import Part
 from ..system.worker_process import Channel
 from .container import UnreachableError
-from .segments import DecodeRequest, Lost, Opened, decode
+from .events import Lost, Opened
+from .segments import DecodeRequest, decode
 from .still import decode_still
 
 
 def main(channel: Channel) -> None:
-    """Answer each ``decode`` with ``opened``, ``segment`` ..., then ``done`` or ``failed``."""
+    """Answer each ``decode`` with ``opened``, ``segment`` ..., then ``done`` or ``failed``.
+
+    An ``until`` tells before which segment it ends; one that comes too late tells nothing.
+    """
     av.logging.set_level(av.logging.PANIC)
     cv2.setNumThreads(1)  # The pool already runs a process per core.
     while True:
-        _serve(channel, request_from_fields(channel.receive().fields))
+        message = channel.receive()
+        if message.kind == "decode":
+            _serve(channel, request_from_fields(message.fields))
 
 
 def request_to_fields(request: DecodeRequest) -> dict[str, Any]:
@@ -49,9 +55,18 @@ def _sampling(fields: dict[str, Any]) -> FrameSampling:
 def _serve(channel: Channel, request: DecodeRequest) -> None:
     segments, cpu_s = 0, time.process_time()
     lost = Lost()
+    end: int | None = None
+
+    def until() -> int | None:
+        nonlocal end
+        while channel.has_come():
+            end = channel.receive().fields["segment"]
+        return end
+
     try:
-        read = decode_still if request.still else decode
-        for event in read(request, channel.heartbeat()):
+        alive = channel.heartbeat()
+        events = decode_still(request, alive) if request.still else decode(request, alive, until)
+        for event in events:
             if isinstance(event, Opened):
                 channel.send("opened", vars(event))
             elif isinstance(event, Lost):

@@ -11,8 +11,8 @@ from ...schemas.embedding import FloatArray, Rows, SegmentEmbedding
 from ...schemas.errors import WorkerError
 from ...schemas.modality import SAMPLE_RATE, SILENCE_RMS
 from ...schemas.settings import settings
+from ..decode.events import SegmentMedia
 from ..decode.sampling import HOP_SAMPLES, PATCH_SAMPLES
-from ..decode.segments import SegmentMedia
 from ..models.audio_worker import START_SECONDS, start_audio
 from ..models.weights import ensure
 from ..system.stages import Meter, Spent, Stage

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import SegmentEmbedding
-from ..decode.segments import SegmentMedia
+from ..decode.events import SegmentMedia
 from ..models.networks.yamnet_torch import YamNetTorch
 from ..models.sound_weights import yamnet_weights
 from ..models.weights import ensure

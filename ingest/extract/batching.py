@@ -9,8 +9,7 @@ from ...schemas.backbones import Backbone
 from ...schemas.embedding import NO_DAMAGE, Damage, EmbeddedVideo, SegmentEmbedding
 from ...schemas.modality import Modality
 from ...schemas.video import Segment, Video
-from ..decode.pool import Event, Failed
-from ..decode.segments import Opened, SegmentMedia
+from ..decode.events import Event, Failed, Opened, SegmentMedia
 from .scheduler import Extracting, Extraction
 
 _UNDER_WAY = 2

@@ -17,8 +17,8 @@ from array_api_compat import array_namespace, device, to_device
 
 from ...schemas.backbones import VID2IMG_SHAPE, Backbone
 from ...schemas.embedding import ByteArray, FloatArray, Rows, SegmentEmbedding
+from ..decode.events import SegmentMedia
 from ..decode.flat import flat_frames
-from ..decode.segments import SegmentMedia
 from .color_histogram import Gathered, color_histogram, padded
 from .strips import COLORS, embed_strip, lay_out
 

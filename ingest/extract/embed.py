@@ -20,8 +20,9 @@ from ...schemas.errors import WorkerError
 from ...schemas.modality import Modality
 from ...schemas.part import WHOLE, Part
 from ...schemas.video import SEGMENT_SECONDS, Video
-from ..decode.pool import DecodeLimits, Event, Finished, decode_all
-from ..decode.segments import DecodeRequest, Opened
+from ..decode.events import Event, Finished, Opened
+from ..decode.pool import DecodeLimits, decode_all
+from ..decode.segments import DecodeRequest
 from ..models.pull import pull
 from ..models.weights import check_stored
 from ..system.progress import Progress
@@ -113,7 +114,7 @@ def _run(
     pace: Pace,
 ) -> Generator[EmbeddedVideo | FailedVideo]:
     requests = ((i, _request(video, options)) for i, video in enumerate(videos))
-    workers = min(options.workers or default_workers(), len(videos))
+    workers = options.workers or default_workers()
     with (
         closing(decode_all(requests, workers, limits)) as events,
         ThreadPoolExecutor(1, "vidsim-decoders") as starter,

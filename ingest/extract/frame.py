@@ -9,8 +9,8 @@ import torch
 
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import Rows, SegmentEmbedding
+from ..decode.events import SegmentMedia
 from ..decode.flat import flat_frames
-from ..decode.segments import SegmentMedia
 from ..models.networks.efficientnet_lite import EfficientNetLite0
 from ..models.networks.loading import load_network
 from ..models.weights import ensure

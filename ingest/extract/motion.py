@@ -12,8 +12,8 @@ from torch import nn
 
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import Rows, SegmentEmbedding
+from ..decode.events import SegmentMedia
 from ..decode.flat import all_flat
-from ..decode.segments import SegmentMedia
 from ..models.i3d_prepared import load_i3d_int8
 from ..models.networks.i3d import I3D
 from ..models.networks.i3d_int8 import I3DInt8, supported

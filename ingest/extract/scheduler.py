@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import SegmentEmbedding
 from ...schemas.modality import Modality
-from ..decode.segments import SegmentMedia
+from ..decode.events import SegmentMedia
 from ..models.device import choose_device
 from ..system.stages import Meter, Spent, Stage
 from .audio import AudioExtractor, infers_in_torch

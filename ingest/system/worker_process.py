@@ -16,6 +16,7 @@ import logging
 import math
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -105,6 +106,10 @@ class Channel:
                 last = time.monotonic()
 
         return alive
+
+    def has_come(self) -> bool:
+        """Return whether a message, or the end, waits to be received."""
+        return bool(select.select([self._sock], [], [], 0)[0])
 
     def receive(self, timeout_s: float | None = None) -> Message:
         """Wait for one whole message, at most `timeout_s` seconds.

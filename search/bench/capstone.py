@@ -37,10 +37,11 @@ import numpy as np
 
 from ...ingest.decode.audio import AudioReader
 from ...ingest.decode.container import Skipped
+from ...ingest.decode.events import SegmentMedia
 from ...ingest.decode.looks import visible_part
 from ...ingest.decode.sampling import ShownReader, sample_times
 from ...ingest.decode.scan import Scan, scan
-from ...ingest.decode.segments import MAX_PIXELS, SegmentMedia
+from ...ingest.decode.segments import MAX_PIXELS
 from ...ingest.decode.video import video_frames
 from ...ingest.extract.strips import COLORS, embed_strip, lay_out
 from ...ingest.models.weights import ensure

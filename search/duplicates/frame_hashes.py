@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ...ingest.decode.events import Failed, SegmentMedia
 from ...ingest.decode.flat import BAR, MOST_BAR
-from ...ingest.decode.pool import Failed, decode_all
+from ...ingest.decode.pool import decode_all
 from ...ingest.decode.sampling import sample_times
-from ...ingest.decode.segments import DecodeRequest, SegmentMedia
+from ...ingest.decode.segments import DecodeRequest
 from ...ingest.system.atomic_file import whole_file
 from ...ingest.system.progress import Progress
 from ...schemas.embedding import ByteArray
@@ -122,7 +123,7 @@ def _hash_all(videos: Sequence[Video], workers: int) -> Iterator[tuple[Video, Fr
         for i, v in enumerate(videos)
     )
     parts: dict[int, list[SegmentMedia]] = {}
-    with closing(decode_all(requests, min(workers, len(videos)))) as events:
+    with closing(decode_all(requests, workers)) as events:
         for i, event in events:
             if isinstance(event, SegmentMedia):
                 parts.setdefault(i, []).append(event)
@@ -134,7 +135,8 @@ def _hash_all(videos: Sequence[Video], workers: int) -> Iterator[tuple[Video, Fr
 
 
 def _hash_video(segments: Sequence[SegmentMedia]) -> FrameHashes:
-    shown = [s for s in segments if "hash" in s.frames]
+    in_order = sorted(segments, key=lambda media: media.segment.index)
+    shown = [s for s in in_order if "hash" in s.frames]
     grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for s in shown for f in s.frames["hash"]]
     times = [sample_times(_SAMPLING, s.segment) for s in shown]
     size = _SAMPLING.size

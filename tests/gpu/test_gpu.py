@@ -17,8 +17,9 @@ import torch
 from av.codec.hwaccel import HWAccel
 
 from vidsim.ingest.decode.container import open_local
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.pool import decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
+from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.extract.color import dominant_colors
 from vidsim.ingest.extract.color_histogram_cuda import color_histograms

@@ -1,4 +1,4 @@
-"""A file decoded twice: only what wanted pictures are made from, and all of it."""
+"""A file decoded twice, and in parts: only what wanted pictures are made from, and all of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from unittest.mock import patch
 import numpy as np
 
 from vidsim.ingest.decode import segments
-from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
+from vidsim.ingest.decode.events import Lost, Opened, SegmentMedia
+from vidsim.ingest.decode.segments import DecodeRequest, decode
+from vidsim.ingest.decode.shares import together
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import FrameSampling
 
@@ -52,16 +54,44 @@ def decode_both_ways(
 
     with noting("selected_frames", True), noting("video_frames", False):
         found = _events(request)
-    assert_same(found, _events(replace(request, every_picture=True)), path)
+    whole = _events(replace(request, every_picture=True))
+    assert_same(found, whole, path)
+    opened = found[0]
+    if isinstance(opened, Opened) and any(ways) and opened.segments > 1:
+        assert_same(_in_two_parts(request, opened.segments // 2), whole, path)
     return found, ways
+
+
+def _in_two_parts(request: DecodeRequest, first: int) -> Events:
+    """Decodes a file as two decoders do, and puts together what they give."""
+    opened, *before = _events(request, first)
+    same, *behind = _events(replace(request, first_segment=first))
+    assert isinstance(opened, Opened)
+    assert opened == same
+    both = [*before, *behind]
+    lost = together([event for event in both if isinstance(event, Lost)])
+    return [opened, *(event for event in both if not isinstance(event, Lost)), lost]
+
+
+def _place(event: Opened | SegmentMedia | Lost | str) -> float:
+    """Segments at which a decoder looks again come later, and sooner in a part."""
+    if isinstance(event, SegmentMedia):
+        return event.segment.index
+    return -1 if isinstance(event, Opened) else float("inf")
+
+
+def _plain(event: Opened | SegmentMedia | Lost | str) -> Opened | SegmentMedia | Lost | str:
+    """Whether a file may be divided is known only where its pictures are read for that."""
+    return replace(event, divisible=False) if isinstance(event, Opened) else event
 
 
 def assert_same(found: Events, wanted: Events, path: Path) -> None:
     """Asserts that the same came out twice."""
     assert len(found) == len(wanted), path
+    found, wanted = sorted(found, key=_place), sorted(wanted, key=_place)
     for one, other in zip(found, wanted, strict=True):
         if not isinstance(one, SegmentMedia) or not isinstance(other, SegmentMedia):
-            assert one == other, path
+            assert _plain(one) == _plain(other), path
             continue
         assert one.segment == other.segment, path
         assert one.frames.keys() == other.frames.keys(), path
@@ -70,10 +100,10 @@ def assert_same(found: Events, wanted: Events, path: Path) -> None:
         assert np.array_equal(one.audio, other.audio), path
 
 
-def _events(request: DecodeRequest) -> Events:
+def _events(request: DecodeRequest, end: int | None = None) -> Events:
     found: Events = []
     try:
-        found.extend(decode(request))
+        found.extend(decode(request, until=lambda: end))
     except MediaError as error:
         found.append(str(error))
     return found

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vidsim.ingest.decode.events import Lost, Opened, SegmentMedia
 from vidsim.ingest.decode.sampling import sample_times
-from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
+from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling
 
 from . import media_cases

@@ -12,9 +12,10 @@ import numpy as np
 
 from ....ingest.decode.container import UnreachableError
 from ....ingest.decode.description import Description
+from ....ingest.decode.events import Failed, SegmentMedia
 from ....ingest.decode.pictures import png
-from ....ingest.decode.pool import Failed, decode_all
-from ....ingest.decode.segments import DecodeRequest, SegmentMedia
+from ....ingest.decode.pool import decode_all
+from ....ingest.decode.segments import DecodeRequest
 from ....ingest.discover.stills import still_format
 from ....ingest.extract.color import ColorExtractor
 from ....schemas.backbones import BACKBONES

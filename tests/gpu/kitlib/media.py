@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import torch
 
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.pool import decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.discover.videos import find_media
 from vidsim.ingest.extract.color import ColorExtractor
 from vidsim.ingest.extract.embed import default_workers

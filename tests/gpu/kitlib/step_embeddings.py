@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsim.ingest.decode.segments import SegmentMedia
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.schemas.backbones import Backbone
 from vidsim.schemas.embedding import FloatArray, unit

@@ -11,7 +11,8 @@ import numpy as np
 from av.codec.hwaccel import HWAccel
 
 from vidsim.ingest.decode.container import open_local
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
+from vidsim.ingest.decode.events import SegmentMedia
+from vidsim.ingest.decode.segments import DecodeRequest, decode
 
 from .common import Bench, attempt
 from .ingesting import many_decoders, measure_ingest

@@ -12,7 +12,7 @@ from torch._C._autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
-from vidsim.ingest.decode.segments import SegmentMedia
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.extract.scheduler import Extractor
 
 from .common import Bench, attempt

@@ -19,8 +19,9 @@ from av.stream import Disposition
 from vidsim.cli import main
 from vidsim.ingest.decode import container as decode_container
 from vidsim.ingest.decode.audio import Mixer
-from vidsim.ingest.decode.pool import DecodeLimits, Failed, Finished, decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Failed, Finished, Opened, SegmentMedia
+from vidsim.ingest.decode.pool import DecodeLimits, decode_all
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.pipeline import ingest
 from vidsim.ingest.shards.home import Place
@@ -357,10 +358,11 @@ def test_any_number_of_channels_is_read(tmp_path: Path, layout: str) -> None:
 DEADLY = """
 import os, signal
 from vidsim.ingest.decode import worker as decode_worker
-from vidsim.ingest.decode.segments import SegmentMedia, decode
+from vidsim.ingest.decode.events import SegmentMedia
+from vidsim.ingest.decode.segments import decode
 
 def main(channel):
-    def dies(request, on_progress):
+    def dies(request, on_progress, until):
         for event in decode(request, on_progress):
             yield event
             if request.audio and isinstance(event, SegmentMedia) == AFTER_A_SEGMENT:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.decode import video as video_module
+from vidsim.ingest.decode.events import Failed, SegmentMedia
 from vidsim.ingest.decode.picture import crop
-from vidsim.ingest.decode.pool import Failed, SegmentMedia, decode_all
+from vidsim.ingest.decode.pool import decode_all
 from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import FrameSampling

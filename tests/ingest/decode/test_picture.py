@@ -27,9 +27,10 @@ from vidsim.ingest.decode.colorimetry import (
     pq_signal,
     rgb_to_xyz,
 )
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.picture import Picture
 from vidsim.ingest.decode.pixel_aspect import PixelAspect
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia, decode
+from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.modality import FrameSampling

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from vidsim.ingest.decode.pool import DecodeLimits, Event, Failed, Finished, decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Event, Failed, Finished, Opened, SegmentMedia
+from vidsim.ingest.decode.pool import DecodeLimits, decode_all
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.system.worker_process import Child, StalledError
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import FrameSampling
@@ -36,7 +37,7 @@ from vidsim.ingest.decode import worker as decode_worker
 def main(channel):
     real = decode_worker.decode
 
-    def decode(request, on_progress):
+    def decode(request, on_progress, until):
         name = os.path.basename(request.path)
         if "hang" in name:
             time.sleep(60)
@@ -53,7 +54,7 @@ def main(channel):
             for _ in range(30):
                 time.sleep(0.1)
                 on_progress()
-        return real(request, on_progress)
+        return real(request, on_progress, until)
 
     decode_worker.decode = decode
     decode_worker._HEARTBEAT_S = 0.2

@@ -16,8 +16,9 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from vidsim.ingest.decode import video as decode_video
+from vidsim.ingest.decode.events import Lost, Opened, SegmentMedia
 from vidsim.ingest.decode.sampling import sample_times
-from vidsim.ingest.decode.segments import DecodeRequest, Lost, Opened, SegmentMedia, decode
+from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling
 

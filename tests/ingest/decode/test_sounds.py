@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.decode import sounds
-from vidsim.ingest.decode.pool import Event
+from vidsim.ingest.decode.events import Event
 from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.decode.sounds import sound_between
 from vidsim.schemas.part import Part

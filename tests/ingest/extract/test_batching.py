@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidsim.ingest.decode.pool import Event, Failed, Finished
-from vidsim.ingest.decode.segments import Opened, SegmentMedia
+from vidsim.ingest.decode.events import Event, Failed, Finished, Opened, SegmentMedia
 from vidsim.ingest.extract.batching import Assembly, FailedVideo
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.embedding import Damage, EmbeddedVideo, Rows, SegmentEmbedding

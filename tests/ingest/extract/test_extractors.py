@@ -8,8 +8,9 @@ import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.pool import decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.extract.color import _dice, cluster, dominant_colors, make_strips
 from vidsim.ingest.extract.color_histogram import color_histogram, padded
 from vidsim.ingest.extract.color_histogram_cuda import color_histograms

@@ -31,8 +31,8 @@ from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.models.video import R3D_18_Weights, r3d_18
 
 from vidsim.cli import main
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.picture import fit
-from vidsim.ingest.decode.segments import SegmentMedia
 from vidsim.ingest.exchange.export import export
 from vidsim.ingest.extract.embed import EmbedOptions
 from vidsim.ingest.extract.pixels import to_network_input

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.pool import decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.extract import motion
 from vidsim.ingest.extract.frame import FrameExtractor
 from vidsim.ingest.extract.motion import MotionExtractor

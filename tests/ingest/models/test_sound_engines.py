@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.decode.pool import decode_all
 from vidsim.ingest.decode.sampling import HOP_SAMPLES, PATCH_SAMPLES
-from vidsim.ingest.decode.segments import DecodeRequest, SegmentMedia
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.extract.scheduler import Extraction
 from vidsim.ingest.models.pull import prepare
 from vidsim.ingest.system.progress import Silent

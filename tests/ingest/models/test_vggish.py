@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsim.ingest.decode.segments import SegmentMedia
+from vidsim.ingest.decode.events import SegmentMedia
 from vidsim.ingest.extract.audio import AudioExtractor
 from vidsim.ingest.models.networks.quantization import dequantize, quantize
 from vidsim.schemas.backbones import BACKBONES

@@ -1,0 +1,116 @@
+"""What decoding a file gives, event by event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...schemas.embedding import NO_DAMAGE, ByteArray, Damage, FloatArray
+from ...schemas.video import Segment
+from ..system.stages import Spent
+
+_WORTH_TELLING_S = 0.1
+"""A shorter loss does not count as damage: three frames."""
+
+_MOST_STRETCHES = 5
+"""Intervals listed in a sentence; its seconds count all of them."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file was opened and scanned; comes before its segments.
+
+    Attributes:
+        duration_s: Seconds from the start of the earliest stream to the end of the last.
+        segments: Segments that its part is cut into; fewer follow if it is damaged or some hold
+            nothing that was requested.
+        has_video: Whether a frame could be decoded, or there is video that was not requested.
+        has_audio: The same for audio.
+        divisible: Whether another decoder may give some of its segments, the very same.
+    """
+
+    duration_s: float
+    segments: int
+    has_video: bool
+    has_audio: bool
+    divisible: bool = False
+
+
+@dataclass(frozen=True)
+class SegmentMedia:
+    """The decoded frames and audio of one segment.
+
+    Attributes:
+        segment: The segment, in seconds from the start of the earliest stream.
+        frames: (count, size, size, 3) uint8 RGB by the request's names; empty if nothing is on
+            the screen or no frames were requested.
+        audio: (n,) float32 mono at 16 kHz, None if there is no audio.
+    """
+
+    segment: Segment
+    frames: dict[str, ByteArray] = field(default_factory=dict)
+    audio: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The parts of a file that did not decode; comes after its segments.
+
+    Attributes:
+        picture_s: (start, end) intervals without frames, in seconds.
+        sound_s: Seconds of audio in total.
+        breaks_off: Whether the file ends in unreadable data.
+        missing: What is known to be missing from the file, as text.
+    """
+
+    picture_s: tuple[tuple[float, float], ...] = ()
+    sound_s: float = 0.0
+    breaks_off: bool = False
+    missing: str = ""
+
+    def damage(self, duration_s: float) -> Damage:
+        """Describe the damage to a file of `duration_s` seconds, without negligible losses."""
+        picture_s = sum(end - start for start, end in self.picture_s)
+        picture, sound = "", ""
+        if picture_s >= _WORTH_TELLING_S:
+            where = [f"{start:.1f}-{end:.1f}" for start, end in self.picture_s[:_MOST_STRETCHES]]
+            where += ["..."] * (len(self.picture_s) > _MOST_STRETCHES)
+            stretches = ", ".join(where)
+            lost = f"{picture_s:.1f} s of the picture ({stretches})"
+            picture = f"of {duration_s:.1f} s, {lost} did not decode"
+        if self.sound_s >= _WORTH_TELLING_S:
+            sound = f"of {duration_s:.1f} s, {self.sound_s:.1f} s of the sound did not decode"
+        broken = "it breaks off in something unreadable" if self.breaks_off else ""
+        both = (self.missing, broken)
+        return Damage(*("; ".join(filter(None, (text, *both))) for text in (picture, sound)))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A file was decoded to its end, into `segments` segments (0 if nothing requested was found).
+
+    `damage` describes what did not decode; `without_sound` is whether the audio was left out
+    because the decoder failed with it.
+    """
+
+    segments: int
+    spent: Spent = field(default=Spent(), compare=False)
+    damage: Damage = NO_DAMAGE
+    without_sound: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Decoding of a file failed, perhaps after some segments.
+
+    Attributes:
+        reason: Why, as it follows "path: ".
+        lasting: Whether its content is the cause, so that another try would fail as well. A
+            decoder that crashed, or reached a limit of time or memory, proves nothing of that.
+    """
+
+    reason: str
+    lasting: bool = False
+
+
+Event = Opened | SegmentMedia | Finished | Failed
+"""What a pool of decoders gives."""
