@@ -21,6 +21,9 @@ from .worker import request_to_fields
 _EVENTS_A_WORKER = 4
 """Events queued per worker before decoding waits for the consumer."""
 
+_LOOK_S = 0.2
+"""Seconds after which who only joins looks again for something to join."""
+
 _FILES_A_CHILD = 256
 """Files after which a decoder is replaced, so that leaks in codecs do not add up."""
 
@@ -59,14 +62,16 @@ def decode_all(
     requests: Iterable[tuple[int, DecodeRequest]],
     workers: int,
     limits: DecodeLimits = DecodeLimits(),
+    joining: int = 0,
 ) -> Generator[tuple[int, Event], None, None]:
     """Decode many files in `workers` processes.
 
     Args:
         requests: (number, request) pairs, consumed as decoders become free, in any thread.
-        workers: Number of processes, at least 1. Once there are more of them than files, long
-            files are divided.
+        workers: Number of processes, at least 1. Those that find no other file take parts of long
+            ones.
         limits: Limits for one file, or one decoder's part of it.
+        joining: Number of further processes, which only take parts of long files.
 
     Yields:
         (number, event) pairs. Per file: perhaps an `Opened` and segments, in the order of
@@ -76,7 +81,7 @@ def decode_all(
         WorkerError: A decoder cannot be started.
         Exception: Whatever `requests` raises.
     """
-    pool = _Pool(requests, max(1, workers), limits)
+    pool = _Pool(requests, max(1, workers), limits, joining)
     try:
         yield from pool.run()
     finally:
@@ -91,21 +96,28 @@ class _Pool:
     """The threads of one `decode_all`, each with its own child process."""
 
     def __init__(
-        self, requests: Iterable[tuple[int, DecodeRequest]], workers: int, limits: DecodeLimits
+        self,
+        requests: Iterable[tuple[int, DecodeRequest]],
+        workers: int,
+        limits: DecodeLimits,
+        joining: int,
     ) -> None:
         self._requests = iter(requests)
+        self._exhausted = False
         self._requests_lock = threading.Lock()
         self._shares = Shares()
         self._limits = limits
         self._events: queue.Queue[tuple[int, Event] | BaseException | None] = queue.Queue(
-            _EVENTS_A_WORKER * workers
+            _EVENTS_A_WORKER * (workers + joining)
         )
         self._stopping = threading.Event()
         self._children: set[Child] = set()
         self._children_lock = threading.Lock()
         self._threads = [
-            threading.Thread(target=self._work, name=f"vidsim-decoder-{i}", daemon=True)
-            for i in range(workers)
+            threading.Thread(
+                target=self._work, args=(i >= workers,), name=f"vidsim-decoder-{i}", daemon=True
+            )
+            for i in range(workers + joining)
         ]
 
     def run(self) -> Iterator[tuple[int, Event]]:
@@ -139,20 +151,34 @@ class _Pool:
                 continue
         raise _StoppedError
 
-    def _next(self) -> Share | None:
-        """Return the next file, or a part of one that another decoder has begun."""
+    def _next_file(self) -> Share | None:
         with self._requests_lock:
             task = next(self._requests, None)
-            if task is not None:
-                return self._shares.begin(*task)
-        return self._shares.wait_to_take(lambda wait_s: not self._stopping.wait(wait_s))
+            self._exhausted = task is None
+            return None if task is None else self._shares.begin(*task)
 
-    def _work(self) -> None:
-        """Run one thread: decode until nothing is left, replacing the child as needed."""
+    def _next(self, joins: bool) -> Share | None:
+        """Return the next file, or a part of one that another decoder has begun."""
+        if not joins and (share := self._next_file()) is not None:
+            return share
+        while (share := self._shares.wait_to_take(self._goes_on)) is None:
+            if self._exhausted or not self._goes_on(_LOOK_S):
+                return None
+        return share
+
+    def _goes_on(self, wait_s: float) -> bool:
+        return not self._stopping.wait(wait_s)
+
+    def _work(self, joins: bool) -> None:
+        """Run one thread: decode until nothing is left, replacing the child as needed.
+
+        Args:
+            joins: Whether it only takes parts of what others have begun.
+        """
         child: Child | None = None
         served = 0
         try:
-            while not self._stopping.is_set() and (share := self._next()) is not None:
+            while not self._stopping.is_set() and (share := self._next(joins)) is not None:
                 if child is None:
                     child, served = self._start(), 0
                 try:

@@ -31,6 +31,9 @@ from .batching import Assembly, FailedVideo
 from .pace import Pace
 from .scheduler import Extraction
 
+_FOR_ONE_FILE = 2
+"""Decoders of a long file, at least: one alone keeps a machine of two cores waiting for it."""
+
 _LOADING = "loading networks"
 """The stage before the first video."""
 
@@ -115,8 +118,9 @@ def _run(
 ) -> Generator[EmbeddedVideo | FailedVideo]:
     requests = ((i, _request(video, options)) for i, video in enumerate(videos))
     workers = options.workers or default_workers()
+    joining = 0 if options.workers else max(0, _FOR_ONE_FILE - workers)
     with (
-        closing(decode_all(requests, workers, limits)) as events,
+        closing(decode_all(requests, workers, limits, joining)) as events,
         ThreadPoolExecutor(1, "vidsim-decoders") as starter,
     ):
         first = starter.submit(next, events)  # decoders run ahead while the networks load

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -77,20 +78,27 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def decoded(
-    path: Path, workers: int, taken: threading.Event, limits: DecodeLimits | None = None
+    path: Path,
+    workers: int,
+    taken: threading.Event,
+    limits: DecodeLimits | None = None,
+    joining: int = 0,
 ) -> list[Event]:
     """What a pool gives of one file, taken from it once two decoders share it."""
     request = DecodeRequest(str(path), FRAMES, True, segment_seconds=1.0)
     events: list[Event] = []
-    with closing(decode_all([(0, request)], workers, limits or DecodeLimits())) as found:
+    with closing(decode_all([(0, request)], workers, limits or DecodeLimits(), joining)) as found:
         for _, event in found:
             events.append(event)
             assert taken.wait(60) or not isinstance(event, Opened)
     return events
 
 
-def test_a_file_of_several_decoders_is_as_of_one(long_clip: Path, taken: threading.Event) -> None:
-    events = decoded(long_clip, 3, taken)
+@pytest.mark.parametrize(("workers", "joining"), [(3, 0), (1, 1)])
+def test_a_file_of_several_decoders_is_as_of_one(
+    long_clip: Path, taken: threading.Event, workers: int, joining: int
+) -> None:
+    events = decoded(long_clip, workers, taken, joining=joining)
     request = DecodeRequest(str(long_clip), FRAMES, True, segment_seconds=1.0)
     alone = [event for event in decode(request) if isinstance(event, SegmentMedia)]
     segments = {e.segment.index: e for e in events if isinstance(e, SegmentMedia)}
@@ -183,3 +191,17 @@ def test_what_was_lost_is_put_together() -> None:
         "of 100.0 s, 3.0 s of the picture (1.0-3.0, 60.0-61.0) did not decode; its end is missing"
     )
     assert shares.together([]) == Lost()
+
+
+def test_who_only_joins_takes_no_file(long_clip: Path) -> None:
+    requests = [(i, DecodeRequest(str(long_clip), FRAMES, False)) for i in range(4)]
+    begun: list[int] = []
+
+    def noted() -> Iterator[tuple[int, DecodeRequest]]:
+        for request in requests:
+            begun.append(threading.get_ident())
+            yield request
+
+    ends = [e for _, e in decode_all(noted(), 1, joining=2) if isinstance(e, Finished)]
+    assert len(ends) == len(requests)
+    assert len({*begun}) == 1
