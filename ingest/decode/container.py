@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 
 from ...schemas.errors import MediaError
+from .media_file import media_file, media_size, open_media
 
 # Self-contained formats. Playlists (hls, dash, concat), image sequences and devices are left
 # out: they make libav open any file or address that they name.
@@ -54,13 +55,15 @@ class Skipped:
 def check_file(path: str) -> None:
     """Raise MediaError where a file is empty, UnreachableError where it cannot be read."""
     try:
-        if not os.path.isfile(path):
+        if media_file(path) is None and not os.path.isfile(path):
             there = os.path.exists(path)
             raise UnreachableError("not a file" if there else "the file is not there")
-        if os.path.getsize(path) == 0:
+        if media_size(path) == 0:
             raise MediaError("empty file")
+    except FileNotFoundError:
+        raise UnreachableError("the file is not there") from None
     except OSError as error:
-        raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
+        raise _unreachable(error) from None
 
 
 def open_local(path: str, on: HWAccel | None = None, still: str = "") -> InputContainer:
@@ -82,7 +85,8 @@ def open_local(path: str, on: HWAccel | None = None, still: str = "") -> InputCo
     }
     for first in (True, False):
         try:
-            return av.open(f"file:{path}", format=still or None, options=options, hwaccel=on)
+            source = media_file(path) or f"file:{path}"
+            return av.open(source, "r", format=still or None, options=options, hwaccel=on)
         except MemoryError:
             raise
         except OSError:  # some demuxers say so of wrong content, of a cut Matroska file for one
@@ -101,16 +105,21 @@ def _check_readable(path: str) -> None:
         UnreachableError: It cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open_media(path) as file:
             file.read(_END_BYTES)
-            file.seek(max(0, os.path.getsize(path) - _END_BYTES))
+            file.seek(max(0, media_size(path) - _END_BYTES))
             file.read(_END_BYTES)
-    except FileNotFoundError:
-        raise UnreachableError("the file is not there any more") from None
-    except PermissionError:
-        raise UnreachableError("the file may not be read (permission denied)") from None
     except OSError as error:
-        raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
+        raise _unreachable(error) from None
+
+
+def _unreachable(error: OSError) -> UnreachableError:
+    """Return what an error of the disk is told as."""
+    if isinstance(error, FileNotFoundError):
+        return UnreachableError("the file is not there any more")
+    if isinstance(error, PermissionError):
+        return UnreachableError("the file may not be read (permission denied)")
+    return UnreachableError(f"the file cannot be read ({error.strerror})")
 
 
 def packets(

@@ -20,6 +20,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from ...schemas.errors import MediaError
 from .container import Skipped, check_file, open_local, packets
+from .media_file import open_media
 from .picture_worker import Screen, checked_still_format
 from .scan import scan, usable
 from .segments import MAX_PIXELS
@@ -142,7 +143,7 @@ def _container_name(path: str, container: InputContainer) -> str:
     if "mp4" in name.split(","):
         return "mov" if container.metadata.get("major_brand", "qt").startswith("qt") else "mp4"
     if name.startswith("matroska"):
-        with open(path, "rb") as file:
+        with open_media(path) as file:
             return "webm" if b"webm" in file.read(_HEAD_BYTES) else "matroska"
     return name.partition(",")[0]
 

@@ -6,13 +6,13 @@ time alone is a pause. Losses move no frame and change no duration.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from .media_file import media_size, open_media
 from .timeline import Track
 
 Spans = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -191,7 +191,7 @@ def _said_s(
         return min(said, default=0.0) if len(said) == len(chosen) else 0.0
     if name == "mp3":
         first = max(known[0].pos[0], 0)
-        with open(path, "rb") as file:
+        with open_media(path) as file:
             file.seek(max(0, first - 2048))
             before = file.read(min(first, 2048))
         # A frame before the first counts them; without it libav estimates from the bit rate.
@@ -199,7 +199,7 @@ def _said_s(
     if name == "matroska,webm":
         # It includes the packets' stated durations, however wrong: bytes must be missing as well.
         there_s = max(track.end_s for track, _ in chosen if len(track.shown_s))
-        size = os.path.getsize(path)
+        size = media_size(path)
         rest = max(size, _segment_end(path)) - max(int(_spans(of)[1].max()) for _, of in chosen)
         usual = sum(sum(of.size) for _, of in chosen) / there_s
         return header_s if rest > _FILLED * usual * (header_s - there_s) else 0.0
@@ -208,7 +208,7 @@ def _said_s(
 
 def _segment_end(path: str) -> int:
     """Return where a Matroska file ends by its header; 0 if unknown."""
-    with open(path, "rb") as file:
+    with open_media(path) as file:
         head = file.read(4096)
     at = head.find(b"\x18\x53\x80\x67") + 4
     if at < 4 or at >= len(head) or not head[at]:
@@ -221,7 +221,7 @@ def _segment_end(path: str) -> int:
 
 def _riff(path: str) -> int:
     """Return the size in bytes that a RIFF file states; 0 if unknown."""
-    with open(path, "rb") as file:
+    with open_media(path) as file:
         head = file.read(8)
     said = int.from_bytes(head[4:], "little")
     return 8 + said if head.startswith(b"RIFF") and said < _RIFF_MOST else 0
@@ -229,7 +229,7 @@ def _riff(path: str) -> int:
 
 def _tags(path: str, size: int) -> int:
     """Return the bytes of tags at the end of a raw audio file; all of it if they are unknown."""
-    with open(path, "rb") as file:
+    with open_media(path) as file:
         file.seek(max(0, size - 4096))
         tail = file.read()
     if any(mark in tail for mark in (b"APETAGEX", b"LYRICS", b"3DI", b"ID3")):
@@ -298,7 +298,7 @@ def _time_at(chosen: Sequence[tuple[Track, Bytes]], place: int) -> float:
 
 
 def _read(path: str, start: int, end: int) -> npt.NDArray[np.uint8]:
-    with open(path, "rb") as file:
+    with open_media(path) as file:
         file.seek(start)
         return np.frombuffer(file.read(min(end - start, _READ_BYTES)), np.uint8)
 

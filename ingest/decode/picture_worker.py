@@ -23,8 +23,8 @@ from av.video.reformatter import VideoReformatter
 
 from ...schemas.embedding import ByteArray
 from ...schemas.errors import MediaError
-from ..discover.stills import still_format
-from ..system.worker_process import Channel
+from ..discover.stills import still_format_of
+from ..system.channel import Channel
 from .container import (
     Skipped,
     UnreachableError,
@@ -33,6 +33,7 @@ from .container import (
     packets,
     too_large,
 )
+from .media_file import given, open_media
 from .picture import Picture
 from .pixel_aspect import PixelAspect
 from .scan import usable
@@ -55,11 +56,13 @@ def main(channel: Channel) -> None:
     av.logging.set_level(av.logging.PANIC)
     cv2.setNumThreads(1)
     while True:
-        fields = channel.receive().fields
+        message = channel.receive()
+        fields = message.fields
         try:
-            found = look(fields["path"], fields["times_s"], fields["size"], channel.heartbeat())
-            for number, rgb in found:
-                channel.send("picture", {"number": number}, {"rgb": rgb})
+            with given(message):
+                found = look(fields["path"], fields["times_s"], fields["size"], channel.heartbeat())
+                for number, rgb in found:
+                    channel.send("picture", {"number": number}, {"rgb": rgb})
             channel.send("done")
         except MediaError as error:
             channel.send("failed", {"reason": str(error)})
@@ -116,7 +119,8 @@ def checked_still_format(path: str) -> str:
         UnreachableError: The file cannot be read.
     """
     try:
-        return still_format(Path(path))
+        with open_media(path) as file:
+            return still_format_of(file, Path(path).suffix)
     except OSError as error:
         raise UnreachableError(f"the file cannot be read ({error.strerror})") from None
 

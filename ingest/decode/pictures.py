@@ -10,7 +10,8 @@ from typing import Self
 
 from ...schemas.embedding import ByteArray
 from ...schemas.errors import WorkerError
-from ..system.worker_process import Child, Message, StalledError
+from ..system.channel import Message
+from ..system.worker_process import Child, StalledError
 
 WIDTH = 240
 """Pixels of a picture's longer side, where nothing else is asked for."""
@@ -83,7 +84,8 @@ class PictureReader:
             self._child = Child(
                 self._worker, _MEMORY_MB, _ENV, name="decoder", file_limit_mb=_FILE_MB
             )
-        self._child.send("look", {"path": path, "times_s": list(times_s), "size": size})
+        fields = {"path": path, "times_s": list(times_s), "size": size}
+        self._child.send("look", fields, path=path)
         until = time.monotonic() + _MOST_S * max(1, len(times_s))
         while time.monotonic() < until:
             try:

@@ -7,13 +7,17 @@ import queue
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ...schemas.errors import WorkerError
 from ...schemas.video import Segment
+from ..system.channel import Message
+from ..system.sandbox import Confinement
 from ..system.stages import Spent
-from ..system.worker_process import Child, Message, StalledError
+from ..system.worker_process import Child, StalledError
 from .events import Event, Failed, Lost, Opened, SegmentMedia
+from .limits import LIMITS
+from .limits import DecodeLimits as DecodeLimits
 from .segments import DecodeRequest
 from .shares import Decoded, Share, Shares
 from .worker import request_to_fields
@@ -31,37 +35,10 @@ _FILES_A_CHILD = 256
 _ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-@dataclass(frozen=True)
-class DecodeLimits:
-    """Limits for one file; time counts only while the pool waits for its decoder.
-
-    Attributes:
-        stall_s: Seconds without any sign of progress.
-        base_s: Seconds allowed for a file of zero duration.
-        per_second: Further seconds allowed per second of video.
-        scan_s: Seconds allowed until the duration is known.
-        memory_mb: Address space of a decoder in MiB; with `nvdec`, its private memory.
-        file_mb: Largest file a decoder may write, in MiB.
-        worker: ``module:function`` that a decoder runs; tests substitute a misbehaving one.
-        env: Environment variables added for a decoder.
-        nvdec: Whether decoders will be asked to decode on a GPU.
-    """
-
-    stall_s: float = 20.0
-    base_s: float = 60.0
-    per_second: float = 20.0
-    scan_s: float = 600.0
-    memory_mb: int = 4096
-    file_mb: int = 1
-    worker: str = f"{__package__}.worker:main"
-    env: Mapping[str, str] = field(default_factory=dict)
-    nvdec: bool = False
-
-
 def decode_all(
     requests: Iterable[tuple[int, DecodeRequest]],
     workers: int,
-    limits: DecodeLimits = DecodeLimits(),
+    limits: DecodeLimits = LIMITS,
     joining: int = 0,
 ) -> Generator[tuple[int, Event], None, None]:
     """Decode many files in `workers` processes.
@@ -225,6 +202,7 @@ class _Pool:
             name="decoder",
             data_limit_mb=limits.memory_mb if limits.nvdec else None,
             file_limit_mb=limits.file_mb,
+            confinement=Confinement.COMPUTING if limits.nvdec else Confinement.MEDIA,
         )
         with self._children_lock:
             self._children.add(child)
@@ -277,7 +255,7 @@ class _Pool:
         allowed, spent = limits.scan_s, 0.0
         began, cpu_s = time.monotonic(), time.thread_time()
         told: int | None = None
-        child.send("decode", request_to_fields(request))
+        child.send("decode", request_to_fields(request), path=request.path)
         while True:
             if share.end != told:
                 told = share.end

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .media_file import open_media
+
 _READ_BYTES = 1 << 20
 """Programme tables repeat several times per second, so the first MiB has them all."""
 
@@ -16,7 +18,7 @@ _IN_A_ROW = 5
 
 def programmes(path: str) -> set[frozenset[int]]:
     """Return the PIDs of each programme's streams; empty if the tables are not found."""
-    with open(path, "rb") as file:
+    with open_media(path) as file:
         data = file.read(_READ_BYTES)
     tables: dict[int, set[frozenset[int]]] = {}
     sections: dict[int, bytes] = {}

@@ -23,6 +23,7 @@ from .audio import AudioReader
 from .container import Skipped, check_file
 from .events import Lost, Opened, SegmentMedia
 from .looks import frames_at, moments, pictures_of, visible_part, windows
+from .media_file import media_size, open_media
 from .part import first_picture, first_sound, within
 from .picture import Picture
 from .sampling import ShownReader, sample_times, shown_at
@@ -300,9 +301,9 @@ def _cut_rest(segment: Segment, end_s: float, segment_seconds: float) -> list[Se
 
 def _nothing(path: str, reason: str) -> str:
     """Return `reason`, unless the file has MP4 boxes of encrypted content."""
-    with open(path, "rb") as file:
+    with open_media(path) as file:
         head = file.read(_SNIFFED_BYTES)
-        file.seek(max(0, os.path.getsize(path) - _SNIFFED_BYTES))
+        file.seek(max(0, media_size(path) - _SNIFFED_BYTES))
         tail = file.read(_SNIFFED_BYTES)
     if any(box in part for box in (b"encv", b"enca", b"tenc") for part in (head, tail)):
         return "encrypted: its key is not in the file"

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, TypeVar
 from ...schemas.embedding import ByteArray, FloatArray
 from ...schemas.errors import MediaError, WorkerError
 from ...schemas.modality import SAMPLE_RATE
-from ..system.worker_process import Child, Message
+from ..system.channel import Message
+from ..system.worker_process import Child
 from .clip import Encoded
 from .container import UnreachableError
 from .description import Description
@@ -165,7 +166,7 @@ class Viewer:
     ) -> _Answer:
         """Send a request, hand what comes to `takers` by its kind, and `read` the last fields."""
         with self._child() as child:
-            child.send(kind, fields)
+            child.send(kind, fields, path=fields["path"])
             try:
                 return read(_last(child, time.monotonic() + _MOST_S[kind], takers))
             except WorkerError as error:

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 
 from ...schemas.errors import MediaError
-from ..system.worker_process import Channel
+from ..system.channel import Channel
 from .clip import encode_clip
 from .container import UnreachableError
 from .description import describe
+from .media_file import given
 from .picture_worker import look
 from .sounds import hear
 
@@ -29,8 +30,10 @@ def main(channel: Channel) -> None:
     cv2.setNumThreads(1)
     while True:
         message = channel.receive()
+        asked = {name: value for name, value in message.fields.items() if name != "errno"}
         try:
-            done = _KINDS[message.kind](channel, **message.fields)
+            with given(message):
+                done = _KINDS[message.kind](channel, **asked)
             channel.send("done", done)
         except MediaError as error:
             gone = isinstance(error, UnreachableError)

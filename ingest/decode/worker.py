@@ -13,9 +13,10 @@ import numpy.typing as npt
 from ...schemas.errors import MediaError
 from ...schemas.modality import FrameSampling
 from ...schemas.part import Part
-from ..system.worker_process import Channel
+from ..system.channel import Channel
 from .container import UnreachableError
 from .events import Lost, Opened
+from .media_file import given
 from .segments import DecodeRequest, decode
 from .still import decode_still
 
@@ -29,7 +30,9 @@ def main(channel: Channel) -> None:
     cv2.setNumThreads(1)  # The pool already runs a process per core.
     while True:
         message = channel.receive()
-        if message.kind == "decode":
+        if message.kind != "decode":
+            continue
+        with given(message):
             _serve(channel, request_from_fields(message.fields))
 
 
@@ -44,7 +47,8 @@ def request_from_fields(fields: dict[str, Any]) -> DecodeRequest:
     frames = {name: _sampling(sampling) for name, sampling in fields["frames"].items()}
     region = fields["part"]["region"]  # JSON has no tuples
     part = Part(**{**fields["part"], "region": region and (*region,)})
-    return DecodeRequest(**{**fields, "frames": frames, "part": part})
+    asked = {name: value for name, value in fields.items() if name != "errno"}
+    return DecodeRequest(**{**asked, "frames": frames, "part": part})
 
 
 def _sampling(fields: dict[str, Any]) -> FrameSampling:

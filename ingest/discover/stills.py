@@ -22,21 +22,30 @@ def still_format(path: Path) -> str:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-        if head[:3] == b"\xff\xd8\xff":
-            return "" if path.suffix.lower() in SUFFIXES else "jpeg_pipe"
-        if head.startswith(_PNG):
-            return "" if _is_animated_png(file) else "png_pipe"
-        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-            return "webp_pipe"
-        if head[:2] == b"BM" and head[6:10] == bytes(4):  # the reserved fields of its header
-            return "bmp_pipe"
-        if head[:4] in (b"II*\0", b"MM\0*"):
-            return "tiff_pipe"
-        if head[4:12] == b"ftypavif":
-            return "mov"
-        if head[:6] in (b"GIF87a", b"GIF89a"):
-            return "gif" if _has_one_picture(file) else ""
+        return still_format_of(file, path.suffix)
+
+
+def still_format_of(file: BinaryIO, suffix: str) -> str:
+    """Return the same of an open file, the end of whose name is `suffix`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    head = file.read(_HEAD_BYTES)
+    if head[:3] == b"\xff\xd8\xff":
+        return "" if suffix.lower() in SUFFIXES else "jpeg_pipe"
+    if head.startswith(_PNG):
+        return "" if _is_animated_png(file) else "png_pipe"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp_pipe"
+    if head[:2] == b"BM" and head[6:10] == bytes(4):  # the reserved fields of its header
+        return "bmp_pipe"
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        return "tiff_pipe"
+    if head[4:12] == b"ftypavif":
+        return "mov"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif" if _has_one_picture(file) else ""
     return ""
 
 

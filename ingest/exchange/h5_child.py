@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...schemas.exports import INDEX
-from ..system.worker_process import Channel
+from ..system.channel import Channel
 
 _OPEN_FILES = 16
 """Files kept open at once: an import reads those of all backbones in turn."""

@@ -16,8 +16,10 @@ import numpy.typing as npt
 
 from ...schemas.errors import StoreError, WorkerError
 from ..discover.regular_file import ODD_NAMES, odd_kind
+from ..system.channel import Message
+from ..system.sandbox import Confinement
 from ..system.unreadable import patiently, told
-from ..system.worker_process import Child, Message, StalledError
+from ..system.worker_process import Child, StalledError
 from .h5_child import Part, allowed_bytes, packed, unpacked
 
 _BLOCK_BYTES = 8 << 20
@@ -83,7 +85,12 @@ class H5Reader:
         """
         self._limits = LIMITS
         self._child = Child(
-            LIMITS.worker, LIMITS.memory_mb, _ENV, name="HDF5 reader", file_limit_mb=1
+            LIMITS.worker,
+            LIMITS.memory_mb,
+            _ENV,
+            name="HDF5 reader",
+            file_limit_mb=1,
+            confinement=Confinement.READING,
         )
         self._spent_s: dict[Path, float] = {}
 

@@ -15,8 +15,8 @@ from ..decode.events import SegmentMedia
 from ..decode.sampling import HOP_SAMPLES, PATCH_SAMPLES
 from ..models.audio_worker import START_SECONDS, start_audio
 from ..models.weights import ensure
+from ..system.channel import Message
 from ..system.stages import Meter, Spent, Stage
-from ..system.worker_process import Message
 
 _SHORTEST_REST = HOP_SAMPLES // 2
 """A rest of at least half a hop at the end of a segment becomes a patch, padded with zeros."""

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from ...schemas.backbones import Backbone
 from ...schemas.embedding import FloatArray
-from ..system.worker_process import Channel, Child
+from ..system.channel import Channel
+from ..system.sandbox import Confinement
+from ..system.worker_process import Child
 
 START_SECONDS = 120.0
 """Time limit of loading TensorFlow and weights, seconds."""
@@ -73,7 +75,13 @@ def start_audio(backbone: Backbone, folder: Path, device: str, threads: int) -> 
     Returns:
         The process; it sends ``ready``, or ``failed`` with the reason, once it has loaded.
     """
-    child = Child(f"{__name__}:main", memory_limit_mb=None, env=environment(device), name="audio")
+    child = Child(
+        f"{__name__}:main",
+        memory_limit_mb=None,
+        env=environment(device),
+        name="audio",
+        confinement=Confinement.COMPUTING,
+    )
     order = {"network": backbone.name, "weights": os.fspath(folder), "threads": threads}
     child.send("load", order, {})
     return child

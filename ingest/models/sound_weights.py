@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...schemas.backbones import Backbone
 from ...schemas.errors import WeightsError, WorkerError
+from ..system.sandbox import Confinement
 from ..system.worker_process import Child
 from . import audio_worker
 from .audio_worker import START_SECONDS, environment
@@ -41,7 +42,13 @@ def yamnet_weights(backbone: Backbone, folder: Path) -> Mapping[str, Tensor]:
 
 def _read(folder: Path) -> dict[str, Tensor]:
     # Its module, not this one: torch and TensorFlow in one process crash it.
-    child = Child(f"{audio_worker.__name__}:send_weights", None, environment("cpu"), name="audio")
+    child = Child(
+        f"{audio_worker.__name__}:send_weights",
+        None,
+        environment("cpu"),
+        name="audio",
+        confinement=Confinement.COMPUTING,
+    )
     try:
         child.send("read", {"weights": os.fspath(folder)})
         message = child.receive(START_SECONDS)

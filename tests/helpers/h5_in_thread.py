@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vidsim.ingest.exchange import h5_child, h5_reader
-from vidsim.ingest.system.worker_process import Channel, Message
+from vidsim.ingest.system.channel import Channel, Message
 
 
 class _InThread:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidsim.ingest.system.worker_process import Channel
+from vidsim.ingest.system.channel import Channel
 
 if TYPE_CHECKING:
     from vidsim.search.server.jobs.process import Ended

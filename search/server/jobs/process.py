@@ -16,7 +16,9 @@ from threading import Event, Lock, Thread
 from pydantic import ValidationError
 
 from ....ingest.shards.home import Place
-from ....ingest.system.worker_process import Child, Message
+from ....ingest.system.channel import Message
+from ....ingest.system.sandbox import Confinement
+from ....ingest.system.worker_process import Child
 from ....schemas.errors import WorkerError
 from ....schemas.results import IngestReport
 from ..http.refusals import Refusal
@@ -88,7 +90,7 @@ class IngestProcess:
             with self._lock:
                 if self._ended.is_set():
                     return _INTERRUPTED
-                self._child = Child(self._worker, None, name="ingest")
+                self._child = Child(self._worker, None, name="ingest", confinement=Confinement.NONE)
             try:
                 self._child.send("ingest", request)
                 return self._listen(self._child, tell)

@@ -20,8 +20,8 @@ import numpy as np
 
 from ....ingest.shards.home import Place
 from ....ingest.shards.lock import holder
+from ....ingest.system.channel import Channel
 from ....ingest.system.step import Step
-from ....ingest.system.worker_process import Channel
 from ....schemas.errors import VidsimError
 from ...library import Library
 from .steps import Stages

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ....ingest.system.sandbox import Confinement
 from ....ingest.system.worker_process import Child
 from ....schemas.embedding import FloatArray
 from ....schemas.errors import StoreError, VidsimError, WorkerError
@@ -190,7 +191,7 @@ class Maps:
         with self._lock:
             if self._closed:
                 raise WorkerError("The server is stopping; ask again once it runs.")
-            child = Child(self._worker, None, _ENV, name="map")
+            child = Child(self._worker, None, _ENV, name="map", confinement=Confinement.COMPUTING)
             self._children.add(child)
         try:
             yield child

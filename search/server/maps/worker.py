@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ....ingest.shards.home import Home, Place
 from ....ingest.shards.searched import SearchedVectors
 from ....ingest.shards.searched_part import video_means
-from ....ingest.system.worker_process import Channel
+from ....ingest.system.channel import Channel
 from ....schemas.backbones import Backbone
 from ....schemas.embedding import FloatArray, from_index
 from ....schemas.errors import VidsimError

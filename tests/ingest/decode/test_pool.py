@@ -21,6 +21,7 @@ import pytest
 from vidsim.ingest.decode.events import Event, Failed, Finished, Opened, SegmentMedia
 from vidsim.ingest.decode.pool import DecodeLimits, decode_all
 from vidsim.ingest.decode.segments import DecodeRequest
+from vidsim.ingest.system.sandbox import Confinement
 from vidsim.ingest.system.worker_process import Child, StalledError
 from vidsim.schemas.errors import WorkerError
 from vidsim.schemas.modality import FrameSampling
@@ -189,7 +190,7 @@ def test_a_child_ignores_ctrl_c() -> None:
 
 
 def test_a_child_may_not_write_large_files(tmp_path: Path) -> None:
-    with echo(file_limit_mb=1) as child:
+    with echo(file_limit_mb=1, confinement=Confinement.NONE) as child:
         child.send("write", {"path": str(tmp_path / "large")})
         with pytest.raises(WorkerError, match="File too large"):
             child.receive(10)
