@@ -26,6 +26,7 @@ class Opened:
         has_video: Whether a frame could be decoded, or there is video that was not requested.
         has_audio: The same for audio.
         divisible: Whether another decoder may give some of its segments, the very same.
+        megapixels: Million pixels of all its pictures and of one more per segment.
     """
 
     duration_s: float
@@ -33,6 +34,7 @@ class Opened:
     has_video: bool
     has_audio: bool
     divisible: bool = False
+    megapixels: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..system.sandbox import Confinement
 from ..system.stages import Spent
 from ..system.worker_process import Child, StalledError
 from .events import Event, Failed, Lost, Opened, SegmentMedia
-from .limits import LIMITS
+from .limits import LIMITS, size_of
 from .limits import DecodeLimits as DecodeLimits
 from .segments import DecodeRequest
 from .shares import Decoded, Share, Shares
@@ -179,9 +179,12 @@ class _Pool:
             if child is not None:
                 self._end(child)
 
-    def _put_new(self, share: Share, event: Opened | SegmentMedia) -> None:
-        if self._shares.is_new(share, event):
+    def _put_new(self, share: Share, event: Opened | SegmentMedia) -> bool:
+        """Pass an event on, and return True, unless another decoder gave it."""
+        new = self._shares.is_new(share, event)
+        if new:
             self._put((share.file.number, event))
+        return new
 
     def _put_end(self, share: Share, result: Decoded | Failed) -> None:
         event = self._shares.ended(share, result)
@@ -252,7 +255,8 @@ class _Pool:
                 try failed.
         """
         limits, request = self._limits, share.request
-        allowed, spent = limits.scan_s, 0.0
+        size = size_of(request.path)
+        allowed, spent = limits.before_opened_s(size), 0.0
         began, cpu_s = time.monotonic(), time.thread_time()
         told: int | None = None
         child.send("decode", request_to_fields(request), path=request.path)
@@ -277,11 +281,10 @@ class _Pool:
                 return self._put_end(share, Decoded(_lost(message), cost, without_sound))
             if message.kind == "opened":
                 opened = _opened(message)
-                seconds = min(opened.duration_s, request.max_duration_s)
-                allowed = limits.base_s + limits.per_second * seconds + spent
+                allowed = limits.opened_s(size, opened, request.max_pixels) + spent
                 self._put_new(share, opened)
-            elif message.kind == "segment":
-                self._put_new(share, _segment(message, request))
+            elif message.kind == "segment" and self._put_new(share, _segment(message, request)):
+                allowed += limits.per_segment_s
             if spent > allowed:
                 child.kill()
                 raise WorkerError(f"decoding took more than {allowed:.0f} s")
@@ -325,6 +328,7 @@ def _opened(message: Message) -> Opened:
             has_video=bool(message.fields["has_video"]),
             has_audio=bool(message.fields["has_audio"]),
             divisible=message.fields["divisible"] is True,
+            megapixels=max(0.0, float(message.fields["megapixels"])),
         )
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None

@@ -55,6 +55,7 @@ class Scan:
         keys: (n,) whether decoding may begin with a packet of the video, in file order.
         structure: How the pictures of the video depend on each other; None if that was not asked
             for, or is not known for certain.
+        pixels: Pixels of a picture, as the file says; 0 without.
     """
 
     video: int | None
@@ -67,6 +68,12 @@ class Scan:
     missing: str
     keys: npt.NDArray[np.bool_]
     structure: Structure | None = None
+    pixels: int = 0
+
+    def megapixels(self, more: int) -> float:
+        """Return the million pixels of all pictures, and of `more` of them."""
+        pictures = 0 if self.picture is None else len(self.picture.packets_s) + more
+        return pictures * self.pixels / 1e6
 
     @property
     def video_s(self) -> npt.NDArray[np.float64]:
@@ -131,9 +138,11 @@ def scan(
         count = sum(len(read[stream.index].pts) for stream in chosen)
         if sum(read[stream.index].locked for stream in chosen) * 2 > count:
             raise MediaError("encrypted: its key is not in the file")
+        pixels = 0
         if video is not None:
             context = cast(VideoCodecContext, video.codec_context)
-            if context.width * context.height > max_pixels:
+            pixels = context.width * context.height
+            if pixels > max_pixels:
                 raise MediaError(too_large(context.width, context.height))
         stamps = [read[stream.index].stamps(stream) for stream in chosen]
         clock_jumps = bool(Flags(container.format.flags) & Flags.ts_discont)
@@ -173,6 +182,7 @@ def scan(
             gone,
             np.array([] if video is None else read[video.index].keys, np.bool_),
             structures[video.index].found() if video is not None and with_structure else None,
+            pixels,
         )
 
 

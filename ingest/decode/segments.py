@@ -204,7 +204,8 @@ def _decode(
             _nothing(path, f"damaged: none of its {found.packets} packets could be decoded")
         )
     divisible = plan is not None and frames is not None and _in_short_groups(whole)
-    yield Opened(duration, len(segments), has_video, has_audio, divisible)
+    megapixels = whole.megapixels(len(segments))
+    yield Opened(duration, len(segments), has_video, has_audio, divisible, megapixels)
 
     picture_end = picture.end_s if picture is not None else 0.0
     done, replanned, seen = request.first_segment, False, np.zeros(0)

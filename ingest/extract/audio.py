@@ -21,8 +21,9 @@ from ..system.stages import Meter, Spent, Stage
 _SHORTEST_REST = HOP_SAMPLES // 2
 """A rest of at least half a hop at the end of a segment becomes a patch, padded with zeros."""
 
-_BATCH_SECONDS = 120.0
-"""Time limit of one batch in the process, seconds."""
+_BATCH_SECONDS, _PATCH_SECONDS = 60.0, 0.5
+"""Time limit of one batch in the process, and what each patch of it adds, seconds: a patch takes
+some 0.01 s of a core."""
 
 
 def infers_in_torch(backbone: Backbone, device: str) -> bool:
@@ -71,7 +72,8 @@ class AudioExtractor:
     def _compute(self, patches: FloatArray) -> FloatArray:
         self.wait_ready()
         self._child.send("embed", {}, {"patches": patches})
-        answer = self._expect("embeddings", _BATCH_SECONDS)
+        allowed_s = _BATCH_SECONDS + _PATCH_SECONDS * len(patches)
+        answer = self._expect("embeddings", allowed_s)
         self._meter.add(Stage.AUDIO, Spent(**answer.fields))
         return answer.arrays["vectors"]
 

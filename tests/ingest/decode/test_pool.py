@@ -51,6 +51,12 @@ def main(channel):
         if "liar" in name:
             channel.send("segment", {"index": 0, "start_s": 0, "end_s": 1}, {})
             os.write(channel._sock.fileno(), b"x" * 64)
+        if "claims" in name:
+            opened = {"duration_s": 40000.0, "segments": 4000, "has_video": False}
+            channel.send("opened", {**opened, "has_audio": True, "megapixels": 0})
+            while True:
+                time.sleep(0.1)
+                on_progress()
         if "slow" in name:
             for _ in range(30):
                 time.sleep(0.1)
@@ -321,17 +327,60 @@ def test_a_slow_file_that_makes_progress_is_waited_for(make_clip: MakeClip) -> N
 
 @pytest.mark.acceptance
 def test_a_file_that_takes_too_long_in_all_is_given_up(make_clip: MakeClip) -> None:
-    limits = DecodeLimits(stall_s=10.0, scan_s=1.0, worker="bad_decoder:main")
+    limits = DecodeLimits(stall_s=10.0, base_s=1.0, worker="bad_decoder:main")
     events = run(clips(make_clip, "slow", "a"), 1, limits)
     assert events["slow.mkv"] == [Failed("decoding took more than 1 s")]
     assert events["a.mkv"][-1] == Finished(1)
+
+
+def test_a_file_that_claims_hours_is_given_the_time_of_what_it_holds(make_clip: MakeClip) -> None:
+    limits = DecodeLimits(stall_s=10.0, base_s=1.0, worker="bad_decoder:main")
+    *_, end = run(clips(make_clip, "claims"), 1, limits)["claims.mkv"]
+    assert end == Failed("decoding took more than 1 s")
+
+
+@pytest.mark.parametrize(
+    ("what", "megabytes", "seconds", "pictures_a_second", "pixels", "takes_s"),
+    [
+        # What takes_s says was measured on one core, or is of the slowest codecs.
+        ("an hour of 720p", 900, 3600, 25, 1280 * 720, 400),
+        ("ten minutes of 4K at 60 pictures a second", 2000, 600, 60, 3840 * 2160, 2200),
+        ("an hour of a screen in 4K at which nothing moves", 5, 3600, 30, 3840 * 2160, 1100),
+        ("a slide for ten hours", 1, 36_000, 1, 1920 * 1080, 120),
+        ("an hour of silence, 8 kHz", 57, 3600, 0, 0, 10),
+        ("twelve hours of silence, compressed", 0.1, 43_200, 0, 0, 60),
+        ("one picture an hour", 2, 43_200, 1 / 3600, 1920 * 1080, 120),
+        ("a second of 8K", 20, 1, 60, 7680 * 4320, 6),
+    ],
+)
+def test_honest_files_have_several_times_what_they_take(
+    what: str,
+    megabytes: float,
+    seconds: int,
+    pictures_a_second: float,
+    pixels: int,
+    takes_s: float,
+) -> None:
+    limits, size, segments = DecodeLimits(), int(megabytes * 1e6), seconds // 10
+    megapixels = (seconds * pictures_a_second + segments * bool(pixels)) * pixels / 1e6
+    opened = Opened(seconds, segments, bool(pixels), True, megapixels)
+    allowed_s = limits.opened_s(size, opened, 8192 * 4320) + segments * limits.per_segment_s
+    assert allowed_s > 3 * takes_s, what
+
+
+def test_a_small_file_is_not_allowed_long_whatever_it_claims() -> None:
+    limits = DecodeLimits()
+    assert limits.before_opened_s(80_000) < 61
+    claims = Opened(43_200, 4320, True, True, 1e12)
+    for_pixels_s = 0.05 * (80_000 + 4320) * 0.1  # a picture per byte at the very most
+    assert limits.opened_s(80_000, claims, 100_000) < 61 + for_pixels_s
 
 
 @pytest.mark.acceptance
 def test_a_slow_consumer_costs_no_file(make_clip: MakeClip) -> None:
     path = make_clip(times=[i / 2 for i in range(200)])
     request = DecodeRequest(str(path), FRAMES, True, segment_seconds=5.0)
-    limits = DecodeLimits(stall_s=0.5, base_s=1.0, per_second=0.0)
+    limits = DecodeLimits(stall_s=0.5, base_s=1.0, per_megapixel_s=0.0, per_segment_s=0.0)
     events: list[Event] = []
     for _, event in decode_all([(0, request)], 1, limits):
         if len(events) < 4:
