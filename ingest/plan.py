@@ -12,7 +12,9 @@ from .. import __version__
 from ..schemas.backbones import sound_backbones
 from ..schemas.errors import MediaError
 from ..schemas.results import FailedFile
+from ..schemas.settings import settings
 from ..schemas.video import Video
+from .decode.codecs import allowed_since
 from .discover.listing import Listing, printable, unlisted_note
 from .discover.regular_file import odd_kind
 from .discover.videos import describe
@@ -162,9 +164,11 @@ def make_plan(
 def tried_with(options: EmbedOptions) -> str:
     """Describe what decides, besides its content, whether a file fails."""
     backbones = sorted(backbone.name for backbone in options.backbones.values())
+    asked = settings().codecs
     return (
         f"vidsim {__version__}, av {version('av')}, {', '.join(backbones)}, segments of "
         f"{options.segment_seconds:g} s, audio track {options.audio_track}, nvdec {options.nvdec}"
+        f"{asked and f', codecs {asked}'}"
     )
 
 
@@ -211,7 +215,8 @@ def _is_stored(stored: CatalogEntry, options: EmbedOptions) -> bool:
     wanted = {b.name for b in options.backbones.values()}
     same_track = stored.audio_track == options.audio_track or not sound_backbones(wanted)
     same_cut = stored.segment_seconds == options.segment_seconds
-    return same_cut and same_track and wanted <= stored.rows.keys()
+    heard = not sound_backbones(wanted) or not allowed_since(stored.damage.sound)
+    return same_cut and same_track and heard and wanted <= stored.rows.keys()
 
 
 _Whereabouts = Literal["gone", "passed over", "unknown"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,8 @@ DEPLOYMENT_VARIABLES = frozenset(
 )
 """What the compose files under deploy/ read from the environment."""
 
+_CODEC = re.compile(r"[+-]\w+", re.ASCII)
+
 _OTHERS = ("VIDSIM_CI", "VIDSIM_TEST_")
 """Beginnings of names that tests and continuous integration use."""
 
@@ -52,6 +55,13 @@ def _expand(path: Path) -> Path:
         return path.expanduser().absolute()
     except RuntimeError as error:  # "~nobody": pydantic passes on a ValueError only
         raise ValueError("its '~' stands for nobody's home folder") from error
+
+
+def _codecs(text: str) -> str:
+    words = text.replace(",", " ").split()
+    if wrong := next((word for word in words if not _CODEC.fullmatch(word)), None):
+        raise ValueError(f"'{wrong}' is no '+' or '-' with the name of a codec")
+    return ",".join(words)
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_expand)]
@@ -95,6 +105,9 @@ class Settings(BaseSettings):
     workers: int | None = Field(default=None, ge=1, description="decoder processes")
     nvdec: bool = Field(
         default=False, description="whether an NVIDIA GPU decodes large videos of an ingest"
+    )
+    codecs: Annotated[str, AfterValidator(_codecs)] = Field(
+        default="", description="codecs that are decoded too, and that are not"
     )
     player: str | None = Field(
         default=None,

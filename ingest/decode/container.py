@@ -13,6 +13,7 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 
 from ...schemas.errors import MediaError
+from .codecs import decoders
 from .media_file import media_file, media_size, open_media
 
 # Self-contained formats. Playlists (hls, dash, concat), image sequences and devices are left
@@ -81,6 +82,7 @@ def open_local(path: str, on: HWAccel | None = None, still: str = "") -> InputCo
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": still or _CONTAINERS,
+        "codec_whitelist": decoders(),
         "resync_size": str(_RESYNC_BYTES),  # for MPEG-TS; other demuxers ignore it
     }
     for first in (True, False):

@@ -19,6 +19,7 @@ from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 
 from ...schemas.errors import MediaError
+from .codecs import decoded, refusal
 from .container import Skipped, check_file, open_local, packets
 from .media_file import open_media
 from .picture_worker import Screen, checked_still_format
@@ -99,7 +100,10 @@ def describe(path: str, on_progress: Callable[[], None] = lambda: None) -> Descr
         return _described_still(path, demuxer, on_progress)
     with open_local(path) as container:
         name = _container_name(path, container)
-        videos, sounds = usable(container, "video"), usable(container, "audio")
+        streams = usable(container, "video")
+        videos, sounds = decoded(streams), decoded(usable(container, "audio"))
+        if streams and not videos:
+            raise MediaError(refusal(streams[0]))
         shape = _shape(container, videos[0], on_progress) if videos else None
         if shape is None and not (sounds and _is_heard(path, sounds[0].index, on_progress)):
             nothing = "it has no picture and no sound"

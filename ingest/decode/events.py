@@ -8,12 +8,6 @@ from ...schemas.embedding import NO_DAMAGE, ByteArray, Damage, FloatArray
 from ...schemas.video import Segment
 from ..system.stages import Spent
 
-_WORTH_TELLING_S = 0.1
-"""A shorter loss does not count as damage: three frames."""
-
-_MOST_STRETCHES = 5
-"""Intervals listed in a sentence; its seconds count all of them."""
-
 
 @dataclass(frozen=True)
 class Opened:
@@ -51,39 +45,6 @@ class SegmentMedia:
     segment: Segment
     frames: dict[str, ByteArray] = field(default_factory=dict)
     audio: FloatArray | None = None
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The parts of a file that did not decode; comes after its segments.
-
-    Attributes:
-        picture_s: (start, end) intervals without frames, in seconds.
-        sound_s: Seconds of audio in total.
-        breaks_off: Whether the file ends in unreadable data.
-        missing: What is known to be missing from the file, as text.
-    """
-
-    picture_s: tuple[tuple[float, float], ...] = ()
-    sound_s: float = 0.0
-    breaks_off: bool = False
-    missing: str = ""
-
-    def damage(self, duration_s: float) -> Damage:
-        """Describe the damage to a file of `duration_s` seconds, without negligible losses."""
-        picture_s = sum(end - start for start, end in self.picture_s)
-        picture, sound = "", ""
-        if picture_s >= _WORTH_TELLING_S:
-            where = [f"{start:.1f}-{end:.1f}" for start, end in self.picture_s[:_MOST_STRETCHES]]
-            where += ["..."] * (len(self.picture_s) > _MOST_STRETCHES)
-            stretches = ", ".join(where)
-            lost = f"{picture_s:.1f} s of the picture ({stretches})"
-            picture = f"of {duration_s:.1f} s, {lost} did not decode"
-        if self.sound_s >= _WORTH_TELLING_S:
-            sound = f"of {duration_s:.1f} s, {self.sound_s:.1f} s of the sound did not decode"
-        broken = "it breaks off in something unreadable" if self.breaks_off else ""
-        both = (self.missing, broken)
-        return Damage(*("; ".join(filter(None, (text, *both))) for text in (picture, sound)))
 
 
 @dataclass(frozen=True)

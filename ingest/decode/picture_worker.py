@@ -25,6 +25,7 @@ from ...schemas.embedding import ByteArray
 from ...schemas.errors import MediaError
 from ..discover.stills import still_format_of
 from ..system.channel import Channel
+from .codecs import decoded, refusal
 from .container import (
     Skipped,
     UnreachableError,
@@ -100,9 +101,10 @@ def look(
         yield from ((number, rgb) for number in range(len(times_s)))
         return
     with open_local(path) as container:
-        videos = usable(container, "video")
+        streams = usable(container, "video")
+        videos = decoded(streams)
         if not videos:
-            raise MediaError("it has no picture")
+            raise MediaError(refusal(streams[0]) if streams else "it has no picture")
         screen = Screen(container, videos[0], on_progress)
         start_s = (container.start_time or 0) / av.time_base
         for number, time_s in enumerate(times_s):

@@ -12,6 +12,7 @@ from ...schemas.embedding import ByteArray
 from ...schemas.errors import WorkerError
 from ..system.channel import Message
 from ..system.worker_process import Child, StalledError
+from . import codecs
 
 WIDTH = 240
 """Pixels of a picture's longer side, where nothing else is asked for."""
@@ -82,7 +83,11 @@ class PictureReader:
         """Fill `found` by the number of the time; return why the file gave nothing more."""
         if self._child is None:
             self._child = Child(
-                self._worker, _MEMORY_MB, _ENV, name="decoder", file_limit_mb=_FILE_MB
+                self._worker,
+                _MEMORY_MB,
+                {**_ENV, **codecs.setting()},
+                name="decoder",
+                file_limit_mb=_FILE_MB,
             )
         fields = {"path": path, "times_s": list(times_s), "size": size}
         self._child.send("look", fields, path=path)

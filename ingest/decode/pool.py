@@ -15,9 +15,11 @@ from ..system.channel import Message
 from ..system.sandbox import Confinement
 from ..system.stages import Spent
 from ..system.worker_process import Child, StalledError
-from .events import Event, Failed, Lost, Opened, SegmentMedia
+from . import codecs
+from .events import Event, Failed, Opened, SegmentMedia
 from .limits import LIMITS, size_of
 from .limits import DecodeLimits as DecodeLimits
+from .lost import Lost
 from .segments import DecodeRequest
 from .shares import Decoded, Share, Shares
 from .worker import request_to_fields
@@ -201,7 +203,7 @@ class _Pool:
         child = Child(
             limits.worker,
             None if limits.nvdec else limits.memory_mb,
-            {**_ENV, **limits.env},
+            {**_ENV, **codecs.setting(), **limits.env},
             name="decoder",
             data_limit_mb=limits.memory_mb if limits.nvdec else None,
             file_limit_mb=limits.file_mb,
@@ -338,8 +340,9 @@ def _lost(message: Message) -> Lost:
     found = message.fields.get("lost", {})
     try:
         stretches = tuple((float(start), float(end)) for start, end in found["picture_s"])
-        missing = _text(found, "missing", "")
-        return Lost(stretches, float(found["sound_s"]), bool(found["breaks_off"]), missing)
+        missing, left_out = (_text(found, name, "") for name in ("missing", "left_out"))
+        sound_s, breaks_off = float(found["sound_s"]), bool(found["breaks_off"])
+        return Lost(stretches, sound_s, breaks_off, missing, left_out)
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None
 

@@ -17,6 +17,7 @@ from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 
 from ...schemas.errors import MediaError
+from .codecs import decoded, refusal
 from .container import Skipped, open_local, packets, too_large
 from .missing import Bytes, missing
 from .programmes import programmes
@@ -56,6 +57,7 @@ class Scan:
         structure: How the pictures of the video depend on each other; None if that was not asked
             for, or is not known for certain.
         pixels: Pixels of a picture, as the file says; 0 without.
+        unheard: Why its sound is left out; "" where it is not.
     """
 
     video: int | None
@@ -69,6 +71,7 @@ class Scan:
     keys: npt.NDArray[np.bool_]
     structure: Structure | None = None
     pixels: int = 0
+    unheard: str = ""
 
     def megapixels(self, more: int) -> float:
         """Return the million pixels of all pictures, and of `more` of them."""
@@ -125,11 +128,19 @@ def scan(
                         structures[packet.stream_index].add(packet)
                 else:
                     _note(beside, packet)
-        video = _moving(pictures, read)
+        video = _moving(decoded(pictures), read)
+        if video is None and pictures:
+            raise MediaError(refusal(pictures[0]))
         preferred = best[-1 if video is None else video.index]
-        audio = _heard(_of_programme(container, sounds, video), preferred, read)
+        heard = _of_programme(container, sounds, video)
+        audio = _heard(decoded(heard) or heard, preferred, read)
         if audio_track is not None and audio_track <= len(sounds):  # else keep the default
             audio = sorted(sounds, key=lambda stream: stream.index)[audio_track - 1]
+        unheard = "" if audio is None else refusal(audio)
+        if unheard:
+            if video is None:
+                raise MediaError(unheard)
+            audio = None
         if video is not None and container.format.name == "avi":
             # AVI has no presentation timestamps: those libav gives for some codecs are decoding
             # timestamps.
@@ -183,6 +194,7 @@ def scan(
             np.array([] if video is None else read[video.index].keys, np.bool_),
             structures[video.index].found() if video is not None and with_structure else None,
             pixels,
+            f"its sound was left out ({unheard})" if unheard else "",
         )
 
 

@@ -21,8 +21,9 @@ from ...schemas.part import WHOLE, Part
 from ...schemas.video import SEGMENT_SECONDS, Segment, cut_segments
 from .audio import AudioReader
 from .container import Skipped, check_file
-from .events import Lost, Opened, SegmentMedia
+from .events import Opened, SegmentMedia
 from .looks import frames_at, moments, pictures_of, visible_part, windows
+from .lost import Lost
 from .media_file import media_size, open_media
 from .part import first_picture, first_sound, within
 from .picture import Picture
@@ -268,7 +269,8 @@ def _decode(
         sound_s = max(sound_s, found.sound.end_s - found.sound.start_s)
     if late:
         yield from late_ones()
-    yield Lost(tuple(lost), sound_s, found.breaks_off, found.missing)
+    left_out = found.unheard if request.audio else ""
+    yield Lost(tuple(lost), sound_s, found.breaks_off, found.missing, left_out)
 
 
 def _any_within(decoded: array[float], segment: Segment, period_s: float) -> bool:

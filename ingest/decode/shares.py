@@ -7,11 +7,12 @@ what is left of the longest share, if decoding may begin there with the very sam
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..system.stages import Spent
-from .events import Failed, Finished, Lost, Opened, SegmentMedia
+from .events import Failed, Finished, Opened, SegmentMedia
+from .lost import Lost, together
 from .segments import DecodeRequest
 
 LEAST = 12
@@ -170,19 +171,3 @@ def _finished(file: _File) -> Finished:
         damage = replace(damage, sound=without)
     spent = sum((one.spent for one in decoded), Spent())
     return Finished(len(file.given), spent, damage, bool(without))
-
-
-def together(lost: Sequence[Lost]) -> Lost:
-    """Put together what was lost up to the ends of several shares of one file."""
-    stretches: list[tuple[float, float]] = []
-    for start, end in sorted(stretch for one in lost for stretch in one.picture_s):
-        if stretches and start <= stretches[-1][1]:
-            stretches[-1] = stretches[-1][0], max(end, stretches[-1][1])
-        else:
-            stretches.append((start, end))
-    return Lost(
-        tuple(stretches),
-        max((one.sound_s for one in lost), default=0.0),
-        any(one.breaks_off for one in lost),
-        next((one.missing for one in lost if one.missing), ""),
-    )

@@ -16,8 +16,10 @@ from av.video.reformatter import VideoReformatter
 from ...schemas.errors import MediaError
 from ...schemas.part import Region
 from ...schemas.video import Segment
+from .codecs import refusal
 from .container import Skipped, check_file, open_local, packets, too_large
-from .events import Lost, Opened, SegmentMedia
+from .events import Opened, SegmentMedia
+from .lost import Lost
 from .picture import Picture
 from .segments import DecodeRequest
 
@@ -80,6 +82,8 @@ def _decoded(
     """Return the first frame, None without one; `strict` refuses what decodes in part."""
     with open_local(path, still=demuxer) as container:
         for stream in container.streams.video[:1]:
+            if why := refusal(stream):
+                raise MediaError(why)
             context = stream.codec_context
             if context.width * context.height > MAX_STILL_PIXELS:
                 raise MediaError(too_large(context.width, context.height))

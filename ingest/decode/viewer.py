@@ -15,6 +15,7 @@ from ...schemas.errors import MediaError, WorkerError
 from ...schemas.modality import SAMPLE_RATE
 from ..system.channel import Message
 from ..system.worker_process import Child
+from . import codecs
 from .clip import Encoded
 from .container import UnreachableError
 from .description import Description
@@ -200,7 +201,13 @@ class Viewer:
                 raise WorkerError("The server is stopping; ask again once it runs.")
             found = self._idle.pop() if self._idle else None
             child, served = found or (
-                Child(self._worker, _MEMORY_MB, _ENV, name="decoder", file_limit_mb=_CLIP_MB),
+                Child(
+                    self._worker,
+                    _MEMORY_MB,
+                    {**_ENV, **codecs.setting()},
+                    name="decoder",
+                    file_limit_mb=_CLIP_MB,
+                ),
                 0,
             )
             self._busy.add(child)

@@ -15,7 +15,8 @@ from ...schemas.modality import FrameSampling
 from ...schemas.part import Part
 from ..system.channel import Channel
 from .container import UnreachableError
-from .events import Lost, Opened
+from .events import Opened
+from .lost import Lost
 from .media_file import given
 from .segments import DecodeRequest, decode
 from .still import decode_still

@@ -10,9 +10,9 @@ from unittest.mock import patch
 import numpy as np
 
 from vidsim.ingest.decode import segments
-from vidsim.ingest.decode.events import Lost, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Opened, SegmentMedia
+from vidsim.ingest.decode.lost import Lost, together
 from vidsim.ingest.decode.segments import DecodeRequest, decode
-from vidsim.ingest.decode.shares import together
 from vidsim.schemas.errors import MediaError
 from vidsim.schemas.modality import FrameSampling
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.decode import segments
-from vidsim.ingest.decode.events import Lost
 from vidsim.ingest.decode.flat import all_flat, flat_frames
+from vidsim.ingest.decode.lost import Lost
 from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.discover.videos import describe
 from vidsim.ingest.extract.embed import EmbedOptions, embed_one

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsim.ingest.decode.events import Lost, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Opened, SegmentMedia
+from vidsim.ingest.decode.lost import Lost
 from vidsim.ingest.decode.sampling import sample_times
 from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.schemas.modality import SAMPLE_RATE, FrameSampling

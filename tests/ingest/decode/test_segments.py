@@ -16,7 +16,8 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from vidsim.ingest.decode import video as decode_video
-from vidsim.ingest.decode.events import Lost, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Opened, SegmentMedia
+from vidsim.ingest.decode.lost import Lost
 from vidsim.ingest.decode.sampling import sample_times
 from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.schemas.errors import MediaError

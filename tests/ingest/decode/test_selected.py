@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from vidsim.ingest.decode import segments
-from vidsim.ingest.decode.events import Lost, SegmentMedia
+from vidsim.ingest.decode.events import SegmentMedia
+from vidsim.ingest.decode.lost import Lost
 from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.decode.selection import needed, select
 from vidsim.ingest.decode.structure import Structure

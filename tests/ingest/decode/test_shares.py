@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from vidsim.ingest.decode import shares
-from vidsim.ingest.decode.events import Event, Failed, Finished, Lost, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Event, Failed, Finished, Opened, SegmentMedia
+from vidsim.ingest.decode.lost import Lost, together
 from vidsim.ingest.decode.pool import DecodeLimits, decode_all
 from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.decode.shares import LEAST, Decoded, Share, Shares
@@ -190,7 +190,7 @@ def test_what_was_lost_is_put_together() -> None:
     assert end.damage.picture == (
         "of 100.0 s, 3.0 s of the picture (1.0-3.0, 60.0-61.0) did not decode; its end is missing"
     )
-    assert shares.together([]) == Lost()
+    assert together([]) == Lost()
 
 
 def test_who_only_joins_takes_no_file(long_clip: Path) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidsim.ingest.decode.events import Lost, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Opened, SegmentMedia
+from vidsim.ingest.decode.lost import Lost
 from vidsim.ingest.decode.segments import DecodeRequest, decode
 from vidsim.ingest.decode.still import decode_still
 from vidsim.ingest.discover.stills import still_format
