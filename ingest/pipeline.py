@@ -26,7 +26,7 @@ from .shards.home import Home, Place, stored_root
 from .shards.lock import HeldLock, writing
 from .sync import moves
 from .sync.elsewhere import look_elsewhere
-from .sync.failed_files import Failure, read_failures, write_failures
+from .sync.failed_files import Failure, killing, read_failures, write_failures
 from .sync.repair import bring_in_step, remove, settle_missing
 from .sync.samplings import kept_samplings, sampling_notes
 from .sync.writer import Writer
@@ -115,18 +115,28 @@ def ingest(
                 catalog = home.shards.catalog(name)
             writer = Writer(store, home, name, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})
-            given_up = _embed(writer, plan.todo, joining, progress, meter, held)
+            given_up, unheard = _embed(writer, plan.todo, joining, progress, meter, held)
             with meter.working(Stage.WRITE):
                 writer.finish()
+            conditions = tried_with(options)
             failures = plan.failures | {
-                f.video.video_id: Failure(f.video, f.reason, tried_with(options))
+                f.video.video_id: Failure(f.video, f.reason, conditions)
                 for f in given_up
                 if f.lasting
             }
+            for f in (*given_up, *unheard):
+                if f.killed:
+                    before = noted.get(f.video.video_id)
+                    failure = killing(f.video, f.reason, conditions, before)
+                    failures[f.video.video_id] = failure
             if failures != noted or not failures:
                 write_failures(home.path, name, failures)
             failed = plan.failed + [
-                FailedFile(path=f.video.path, reason=f.reason) for f in given_up
+                FailedFile(
+                    path=f.video.path,
+                    reason=failures[f.video.video_id].reason if f.killed else f.reason,
+                )
+                for f in given_up
             ]
             whole = folder.is_dir() and not failed and not listing.unlisted
             embedded = {backbone.name for backbone in options.backbones.values()}
@@ -188,15 +198,17 @@ def _embed(
     progress: Progress,
     meter: Meter,
     held: HeldLock,
-) -> list[FailedVideo]:
+) -> tuple[list[FailedVideo], list[FailedVideo]]:
     """Embed and write `videos` in parallel; complete videos are written whatever happens.
 
     Returns:
-        Those that failed.
+        Those that failed, and those written without their sound, over which a decoder died.
     """
     failed: list[FailedVideo] = []
+    unheard: list[FailedVideo] = []
     if not videos:
-        return failed
+        return failed, unheard
+    wanted = {backbone.name for backbone in options.backbones.values()}
     held.tell(0, len(videos))
 
     def write(video: EmbeddedVideo, done: int) -> None:
@@ -215,6 +227,10 @@ def _embed(
                         failed.append(result)
                         continue
                     _log.debug("%s: %s", result.video.video_id, result.row_counts())
+                    if not wanted <= result.backbones:
+                        reason = result.damage.sound
+                        reason = f"{reason[:1].upper()}{reason[1:]}."
+                        unheard.append(FailedVideo(result.video, reason, killed=True))
                     with meter.waiting(Stage.WRITE):
                         writing.result()  # one at a time, which bounds the queue of writes
                     writing = beside.submit(write, result, done)
@@ -224,7 +240,7 @@ def _embed(
             with meter.working(Stage.WRITE):
                 writer.flush()
         writing.result()
-    return failed
+    return failed, unheard
 
 
 def _timing(meter: Meter) -> IngestTiming:

@@ -69,10 +69,12 @@ class Failed:
         reason: Why, as it follows "path: ".
         lasting: Whether its content is the cause, so that another try would fail as well. A
             decoder that crashed, or reached a limit of time or memory, proves nothing of that.
+        killed: Whether a decoder did so.
     """
 
     reason: str
     lasting: bool = False
+    killed: bool = field(default=False, compare=False)
 
 
 Event = Opened | SegmentMedia | Finished | Failed

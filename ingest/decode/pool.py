@@ -167,7 +167,7 @@ class _Pool:
                     self._end(child)
                     child = None
                     if not self._decode_picture_alone(share, error):
-                        self._put_end(share, Failed(str(error)))
+                        self._put_end(share, Failed(str(error), killed=True))
                 if child is not None and served >= _FILES_A_CHILD:
                     self._end(child)
                     child = None

@@ -25,11 +25,13 @@ class FailedVideo:
         video: The video.
         reason: Why, in one sentence.
         lasting: Whether the same content, asked for the same, would fail again.
+        killed: Whether a decoder crashed over it, or had to be killed.
     """
 
     video: Video
     reason: str
     lasting: bool = False
+    killed: bool = False
 
 
 @dataclass
@@ -93,7 +95,9 @@ class Assembly:
         elif isinstance(event, Failed):
             self._open.pop(number, None)
             self._batch = [(owner, media) for owner, media in self._batch if owner != number]
-            yield FailedVideo(self._videos[number], _sentence(event.reason), event.lasting)
+            yield FailedVideo(
+                self._videos[number], _sentence(event.reason), event.lasting, event.killed
+            )
         else:
             self._open[number].finished = True
             self._open[number].damage = event.damage
@@ -143,7 +147,8 @@ class Assembly:
                 damage = state.damage.describe()
                 lost = f" ({damage})" if damage else ""
                 reason = f"It has no picture, and {sound}{lost}."
-                yield FailedVideo(video, reason, lasting=not state.without_sound)
+                killed = state.without_sound
+                yield FailedVideo(video, reason, lasting=not killed, killed=killed)
                 continue
             # Sound that was left out counts as not computed: the next run retries.
             unheard = {

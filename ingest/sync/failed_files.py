@@ -1,5 +1,7 @@
 """Notes of files that failed, so that an ingest tries them again only once they have changed.
 
+A file that killed a decoder is noted, too, and tried once more: see `Failure.killed`.
+
 A note is derived: where it is lost or damaged, its files are tried again.
 """
 
@@ -27,16 +29,34 @@ class Failure:
         video: The file as it was.
         reason: Why, in one sentence.
         tried_with: What else the outcome depends on: versions and options, as text.
+        killed: In how many ingests in a row it killed a decoder; 0 where the file was understood,
+            and is at fault.
     """
 
     video: Video
     reason: str
     tried_with: str
+    killed: int = 0
 
     def holds(self, video: Video, tried_with: str) -> bool:
-        """Return whether `video` is the same file in the same state, and nothing else differs."""
+        """Return whether `video`, tried again, would fail again.
+
+        It is the same file in the same state, nothing else differs, and if it killed a decoder, it
+        did so twice: once may be the machine's fault.
+        """
+        return self.killed != 1 and self._is_of(video, tried_with)
+
+    def _is_of(self, video: Video, tried_with: str) -> bool:
         states = [(v.size, v.mtime_ns, v.fingerprint) for v in (self.video, video)]
         return states[0] == states[1] and self.tried_with == tried_with
+
+
+def killing(video: Video, reason: str, tried_with: str, before: Failure | None) -> Failure:
+    """Return the note of a file that killed a decoder, after what was noted of it before."""
+    if before is None or not before.killed or not before._is_of(video, tried_with):
+        return Failure(video, reason, tried_with, killed=1)
+    reason = f"{reason.removesuffix('.')}, as it did before."
+    return Failure(video, reason, tried_with, before.killed + 1)
 
 
 _NOTE = TypeAdapter(dict[str, Failure])

@@ -23,7 +23,7 @@ from vidsim.ingest.shards.home import Place, open_shards, read_notes
 from vidsim.ingest.system.progress import Silent
 from vidsim.schemas.backbones import BACKBONES
 from vidsim.schemas.collections import Level, levels
-from vidsim.schemas.embedding import EmbeddedVideo, merge, unit
+from vidsim.schemas.embedding import Damage, EmbeddedVideo, merge, unit
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.presets import choose_backbones
 from vidsim.schemas.results import IngestReport
@@ -67,9 +67,16 @@ def pretend(
             yield FailedVideo(video, "It is damaged.", lasting=True)
         elif text == "out of reach":
             yield FailedVideo(video, "The disk gave no answer.")
+        elif text.startswith("deadly") and text != "deadly sound":
+            yield FailedVideo(video, "The decoder crashed (SIGSEGV).", killed=True)
         else:
             names = [b.name for b in options.backbones.values()]
+            if text == "deadly sound":
+                names = [b.name for m, b in options.backbones.items() if m is not Modality.AUDIO]
             found = pretended(video, names, options.segment_seconds)
+            if text == "deadly sound" and Modality.AUDIO in options.backbones:
+                lost = "its sound was left out (the decoder crashed (SIGSEGV))"
+                found = replace(found, damage=Damage(sound=lost))
             yield replace(found, audio_track=options.audio_track)
 
 

@@ -71,6 +71,55 @@ def test_a_file_that_failed_is_left_alone(place, folder, networks):
     assert networks == []
 
 
+CRASHED = "The decoder crashed (SIGSEGV)."
+AGAIN = "The decoder crashed (SIGSEGV), as it did before."
+
+
+def test_a_file_that_killed_a_decoder_in_two_ingests_is_left_alone(place, folder, networks):
+    (folder / "deadly.mp4").write_text("deadly")
+    assert failed(ingest(folder, place))["deadly.mp4"] == (CRASHED, True)
+    assert failed(ingest(folder, place))["deadly.mp4"] == (AGAIN, True)
+    networks.clear()
+    for _ in range(2):
+        assert failed(ingest(folder, place))["deadly.mp4"] == (AGAIN, False)
+    assert networks == []
+    assert failed(ingest(folder, place, retry=True))["deadly.mp4"] == (AGAIN, True)
+    assert failed(ingest(folder, place))["deadly.mp4"] == (AGAIN, False)
+    # One that has changed is a new one, which may be wrong once.
+    (folder / "deadly.mp4").write_text("deadly still")
+    assert failed(ingest(folder, place))["deadly.mp4"] == (CRASHED, True)
+    (folder / "deadly.mp4").write_text("mended")
+    assert "deadly.mp4" not in failed(ingest(folder, place))
+    assert "deadly" not in note(place).read_text()
+
+
+def test_two_deaths_with_a_good_end_between_are_two_first_ones(place, folder, networks):
+    bad = folder / "deadly.mp4"
+    for _ in range(2):
+        bad.write_text("deadly")
+        assert failed(ingest(folder, place))["deadly.mp4"] == (CRASHED, True)
+        bad.write_text("well")
+        assert "deadly.mp4" not in failed(ingest(folder, place))
+
+
+def test_sound_that_killed_a_decoder_twice_is_left_alone_and_the_picture_kept(
+    place, folder, networks
+):
+    (folder / "deadly.mp4").write_text("deadly sound")
+    both = Modality.COLOR, Modality.AUDIO
+    for _ in range(2):
+        report = ingest(folder, place, *both)
+        assert "deadly.mp4" not in failed(report)
+        assert [Path(f.path).name for f in report.damaged] == ["deadly.mp4"]
+    networks.clear()
+    report = ingest(folder, place, *both)
+    lost = "Its sound was left out (the decoder crashed (SIGSEGV)), as it did before."
+    assert failed(report)["deadly.mp4"] == (lost, False)
+    assert (report.videos, networks) == (2, [])
+    assert failed(ingest(folder, place, Modality.COLOR)).keys() == {"bad.mp4"}
+    in_step(place, "lib")
+
+
 def test_it_is_tried_again_once_it_has_changed(place, folder, networks):
     ingest(folder, place)
     networks.clear()
