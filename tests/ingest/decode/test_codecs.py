@@ -15,9 +15,10 @@ import pytest
 from vidsim.ingest.decode import ffmpeg
 from vidsim.ingest.decode.codecs import allowed_since, decoders
 from vidsim.ingest.decode.container import open_local
+from vidsim.ingest.decode.events import Event, Failed, Finished, Opened, SegmentMedia
 from vidsim.ingest.decode.pictures import PictureReader
-from vidsim.ingest.decode.pool import Event, Failed, Finished, decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
+from vidsim.ingest.decode.pool import decode_all
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.decode.viewer import Viewer
 from vidsim.schemas.errors import MediaError, SettingsError
 from vidsim.schemas.modality import FrameSampling

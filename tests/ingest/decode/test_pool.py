@@ -53,7 +53,8 @@ def main(channel):
             os.write(channel._sock.fileno(), b"x" * 64)
         if "claims" in name:
             opened = {"duration_s": 40000.0, "segments": 4000, "has_video": False}
-            channel.send("opened", {**opened, "has_audio": True, "megapixels": 0})
+            opened |= {"has_audio": True, "divisible": False, "megapixels": 0}
+            channel.send("opened", opened)
             while True:
                 time.sleep(0.1)
                 on_progress()
@@ -363,7 +364,7 @@ def test_honest_files_have_several_times_what_they_take(
 ) -> None:
     limits, size, segments = DecodeLimits(), int(megabytes * 1e6), seconds // 10
     megapixels = (seconds * pictures_a_second + segments * bool(pixels)) * pixels / 1e6
-    opened = Opened(seconds, segments, bool(pixels), True, megapixels)
+    opened = Opened(seconds, segments, bool(pixels), True, megapixels=megapixels)
     allowed_s = limits.opened_s(size, opened, 8192 * 4320) + segments * limits.per_segment_s
     assert allowed_s > 3 * takes_s, what
 
@@ -371,7 +372,7 @@ def test_honest_files_have_several_times_what_they_take(
 def test_a_small_file_is_not_allowed_long_whatever_it_claims() -> None:
     limits = DecodeLimits()
     assert limits.before_opened_s(80_000) < 61
-    claims = Opened(43_200, 4320, True, True, 1e12)
+    claims = Opened(43_200, 4320, True, True, megapixels=1e12)
     for_pixels_s = 0.05 * (80_000 + 4320) * 0.1  # a picture per byte at the very most
     assert limits.opened_s(80_000, claims, 100_000) < 61 + for_pixels_s
 
