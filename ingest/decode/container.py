@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import av
@@ -14,6 +15,7 @@ from av.stream import Discard, Stream
 
 from ...schemas.errors import MediaError
 from .codecs import decoders
+from .complaints import complaints
 from .media_file import media_file, media_size, open_media
 
 # Self-contained formats. Playlists (hls, dash, concat), image sequences and devices are left
@@ -29,6 +31,9 @@ _RESYNC_BYTES = 1 << 28
 is less than a second of a hole in a large stream; to read this many takes some two seconds."""
 
 _END_BYTES = 1 << 24
+
+_MOST_STREAMS = 1000
+"""libav's default, and more than all the programmes of a satellite's transponder have."""
 
 _OF_THE_DISK = frozenset(
     {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
@@ -83,6 +88,7 @@ def open_local(path: str, on: HWAccel | None = None, still: str = "") -> InputCo
         "protocol_whitelist": "file",
         "format_whitelist": still or _CONTAINERS,
         "codec_whitelist": decoders(),
+        "max_streams": str(_MOST_STREAMS),
         "resync_size": str(_RESYNC_BYTES),  # for MPEG-TS; other demuxers ignore it
     }
     for first in (True, False):
@@ -90,6 +96,10 @@ def open_local(path: str, on: HWAccel | None = None, still: str = "") -> InputCo
             source = media_file(path) or f"file:{path}"
             return av.open(source, "r", format=still or None, options=options, hwaccel=on)
         except MemoryError:
+            with complaints() as said, suppress(MemoryError):  # libav calls both the same
+                av.open(media_file(path) or f"file:{path}", "r", options=options).close()
+            if any("max_streams" in complaint for complaint in said):
+                raise MediaError(f"it has more than {_MOST_STREAMS:,} streams") from None
             raise
         except OSError:  # some demuxers say so of wrong content, of a cut Matroska file for one
             if first:

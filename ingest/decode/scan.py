@@ -56,7 +56,8 @@ class Scan:
         keys: (n,) whether decoding may begin with a packet of the video, in file order.
         structure: How the pictures of the video depend on each other; None if that was not asked
             for, or is not known for certain.
-        pixels: Pixels of a picture, as the file says; 0 without.
+        pixels: Pixels of a picture, as the file says; 0 without. In proportion less where its
+            packets are more bytes than the file, and lie in the same ones.
         unheard: Why its sound is left out; "" where it is not.
     """
 
@@ -70,7 +71,7 @@ class Scan:
     missing: str
     keys: npt.NDArray[np.bool_]
     structure: Structure | None = None
-    pixels: int = 0
+    pixels: float = 0.0
     unheard: str = ""
 
     def megapixels(self, more: int) -> float:
@@ -149,12 +150,13 @@ def scan(
         count = sum(len(read[stream.index].pts) for stream in chosen)
         if sum(read[stream.index].locked for stream in chosen) * 2 > count:
             raise MediaError("encrypted: its key is not in the file")
-        pixels = 0
+        pixels = 0.0
         if video is not None:
             context = cast(VideoCodecContext, video.codec_context)
             pixels = context.width * context.height
             if pixels > max_pixels:
                 raise MediaError(too_large(context.width, context.height))
+            pixels *= min(1.0, container.size / max(1, sum(read[video.index].bytes.size)))
         stamps = [read[stream.index].stamps(stream) for stream in chosen]
         clock_jumps = bool(Flags(container.format.flags) & Flags.ts_discont)
         tracks = dict(
