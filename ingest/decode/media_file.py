@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import io
 import os
+import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from ..system.channel import Message
+
+_MOST_CPU_S = 48 * 3600
+"""Processor time that a file may take even if nobody waits any more: 12 hours of 4K at 60 pictures
+a second take some 30 hours of a core."""
 
 _given: dict[str, tuple[int | None, int]] = {}
 """Descriptors of open files by absolute path, or None and the errno with which opening failed."""
@@ -69,6 +75,8 @@ class MediaFile(io.RawIOBase):
 @contextmanager
 def given(message: Message) -> Iterator[None]:
     """Read the file that a request brings for its ``path``, within the context."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + _MOST_CPU_S, hard))
     path = os.path.abspath(message.fields["path"])
     _given[path] = message.file, int(message.fields.get("errno", 0))
     try:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 """System calls; the same on all processors."""
@@ -73,7 +74,8 @@ def allow_only(paths: Iterable[tuple[str, int]]) -> bool:
                 continue
             try:
                 allowed = rights & files & (~0 if os.path.isdir(path) else _OF_A_FILE)
-                _call(_ADD, rules, _PATH_BENEATH, struct.pack("=Qi", allowed, folder), 0)
+                with suppress(OSError):  # of a file system that has no rules
+                    _call(_ADD, rules, _PATH_BENEATH, struct.pack("=Qi", allowed, folder), 0)
             finally:
                 os.close(folder)
         _call(_RESTRICT, rules, 0)

@@ -82,7 +82,7 @@ _MACHINES = {
 }
 _CLONE3 = 435
 
-_SET_MODE_FILTER = 1
+_SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 _TSYNC = 1
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
@@ -95,11 +95,9 @@ _Step = tuple[int, int, int, int]
 
 def is_there() -> bool:
     """Return whether this kernel takes a filter, and this processor's numbers are known."""
-    try:
-        with open("/proc/sys/kernel/seccomp/actions_avail", encoding="ascii") as file:
-            return "errno" in file.read().split() and os.uname().machine in _MACHINES
-    except OSError:
-        return False
+    machine = _MACHINES.get(os.uname().machine)
+    action = struct.pack("@I", _ERRNO)
+    return machine is not None and not _seccomp(machine, _GET_ACTION_AVAIL, 0, action)
 
 
 def refuse_calls(media: bool) -> bool:
@@ -123,10 +121,13 @@ def refuse_calls(media: bool) -> bool:
     data = b"".join(struct.pack("<HBBI", *step) for step in steps)
     held = ctypes.create_string_buffer(data, len(data))
     program = struct.pack("@HxxxxxxP", len(steps), ctypes.addressof(held))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(machine.seccomp, _SET_MODE_FILTER, _TSYNC, program):
+    if _seccomp(machine, _SET_MODE_FILTER, _TSYNC, program):
         raise OSError(ctypes.get_errno(), "seccomp refused the filter")
     return True
+
+
+def _seccomp(machine: _Machine, *arguments: object) -> int:
+    return int(ctypes.CDLL(None, use_errno=True).syscall(machine.seccomp, *arguments))
 
 
 def _program(machine: _Machine, media: bool, pid: int) -> Iterator[_Step]:

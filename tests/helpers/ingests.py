@@ -77,6 +77,9 @@ def pretend(
             if text == "deadly sound" and Modality.AUDIO in options.backbones:
                 lost = "its sound was left out (the decoder crashed (SIGSEGV))"
                 found = replace(found, damage=Damage(sound=lost))
+            if text == "rare sound":
+                rare = "its sound was left out (it is rare unless VIDSIM_CODECS=+tta allows it)"
+                found = replace(found, damage=Damage(sound=rare))
             yield replace(found, audio_track=options.audio_track)
 
 

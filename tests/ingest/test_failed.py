@@ -120,6 +120,22 @@ def test_sound_that_killed_a_decoder_twice_is_left_alone_and_the_picture_kept(
     in_step(place, "lib")
 
 
+def test_sound_of_a_rare_codec_is_heard_once_the_codec_is_allowed(
+    place, folder, networks, monkeypatch
+):
+    (folder / "rare.mp4").write_text("rare sound")
+    both = Modality.COLOR, Modality.AUDIO
+    assert [Path(f.path).name for f in ingest(folder, place, *both).damaged] == ["rare.mp4"]
+    networks.clear()
+    assert ingest(folder, place, *both).unchanged == 2
+    monkeypatch.setenv("VIDSIM_CODECS", "+tta")
+    assert ingest(folder, place, Modality.COLOR).unchanged == 2, "of which sound is no part"
+    assert "lib/rare.mp4" not in networks
+    (folder / "rare.mp4").rename(folder / "moved.mp4")
+    ingest(folder, place, *both)
+    assert "lib/moved.mp4" in networks
+
+
 def test_it_is_tried_again_once_it_has_changed(place, folder, networks):
     ingest(folder, place)
     networks.clear()

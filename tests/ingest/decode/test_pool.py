@@ -320,6 +320,19 @@ def test_memory_is_limited_where_a_gpu_may_decode_too(make_clip: MakeClip) -> No
     assert end == Failed("decoding it takes more memory than is allowed")
 
 
+def test_processor_time_of_a_file_and_open_files_are_limited(make_clip: MakeClip) -> None:
+    requests = [
+        (i, DecodeRequest(str(p), FRAMES, True)) for i, p in enumerate(clips(make_clip, "a"))
+    ]
+    events = decode_all(requests, 1)
+    next(events)
+    (decoder,) = psutil.Process().children()
+    assert 0 < decoder.rlimit(psutil.RLIMIT_CPU)[0] < 3 * 86_400
+    assert decoder.rlimit(psutil.RLIMIT_NOFILE) == (256, 256)
+    assert decoder.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    events.close()
+
+
 @pytest.mark.acceptance
 def test_a_slow_file_that_makes_progress_is_waited_for(make_clip: MakeClip) -> None:
     limits = DecodeLimits(stall_s=2.5, worker="bad_decoder:main")  # it takes 3 s and its start
