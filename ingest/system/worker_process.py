@@ -170,7 +170,8 @@ class Child:
         """Kill it, or send it another signal; who waits for one that dies gets a `WorkerError`."""
         with self._reaping:
             if self._process.returncode is None:  # else its number may be another's
-                os.kill(self.pid, number)
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
 
     def close(self, grace_s: float = 1.0) -> None:
         """End it by closing the channel, and kill it after `grace_s` seconds.
