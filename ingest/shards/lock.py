@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ...schemas.errors import StoreError
-from ..system.atomic_file import sweep, whole_file
+from ..system.atomic_file import make_folder, sweep, whole_file
 from ..system.unreadable import unwritten
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def writing(home: Path, doing: str, wait: bool = False, changes: bool = True) ->
     from filelock import FileLock, Timeout  # a query writes nothing
 
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         lock = FileLock(home / _LOCK)
         try:
             lock.acquire(timeout=_PATIENCE_S)

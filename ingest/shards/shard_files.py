@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from ...schemas.backbones import BACKBONES, Backbones
 from ...schemas.embedding import EmbeddedVideo, Version
 from ...schemas.errors import StoreError
-from ..system.atomic_file import whole_file
+from ..system.atomic_file import make_folder, whole_file
 from ..system.unreadable import listed, unwritten
 from ..system.written_h5 import written_h5
 from . import manifest
@@ -298,7 +298,7 @@ class Shards:
         """
         directory = self.directory / library
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory)
             for stale in directory.glob("*.partial"):
                 stale.unlink()
             # Not the number of one that is missing: it may be put back.

@@ -37,6 +37,18 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, where they are missing; they survive a power cut.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync(path.parent)
+
+
 def sweep(folder: Path) -> None:
     """Remove what processes that are gone have left below a folder."""
     for left in folder.rglob("*.partial"):

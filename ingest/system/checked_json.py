@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .atomic_file import whole_file
+from .atomic_file import make_folder, whole_file
 from .unreadable import told
 
 
@@ -25,7 +25,7 @@ def write_checked(path: Path, content: Any) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path, sync=True) as partial:
         partial.write_text(json.dumps({"content": content, "sha256": _digest(content)}, indent=1))
 

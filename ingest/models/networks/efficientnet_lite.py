@@ -20,6 +20,7 @@ from torch.nn import functional
 from ....schemas.backbones import BACKBONES
 from ....schemas.errors import WeightsError
 from ...system.unreadable import unread_weights
+from .bfloat16 import rounded_to_bfloat16
 from .padding import same_padding
 
 FEATURES = BACKBONES["efficientnet_lite0"].dim
@@ -176,7 +177,7 @@ class EfficientNetLite0(nn.Module):
         """
         for block in self.blocks[_EARLY:]:
             assert isinstance(block, _Block)
-            block.depthwise.weight.copy_(_round_taps(block.depthwise.weight))
+            block.depthwise.weight.copy_(rounded_to_bfloat16(block.depthwise.weight))
             block.to(torch.bfloat16)
         self.head.to(torch.bfloat16)
 
@@ -184,24 +185,6 @@ class EfficientNetLite0(nn.Module):
         """Return ImageNet logits (N, 1000) of features (N, 1280)."""
         logits: Tensor = self.classifier(features)
         return logits
-
-
-def _round_taps(weight: Tensor) -> Tensor:
-    """Round depthwise weights (C, 1, H, W) to bfloat16, preserving their sums.
-
-    From the largest tap to the smallest, whose steps are the finest, each absorbs the rounding
-    errors so far: the pixels under the taps are similar.
-    """
-    taps = weight.flatten(1)
-    order = taps.abs().argsort(1, descending=True)
-    rounded = torch.empty_like(taps)
-    error = torch.zeros_like(taps[:, :1])
-    for place in torch.split(order, 1, dim=1):
-        wanted = taps.gather(1, place) + error
-        kept = wanted.bfloat16().float()
-        rounded.scatter_(1, place, kept)
-        error = wanted - kept
-    return rounded.view_as(weight)
 
 
 def load_efficientnet_lite0(path: Path) -> EfficientNetLite0:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .bfloat16 import rounded_to_bfloat16
 from .i3d import I3D, Conv, Inception, mean_features
 from .padding import same_padding
 
@@ -124,7 +125,10 @@ class I3DInt8(nn.Module):
 
         self._stem = _IntegerStem(stem, wide, integers(stem))
         # Its outputs are in steps, ready for rounding, which includes the ReLU.
-        self._second_weight = (second.weight.detach() / _STEP).to(wide)
+        weight = second.weight.detach() / _STEP
+        if wide is torch.bfloat16:
+            weight = rounded_to_bfloat16(weight)
+        self._second_weight = weight.to(wide)
         self._second_bias = (cast(Tensor, second.bias).detach() / _STEP).to(wide)
         self._integer = nn.Sequential(*integer)
         _quantize_convolutions(self._integer, integers)
