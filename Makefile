@@ -159,6 +159,7 @@ reference: $(VENV)/installed-test
 lock: | $(BIN)/uv
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --custom-compile-command 'make lock' $(UPGRADE) -o $(LOCK)
+	$(BIN)/python docs/make_tested.py
 
 clean:
 	rm -rf $(VENV)

@@ -7,8 +7,6 @@ import os
 import sys
 from contextlib import suppress
 
-from .cli import main
-
 _ASKS = frozenset({"query", "explain"})
 """Commands that only read: when they have printed their answer, nothing is left to be done."""
 
@@ -18,6 +16,12 @@ def run() -> None:
 
     The interpreter takes apart what torch loaded, a fifth of a second that whoever asked waits for.
     """
+    try:
+        from .cli import main
+    except ImportError as error:  # a package is missing or broken
+        from .ingest.health.doctor import without_package
+
+        sys.exit(without_package(error, sys.argv[1:]))
     try:
         main()
     except SystemExit as ended:

@@ -136,6 +136,12 @@ def main() -> None:
     except typer.Abort:
         _say("Nothing was done.")
         code = 1
+    except ImportError as error:
+        if debug:
+            raise
+        from .ingest.health.doctor import without_package
+
+        code = without_package(error, sys.argv[1:])
     except Exception as error:
         if debug:
             raise
@@ -1081,6 +1087,41 @@ def status(json: Json = False) -> Answer:
     if found.server and found.server.deployment:
         text += ["", status_table(found.server.deployment)]
     return Answer(found, text, status_notes(found), json)
+
+
+@app.command()
+def doctor(json: Json = False) -> Answer:
+    """Look at all that vidsim needs, and say what to do where something is wrong.
+
+    Python, packages, CPU, GPU, FFmpeg, settings, disks, weights, what is stored, the Milvus server.
+    """
+    from .ingest.health.doctor import examine, report_of
+    from .ingest.health.finding import lines, summary
+    from .schemas.health import Health  # not later: without pydantic, `main` has the doctor do less
+
+    found = examine()
+    report = Health.model_validate(report_of(found))
+    return Answer(report, lines(found), [summary(found)], json, code=0 if report.works else 1)
+
+
+@app.command()
+def prepare(
+    modalities: Modalities = None,
+    preset: Preset = None,
+    model: Model = None,
+    json: Json = False,
+) -> Answer:
+    """Get all that a machine without a network needs: weights, and the demo's clips.
+
+    Carry the cache that it names there, and set VIDSIM_CACHE to it.
+    """
+    from .ingest.system.progress import Bars
+    from .search.library import Library
+    from .search.status_text import prepared_notes, prepared_text
+
+    with Bars() as bars, Library.open(progress=bars) as opened:
+        report = opened.prepare(modalities=modalities, models=model or (), preset=preset)
+    return Answer(report, prepared_text(report), prepared_notes(report), json)
 
 
 @app.command()

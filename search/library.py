@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..schemas.embedding import EmbeddedVideo
     from ..schemas.evaluation import EvaluationReport
     from ..schemas.explanation import Explanation, Played
+    from ..schemas.health import Prepared
     from ..schemas.results import (
         CompactedLibrary,
         DuplicatesReport,
@@ -453,6 +454,36 @@ class Library:
         from ..ingest.sync.status import look
 
         return look(self._place)
+
+    def prepare(
+        self,
+        *,
+        modalities: Modalities = None,
+        models: Models = (),
+        preset: str | None = None,
+        progress: Watcher = None,
+    ) -> Prepared:
+        """Get all that ingests and queries need of the network, for a machine without one.
+
+        Args:
+            modalities: What videos will be described by; None for all.
+            models: Backbones that replace the preset's.
+            preset: A name in `PRESETS`; None for ``compact``.
+            progress: Receives the progress.
+
+        Raises:
+            ModelError: A modality, backbone or preset is unknown.
+            WeightsError: Weights cannot be fetched, or are not what they should be.
+        """
+        from ..ingest.models.offline import prepare_offline
+        from ..ingest.models.registry import register_overrides
+
+        replaced = overrides(models)
+        known = register_overrides(self.home, replaced)
+        chosen = choose_backbones(
+            _modalities(modalities), replaced, preset or DEFAULT_PRESET, known
+        )
+        return prepare_offline(chosen.values(), self._told(progress))
 
     def being_written(self) -> str:
         """Return a sentence about the process that is writing to the home; "" where none is."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..schemas.answer import Line, Table, count
 
 if TYPE_CHECKING:
+    from ..schemas.health import Prepared
     from ..schemas.results import LibrarySummary
     from ..schemas.status import (
         CpuStatus,
@@ -84,6 +86,25 @@ def root_note(item: LibraryStatus | LibrarySummary) -> str:
             "names them, and with --prune removes what is stored of them."
         )
     return ""
+
+
+def prepared_text(report: Prepared) -> Iterator[Line]:
+    """Format a line per network."""
+    for of in report.weights:
+        told = "fetched" if of.fetched else "was here"
+        pinned = f"pinned by {of.pinned}" if of.pinned else "not pinned"
+        yield f"{of.network:<22}{_bytes(of.bytes):>8}  {told}, {pinned}"
+
+
+def prepared_notes(report: Prepared) -> list[str]:
+    """Say how to carry the cache to another machine."""
+    folder = shlex.quote(report.cache)
+    return [
+        *report.notes,
+        f"All is in {report.cache} ({_bytes(report.bytes)}). For a machine without a network: "
+        f"'tar -C {folder} -cf vidsim-cache.tar .', unpack that there, set VIDSIM_CACHE to the "
+        "folder, and see that 'vidsim doctor' says that all is fine.",
+    ]
 
 
 def _folder(folder: FolderStatus) -> str:

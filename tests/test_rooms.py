@@ -74,6 +74,8 @@ def test_the_command_line_calls_a_library_and_little_else() -> None:
         "search/server/run.py": "'vidsim serve'",
         "search/server/client.py": "a library that asks it",
         "search/bench/commands.py": "'vidsim bench'",
+        "ingest/health/doctor.py": "'vidsim doctor'",
+        "ingest/health/finding.py": "what a person reads of it",
         "ingest/models/commands.py": "'vidsim models'",
         "ingest/system/progress.py": "the bars",
     }

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...schemas.backbones import Backbone
 from ...schemas.errors import WeightsError
+from ..system.cpu import describe_cpu, motion_numbers
 from ..system.progress import Progress, shown
 from .weights import ensure, status
 
@@ -47,14 +48,32 @@ def prepare(backbones: Iterable[Backbone], progress: Progress) -> None:
     Raises:
         WeightsError: A file does not hold its network.
     """
-    for backbone in backbones:
-        if backbone.name == "yamnet":
-            from .sound_weights import yamnet_weights
-
-            stage = f"preparing {backbone.name}"
+    for network, backbone in {b.network: b for b in backbones}.items():
+        if network in _PREPARED:
+            stage = f"preparing {network}"
             progress.start(stage, None, "networks")
-            yamnet_weights(backbone, ensure(backbone))
+            _PREPARED[network](backbone)
             progress.finish(stage)
+
+
+def _yamnet(backbone: Backbone) -> None:
+    from .sound_weights import yamnet_weights
+
+    yamnet_weights(backbone, ensure(backbone))
+
+
+def _i3d(backbone: Backbone) -> None:
+    if motion_numbers(describe_cpu().features) != "integers":
+        return
+    import torch
+
+    from .i3d_prepared import load_i3d_int8
+
+    load_i3d_int8(backbone, ensure(backbone), torch.float32)
+
+
+_PREPARED = {"yamnet": _yamnet, "i3d": _i3d}
+"""By network, what makes that of which the first use would else make."""
 
 
 def check_there(backbones: Iterable[Backbone]) -> None:

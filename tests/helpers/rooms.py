@@ -22,6 +22,7 @@ ROOMS = (
     "ingest/shards",
     "ingest/milvus",
     "ingest/sync",
+    "ingest/health",
     "ingest/exchange",
     "ingest",
     "search",
