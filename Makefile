@@ -8,6 +8,8 @@
 # make reference: writes docs/cli.md and the picture of docs/architecture.md anew.
 # make lock: renews requirements.lock, keeping versions that still fit; UPGRADE=--upgrade takes new
 #   ones, UPGRADE='--upgrade-package torch' one of them.
+# make sbom: writes sbom.cdx.json, what the lock holds (CycloneDX), by a tool in an environment of its own.
+# make audit: holds the locked versions against the advisories of PyPI, which needs the network.
 # make newest: installs the newest versions that pyproject.toml allows, into .venv-newest, and tries
 #   what a person does first.
 # make smoke: the same with the locked versions, in .venv.
@@ -57,7 +59,7 @@ NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
 .PHONY: demo test lint smoke newest acceptance server-test server-acceptance podman-test gpu-test \
-	reference lock clean
+	reference lock sbom audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -160,6 +162,14 @@ lock: | $(BIN)/uv
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --custom-compile-command 'make lock' $(UPGRADE) -o $(LOCK)
 	$(BIN)/python docs/make_tested.py
+
+sbom: | $(BIN)/uv
+	$(BIN)/uv tool run -q --from cyclonedx-bom==7.5.0 cyclonedx-py requirements $(LOCK) \
+		--pyproject pyproject.toml --output-reproducible -o sbom.cdx.json
+	$(BIN)/python docs/check_sbom.py sbom.cdx.json $(LOCK)
+
+audit: | $(BIN)/uv
+	$(BIN)/uv tool run -q --from pip-audit==2.10.1 pip-audit -r $(LOCK) --disable-pip --strict
 
 clean:
 	rm -rf $(VENV)

@@ -207,12 +207,13 @@ BACKBONES: Backbones = MappingProxyType(
                 ),
                 weights=PublishedFiles(
                     folder="resnet50",
-                    # torchvision, ResNet50_Weights.IMAGENET1K_V1: the name ends with the digits.
+                    # torchvision, ResNet50_Weights.IMAGENET1K_V1: the name ends with the first
+                    # eight digits; the others are what many projects noted of that address.
                     files=(
                         PublishedFile(
                             "resnet50-0676ba61.pth",
                             "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-                            "sha256:0676ba61",
+                            "sha256:0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
                         ),
                     ),
                     licence="BSD-3-Clause",
@@ -293,7 +294,7 @@ BACKBONES: Backbones = MappingProxyType(
                         PublishedFile(
                             "r3d_18-b3b3357e.pth",
                             "https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
-                            "sha256:b3b3357e",
+                            "sha256:b3b3357ead25631ec9c57362ff2128a92d0427e01e2cd184951a44380c3f2e9d",
                         ),
                     ),
                     licence="BSD-3-Clause",

@@ -61,6 +61,11 @@ class PublishedFile:
     url: str | None
     checksum: str
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the checksum is a whole SHA-256, which no other file has."""
+        return self.checksum.startswith("sha256:") and len(self.checksum) == len("sha256:") + 64
+
 
 @dataclass(frozen=True)
 class PublishedFiles:

@@ -30,7 +30,7 @@ def list_models(json: Json = False) -> Answer:
     from ...schemas.settings import settings
     from ...schemas.weights import PublishedFiles
     from .registry import known_backbones
-    from .weights import status
+    from .weights import pinned_by, status
 
     defaults = PRESETS[DEFAULT_PRESET].values()
     rows = [
@@ -40,6 +40,7 @@ def list_models(json: Json = False) -> Answer:
             "dim": b.dim,
             "default": b.name in defaults,
             "weights": status(b),
+            "pinned": pinned_by(b) if b.weights else None,
             "licence": b.weights.licence if b.weights else "",
             "from": b.weights.how if isinstance(b.weights, PublishedFiles) else "",
             "about": b.about,
@@ -49,9 +50,14 @@ def list_models(json: Json = False) -> Answer:
     return Answer(rows, _lines(rows), as_json=json)
 
 
+_PINNED = {"": "not pinned", "MD5": "pinned by MD5 alone"}
+"""What is said of weights that are not pinned by their SHA-256."""
+
+
 def _lines(rows: Iterable[dict[str, Any]]) -> Iterator[Line]:
     for row in rows:
-        known = [row["weights"], row["licence"], row["default"] and "default"]
+        pinned = _PINNED.get(row["pinned"])
+        known = [row["weights"], row["licence"], pinned, row["default"] and "default"]
         listed = ", ".join(str(item) for item in known if item)
         yield f"{row['name']:<22}  {row['modality']:<6}  {row['dim']:>5}-d  {listed}"
         more = [row["about"]]

