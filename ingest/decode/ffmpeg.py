@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import av
-
 OLDEST_WITHOUT_KNOWN_HOLES = (8, 1, 2)
 """Release that mends CVE-2026-8461, of which programs were made that a file of 50 KB runs
 (nvd.nist.gov; vidsim does not decode that codec, MagicYUV, by itself). What was mended since is
@@ -17,6 +15,8 @@ _MENDED = ((7, 1, 5), (8, 0, 3))
 
 def ffmpeg_version() -> str:
     """Return the version of FFmpeg, such as ``8.1.2``; of another build what that calls itself."""
+    import av  # the rest also serves where it cannot be imported
+
     return str(av.ffmpeg_version_info)
 
 

@@ -67,6 +67,11 @@ def _others(imported: dict[str, Imported]) -> Iterator[tuple[str, _Look, float]]
 
         yield machine.ffmpeg_finding(imported)
 
+    def kernel() -> Iterator[Finding]:
+        from . import machine
+
+        yield machine.confinement_finding()
+
     def settings() -> Iterable[Finding]:
         from . import stored
 
@@ -105,6 +110,7 @@ def _others(imported: dict[str, Imported]) -> Iterator[tuple[str, _Look, float]]
     yield "CPU", machine, _LOCAL_S
     yield "GPU", gpu, _LOCAL_S
     yield "FFmpeg", ffmpeg, _LOCAL_S
+    yield "kernel", kernel, _LOCAL_S
     yield "settings", settings, _LOCAL_S
     yield "home", home, _LOCAL_S
     yield "cache", cache, _LOCAL_S

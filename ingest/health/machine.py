@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...schemas.settings import settings
+from ..decode.ffmpeg import OLDEST_WITHOUT_KNOWN_HOLES, is_older
 from ..system.cpu import describe_cpu, motion_numbers
+from ..system.sandbox import available
 from .finding import Finding
 from .imports import Imported
-
-OLDEST_FFMPEG = (8, 1, 2)
-"""Oldest release of FFmpeg without a hole that is known (ffmpeg.org/security.html): CVE-2026-8461
-is mended in it."""
-
-_MENDED = ((7, 1, 5), (8, 0, 3))
-"""Older releases that mend the same."""
 
 _NUMBERS = {"integers": "8-bit integers", "bfloat16": "bfloat16", "winograd": "float32"}
 
@@ -80,8 +74,8 @@ def ffmpeg_finding(imported: Mapping[str, Imported]) -> Finding:
     if told is None or told.wrong:
         why = told.wrong if told else "PyAV is not installed"
         return Finding("FFmpeg", "wrong", f"it cannot be asked ({why})", "mend PyAV (av), above")
-    oldest = ".".join(map(str, OLDEST_FFMPEG))
-    older = _is_older(told.fact)
+    oldest = ".".join(map(str, OLDEST_WITHOUT_KNOWN_HOLES))
+    older = is_older(told.fact)
     if older is None:
         said = f"{told.fact}, no release"
         return Finding("FFmpeg", "advice", said, f"see that it is as new as {oldest}")
@@ -93,13 +87,19 @@ def ffmpeg_finding(imported: Mapping[str, Imported]) -> Finding:
     return Finding("FFmpeg", "fine", f"{told.fact} (oldest without a known hole: {oldest})")
 
 
-def _is_older(version: str) -> bool | None:
-    found = re.match(r"n?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    if found is None:
-        return None
-    numbers = tuple(int(number or 0) for number in found.groups())
-    mended = any(numbers[:2] == of[:2] and numbers >= of for of in _MENDED)
-    return numbers < OLDEST_FFMPEG and not mended
+def confinement_finding() -> Finding:
+    """Say whether the kernel has all that decoders are confined with."""
+    kernel = available()
+    if kernel.whole:
+        said = f"decoders have no network, files or programs (seccomp, Landlock {kernel.landlock})"
+        return Finding("kernel", "fine", said)
+    parts = {"no_new_privs": kernel.no_new_privileges, "seccomp": kernel.seccomp}
+    lacking = [
+        name for name, there in {**parts, "Landlock": kernel.landlock > 0}.items() if not there
+    ]
+    said = f"it does not give {', '.join(lacking)}: a decoder that a file takes over may do more"
+    step = "ingest files of strangers on Linux 5.13 or newer, where a container permits these"
+    return Finding("kernel", "advice", said, step)
 
 
 def disk_findings(folders: Mapping[str, Path]) -> Iterator[Finding]:

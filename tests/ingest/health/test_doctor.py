@@ -14,6 +14,7 @@ import pytest
 
 from vidsim.ingest.health import installation, machine, stored
 from vidsim.ingest.health.imports import Imported
+from vidsim.ingest.system.sandbox import Available
 from vidsim.schemas.health import CheckedThing, Health
 
 from ...helpers.command_line import Here, environment, home_of_shades
@@ -127,6 +128,23 @@ def test_other_versions_than_those_tested_are_advice(monkeypatch: pytest.MonkeyP
 )
 def test_an_ffmpeg_with_known_holes_is_told(version: str, state: str) -> None:
     assert machine.ffmpeg_finding({"ffmpeg": Imported(version)}).state == state
+
+
+@pytest.mark.parametrize(
+    ("kernel", "state", "named"),
+    [
+        (Available(True, True, 6), "fine", "Landlock 6"),
+        (Available(True, True, 0), "advice", "does not give Landlock:"),
+        (Available(True, False, 0), "advice", "does not give seccomp, Landlock:"),
+    ],
+)
+def test_what_a_kernel_lacks_to_confine_decoders_is_told(
+    monkeypatch: pytest.MonkeyPatch, kernel: Available, state: str, named: str
+) -> None:
+    monkeypatch.setattr(machine, "available", lambda: kernel)
+    found = machine.confinement_finding()
+    assert found.state == state
+    assert named in found.found
 
 
 def test_a_gpu_that_is_wanted_and_not_seen_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
