@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest.decode.pool import DecodeLimits, Event, Failed, Finished, decode_all
+from vidsim.ingest.decode.events import Event, Failed, Finished, Opened, SegmentMedia
+from vidsim.ingest.decode.pool import DecodeLimits, decode_all
 from vidsim.ingest.decode.scan import scan
-from vidsim.ingest.decode.segments import MAX_PIXELS, DecodeRequest, Opened, SegmentMedia
+from vidsim.ingest.decode.segments import MAX_PIXELS, DecodeRequest
 from vidsim.ingest.system import worker_process
 from vidsim.schemas.modality import FrameSampling
 
