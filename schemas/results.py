@@ -266,6 +266,15 @@ class LevelComparison(Result):
         return self.missing + self.extra + self.differing
 
 
+class FilesChecked(Result):
+    """Files of one kind that ``vidsim verify --deep`` read whole."""
+
+    what: str
+    files: int
+    bytes: int
+    wrong: int
+
+
 class VerifyReport(Result):
     """Report of ``vidsim verify``, and of its repairs with ``--repair``."""
 
@@ -277,6 +286,15 @@ class VerifyReport(Result):
     damage: list[str] = Field(
         default=[], description="sentences about shards that are missing, damaged or changed"
     )
+    mended: list[str] = Field(
+        default=[], description="sentences about files that were damaged and are well again"
+    )
+    lost: list[str] = Field(
+        default=[], description="sentences about videos that no shard has any more, with --deep"
+    )
+    files: list[FilesChecked] = Field(default=[], description="what was read beside, with --deep")
+    shards_read: int = Field(default=0, description="shards that were read whole")
+    shards_known: int = Field(default=0, description="all shards of these libraries")
     notes: list[str] = Field(default=[], description="what a person should know, such as indexes")
 
 

@@ -637,6 +637,8 @@ class Library:
         sample: int | Literal["all"] = 100,
         repair: bool = False,
         give_up: bool = False,
+        deep: bool = False,
+        percent: float | None = None,
         progress: Watcher = None,
     ) -> VerifyReport:
         """Compare Milvus with the shards row by row.
@@ -647,6 +649,10 @@ class Library:
             repair: Whether to write what is missing or differs, and to delete what is extra.
             give_up: With `repair`, whether to forget missing shards, and to delete what Milvus
                 alone still has of them.
+            deep: Whether to compare all vectors, and to read every other file of the home and
+                the weights in the cache.
+            percent: Of the shards of each library, those to read now, with all vectors of their
+                videos: those that were read so longest ago. None for all.
             progress: Receives the progress.
 
         Raises:
@@ -656,7 +662,16 @@ class Library:
         from ..ingest.sync.libraries import verify_all
 
         with self._writing() as place:
-            return verify_all(place, libraries, sample, self._told(progress), repair, give_up)
+            return verify_all(
+                place,
+                libraries,
+                sample if percent is None and not deep else "all",
+                self._told(progress),
+                repair,
+                give_up,
+                deep,
+                percent,
+            )
 
     def compact(self, *libraries: str, progress: Watcher = None) -> list[CompactedLibrary]:
         """Merge the small shards of libraries, and bring those of older versions up to date.

@@ -324,9 +324,15 @@ def verify_table(report: VerifyReport) -> Table:
     return Table(header, rows, numbers=frozenset(range(3, len(header))))
 
 
+def files_table(report: VerifyReport) -> Table:
+    """Tabulate what a deep check read beside shards and Milvus."""
+    rows = [(of.what, f"{of.files:,}", f"{of.bytes:,}", f"{of.wrong:,}") for of in report.files]
+    return Table(("files", "read", "bytes", "wrong"), rows, numbers=frozenset({1, 2, 3}))
+
+
 def verify_notes(report: VerifyReport) -> list[str]:
     """List examples of what differs, and what was left alone."""
-    lines = [*report.damage, *report.notes] + [
+    lines = [*report.mended, *report.damage, *report.lost, *report.notes] + [
         f"{c.library} {c.backbone} {c.level}, for example {', '.join(c.examples)}"
         for c in report.comparisons
         if c.examples

@@ -48,7 +48,7 @@ def prepared(
     stem = f"{backbone.network}-{what}"
     key = hashlib.sha256(f"{stem} {digests(backbone)}".encode()).hexdigest()[:_KEY_DIGITS]
     for path in sorted(folder.glob(f"{escape(stem)}.{key}.*{_SUFFIX}")):
-        if not _whole(path):
+        if not is_whole(path):
             if path.exists():  # else another process was faster
                 _log.warning("%s is damaged, and is made anew.", path)
             continue
@@ -62,7 +62,7 @@ def prepared(
     return made
 
 
-def _whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Return whether the content of `path` is the one that its name tells."""
     try:
         with path.open("rb") as file:

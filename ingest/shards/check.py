@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,13 +38,21 @@ class Wrong:
     kind: Literal["damaged", "changed", "another", "foreign"]
 
 
-def check_library(shards: Shards, library: str, progress: Progress) -> list[Wrong]:
-    """Read all shards of a library whole; return those that are not as they were written.
+def check_library(
+    shards: Shards, library: str, progress: Progress, only: Collection[Path] | None = None
+) -> list[Wrong]:
+    """Read shards of a library whole; return those that are not as they were written.
+
+    Args:
+        shards: All shards.
+        library: The library.
+        progress: Receives the progress.
+        only: The shards to read; None for all.
 
     Raises:
         StoreError: The library's list or a shard cannot be read, which is not damage.
     """
-    files = shards.files(library)
+    files = [path for path in shards.files(library) if only is None or path in only]
     stage = f"{library} shards"
     found = []
     progress.start(stage, len(files), "shards")

@@ -119,6 +119,15 @@ class Shards:
         """
         return manifest.missing(self.directory / library, self.files(library))
 
+    def videos_of_missing(self, library: str) -> int:
+        """Return how many videos the shards held that are listed and not there.
+
+        Raises:
+            StoreError: The folder or its list cannot be read.
+        """
+        notes = read_manifest(self.directory / library) or {}
+        return sum(notes[name].videos for name in self.missing(library))
+
     def held_by(self, library: str, names: Collection[str]) -> set[str]:
         """Return the backbones of which shards that are listed hold, or held, rows."""
         notes = read_manifest(self.directory / library) or {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
+from ...schemas.answer import count
 from ...schemas.errors import StoreError
 from ...schemas.results import CompactedLibrary, LibrarySummary, VerifyReport
 from ..milvus.connection import server_name
@@ -21,9 +23,11 @@ from ..shards.lock import Holder, holder, writing
 from ..system.progress import Progress, Silent
 from ..system.unknown_names import unknown_library
 from ..system.unwritable import may_be_written
+from .every_file import mend, read_every_file
 from .failed_files import write_failures
 from .repair import bring_in_step, forget_removed, reindex, remove
 from .roots import Root, look_at_root, origin
+from .rotation import next_shards, note_turn
 from .verify import Sample, compare
 
 
@@ -130,6 +134,8 @@ def verify_all(
     progress: Progress,
     repair: bool = False,
     give_up: bool = False,
+    deep: bool = False,
+    percent: float | None = None,
 ) -> VerifyReport:
     """Check the shards of libraries (all, where none is named), and compare Milvus with them.
 
@@ -145,6 +151,9 @@ def verify_all(
             and to delete from it what is extra.
         give_up: With `repair`, whether missing shards are given up first, and with them what only
             they held and Milvus may still have.
+        deep: Whether every other file of the home is read too, and weights in the cache.
+        percent: Of the shards of each library, those to read now, by turns, with all vectors of
+            their videos; None for all shards.
 
     Raises:
         LibraryError: A library does not exist.
@@ -152,9 +161,51 @@ def verify_all(
     """
     home = _opened(place, libraries)
     named = list(libraries or home.shards.libraries())
+    only = None if percent is None else next_shards(home, named, percent)
+    files, wrong = read_every_file(home, progress) if deep else ([], [])
+    report = _verify(place, home, libraries, sample, progress, repair, give_up, only)
+    damage, mended = mend(wrong, repair)
+    known = sum(len(home.shards.files(library)) for library in named)
+    noted = note_turn(home, only) if only and may_be_written(home.path) else ""
+    return report.model_copy(
+        update={
+            "damage": [*report.damage, *damage],
+            "mended": mended,
+            "lost": [said for library in named if deep and (said := _lost(home, library))],
+            "files": files,
+            "shards_read": sum(map(len, only.values())) if only is not None else known,
+            "shards_known": known,
+            "notes": [*report.notes, *([noted] if noted else [])],
+        }
+    )
+
+
+def _lost(home: Home, library: str) -> str:
+    """Return a sentence about the videos of which no shard is left; "" where none is missing."""
+    videos = home.shards.videos_of_missing(library)
+    if not videos:
+        return ""
+    return (
+        f"{count(videos, 'video')} of {library} {'is' if videos == 1 else 'are'} in no shard any "
+        "more, as far as later ones do not hold the same: put the shard back from a copy, or run "
+        f"'vidsim ingest' on the folder of {library}; what is not there any more is lost for good."
+    )
+
+
+def _verify(
+    place: Place,
+    home: Home,
+    libraries: Sequence[str],
+    sample: Sample,
+    progress: Progress,
+    repair: bool,
+    give_up: bool,
+    only: Mapping[str, Sequence[Path]] | None,
+) -> VerifyReport:
+    named = list(libraries or home.shards.libraries())
     embedded_alone = not repair and not place.uri
     if embedded_alone and (found := holder(home.path)):
-        return _without_milvus(home, named, progress, found)
+        return _without_milvus(home, named, progress, found, only)
     with ExitStack() as stack:
         if repair or may_be_written(home.path):
             doing = "repair" if repair else "comparison"
@@ -162,14 +213,14 @@ def verify_all(
                 stack.enter_context(writing(place.home, doing, place.wait, changes=repair))
             except StoreError:
                 if embedded_alone and (found := holder(home.path)):  # it has begun just now
-                    return _without_milvus(home, named, progress, found)
+                    return _without_milvus(home, named, progress, found, only)
                 raise
         given_up = _give_up(home, named) if repair and give_up else []
-        damage, notes, readable = _check_shards(home, named, progress, repair)
+        damage, notes, readable = _check_shards(home, named, progress, repair, only)
         store = stack.enter_context(open_store(place, writing=repair, latest=True))
         if readable or not named:
             compared = readable if libraries or len(readable) < len(named) else ()
-            report = compare(store, home, compared, sample, progress, repair=repair)
+            report = compare(store, home, compared, sample, progress, repair=repair, only=only)
         else:
             report = VerifyReport(milvus=store.name, comparisons=[], elsewhere={})
         for library in readable if repair else ():
@@ -191,10 +242,14 @@ def _give_up(home: Home, libraries: Sequence[str]) -> list[str]:
 
 
 def _without_milvus(
-    home: Home, libraries: Sequence[str], progress: Progress, held_by: Holder
+    home: Home,
+    libraries: Sequence[str],
+    progress: Progress,
+    held_by: Holder,
+    only: Mapping[str, Sequence[Path]] | None,
 ) -> VerifyReport:
     """Check the shards alone, while another process holds Milvus Lite."""
-    damage, _, _ = _check_shards(home, libraries, progress, repair=False)
+    damage, _, _ = _check_shards(home, libraries, progress, False, only)
     note = (
         f"{held_by.note()[:-1]}; Milvus Lite is compared once it has ended."
         if held_by.changes
@@ -231,9 +286,13 @@ def compact_all(
 
 
 def _check_shards(
-    home: Home, libraries: Sequence[str], progress: Progress, repair: bool
+    home: Home,
+    libraries: Sequence[str],
+    progress: Progress,
+    repair: bool,
+    only: Mapping[str, Sequence[Path]] | None,
 ) -> tuple[list[str], list[str], list[str]]:
-    """Read all shards, and mend what can be mended.
+    """Read shards, and mend what can be mended.
 
     Returns:
         What is wrong with them still, what was done, and the libraries that can be read.
@@ -241,7 +300,7 @@ def _check_shards(
     damage, done, readable = [], [], []
     shards = home.shards
     for library in libraries:
-        wrong = check_library(shards, library, progress)
+        wrong = check_library(shards, library, progress, only[library] if only else None)
         broken = [w for w in wrong if w.kind in ("damaged", "another")]
         changed = [w for w in wrong if w.kind == "changed"]
         if repair:

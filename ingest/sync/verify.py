@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from ...schemas.collections import BATCH_BYTES, Level
 from ...schemas.embedding import EmbeddedVideo, from_index, index_dim
 from ...schemas.results import LevelComparison, VerifyReport
 from ...schemas.rows import stored_row
-from ..milvus.filters import is_in
+from ..milvus.filters import equals, is_in
 from ..milvus.records import Record, batches, records_of
 from ..milvus.store import Store
 from ..shards.catalog import CatalogEntry, Totals
@@ -53,6 +54,7 @@ class _Run:
 
     Attributes:
         lost: Libraries of which a shard is missing.
+        only: By library, the shards whose rows to compare; None for all.
     """
 
     store: Store
@@ -61,6 +63,13 @@ class _Run:
     progress: Progress
     repair: bool
     lost: frozenset[str]
+    only: Mapping[str, Collection[Path]] | None = None
+
+    def is_compared(self, library: str, entry: CatalogEntry, backbone: Backbone) -> bool:
+        """Return whether rows of a video are compared."""
+        return backbone.name in entry.rows and (
+            self.only is None or entry.shards.get(backbone.name) in self.only[library]
+        )
 
     def delete(self, backbone: Backbone, library: str, ids: Collection[str], level: Level) -> int:
         """Delete rows that no shard holds, unless a missing shard did: they are the last copy.
@@ -102,6 +111,7 @@ def compare(
     *,
     repair: bool = False,
     backbones: Collection[str] | None = None,
+    only: Mapping[str, Collection[Path]] | None = None,
 ) -> VerifyReport:
     """Compare libraries (all, where none is named) with Milvus at every level.
 
@@ -116,6 +126,8 @@ def compare(
         progress: Receives the progress of the rows.
         repair: Whether to write what is missing or differs, and to delete what is extra.
         backbones: Names of the backbones to compare; None for all.
+        only: By library, the shards whose rows to compare; all rows are counted nevertheless.
+            None for all.
 
     Raises:
         StoreError: Milvus or a shard cannot be read or written.
@@ -123,7 +135,7 @@ def compare(
     shards = home.shards
     known = shards.libraries()
     lost = frozenset(library for library in known if shards.missing(library))
-    run = _Run(store, home, sample, progress, repair, lost)
+    run = _Run(store, home, sample, progress, repair, lost, only)
     catalogs = {library: shards.catalog(library) for library in libraries or known}
     names = {b.name for b in store.backbones()}
     names.update(n for catalog in catalogs.values() for e in catalog.values() for n in e.rows)
@@ -139,7 +151,9 @@ def compare(
         }
         for level, rows in held.items():
             of_known = sum(tallies[level].milvus for tallies in found.values())
-            if rows > of_known:
+            if only is not None:
+                _count(run, backbone, level, rows, catalogs, found)
+            elif rows > of_known:
                 scope = is_in("library", libraries) if libraries else ""
                 tallies = {library: found[library][level] for library in found}
                 others = _find_strays(run, backbone, level, scope, catalogs, tallies)
@@ -171,7 +185,7 @@ def _compare_library(
     held: Mapping[Level, int],
 ) -> dict[Level, _Tally]:
     """Compare the rows of the videos in `catalog` with Milvus, one part at a time."""
-    entries = {i: e for i, e in catalog.items() if backbone.name in e.rows}
+    entries = {i: e for i, e in catalog.items() if run.is_compared(library, e, backbone)}
     expected = run.home.counts(Totals.of(entries)).get(backbone.name, dict.fromkeys(held, 0))
     tallies = {level: _Tally(_sampler(run.sample, expected[level])) for level in held}
     stage = f"{library} {backbone.name}"
@@ -266,6 +280,29 @@ def _find_strays(
             if run.repair:
                 tally.repaired += run.delete(backbone, library, ids, level)
     return others
+
+
+def _count(
+    run: _Run,
+    backbone: Backbone,
+    level: Level,
+    held: int,
+    catalogs: Mapping[str, Mapping[str, CatalogEntry]],
+    found: Mapping[str, Mapping[Level, _Tally]],
+) -> None:
+    """Count all rows of libraries of which a part is compared; other numbers are wrong."""
+    expected = {
+        library: run.home.counts(Totals.of(catalog)).get(backbone.name, {}).get(level, 0)
+        for library, catalog in catalogs.items()
+    }
+    if held == sum(expected.values()) and catalogs.keys() == {*run.home.shards.libraries()}:
+        return
+    for library, rows in expected.items():
+        there = run.store.count(backbone, equals("library", library), level, strong=True)
+        tally = found[library][level]
+        tally.missing = max(tally.missing, rows - there)
+        if library not in run.lost:  # else Milvus has the last copy of them
+            tally.extra = max(tally.extra, there - rows)
 
 
 def _parts(backbone: Backbone, videos: Iterable[EmbeddedVideo]) -> Iterator[list[EmbeddedVideo]]:
