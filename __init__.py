@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .ingest.system.progress import Step as Step
+    from .ingest.system.stop import Stop as Stop
     from .schemas.errors import DeployError as DeployError
     from .schemas.errors import LibraryError as LibraryError
     from .schemas.errors import MediaError as MediaError
@@ -53,6 +54,7 @@ _HOMES = {
     "Library": "search.library",
     "Modality": "schemas.modality",
     "Step": "ingest.system.progress",
+    "Stop": "ingest.system.stop",
     "EvaluationReport": "schemas.evaluation",
     "Explanation": "schemas.explanation",
     "Played": "schemas.explanation",

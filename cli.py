@@ -263,14 +263,17 @@ def ingest(
             workers=workers,
             prune=prune,
             retry=retry,
+            stop=bars.stop,
         )
     return Answer(
         report,
         ingest_text(report),
         ingest_notes(report, verbose),
         json,
-        _nothing_stored(report, f"Nothing of {folder} could be read; give videos or sounds."),
-        code=_FILES_FAILED if strict and report.failed else 0,
+        None
+        if bars.stop.asked
+        else _nothing_stored(report, f"Nothing of {folder} could be read; give videos or sounds."),
+        code=_INTERRUPTED if bars.stop.asked else _FILES_FAILED if strict and report.failed else 0,
     )
 
 

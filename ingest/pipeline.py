@@ -32,6 +32,7 @@ from .sync.samplings import kept_samplings, sampling_notes
 from .sync.writer import Writer
 from .system.progress import Progress
 from .system.stages import Meter, Stage
+from .system.stop import Stop
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def ingest(
     library: str | None = None,
     prune: bool = False,
     retry: bool = False,
+    stop: Stop | None = None,
 ) -> IngestReport:
     """Embed every video and sound file under `folder` that is new or has changed.
 
@@ -60,13 +62,14 @@ def ingest(
         library: The library's name; None for the folder's own.
         prune: Whether to remove stored videos whose file is gone.
         retry: Whether to try files again that failed and are unchanged.
+        stop: Once it asks for that, no other file is begun; what is under way is stored.
 
     Raises:
         LibraryError: The folder is missing or has no media, or the name belongs to another folder.
         StoreError: The home cannot be written or another process holds it.
         WeightsError, ModelError, WorkerError: As `embed_all`.
     """
-    meter = Meter()
+    meter, stop = Meter(), stop or Stop()
     listing = list_media(folder)
     name = library_name(folder, library)
     root = folder if folder.is_dir() else folder.parent
@@ -115,9 +118,11 @@ def ingest(
                 catalog = home.shards.catalog(name)
             writer = Writer(store, home, name, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})
-            given_up, unheard = _embed(writer, plan.todo, joining, progress, meter, held)
-            with meter.working(Stage.WRITE):
-                writer.finish()
+            with stop.finishing():
+                given_up, unheard = _embed(writer, plan.todo, joining, progress, meter, held, stop)
+                with meter.working(Stage.WRITE):
+                    writer.finish()
+            left = len(plan.todo) - stop.begun
             conditions = tried_with(options)
             failures = plan.failures | {
                 f.video.video_id: Failure(f.video, f.reason, conditions)
@@ -138,7 +143,7 @@ def ingest(
                 )
                 for f in given_up
             ]
-            whole = folder.is_dir() and not failed and not listing.unlisted
+            whole = folder.is_dir() and not failed and not listing.unlisted and not left
             embedded = {backbone.name for backbone in options.backbones.values()}
             missing = home.shards.missing(name)
             if missing and whole and home.shards.held_by(name, missing) <= embedded:
@@ -147,7 +152,8 @@ def ingest(
             if plan.todo:
                 notes += sampling_notes(name, usual, options.backbones)
     report = _report(name, catalog, options, plan, listing, failed, removed, notes)
-    return report.model_copy(update={"timing": _timing(meter)})
+    done = {"left": left, "embedded": report.embedded - left}
+    return report.model_copy(update={"timing": _timing(meter), **done})
 
 
 def _going_on(
@@ -198,6 +204,7 @@ def _embed(
     progress: Progress,
     meter: Meter,
     held: HeldLock,
+    stop: Stop,
 ) -> tuple[list[FailedVideo], list[FailedVideo]]:
     """Embed and write `videos` in parallel; complete videos are written whatever happens.
 
@@ -220,7 +227,7 @@ def _embed(
     with ThreadPoolExecutor(1, "vidsim-writer") as beside:
         writing = beside.submit(lambda: None)
         try:
-            with closing(embed_all(videos, options, progress, meter=meter)) as results:
+            with closing(embed_all(videos, options, progress, meter=meter, stop=stop)) as results:
                 for done, result in enumerate(results, start=1):
                     if isinstance(result, FailedVideo):
                         _log.info("%s failed: %s", result.video.path, result.reason)

@@ -70,6 +70,7 @@ class IngestReport(Result):
     passed_over: dict[str, list[str]] = Field(
         default={}, description="what is in the folder and was not tried, by kind"
     )
+    left: int = Field(default=0, description="files not begun, as it was asked to stop")
     notes: list[str] = Field(default=[], description="what was repaired or went wrong")
     timing: IngestTiming | None = None
 

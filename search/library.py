@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from ..ingest.shards.home import EMBEDDED, Place
 from ..ingest.system.progress import Progress, Report, listening
+from ..ingest.system.stop import Stop
 from ..schemas.duplicates import DuplicateOptions
 from ..schemas.errors import StoreError
 from ..schemas.modality import Modality, parse_modalities
@@ -154,6 +155,7 @@ class Library:
         workers: int | None = None,
         prune: bool = False,
         retry: bool = False,
+        stop: Stop | None = None,
         progress: Watcher = None,
     ) -> IngestReport:
         """Read a folder of videos and store what is new or has changed.
@@ -174,6 +176,8 @@ class Library:
             workers: Decoder processes; None for the settings', or half the cores.
             prune: Whether to remove stored videos whose file is gone.
             retry: Whether to try files again that failed and are unchanged.
+            stop: Its ``ask()``, from another thread or a signal handler, has what is under way
+                finished and stored, and nothing else begun.
             progress: Receives the progress.
 
         Raises:
@@ -204,7 +208,7 @@ class Library:
                 audio_track=audio_track,
             )
             told = self._told(progress)
-            report = ingest(Path(folder), place, options, told, library, prune, retry)
+            report = ingest(Path(folder), place, options, told, library, prune, retry, stop)
             refresh(place.home, report.library)
         return report
 

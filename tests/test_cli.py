@@ -14,9 +14,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from filelock import FileLock
@@ -738,14 +740,77 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_process(make_clip, tmp_path
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     seen += read_all(control)
     out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, b""), seen
+    assert process.returncode == 130, seen
+    assert "Stopping: what is begun is finished and stored; Ctrl-C again stops now." in seen
     assert re.search(r"Interrupted; [^\n]+\n$", seen), seen
     assert "Traceback" not in seen
     assert children
     assert not [child for child in children if child.is_running()]
 
+    told = re.search(r"(\d+) embedded, 0 unchanged, 0 failed, (\d+) left\.", seen)
+    assert told, seen
+    finished, left = map(int, told.groups())
+    assert finished + left == 400
     done = vidsim(tmp_path / "home", "libraries", "--videos")
-    assert 5 < len(done.stdout.splitlines()) < 400
+    assert len(done.stdout.splitlines()) == finished
+    assert 5 < finished < 400
+    assert b"many: %d videos" % finished in out
+    again = vidsim(tmp_path / "home", "ingest", str(folder), "-m", "color")
+    assert f"{left} embedded, {finished} unchanged" in again.stderr
+
+
+LONG_CLIP_FRAMES = 4000
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_finishes_a_long_file_and_twice_leaves_it(make_clip, tmp_path, times):
+    """Without a terminal, as in a script: lines instead of bars, and the same signals."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    make_clip(
+        "folder/long.mp4",
+        times=[n / 25 for n in range(LONG_CLIP_FRAMES)],
+        images=[noise, 255 - noise],
+        codec="libx264",
+    )
+    process = subprocess.Popen(
+        command("ingest", str(folder), "-m", "color", "--workers", "1"),
+        env=environment(tmp_path / "home"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    decoder_runs(process)
+    process.send_signal(signal.SIGINT)
+    for line in process.stderr:
+        if line.startswith("Stopping: "):
+            break
+    else:
+        pytest.fail("nothing was said")
+    if times == 2:
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert ("folder: 1 video" in out) == (times == 1)
+    stored = vidsim(tmp_path / "home", "libraries", "--videos").stdout.splitlines()
+    assert stored == (["folder/long.mp4"] if times == 1 else [])
+    again = vidsim(tmp_path / "home", "ingest", str(folder), "-m", "color")
+    assert again.returncode == 0
+    assert ("0 embedded, 1 unchanged" if times == 1 else "1 embedded, 0 unch") in again.stderr
+
+
+def decoder_runs(process):
+    """Waits until a decoder of an ingest has the clip open."""
+    while True:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if any(f.path.endswith("long.mp4") for f in child.open_files()):
+                    return
+        assert process.poll() is None
+        time.sleep(0.02)
 
 
 def test_ctrl_c_is_kept_where_the_exception_is_lost():

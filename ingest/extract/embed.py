@@ -27,6 +27,7 @@ from ..models.pull import pull
 from ..models.weights import check_stored
 from ..system.progress import Progress
 from ..system.stages import Meter, Stage
+from ..system.stop import Stop
 from .batching import Assembly, FailedVideo
 from .pace import Pace
 from .scheduler import Extraction
@@ -78,6 +79,7 @@ def embed_all(
     progress: Progress,
     limits: DecodeLimits | None = None,
     meter: Meter | None = None,
+    stop: Stop | None = None,
 ) -> Generator[EmbeddedVideo | FailedVideo]:
     """Embed `videos`, yielding each as soon as it is complete; the order may differ.
 
@@ -89,6 +91,7 @@ def embed_all(
         progress: Receives the progress: of loading networks, then of `Pace`.
         limits: Limits per file.
         meter: Receives each stage's times.
+        stop: Once it asks for that, no other video is begun; it counts those that were.
 
     Raises:
         WeightsError: Weights are missing and cannot be fetched, or differ from `options.stored`.
@@ -101,22 +104,35 @@ def embed_all(
     check_stored(options.backbones.values(), options.stored)
     limits = limits or DecodeLimits(nvdec=options.nvdec)
     pace = Pace(videos, progress)
-    with closing(_run(videos, options, limits, meter or Meter(), progress, pace)) as results:
+    requests = _requests(videos, options, stop or Stop())
+    with closing(
+        _run(videos, requests, options, limits, meter or Meter(), progress, pace)
+    ) as results:
         for result in results:
             pace.decided(result.video)
             yield result
     pace.finish()
 
 
+def _requests(
+    videos: Sequence[Video], options: EmbedOptions, stop: Stop
+) -> Iterator[tuple[int, DecodeRequest]]:
+    for i, video in enumerate(videos):
+        if stop.asked:
+            return
+        stop.begun += 1
+        yield i, _request(video, options)
+
+
 def _run(
     videos: Sequence[Video],
+    requests: Iterator[tuple[int, DecodeRequest]],
     options: EmbedOptions,
     limits: DecodeLimits,
     meter: Meter,
     progress: Progress,
     pace: Pace,
 ) -> Generator[EmbeddedVideo | FailedVideo]:
-    requests = ((i, _request(video, options)) for i, video in enumerate(videos))
     workers = options.workers or default_workers()
     joining = 0 if options.workers else max(0, _FOR_ONE_FILE - workers)
     with (
@@ -133,7 +149,10 @@ def _run(
             pace.start()
             assembly = _assemble(videos, options, extraction, pace.embedded)
             with meter.waiting(Stage.DECODE):
-                started = first.result()
+                try:
+                    started = first.result()
+                except StopIteration:  # asked to stop before the first one
+                    return
             for i, event in chain([started], meter.waited_for(Stage.DECODE, events)):
                 if isinstance(event, Opened):
                     pace.opened(videos[i])

@@ -10,6 +10,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from .step import Step as Step
+from .stop import Stop
+
+_FINISHING = b"\nStopping: what is begun is finished and stored; Ctrl-C again stops now.\n"
 
 
 class Progress(Protocol):
@@ -138,7 +141,11 @@ class Bars:
     """Progress on stderr: bars at a terminal, elsewhere a line per stage every half minute.
 
     While they are open, Ctrl-C ends the work even where the exception is lost: gRPC swallows it
-    while it waits for Milvus.
+    while it waits for Milvus. Where files are under way (`stop`), the first Ctrl-C has them
+    finished and the second one ends the work.
+
+    Attributes:
+        stop: What the first Ctrl-C asks for, of work that heeds it.
     """
 
     def __init__(self) -> None:
@@ -146,6 +153,7 @@ class Bars:
         self._display: _Display | None = None
         self._stages = Reporting(self._tell)
         self._interrupted = False
+        self.stop = Stop()
 
     def start(self, stage: str, total: float | None, unit: str) -> None:
         """Begin a stage."""
@@ -171,6 +179,10 @@ class Bars:
         self._display.tell(step)
 
     def _interrupt(self, *_: object) -> None:
+        if self.stop.may_finish and self.stop.begun and not self.stop.asked:
+            self.stop.ask()
+            os.write(2, _FINISHING)  # no buffer, which what is interrupted may be writing to
+            return
         self._interrupted = True
         raise KeyboardInterrupt
 

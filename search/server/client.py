@@ -85,6 +85,7 @@ class AskingLibrary(Library):
         if options.get("models"):
             return super().ingest(folder, **options)
         show, shown = repeating(self._told(options.pop("progress", None))), dict[str, Step]()
+        options.pop("stop", None)  # Ctrl-C cancels the job, which stores what is finished
         wanted = options.pop("modalities", None)
         asked = {
             "path": os.path.abspath(folder),
