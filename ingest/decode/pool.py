@@ -9,6 +9,8 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from ...schemas.errors import WorkerError
 from ...schemas.video import Segment
 from ..system.channel import Message
@@ -32,6 +34,9 @@ _LOOK_S = 0.2
 
 _FILES_A_CHILD = 256
 """Files after which a decoder is replaced, so that leaks in codecs do not add up."""
+
+_LARGEST = 1e12
+"""No number that a decoder tells is as large: more seconds than there are in 30,000 years."""
 
 # A decoder is one thread of work; numpy must not start a thread per core.
 _ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -261,6 +266,7 @@ class _Pool:
         allowed, spent = limits.before_opened_s(size), 0.0
         began, cpu_s = time.monotonic(), time.thread_time()
         told: int | None = None
+        is_open = False
         child.send("decode", request_to_fields(request), path=request.path)
         while True:
             if share.end != told:
@@ -274,9 +280,11 @@ class _Pool:
                     raise WorkerError(_text(message.fields, "reason"))
                 lasting = message.fields.get("lasting") is True
                 return self._put_end(share, Failed(_text(message.fields, "reason"), lasting))
+            if message.kind in ("done", "segment") and not is_open:
+                raise _nonsense()
             if message.kind == "done":
                 cost = Spent(
-                    cpu_s=_seconds(message, "cpu_s") + time.thread_time() - cpu_s,
+                    cpu_s=_number(message.fields.get("cpu_s")) + time.thread_time() - cpu_s,
                     busy_s=spent,
                     blocked_s=time.monotonic() - began - spent,
                 )
@@ -284,6 +292,7 @@ class _Pool:
             if message.kind == "opened":
                 opened = _opened(message)
                 allowed = limits.opened_s(size, opened, request.max_pixels) + spent
+                is_open = True
                 self._put_new(share, opened)
             elif message.kind == "segment" and self._put_new(share, _segment(message, request)):
                 allowed += limits.per_segment_s
@@ -308,16 +317,16 @@ def _text(fields: Mapping[str, object], key: str, default: str = "no reason was 
     return str(fields.get(key, default))[:500]
 
 
-def _whole(message: Message, key: str) -> int:
-    value = message.fields.get(key)
-    if not isinstance(value, int):
+def _whole(fields: Mapping[str, object], key: str) -> int:
+    value = fields.get(key)
+    if not isinstance(value, int) or not 0 <= value < _LARGEST:
         raise _nonsense()
     return value
 
 
-def _seconds(message: Message, key: str) -> float:
-    value = message.fields.get(key)
-    if not isinstance(value, (int, float)):
+def _number(value: object) -> float:
+    # NaN is no number that a limit could be compared with.
+    if not isinstance(value, (int, float)) or not 0 <= value < _LARGEST:
         raise _nonsense()
     return float(value)
 
@@ -325,23 +334,23 @@ def _seconds(message: Message, key: str) -> float:
 def _opened(message: Message) -> Opened:
     try:
         return Opened(
-            duration_s=float(message.fields["duration_s"]),
-            segments=_whole(message, "segments"),
+            duration_s=_number(message.fields["duration_s"]),
+            segments=_whole(message.fields, "segments"),
             has_video=bool(message.fields["has_video"]),
             has_audio=bool(message.fields["has_audio"]),
             divisible=message.fields["divisible"] is True,
-            megapixels=max(0.0, float(message.fields["megapixels"])),
+            megapixels=_number(message.fields["megapixels"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except KeyError:
         raise _nonsense() from None
 
 
 def _lost(message: Message) -> Lost:
     found = message.fields.get("lost", {})
     try:
-        stretches = tuple((float(start), float(end)) for start, end in found["picture_s"])
+        stretches = tuple((_number(start), _number(end)) for start, end in found["picture_s"])
         missing, left_out = (_text(found, name, "") for name in ("missing", "left_out"))
-        sound_s, breaks_off = float(found["sound_s"]), bool(found["breaks_off"])
+        sound_s, breaks_off = _number(found["sound_s"]), bool(found["breaks_off"])
         return Lost(stretches, sound_s, breaks_off, missing, left_out)
     except (KeyError, TypeError, ValueError):
         raise _nonsense() from None
@@ -364,12 +373,11 @@ def _segment(message: Message, request: DecodeRequest) -> SegmentMedia:
         and array.dtype.name == "uint8"
         and array.shape == (request.frames[name].count, *2 * (request.frames[name].size,), 3)
         for name, array in frames.items()
-    ) and (audio is None or (audio.dtype.name == "float32" and audio.ndim == 1))
-    try:
-        fields = message.fields
-        segment = Segment(int(fields["index"]), float(fields["start_s"]), float(fields["end_s"]))
-    except (KeyError, TypeError, ValueError):
-        raise _nonsense() from None
-    if not fits:
+    ) and (
+        audio is None
+        or (audio.dtype.name == "float32" and audio.ndim == 1 and bool(np.isfinite(audio).all()))
+    )
+    start_s, end_s = (_number(message.fields.get(name)) for name in ("start_s", "end_s"))
+    if not fits or end_s < start_s:
         raise _nonsense()
-    return SegmentMedia(segment, frames, audio)
+    return SegmentMedia(Segment(_whole(message.fields, "index"), start_s, end_s), frames, audio)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,13 @@ _BLOCK_BYTES = 8 << 20
 """Most bytes of numbers per message; what is read at once is in memory twice, here and there."""
 
 _TEXTS_PER_READ = 8192
+
+_ANSWERS = {"list": "listing", "read": "arrays", "texts": "texts"}
+"""The kind of the answer to each request."""
+
+_NONSENSE = "the HDF5 reader answered with something unreadable, as on damage"
+
+_LONGEST_REASON = 500
 
 # One thread of work; plugins are programs that a file asks to be loaded.
 _ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
@@ -120,12 +128,10 @@ class H5Reader:
                 raise StoreError(f"{path} is {ODD_NAMES[odd]}; give a file that an export wrote.")
             size = status.st_size
             message = patiently(str(path), lambda: self.ask(path, size, "list", {}))
-        listing = unpacked(message.arrays["json"])
-        datasets = {
-            name: H5Dataset(name, kind, dtype, tuple(shape))
-            for name, kind, dtype, shape in listing["datasets"]
-        }
-        return H5File(path, size, listing["attributes"], datasets, self)
+        try:
+            return _listed(message, path, size, self)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+            _refuse(path, _NONSENSE)
 
     def ask(
         self,
@@ -159,14 +165,16 @@ class H5Reader:
         self._spent_s[path] = time.monotonic() - since
         if self._spent_s[path] > allowed_s:
             _refuse(path, f"HDF5 took more than {allowed_s:.0f} s for {size / 1e6:.1f} MB of it")
-        if message.kind == "refused":
-            _refuse(path, message.fields["reason"])
-        if message.kind != "failed":
+        if message.kind == _ANSWERS[kind]:
             return message
-        if message.fields["memory"]:
+        if message.kind == "refused":
+            _refuse(path, str(message.fields.get("reason"))[:_LONGEST_REASON])
+        if message.kind != "failed":
+            _refuse(path, _NONSENSE)
+        if message.fields.get("memory"):
             _refuse(path, f"it takes more than {self._limits.memory_mb} MB of memory to read")
-        number, text = message.fields["errno"], message.fields["text"]
-        raise OSError(number, text) if number else OSError(text)
+        number, text = message.fields.get("errno"), str(message.fields.get("text"))
+        raise OSError(number, text) if isinstance(number, int) else OSError(text)
 
 
 @dataclass(frozen=True)
@@ -230,8 +238,11 @@ class H5File:
         found: list[str] = []
         size, count = 0, self._rows(name, "text")
         for first in range(0, count, _TEXTS_PER_READ):
-            fields = {"name": name, "first": first, "last": min(first + _TEXTS_PER_READ, count)}
+            last = min(first + _TEXTS_PER_READ, count)
+            fields = {"name": name, "first": first, "last": last}
             arrays = self._reader.ask(self.path, self.size, "texts", fields).arrays
+            if not _fit(arrays, last - first):
+                _refuse(self.path, _NONSENSE)
             data = arrays["bytes"].tobytes()
             size += len(data)
             if size > allowed_bytes(self.size):  # many may be one and the same
@@ -282,6 +293,8 @@ class H5File:
     def _arrays(self, parts: list[Part]) -> list[npt.NDArray[Any]]:
         """Read parts that fit into one message."""
         message = self._reader.ask(self.path, self.size, "read", {}, {"parts": packed(parts)})
+        if message.arrays.keys() != {str(number) for number in range(len(parts))}:
+            _refuse(self.path, _NONSENSE)
         arrays = [message.arrays[str(number)] for number in range(len(parts))]
         for array, (name, first, last) in zip(arrays, parts):
             dataset = self.datasets[name]
@@ -291,6 +304,44 @@ class H5File:
             ):
                 _refuse(self.path, f"its {name} has changed while it was read")
         return arrays
+
+
+def _listed(message: Message, path: Path, size: int, reader: H5Reader) -> H5File:
+    """Return the file that a listing describes; what a hostile file makes of it is no listing.
+
+    Raises:
+        AttributeError, KeyError, RecursionError, TypeError, ValueError: It is none.
+    """
+    listing = unpacked(message.arrays["json"])
+    datasets = {}
+    declared = 0
+    for name, kind, dtype, shape in listing["datasets"]:
+        if kind not in ("numbers", "text", "other") or any(type(n) is not int for n in shape):
+            raise ValueError(name)
+        found = H5Dataset(str(name), kind, str(dtype), tuple(shape))
+        declared += math.prod(shape) * (np.dtype(dtype).itemsize if kind == "numbers" else 1)
+        datasets[found.name] = found
+    attributes = {
+        str(group): {
+            str(name): value for name, value in of.items() if isinstance(value, (str, int, float))
+        }
+        for group, of in listing["attributes"].items()
+    }
+    if declared > allowed_bytes(size) or any(n < 0 for d in datasets.values() for n in d.shape):
+        raise ValueError(declared)
+    return H5File(path, size, attributes, datasets, reader)
+
+
+def _fit(arrays: dict[str, npt.NDArray[Any]], count: int) -> bool:
+    """Return whether they hold so many texts: their bytes, and where each ends."""
+    data, ends = arrays.get("bytes"), arrays.get("ends")
+    return (
+        data is not None
+        and ends is not None
+        and (data.dtype.name, data.ndim) == ("uint8", 1)
+        and (ends.dtype.name, ends.shape) == ("int64", (count,))
+        and bool((np.diff(ends, prepend=0, append=len(data)) >= 0).all())
+    )
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:

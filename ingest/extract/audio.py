@@ -74,8 +74,17 @@ class AudioExtractor:
         self._child.send("embed", {}, {"patches": patches})
         allowed_s = _BATCH_SECONDS + _PATCH_SECONDS * len(patches)
         answer = self._expect("embeddings", allowed_s)
-        self._meter.add(Stage.AUDIO, Spent(**answer.fields))
-        return answer.arrays["vectors"]
+        vectors, shape = answer.arrays.get("vectors"), (len(patches), self.backbone.dim)
+        if (
+            vectors is None
+            or (vectors.dtype.name, vectors.shape) != ("float32", shape)
+            or not np.isfinite(vectors).all()
+        ):
+            raise WorkerError("The audio process answered with something unreadable; run again.")
+        cpu_s, busy_s = (answer.fields.get(name) for name in ("cpu_s", "busy_s"))
+        if isinstance(cpu_s, float) and isinstance(busy_s, float):
+            self._meter.add(Stage.AUDIO, Spent(cpu_s=cpu_s, busy_s=busy_s))
+        return vectors
 
     def _expect(self, kind: str, timeout_s: float) -> Message:
         message = self._child.receive(timeout_s)

@@ -109,17 +109,22 @@ class Channel:
         magic, header_size, size = _HEAD.unpack(self._read(_HEAD.size, deadline, self._takes_files))
         if magic != _MAGIC or header_size > _MAX_HEADER or size > _MAX_ARRAYS:
             raise ValueError("not a message")
-        header = json.loads(self._read(header_size, deadline))
+        try:
+            header = json.loads(self._read(header_size, deadline).tobytes())
+        except RecursionError:
+            raise ValueError("it nests too deep") from None
         kind, fields, described = (header[key] for key in ("kind", "fields", "arrays"))
         if not isinstance(kind, str) or not isinstance(fields, dict):
             raise ValueError("not a message")
-        body = memoryview(self._read(size, deadline))
+        body = self._read(size, deadline)
         arrays: dict[str, npt.NDArray[Any]] = {}
         at = 0
         for name, dtype_name, shape in described:
             if dtype_name not in _DTYPES or any(type(n) is not int or n < 0 for n in shape):
                 raise ValueError("not an array")
             dtype, count = np.dtype(dtype_name), math.prod(shape)
+            if any(n > _MAX_ARRAYS for n in shape):
+                raise ValueError("an array of no size that is too long")
             if at + count * dtype.itemsize > size:
                 raise ValueError("an array longer than its message")
             arrays[str(name)] = np.frombuffer(body, dtype, count, at).reshape(shape)
@@ -128,9 +133,9 @@ class Channel:
             raise ValueError("a message longer than its arrays")
         return Message(kind, fields, arrays, self._file)
 
-    def _read(self, size: int, deadline: float | None, with_file: bool = False) -> bytearray:
-        data = bytearray(size)
-        view = memoryview(data)
+    def _read(self, size: int, deadline: float | None, with_file: bool = False) -> memoryview:
+        # Memory that is not written yet takes none: a size that is only claimed costs nothing.
+        view = memoryview(np.empty(size, np.uint8).data)
         done = 0
         while done < size:
             left = None if deadline is None else deadline - time.monotonic()
@@ -149,7 +154,7 @@ class Channel:
             if not got:
                 raise EOFError
             done += got
-        return data
+        return view
 
     def close(self) -> None:
         """Close the socket, which signals the end to the other side."""
