@@ -82,7 +82,7 @@ def parse_time(value: float | str, option: str) -> float:
         seconds = math.nan
         if found:
             hours, minutes, rest = found.groups(default="0")
-            seconds = int(hours) * 3600 + int(minutes) * 60 + float(rest)
+            seconds = float(hours) * 3600 + float(minutes) * 60 + float(rest)
     else:
         seconds = float(value)
     if not 0 <= seconds < math.inf:

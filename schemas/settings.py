@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -141,11 +142,17 @@ def settings(home: Path | None = None) -> Settings:
         file = found.home / SETTINGS_FILE
         if not file.exists():
             return found
-        _warn(_unknown_in_file(file))
-        fixed: dict[str, Any] = {"_env_file": file, "home": found.home}
-        if found.uri:  # the file's token is for the file's server alone
-            fixed |= {"uri": found.uri, "token": found.token}
-        return Settings(**fixed)
+        with _unread_lines() as unread:
+            unknown = _unknown_in_file(file)
+            fixed: dict[str, Any] = {"_env_file": file, "home": found.home}
+            if found.uri:  # the file's token is for the file's server alone
+                fixed |= {"uri": found.uri, "token": found.token}
+            read = Settings(**fixed)
+        if unread:
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            _warn([f"Line {min(unread)}{more} of {file} is no NAME=value; correct that."])
+        _warn(unknown)
+        return read
     except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); correct that.") from error
     except UnicodeDecodeError as error:
@@ -159,6 +166,24 @@ def settings(home: Path | None = None) -> Settings:
         raise SettingsError(
             f"{name}={first['input']}{where} cannot be used ({why}); correct it or unset it."
         ) from error
+
+
+@contextmanager
+def _unread_lines() -> Iterator[set[int]]:
+    """Collect the lines that python-dotenv cannot read, of which it would warn at each reading."""
+    lines: set[int] = set()
+
+    def note(record: logging.LogRecord) -> bool:
+        numbers = [of for of in record.args or () if isinstance(of, int)]
+        lines.update(numbers)
+        return not numbers
+
+    log = logging.getLogger("dotenv.main")
+    log.addFilter(note)
+    try:
+        yield lines
+    finally:
+        log.removeFilter(note)
 
 
 def unknown_in_environment(names: Iterable[str]) -> list[str]:

@@ -111,8 +111,9 @@ def literal(token: Token, negative: bool) -> tuple[Kind, Value]:
         return "condition", _TRUTH[token.text]
     if not token.text.isdigit():
         return "number", -float(token.text) if negative else float(token.text)
-    # Python refuses to read integers of thousands of digits.
-    value = int(token.text) if len(token.text.lstrip("0")) < 20 else 2**64
+    # Python refuses to read integers of thousands of digits, zeros before them too.
+    digits = token.text.lstrip("0") or "0"
+    value = int(digits) if len(digits) < 20 else 2**64
     value = -value if negative else value
     if value not in _INTEGERS:
         raise FilterError("an integer over 64 bits", token.position)

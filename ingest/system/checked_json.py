@@ -48,6 +48,8 @@ def read_checked(path: Path) -> Any:
         found = json.loads(raw)
     except ValueError as error:
         raise ChangedError(f"{path} is damaged ({error})") from error
+    except RecursionError as error:
+        raise ChangedError(f"{path} is damaged (it nests too deep)") from error
     if not isinstance(found, dict) or found.keys() != {"content", "sha256"}:
         return found
     if found["sha256"] != _digest(found["content"]):

@@ -18,6 +18,12 @@ def test_times_are_seconds_or_clocks(text: str | float, seconds: float) -> None:
     assert parse_part(None, text) == Part(0.0, seconds)
 
 
+@pytest.mark.parametrize("text", ["9" * 400, "9" * 400 + ":00", "9" * 5000 + ":0:0", "1:" * 9])
+def test_a_time_of_any_length_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(MediaError, match="is no time"):
+        parse_part(text)
+
+
 @pytest.mark.parametrize(
     ("seconds", "whole", "tenths"),
     [(78.52, "1:19", "1:18.5"), (5400, "1:30:00", "1:30:00"), (59.97, "1:00", "1:00")],

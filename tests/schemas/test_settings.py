@@ -159,3 +159,13 @@ def test_all_that_the_compose_files_read_is_known():
     files = (ROOT / "deploy").glob("*.yaml")
     read = {n for f in files for n in re.findall(r"\$\{(VIDSIM_\w+)", f.read_text())}
     assert read == DEPLOYMENT_VARIABLES
+
+
+def test_lines_that_are_no_settings_are_told_once_and_by_their_file(tmp_path, caplog):
+    file = tmp_path / "home" / SETTINGS_FILE
+    file.parent.mkdir()
+    file.write_text('VIDSIM_WORKERS=3\nfoo bar\nVIDSIM_DEVICE=cpu\n"a b\nc d\n')
+    assert settings(file.parent).workers == 3
+    told = [record.getMessage() for record in caplog.records]
+    assert f"Line 2 and 2 more of {file} is no NAME=value; correct that." in told
+    assert not [line for line in told if "dotenv" in line]

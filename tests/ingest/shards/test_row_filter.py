@@ -378,3 +378,10 @@ def test_milvus_lite_refuses_the_same_expressions(lite, columns, seed):
         assert by_us(columns, expression) == expected, expression
         refused += expected is None
     assert 15 < refused < 49
+
+
+def test_zeros_before_an_integer_do_not_count_however_many():
+    assert selected(f"segment == {'0' * 6000}3") == [3]
+    assert selected(f"segment == {'0' * 6000}") == [0]
+    with pytest.raises(FilterError, match="over 64 bits"):
+        parse_filter(f"segment == {'0' * 6000}{'9' * 6000}")
