@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -24,7 +25,9 @@ def read_checkpoint(path: Path, what: str) -> dict[str, Any]:
         WeightsError: It cannot be read, holds more than data, or holds no dictionary.
     """
     try:
-        with path.open("rb") as file:  # opened here, since torch.load goes by a path's suffix
+        # Opened here, since torch.load goes by a path's suffix; it warns of protocols of pickle.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises almost anything on a damaged file
         refuse(path, what, f"{type(error).__name__} while reading", error)

@@ -196,11 +196,11 @@ def load_i3d(path: Path) -> I3D:
     """
     try:
         tree = ArrayUnpickler(io.BytesIO(path.read_bytes())).load()
+        left = dict(_flatten(tree, ""))
     except pickle.UnpicklingError as error:
         _refuse(path, str(error), error)
     except Exception as error:  # a damaged pickle may raise almost anything
         _refuse(path, f"{type(error).__name__} while reading", error)
-    left = dict(_flatten(tree, ""))
 
     def take(name: str, shape: tuple[int, ...]) -> Tensor:
         array = left.pop(name, None)

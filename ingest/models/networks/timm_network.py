@@ -129,6 +129,9 @@ def load_timm(name: str, path: Path) -> nn.Module:
     """
     what = f"timm's {name}"
     state = _read_safetensors(path, what) if _is_safetensors(path) else _read_torch(path, what)
+    for key, tensor in state.items():
+        if isinstance(tensor, torch.Tensor) and tensor.is_complex():  # timm would cut it to size
+            refuse(path, what, f"{key} holds complex numbers")
     network: Any
     try:
         # timm itself knows how to read older files of this network.
