@@ -1,0 +1,5 @@
+"""The command line of the fuzzer."""
+
+from .harness import main
+
+main()
