@@ -5,10 +5,13 @@ All go through the front door; networks have stand-ins (full_home.py).
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import h5py
 
 from vidsim.ingest.models.registry import keep
 from vidsim.schemas.modality import Modality
@@ -16,6 +19,7 @@ from vidsim.search.library import Library
 
 from .answers import Question
 from .full_home import TIMM, TIMM_MODEL, write_video
+from .weight_commands import add_weights, pull_weights, weights_there, write_sources
 
 _VIDEOS = {
     "day/0.mkv": 0,
@@ -33,6 +37,10 @@ QUESTIONS = (Question(STAYS), *(Question(STAYS, modality.value) for modality in 
 """About `STAYS`."""
 
 
+def _nothing(home: Path, work: Path) -> dict[str, str]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Command:
     """A command on a small home.
@@ -40,10 +48,12 @@ class Command:
     Attributes:
         prepare: Makes the home, given its folder and one for videos and exports.
         run: Does the command, given the same two.
+        made: What it makes that is not stored, by name: it is there whole or not at all.
     """
 
     prepare: Callable[[Path, Path], object]
     run: Callable[[Path, Path], object]
+    made: Callable[[Path, Path], dict[str, str]] = _nothing
 
 
 def _write(work: Path, library: str = "clips") -> Path:
@@ -143,6 +153,81 @@ def _repair(home: Path, work: Path) -> None:
         library.verify(sample="all", repair=True)
 
 
+def _compact(home: Path, work: Path) -> None:
+    with Library.open(home) as library:
+        library.compact()
+
+
+def _exported_before(home: Path, work: Path) -> None:
+    """Files of an earlier export lie where the next one writes."""
+    _ingested(home, work)
+    _export(home, work)
+    write_video(work / "clips" / "day" / "4.mkv", seed=4)
+    _ingest(home, work)
+
+
+def _export(home: Path, work: Path) -> None:
+    with Library.open(home) as library:
+        library.export(home / "exported")
+        library.export(home / "exported" / "capstone", layout="capstone")
+
+
+def _exports(home: Path, work: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted((home / "exported").rglob("*")):
+        if path.suffix == ".h5":
+            found[path.name] = content_of(path)
+    return found
+
+
+def content_of(path: Path) -> str:
+    """A hash of all that a HDF5 file says, which may lie in it in another order."""
+    digest = hashlib.sha256()
+
+    def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        told = {key: str(value) for key, value in sorted(item.attrs.items())}
+        digest.update(f"{name} {told}".encode())
+        if isinstance(item, h5py.Dataset):
+            value = item[()]
+            digest.update(repr(value.tolist()).encode() if value.dtype.hasobject else value)
+
+    with h5py.File(path) as file:
+        add("/", file)
+        file.visititems(add)
+    return digest.hexdigest()
+
+
+def _with_a_damaged_shard(home: Path, work: Path) -> None:
+    """The shard without `STAYS` has a byte changed amid its vectors."""
+    _ingested(home, work)
+    *_, last = sorted((home / "shards" / "clips").glob("*.h5"))
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 255
+    last.write_bytes(content)
+
+
+def _set_aside(home: Path, work: Path) -> dict[str, str]:
+    """What a repair moved away, which may be the last copy."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in home.rglob("*.h5*")
+        if "damaged" in path.parts
+    }
+
+
+def _with_sources(home: Path, work: Path) -> None:
+    _ingested(home, work)
+    write_sources(work)
+
+
+def _with_weights(home: Path, work: Path) -> None:
+    """One of the files that will be replaced is damaged."""
+    _with_sources(home, work)
+    add_weights(home, work)
+    (path,) = (home / "cache").rglob("second.bin")
+    path.write_bytes(b"damaged")
+
+
 COMMANDS = {
     "ingest": Command(lambda _, work: _write(work), _ingest),
     "change and prune": Command(_changed, _ingest),
@@ -153,4 +238,9 @@ COMMANDS = {
     "label": Command(_ingested, _label),
     "import": Command(_with_an_export, _import),
     "verify --repair": Command(_with_half_an_index, _repair),
+    "repair a shard": Command(_with_a_damaged_shard, _repair, _set_aside),
+    "compact": Command(_with_two_libraries, _compact),
+    "export": Command(_exported_before, _export, _exports),
+    "models pull": Command(_with_sources, pull_weights, weights_there),
+    "models add": Command(_with_weights, add_weights, weights_there),
 }

@@ -124,6 +124,7 @@ class _Prepared:
         work: What it reads.
         calls: By which it changes files.
         before: What the questions are answered before it.
+        made: What there is before it of what it makes.
         after: All that can be known of the home after it.
     """
 
@@ -131,6 +132,7 @@ class _Prepared:
     work: Path
     calls: list[Call]
     before: list[Answer]
+    made: dict[str, str]
     after: dict[str, Any]
 
 
@@ -166,11 +168,12 @@ class Harness:
         home, work = self._work / command / "home", self._work / command / "work"
         _needed(self._ask("prepare", command, home, work))
         before = _needed(self._ask("questions", command, self._copied(home), work))
+        made = _needed(self._ask("made", command, self._copied(home), work))
         self._copied(home)
         _needed(self._ask("run", command, self._home, work, at=0, how=0))
         calls = self._calls()
         after = _needed(self._ask("state", command, self._home, work))
-        return _Prepared(home, work, calls, before, after)
+        return _Prepared(home, work, calls, before, made, after)
 
     def _calls(self) -> list[Call]:
         lines = self._log.read_text().splitlines()
@@ -225,7 +228,9 @@ class Harness:
             ask_ = partial(self._ask, command=strike.command, home=home, work=prepared.work)
             struck = _judge_run(ask_("run", at=strike.call.number, how=STRIKES[strike.how]))
             strike = replace(strike, call=self._call(strike.call))
-            read = _judge_read(prepared, ask_("questions"))
+            read = worst(
+                [_judge_read(prepared, ask_("questions")), _judge_made(prepared, ask_("made"))]
+            )
             again = _judge_run(ask_("run", at=0, how=0))
             if again.verdict is Verdict.REFUSED:
                 again = Judgement(Verdict.STUCK, again.why)
@@ -282,22 +287,34 @@ def _judge_read(prepared: _Prepared, found: Answer) -> Judgement:
     return worst([judge_between(*answers) for answers in each])
 
 
+def _judge_made(prepared: _Prepared, found: Answer) -> Judgement:
+    """Judges what there is of what a command makes: each as before it or as after it."""
+    if "result" not in found:
+        return _judge_broken(found)
+    before, after, now = prepared.made, prepared.after["made"], found["result"]
+    for name in before.keys() | after.keys() | now.keys():
+        if now.get(name) not in (before.get(name), after.get(name)):
+            return Judgement(Verdict.WRONG, f"{name} is neither as before nor as after")
+    return Judgement(Verdict.SAME)
+
+
 def _judge_state(wanted: dict[str, Any], found: Answer) -> Judgement:
     """Compares all that can be known of a home with what it should be."""
     if "result" not in found:
         return _judge_run(found)
     state = found["result"]
-    if state["differs"]:
-        return Judgement(Verdict.WRONG, f"verify: {state['differs']}")
-    for name in ("videos", "libraries"):
+    for name in ("differs", "videos", "libraries", "made"):
         if not alike(wanted[name], state[name]):
-            return Judgement(Verdict.WRONG, f"{name}: {state[name]}, not {wanted[name]}")
-    told = [
-        note for answer in state["answers"] for note in answer.get("result", {}).get("notes", [])
-    ]
+            why = f"{name}: {str(state[name])[:1000]}, not {str(wanted[name])[:1000]}"
+            return Judgement(Verdict.WRONG, why)
+    told = _notes(state["answers"]) - _notes(wanted["answers"])
     if told:
-        return Judgement(Verdict.WRONG, f"a note stays: {told[0]}")
+        return Judgement(Verdict.WRONG, f"a note stays: {min(told)}")
     return judge_all(wanted["answers"], state["answers"], QUESTIONS)
+
+
+def _notes(answers: Sequence[Answer]) -> set[str]:
+    return {note for answer in answers for note in answer.get("result", {}).get("notes", [])}
 
 
 def _unfinished(home: Path) -> set[str]:

@@ -38,8 +38,10 @@ def _task(request: dict[str, Any]) -> Any:
             return ask(home, QUESTIONS)
         case "reindex":
             COMMANDS["reindex"].run(home, work)
+        case "made":
+            return command.made(home, work)
         case "state":
-            return _state(home)
+            return _state(home) | {"made": command.made(home, work)}
     return None
 
 
