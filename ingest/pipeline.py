@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..schemas.modality import Modality
 from ..schemas.results import FailedFile, IngestReport, IngestTiming, StageTime
 from ..schemas.video import Video
 from .discover.listing import Listing, printable
-from .discover.videos import library_name, list_media
+from .discover.videos import is_as_described, library_name, list_media, of_unknown_content
 from .extract.batching import FailedVideo
 from .extract.embed import EmbedOptions, embed_all
 from .milvus.store import open_store
@@ -119,9 +119,10 @@ def ingest(
             writer = Writer(store, home, name, catalog)
             joining = replace(options, stored={name: stored_weights(catalog)})
             with stop.finishing():
-                given_up, unheard = _embed(writer, plan.todo, joining, progress, meter, held, stop)
+                came = _embed(writer, plan.todo, joining, progress, meter, held, stop)
                 with meter.working(Stage.WRITE):
                     writer.finish()
+            given_up, unheard = came.failed, came.unheard
             left = len(plan.todo) - stop.begun
             conditions = tried_with(options)
             failures = plan.failures | {
@@ -149,6 +150,7 @@ def ingest(
             if missing and whole and home.shards.held_by(name, missing) <= embedded:
                 notes.append(settle_missing(store, home, name))
             notes += [note for note in writer.notes if note not in notes] + store.notes
+            notes += _changed_notes(came.changed)
             if plan.todo:
                 notes += sampling_notes(name, usual, options.backbones)
     report = _report(name, catalog, options, plan, listing, failed, removed, notes)
@@ -197,6 +199,21 @@ def _check_root(catalog: dict[str, CatalogEntry], root: Path, library: str) -> N
         return
 
 
+@dataclass(frozen=True)
+class _Apart:
+    """Videos of which something is to be told.
+
+    Attributes:
+        failed: Those that gave no rows.
+        unheard: Those written without their sound, over which a decoder died.
+        changed: Those whose file changed while it was read.
+    """
+
+    failed: list[FailedVideo] = field(default_factory=list)
+    unheard: list[FailedVideo] = field(default_factory=list)
+    changed: list[Video] = field(default_factory=list)
+
+
 def _embed(
     writer: Writer,
     videos: Sequence[Video],
@@ -205,16 +222,16 @@ def _embed(
     meter: Meter,
     held: HeldLock,
     stop: Stop,
-) -> tuple[list[FailedVideo], list[FailedVideo]]:
+) -> _Apart:
     """Embed and write `videos` in parallel; complete videos are written whatever happens.
 
     Returns:
-        Those that failed, and those written without their sound, over which a decoder died.
+        Those of which there is something to tell.
     """
-    failed: list[FailedVideo] = []
-    unheard: list[FailedVideo] = []
+    apart = _Apart()
+    failed, unheard, changed = apart.failed, apart.unheard, apart.changed
     if not videos:
-        return failed, unheard
+        return apart
     wanted = {backbone.name for backbone in options.backbones.values()}
     held.tell(0, len(videos))
 
@@ -229,6 +246,9 @@ def _embed(
         try:
             with closing(embed_all(videos, options, progress, meter=meter, stop=stop)) as results:
                 for done, result in enumerate(results, start=1):
+                    if not is_as_described(result.video):
+                        changed.append(result.video)
+                        result = _of_another(result)
                     if isinstance(result, FailedVideo):
                         _log.info("%s failed: %s", result.video.path, result.reason)
                         failed.append(result)
@@ -247,7 +267,27 @@ def _embed(
             with meter.working(Stage.WRITE):
                 writer.flush()
         writing.result()
-    return failed, unheard
+    return apart
+
+
+def _of_another(result: EmbeddedVideo | FailedVideo) -> EmbeddedVideo | FailedVideo:
+    """Return what came of a file that changed since it was hashed, for the next ingest to read.
+
+    Else that would take rows of one content for those of another, to which a file was renamed.
+    """
+    if isinstance(result, FailedVideo):
+        return replace(result, lasting=False)
+    return replace(result, video=of_unknown_content(result.video))
+
+
+def _changed_notes(videos: Sequence[Video]) -> list[str]:
+    if not videos:
+        return []
+    others = f" and {len(videos) - 1} more" if len(videos) > 1 else ""
+    return [
+        f"{videos[0].path}{others} changed while it was read; "
+        "the next ingest reads what changed again."
+    ]
 
 
 def _timing(meter: Meter) -> IngestTiming:

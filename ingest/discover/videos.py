@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
@@ -112,6 +113,24 @@ def describe(path: Path, root: Path, library: str, known: Video | None = None) -
         size=found.st_size,
         mtime_ns=found.st_mtime_ns,
     )
+
+
+def is_as_described(video: Video) -> bool:
+    """Return whether the file of `video` has still the size and time that it had."""
+    try:
+        found = Path(video.path).stat()
+    except OSError:
+        return False
+    return (found.st_size, found.st_mtime_ns) == (video.size, video.mtime_ns)
+
+
+def of_unknown_content(video: Video) -> Video:
+    """Return `video` with a time and a fingerprint that no file has, so that it is read again.
+
+    What was embedded of it may be of another content than the one that was hashed.
+    """
+    unknown = hashlib.blake2b(f"unlike {video.fingerprint}".encode(), digest_size=16).hexdigest()
+    return replace(video, fingerprint=unknown, mtime_ns=0)
 
 
 def _hash(file: FileIO, size: int) -> str:
