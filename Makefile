@@ -17,7 +17,8 @@
 #   SUITES=tests/ingest/models/test_vggish.py names some of them.
 # make server-test: the suites on a genuine Milvus server, which starts in namespaces of its own:
 #   it would listen on every interface, and ends with them whatever happens.
-# make server-acceptance: that server is killed while real footage is ingested.
+# make server-acceptance: that server is killed while real footage is ingested, and lost in each phase.
+# make server-kills KILLS=100 SEED=1: commands are killed at random whose home is on that server.
 # make gpu-test: extraction on a CUDA device; prints how fast it was.
 # make podman-test: 'vidsim up' on podman, with the genuine Milvus of the package index; as root,
 #   with the packages that .ci/run installs.
@@ -58,8 +59,8 @@ endif
 NAMESPACES := unshare --net --pid --fork --kill-child --mount-proc \
 	$(shell [ "$$(id -u)" = 0 ] || echo --map-root-user)
 
-.PHONY: demo test lint smoke newest acceptance server-test server-acceptance podman-test gpu-test \
-	reference lock sbom audit clean
+.PHONY: demo test lint smoke newest acceptance server-test server-acceptance server-kills \
+	podman-test gpu-test reference lock sbom audit clean
 
 demo: $(VENV)/installed
 	$(BIN)/vidsim demo
@@ -101,7 +102,7 @@ $(VENV)/installed-newest: | $(BIN)/uv $(VENV)/on-path
 acceptance: $(VENV)/installed-test
 	$(BIN)/pytest -m 'acceptance and not server' -s --timeout 3600 $(SUITES)
 
-server-test server-acceptance: $(VENV)/installed-server-test
+server-test server-acceptance server-kills: $(VENV)/installed-server-test
 	@if $(NAMESPACES) ip link set lo up; then \
 		$(NAMESPACES) sh -c 'ip link set lo up && exec "$$@"' sh $(ON_A_SERVER); \
 	else \
@@ -110,6 +111,9 @@ server-test server-acceptance: $(VENV)/installed-server-test
 
 server-test: ON_A_SERVER = $(BIN)/pytest -m 'server and not acceptance' -s $(SUITES)
 server-acceptance: ON_A_SERVER = $(BIN)/pytest -m 'server and acceptance' -s --timeout 3600 $(SUITES)
+
+server-kills: ON_A_SERVER = $(BIN)/python -P -m vidsim.tests.helpers.command_kills \
+	$(or $(KILLS),50) $(or $(SEED),0) --home-of $(or $(VIDEOS),200) --server
 
 gpu-test: $(VENV)/installed-test
 	$(BIN)/pytest -m gpu -s tests/gpu

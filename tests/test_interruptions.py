@@ -28,6 +28,6 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 @pytest.mark.acceptance
 def test_every_command_survives_many_interruptions(harness: Harness) -> None:
     """`python -m vidsim.tests.helpers.interruptions` tries every one, which takes hours."""
-    findings = list(harness.run(harness.some(60, seed=1)))
+    findings = list(harness.run(harness.some(70, seed=1)))
     print(table(findings))
     assert [line for finding in findings for line in finding.wrong] == []

@@ -23,7 +23,7 @@ from .served import Served, serve
 
 _LIMIT_S = 120
 
-_LOADED = (
+LOADED = (
     *("filelock", "h5py", "milvus_lite", "pymilvus", "rich.progress"),
     *("vidsim.cli", "vidsim.ingest.pipeline", "vidsim.ingest.sync.libraries"),
     *("vidsim.search.library", "vidsim.search.query", "vidsim.search.report_text"),
@@ -63,7 +63,7 @@ def _forked(request: dict[str, Any]) -> dict[str, int]:
     child = os.fork()
     if not child:
         signal.alarm(_LIMIT_S)
-        _become(request)
+        become(request)
         module, _, function = request["function"].partition(":")
         getattr(importlib.import_module(module), function)()
         raise SystemExit  # it ends as an interpreter does
@@ -71,7 +71,7 @@ def _forked(request: dict[str, Any]) -> dict[str, int]:
     return {"code": os.waitstatus_to_exitcode(status)}
 
 
-def _become(request: dict[str, Any]) -> None:
+def become(request: dict[str, Any]) -> None:
     """Makes this process look as if a shell had started it."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in enumerate(("out", "err"), start=1):
@@ -87,7 +87,7 @@ def _become(request: dict[str, Any]) -> None:
 
 def main() -> None:
     """Serves `run`."""
-    for name in _LOADED:
+    for name in LOADED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # else a child's collector would copy every page
