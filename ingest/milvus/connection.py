@@ -47,9 +47,10 @@ _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _CONNECT_FAILED = 2
 """Milvus' "service unavailable", and pymilvus' own code for a failed connection."""
 
-_PASSING_CODES = frozenset({_CONNECT_FAILED, 4, 8, 103, 106, 503, 901, 902, 905})
+_PASSING_CODES = frozenset({_CONNECT_FAILED, 4, 8, 101, 103, 106, 503, 901, 902, 905})
 """Milvus' codes of transient states (``pkg/util/merr``): too many requests, rate limit, collection
-not loaded yet or recovering, channel or node not available yet."""
+not loaded (101, as a server says that has just started again: `Server.has` loads what it uses), not
+loaded yet or recovering, channel or node not available yet."""
 
 _Answer = TypeVar("_Answer")
 
