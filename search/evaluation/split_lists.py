@@ -19,8 +19,11 @@ from ...schemas.errors import LibraryError
 
 _GIVE = "give a text file with one Class/name a line"
 
-_NUMBER = re.compile(r"[\s,;]+-?\d+[\s,;]*$")
+_NUMBER = re.compile(r"(?<![\s,;])[\s,;]+-?\d+[\s,;]*$")
 """Numbers after a name: UCF101's training lists add the class number, others more."""
+
+_MOST_NUMBERS = 64
+"""Numbers that are looked for after a name; a line of more holds something else."""
 
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 """A file extension: ``.avi``, ``.mp4``, ``.webm``."""
@@ -36,6 +39,9 @@ _HEADINGS = frozenset(
     | {"video_path", "video_id", "clip_name", "clip_path", "videoname", "filepath", "file_path"}
 )
 """First cells of a header line."""
+
+_LONGEST = 4096
+"""Characters of a line that count, as many as a path may have bytes."""
 
 _NAMED = 5
 """Most entries that a message names; the rest is counted."""
@@ -122,7 +128,8 @@ def read_split(path: Path, names: Names, ids: Sequence[str]) -> Matched:
     odd: list[tuple[str, str]] = []
     entries = 0
     first = True
-    for line in read_lines(path, "a list of videos", _GIVE, legacy=True):
+    for whole in read_lines(path, "a list of videos", _GIVE, legacy=True):
+        line = whole[:_LONGEST].strip()
         if not line:
             continue
         readings = list(dict.fromkeys(_readings(line)))
@@ -209,7 +216,10 @@ def _unquoted(text: str) -> Iterator[str]:
 
 def _without_numbers(text: str) -> Iterator[str]:
     """Yield `text` without its last number, without its last two, and so on."""
-    while (shorter := _NUMBER.sub("", text)) != text:
+    for _ in range(_MOST_NUMBERS):
+        shorter = _NUMBER.sub("", text)
+        if shorter == text:
+            break
         text = shorter
         yield text
 

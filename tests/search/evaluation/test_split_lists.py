@@ -274,6 +274,17 @@ def test_allow_missing_at_the_command_line(exports, lists, tmp_path, vidsim_here
     assert "left out (2 of 8: " in done.stderr
 
 
+@pytest.mark.parametrize(
+    "line", ["1 " * 50_000, "," * 100_000, "a" + " " * 100_000 + "b", '"' + "a," * 100_000, "," * 9]
+)
+def test_a_line_of_anything_is_an_entry_that_matches_nothing(tmp_path, line):
+    path = tmp_path / "list.txt"
+    path.write_text(f"snow/a.avi 1\n{line}\n" * 50)
+    ids = ("lib/snow/a.avi",)
+    found = read_split(path, Names(ids), ids)
+    assert (found.videos, found.entries, len(found.missing)) == ((0,), 100, 50)
+
+
 # --- classes of AudioSet
 
 TABLE = 'index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/m/1,"Sound, of a kind"\n'
