@@ -17,6 +17,9 @@ from ..command_line import environment
 from ..served import DiedError, HungError, Served
 from .targets import TARGETS, Outcome
 
+_MODULE = f"{__package__}.worker"
+"""What a target's process runs."""
+
 _START_S = 300.0
 """Seconds in which a target makes its files."""
 
@@ -63,7 +66,7 @@ def _process(folder: Path) -> Iterator[Served]:
     changes = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "always"}
     if data := os.environ.get("VIDSIM_TEST_DATA"):
         changes["VIDSIM_TEST_DATA"] = data
-    served = Served(f"{__package__}.worker", environment(folder / "nobody", **changes))
+    served = Served(_MODULE, environment(folder / "nobody", **changes))
     try:
         yield served
         served.ask({"end": True}, _START_S)  # what it started is then waited for, and counted
@@ -145,7 +148,6 @@ def main() -> None:
     numbers = [int(word) for word in words if word.isdigit()]
     if not names:
         sys.exit(f"Name a target, or all: {', '.join(TARGETS)}")
-    number, seed = [*numbers, 1, 0][:2] if numbers else (1, 0)
     number, seed = (numbers + [1, 0][len(numbers) :])[:2]
     found = []
     with tempfile.TemporaryDirectory(prefix="vidsim-fuzz-") as folder:

@@ -56,9 +56,9 @@ TARGETS = {
     "http": Target("paths, queries, headers, bodies of the app", 150, 1500),
     "sockets": Target("bytes at the port of a server that runs", 60, 500),
     "audioset": Target("TFRecords, intact frames with spoiled records, class lists", 50, 800),
-    "hdf5": Target("exports of both layouts, shards", 30, 150, limit_s=200.0),
-    "checkpoints": Target("weights for torch and NumPy, descriptions", 10, 80, memory_mb=1024),
-    "media": Target("files of all containers and codecs", 50, 120, limit_s=400.0),
+    "hdf5": Target("exports of both layouts, shards", 30, 400, limit_s=200.0),
+    "checkpoints": Target("weights for torch and NumPy, descriptions", 10, 120, memory_mb=1024),
+    "media": Target("files of all containers and codecs", 50, 600, limit_s=400.0),
 }
 
 
