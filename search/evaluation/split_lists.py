@@ -41,7 +41,10 @@ _HEADINGS = frozenset(
 """First cells of a header line."""
 
 _LONGEST = 4096
-"""Characters of a line that count, as many as a path may have bytes."""
+"""Characters of a line that may name a video, as many as a path may have bytes."""
+
+_SHOWN = 40
+"""Characters of a longer line that a message shows."""
 
 _NAMED = 5
 """Most entries that a message names; the rest is counted."""
@@ -128,9 +131,12 @@ def read_split(path: Path, names: Names, ids: Sequence[str]) -> Matched:
     odd: list[tuple[str, str]] = []
     entries = 0
     first = True
-    for whole in read_lines(path, "a list of videos", _GIVE, legacy=True):
-        line = whole[:_LONGEST].strip()
+    for line in read_lines(path, "a list of videos", _GIVE, legacy=True):
         if not line:
+            continue
+        if len(line) > _LONGEST:
+            entries += 1
+            missing.append(f"{line[:_SHOWN]}...")
             continue
         readings = list(dict.fromkeys(_readings(line)))
         differs, found = _best(names, readings)

@@ -18,7 +18,7 @@ from ....schemas.errors import MediaError
 from ....schemas.explanation import Explanation
 from ....schemas.modality import Modality
 from ....schemas.results import QueryResult
-from ..clips.asking import Clip, Comparison, Named, Query, QueryWithout, answered
+from ..clips.asking import Clip, Comparison, Name, Named, Query, QueryWithout, answered
 from ..clips.files import servable
 from ..clips.listing import Facets
 from ..clips.uploads import unkept
@@ -133,7 +133,7 @@ async def neighbours(
     k: Annotated[int, Parameter(ge=1, le=1000)] = 10,
     min_score: Annotated[float, Parameter(ge=0, le=1)] = 0.0,
     modality: Annotated[list[Modality] | None, Parameter(description="none for all")] = None,
-    library: Annotated[list[str] | None, Parameter(description="none for all")] = None,
+    library: Annotated[list[Name] | None, Parameter(description="none for all")] = None,
     filter: Annotated[str, Parameter(max_length=4096)] = "",
 ) -> Response:
     """Ask by a stored video, of which nothing is decoded."""

@@ -146,6 +146,7 @@ def test_a_form_that_is_none_is_refused(client: TestClient, home: Path, clip: by
         ("/page/" + "a" * 5000, 404),
         ("/v1/videos/" + "a" * 20_000, 404),
         ("/v1/videos/" + "a" * 20_000 + "/neighbours", 422),
+        ("/v1/videos/lib%2Fred.mkv/neighbours?library=" + "a" * 5000, 422),
         ("/v1/videos/%F0%9F%98%80%zz%c3%28/media", 404),
         ("/v1/videos/lib%252Fred.mkv/media", 404),
         ("/v1/videos/lib%2F..%2Flib%2Fred.mkv/media", 404),
