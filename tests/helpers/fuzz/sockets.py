@@ -72,8 +72,12 @@ def started(folder: Path) -> Iterator[Feed]:
             def feed(chance: random.Random) -> Outcome:
                 told.errors.clear()
                 data = chance.choice(_REQUESTS)
-                if chance.random() < 0.6:
+                kind = chance.random()
+                if kind < 0.5:
                     data = mutated(chance, data, _REQUESTS)
+                elif kind < 0.7:  # what follows the headers alone
+                    head, end, body = data.partition(b"\r\n\r\n")
+                    data = head + end + mutated(chance, body, _REQUESTS)
                 else:
                     text = mutated_text(chance, data.decode("latin-1"), (*_WORDS, *ODD_TEXTS[:9]))
                     data = text.encode("utf-8", "replace")
@@ -114,7 +118,7 @@ def _asked(chance: random.Random, place: tuple[str, int], data: bytes) -> int:
             if first < len(data):
                 time.sleep(0.01)
                 asking.sendall(data[first:])
-            if chance.random() < 0.7:
+            if chance.random() < 0.2:  # of whom has hung up, a server that does too is right
                 asking.shutdown(socket.SHUT_WR)
         found = b""
         with suppress(ConnectionError):

@@ -50,12 +50,12 @@ class Target:
 
 
 TARGETS = {
-    "filters": Target("filter expressions, and what they select", 250, 4000),
+    "filters": Target("filter expressions, and what they select", 270, 4000),
     "texts": Target("times, regions, lists, tables, settings, JSON of a home", 200, 3000),
     "protocol": Target("what children say to every part that has one", 200, 3000),
-    "http": Target("paths, queries, headers, bodies of the app", 150, 1500),
-    "sockets": Target("bytes at the port of a server that runs", 60, 500),
-    "audioset": Target("TFRecords, intact frames with spoiled records, class lists", 50, 800),
+    "http": Target("paths, queries, headers, bodies of the app", 160, 1500),
+    "sockets": Target("bytes at the port of a server that runs", 20, 300),
+    "audioset": Target("TFRecords, intact frames with spoiled records, class lists", 60, 800),
     "hdf5": Target("exports of both layouts, shards", 30, 400, limit_s=200.0),
     "checkpoints": Target("weights for torch and NumPy, descriptions", 10, 120, memory_mb=1024),
     "media": Target("files of all containers and codecs", 50, 600, limit_s=400.0),
