@@ -52,6 +52,10 @@ _PASSING_CODES = frozenset({_CONNECT_FAILED, 4, 8, 101, 103, 106, 503, 901, 902,
 not loaded (101, as a server says that has just started again: `Server.has` loads what it uses), not
 loaded yet or recovering, channel or node not available yet."""
 
+_PASSING_WORDS = ("service not ready", "empty grpc client")
+"""What a server says, under a code for anything, while its parts do not know each other yet (2.3.5,
+when it was killed and has started again)."""
+
 _Answer = TypeVar("_Answer")
 
 
@@ -327,7 +331,8 @@ def _may_pass(error: BaseException) -> bool:
         return _UNTRUSTED not in reason(error)
     if getattr(error, "retriable", False) or getattr(error, "code", None) in _PASSING_CODES:
         return True
-    return "service not ready" in reason(error).lower()
+    said = str(getattr(error, "message", "") or error).lower()
+    return any(words in said for words in _PASSING_WORDS)
 
 
 def _kind(error: BaseException) -> str:
