@@ -214,6 +214,11 @@ def unwritten(what: str, error: OSError) -> str:
         )
     if found in (_READ_ONLY, _FILES, _STALE, _HELD, _AWAY):
         return found.sentence(what)
+    if found is _NO_LOCKS:
+        return (
+            f"{what} cannot be locked for writing, as its file system has no locks; mount it with "
+            "locks, or set VIDSIM_HOME to a folder on a disk of this machine."
+        )
     step = "free some space" if found is _FULL else "see to that"
     reason = error.strerror or error
     return f"{what} cannot be written ({reason}); {step}, or set VIDSIM_HOME to another folder."
