@@ -33,7 +33,8 @@ stdout, everything else to stderr. Settings from the environment: [settings.md](
 | 1 | It failed; the sentence on stderr says why, and what to do. |
 | 2 | It was called wrongly. |
 | 3 | `vidsim ingest --strict`: some files failed, the others are stored. |
-| 130 | Ctrl-C; an ingest finishes what is under way first. The same command goes on. |
+| 130 | Ctrl-C; the same command goes on from what was finished. An ingest finishes \
+the files that are under way first; a second Ctrl-C stops now. |
 
 `--json` prints scores and other figures with six significant digits, seconds with three decimals.
 With `TERM=dumb` a terminal is sent plain text, without bars; `NO_COLOR` leaves out what is bold.

@@ -123,7 +123,7 @@ def ingest(
                 with meter.working(Stage.WRITE):
                     writer.finish()
             given_up, unheard = came.failed, came.unheard
-            left = len(plan.todo) - stop.begun
+            left = len(plan.todo) - stop.begun if stop.asked else 0
             conditions = tried_with(options)
             failures = plan.failures | {
                 f.video.video_id: Failure(f.video, f.reason, conditions)

@@ -552,7 +552,12 @@ NO_MILVUS = {"VIDSIM_URI": "http://127.0.0.1:9"}
         ("remove clips", {}, 1, "no terminal to ask at; add --yes to remove 3 videos of clips"),
         ("reindex none", {}, 1, "No library is called none; there is clips"),
         ("verify none", {}, 1, "No library is called none; there is clips"),
-        ("verify --sample few", {}, 2, "'few' is no number and not all; see 'vidsim verify"),
+        (
+            "verify --sample few",
+            {},
+            2,
+            "'few' is no number, no share such as 5%, and not all; see 'vidsim verify",
+        ),
         ("verify --give-up", {}, 2, "it is a part of --repair; add that"),
         ("verify --uri http://127.0.0.1:9", {}, 1, "at 127.0.0.1:9 does not answer .*; start"),
         ("export TMP --library none", {}, 1, "No library is called none; there is clips"),

@@ -50,7 +50,7 @@ def list_models(json: Json = False) -> Answer:
     return Answer(rows, _lines(rows), as_json=json)
 
 
-_PINNED = {"": "not pinned", "MD5": "pinned by MD5 alone"}
+_PINNED = {"": "not pinned", "MD5": "MD5 only"}
 """What is said of weights that are not pinned by their SHA-256."""
 
 

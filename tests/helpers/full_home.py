@@ -84,7 +84,11 @@ def pretended(video: Video, backbones: Collection[Backbone]) -> EmbeddedVideo:
 
 
 def _embed_all(
-    videos: Sequence[Video], options: EmbedOptions, progress: object, meter: object = None
+    videos: Sequence[Video],
+    options: EmbedOptions,
+    progress: object,
+    meter: object = None,
+    stop: object = None,
 ) -> Iterator[EmbeddedVideo | FailedVideo]:
     for video in videos:
         if "broken" in video.path:

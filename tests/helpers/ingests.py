@@ -58,7 +58,11 @@ def pretended(video: Video, backbones: Collection[str], segment_seconds: float) 
 
 
 def pretend(
-    videos: Sequence[Video], options: EmbedOptions, progress: object, meter: object = None
+    videos: Sequence[Video],
+    options: EmbedOptions,
+    progress: object,
+    meter: object = None,
+    stop: object = None,
 ) -> Iterator[EmbeddedVideo | FailedVideo]:
     """Stands in for `embed_all`; files hold text instead of media."""
     for video in videos:

@@ -17,7 +17,7 @@ def networks(monkeypatch) -> list[str]:
     """Stands in for decoders and networks, and tells which videos they were given."""
     given: list[str] = []
 
-    def embed_all(videos, options, progress, meter=None):
+    def embed_all(videos, options, progress, meter=None, stop=None):
         for video in videos:
             given.append(video.video_id)
             yield from pretend([video], options, progress)

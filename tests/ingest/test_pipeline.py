@@ -293,7 +293,7 @@ def test_another_track_of_sound_takes_the_place_of_the_first(place, folder, netw
     networks.clear()
     assert ingest(folder, place, "color", audio_track=2).unchanged == 3  # no sound was asked for
 
-    def other_sound(videos, options, progress, meter=None):
+    def other_sound(videos, options, progress, meter=None, stop=None):
         for video in videos:
             networks.append(video.video_id)
             (found,) = pretend([replace(video, fingerprint="other")], options, progress)
@@ -331,7 +331,7 @@ def test_sound_of_as_many_rows_outdates_what_another_milvus_holds(place, folder,
 def test_fewer_rows_than_before_leave_none_of_the_old_ones(place, folder, networks, monkeypatch):
     ingest(folder, place, "color", "frame")
 
-    def fewer(videos, options, progress, meter=None):
+    def fewer(videos, options, progress, meter=None, stop=None):
         for found in pretend(videos, options, progress):
             embeddings = tuple(
                 replace(e, rows={n: Rows(r.vectors[:1], r.start_s[:1], r.end_s[:1])})
@@ -348,7 +348,7 @@ def test_fewer_rows_than_before_leave_none_of_the_old_ones(place, folder, networ
 
 def test_what_was_lost_of_a_file_is_told_of_the_run_that_computed_it(place, networks, monkeypatch):
     def losing(picture: str, sound: str):
-        def embed_all(videos, options, progress, meter=None):
+        def embed_all(videos, options, progress, meter=None, stop=None):
             for found in pretend(videos, options, progress):
                 heard = sound_backbones(found.backbones)
                 damage = Damage(
@@ -484,7 +484,7 @@ def test_reindex_mends_what_a_failing_milvus_left(place, folder, networks, monke
 
 
 def test_a_worker_that_dies_costs_only_what_was_not_finished(place, folder, networks, monkeypatch):
-    def embed_all(videos, options, progress, meter=None):
+    def embed_all(videos, options, progress, meter=None, stop=None):
         yield from pretend(videos[:2], options, progress)
         raise WorkerError("The audio process died.")
 
@@ -503,7 +503,7 @@ def test_embedding_goes_on_while_a_video_is_written(place, folder, monkeypatch):
     went_on = threading.Event()
     seen = []
 
-    def embed_all(videos, options, progress, meter=None):
+    def embed_all(videos, options, progress, meter=None, stop=None):
         yield from pretend(videos[:1], options, progress)
         went_on.set()
         yield from pretend(videos[1:], options, progress)

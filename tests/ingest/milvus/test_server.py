@@ -157,7 +157,7 @@ def test_a_server_killed_in_mid_ingest_holds_everything_after_the_next(
     monkeypatch.setattr("vidsim.ingest.sync.writer._FLUSH_SEGMENTS", 10)
     monkeypatch.setattr("vidsim.ingest.milvus.store.WRITE_PATIENCE_S", 3.0)
 
-    def dying(videos, options, progress, meter=None):
+    def dying(videos, options, progress, meter=None, stop=None):
         for number, embedded_video in enumerate(pretend(videos, options, progress)):
             if number == 12:
                 mortal.kill()
