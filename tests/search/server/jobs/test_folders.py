@@ -97,6 +97,17 @@ def test_a_folder_that_becomes_a_link_is_not_followed(
             ask(a.folder)
 
 
+def test_a_path_is_allowed_by_what_it_leads_to(
+    folders: Folders, root: Path, tmp_path: Path
+) -> None:
+    (root / "out").symlink_to(tmp_path / "secret")
+    (root / "in").symlink_to(root / "b")
+    allowed = {name: folders.allows(root / name) for name in ("b", "in", "out", "../secret", "no")}
+    assert allowed == {"b": True, "in": True, "out": False, "../secret": False, "no": False}
+    (tmp_path / "to_root").symlink_to(root)
+    assert folders.allows(tmp_path / "to_root" / "A")
+
+
 def test_hostile_names_are_listed_as_they_are_or_not_at_all(folders: Folders, root: Path) -> None:
     hostile = ["<script>alert(1)<script>", "a\nb", "'; DROP TABLE", "-rf", "\u202egnp.exe", "%00"]
     for name in hostile:
