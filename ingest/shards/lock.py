@@ -5,6 +5,7 @@ Reading needs no lock: what is finished does not change.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import platform
@@ -57,9 +58,15 @@ class Holder:
 
     def __str__(self) -> str:
         """Describe it for a sentence about the home."""
-        since = time.strftime("%H:%M", time.localtime(self.since_s))
+        began = time.localtime(self.since_s)
+        today = time.localtime()[:3] == began[:3]
+        since = time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", began)
         does = "writing" if self.changes else "reading"
-        return f"process {self.pid} ({self.doing}{self._progress()}) has been {does} since {since}"
+        where = f" on {self.host}" if self.host not in ("", platform.node()) else ""
+        return (
+            f"process {self.pid}{where} ({self.doing}{self._progress()}) has been {does} since "
+            f"{since}"
+        )
 
     def note(self) -> str:
         """Return the note of an answer that was given meanwhile."""
@@ -128,6 +135,7 @@ def writing(home: Path, doing: str, wait: bool = False, changes: bool = True) ->
 
     try:
         make_folder(home)
+        _check_locks(home)
         lock = FileLock(home / _LOCK)
         try:
             lock.acquire(timeout=_PATIENCE_S)
@@ -152,6 +160,36 @@ def writing(home: Path, doing: str, wait: bool = False, changes: bool = True) ->
             held.release()
     finally:
         lock.release()
+
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What flock raises on a file system that has no locks; ``flock(2)``, NFS, FUSE."""
+
+
+def _check_locks(home: Path) -> None:
+    """Refuse a home on a file system without locks: two writers would not see each other.
+
+    Raises:
+        StoreError: It has none.
+        OSError: The lock's file cannot be made.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    handle = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise StoreError(
+                f"The home {home} is on a file system without locks ({error.strerror}), where two "
+                "commands could write at once; it can be searched, but to write mount it with "
+                "locks (NFS: without nolock, its lock service running), or set VIDSIM_HOME to a "
+                "folder of another disk."
+            ) from error
+    finally:
+        os.close(handle)
 
 
 def writer(home: Path) -> Holder | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from vidsim.ingest.shards.lock import HeldLock, holder, writer, writing
+from vidsim.ingest.shards.lock import HeldLock, Holder, holder, writer, writing
 from vidsim.schemas.errors import StoreError
 
 HOLD = """
@@ -55,6 +58,31 @@ def test_the_second_writer_is_told_of_the_first(tmp_path):
     assert f"process {child.pid} (ingest of clips, 12 of 18 videos) has been writing since" in said
     assert "--wait" in said
     assert "VIDSIM_HOME" in said
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_one_sentence(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError) as caught, writing(tmp_path / "home", "ingest of clips"):
+        pytest.fail("two could write at once")
+    said = str(caught.value)
+    assert f"{tmp_path / 'home'} is on a file system without locks" in said
+    assert "set VIDSIM_HOME" in said
+    assert "\n" not in said
+    assert holder(tmp_path / "home") is None, "it can be read"
+    assert sorted(p.name for p in (tmp_path / "home").iterdir()) == ["writing.lock"]
+
+
+def test_who_holds_it_is_said_with_day_and_machine_where_they_are_others():
+    began = time.mktime((2026, 3, 4, 5, 6, 0, 0, 0, -1))
+    said = str(Holder(7, "ingest of clips", began, host="elsewhere"))
+    assert said == (
+        "process 7 on elsewhere (ingest of clips) has been writing since 2026-03-04 05:06"
+    )
+    assert " on " not in str(Holder(7, "removal", time.time(), host=platform.node()))
 
 
 def test_a_reader_sees_who_writes_until_it_ends_or_is_killed(tmp_path):
