@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from vidsim.ingest import pipeline
 from vidsim.ingest.extract.batching import FailedVideo
 from vidsim.ingest.shards.home import Place
 
+from ..helpers import read_only
+from ..helpers.clips import write_shades
 from ..helpers.ingests import in_step, ingest, pretended, shard_rows, write_files
 from ..helpers.restless import Restless, ingest_restless
 
@@ -140,6 +143,17 @@ def test_a_file_that_is_only_read_changes_nothing(ingest_while, place, tmp_path)
     folder = write_files(tmp_path / "lib", {"a.mp4": "a"})
     assert ingest_while(lambda: (folder / "a.mp4").chmod(0o444)).notes == []
     assert ingest_while().unchanged == 1
+
+
+def test_a_folder_that_may_only_be_read_is_ingested(tmp_path):
+    folder = write_shades(tmp_path / "lib", {"a.mkv": 30, "b.mkv": 240})
+    (tmp_path / "home").mkdir()
+    with read_only.read_only(folder):
+        words = ["ingest", str(folder), "-m", "color", "--device", "cpu", "--json"]
+        done = read_only.vidsim(tmp_path / "home", words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["embedded"] == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["a.mkv", "b.mkv"]
 
 
 @pytest.mark.acceptance
