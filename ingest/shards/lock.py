@@ -167,11 +167,10 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 def _check_locks(home: Path) -> None:
-    """Refuse a home on a file system without locks: two writers would not see each other.
+    """Refuse a home on a file system without locks: `FileLock` takes another way for some errors.
 
     Raises:
-        StoreError: It has none.
-        OSError: The lock's file cannot be made.
+        OSError: It has none, with the number ENOLCK, or the lock's file cannot be made.
     """
     try:
         import fcntl
@@ -182,12 +181,7 @@ def _check_locks(home: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            raise StoreError(
-                f"The home {home} is on a file system without locks ({error.strerror}), where two "
-                "commands could write at once; it can be searched, but to write mount it with "
-                "locks (NFS: without nolock, its lock service running), or set VIDSIM_HOME to a "
-                "folder of another disk."
-            ) from error
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
     finally:
         os.close(handle)
 
