@@ -52,9 +52,9 @@ _PASSING_CODES = frozenset({_CONNECT_FAILED, 4, 8, 101, 103, 106, 503, 901, 902,
 not loaded (101, as a server says that has just started again: `Server.has` loads what it uses), not
 loaded yet or recovering, channel or node not available yet."""
 
-_PASSING_WORDS = ("service not ready", "empty grpc client")
-"""What a server says, under a code for anything, while its parts do not know each other yet (2.3.5,
-when it was killed and has started again)."""
+_PASSING_WORDS = ("service not ready", "empty grpc client", "collection not loaded")
+"""What a server says, under a code for anything, while its parts do not know each other yet, or not
+their collections (2.3.5, when it was killed and has started again)."""
 
 _Answer = TypeVar("_Answer")
 

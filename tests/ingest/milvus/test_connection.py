@@ -109,6 +109,7 @@ def test_what_may_pass_is_tried_again(place, status):
     ("code", "said"),
     [
         (101, "collection not loaded[collection=7]"),
+        (65535, "failed to query: collection not loaded[collection=7]"),
         (65535, "attempt #0: stack trace: ...\nempty grpc client: find no available rootcoord"),
     ],
 )
