@@ -135,7 +135,7 @@ class Channel:
 
     def _read(self, size: int, deadline: float | None, with_file: bool = False) -> memoryview:
         # Memory that is not written yet takes none: a size that is only claimed costs nothing.
-        view = memoryview(np.empty(size, np.uint8).data)
+        view = np.empty(size, np.uint8).data
         done = 0
         while done < size:
             left = None if deadline is None else deadline - time.monotonic()
