@@ -25,7 +25,7 @@ def embedding_what_is_there(change):
     `change` is called before the first file is read, after all have been listed and hashed.
     """
 
-    def embed(videos, options, progress, meter=None):
+    def embed(videos, options, progress, meter=None, stop=None):
         change()
         for video in videos:
             try:

@@ -420,6 +420,13 @@ def test_decoding_waits_for_the_consumer(make_clip: MakeClip) -> None:
     assert sum(1 for _ in events) == 35
 
 
+def test_no_decoder_is_left_at_the_end(make_clip: MakeClip) -> None:
+    run(clips(make_clip, "first"))
+    before = clean()
+    run(clips(make_clip, "a", "b"))
+    assert clean() == before
+
+
 @pytest.mark.acceptance
 def test_nothing_is_left_however_it_ends(make_clip: MakeClip) -> None:
     run(clips(make_clip, "first"))
