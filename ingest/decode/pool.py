@@ -378,6 +378,8 @@ def _segment(message: Message, request: DecodeRequest) -> SegmentMedia:
         or (audio.dtype.name == "float32" and audio.ndim == 1 and bool(np.isfinite(audio).all()))
     )
     start_s, end_s = (_number(message.fields.get(name)) for name in ("start_s", "end_s"))
-    if not fits or end_s < start_s:
+    # Each segment allows more time; there are no more of them than the longest file has.
+    index, most = _whole(message.fields, "index"), request.max_duration_s / request.segment_seconds
+    if not fits or end_s < start_s or index > most + 1:
         raise _nonsense()
-    return SegmentMedia(Segment(_whole(message.fields, "index"), start_s, end_s), frames, audio)
+    return SegmentMedia(Segment(index, start_s, end_s), frames, audio)

@@ -66,6 +66,7 @@ def test_a_right_answer_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         said(segment={"start_s": 3.0}),
         said(segment={"end_s": 10**400}),
         said(segment={"index": -1}),
+        said(segment={"index": 10**6}),
         said(segment={"index": float("inf")}),
         said(sound=np.array([0, np.nan], np.float32)),
         said(done={"cpu_s": float("nan")}),
