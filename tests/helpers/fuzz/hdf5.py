@@ -132,7 +132,7 @@ def _rewrite(chance: random.Random, path: Path) -> None:
                 case _:
                     spoiled = old.astype(object)
                     if old.dtype.kind in "SO" and old.size:
-                        text = chance.choice(ODD_TEXTS)[:300].encode("utf-8", "surrogateescape")
+                        text = chance.choice(ODD_TEXTS)[:300].encode("utf-8", "surrogatepass")
                         spoiled[chance.randrange(len(old))] = text.replace(b"\0", b"")
                         _replace(file, name, spoiled.astype("S"))
         if chance.random() < 0.2:
