@@ -39,6 +39,7 @@ class Fuzzed:
         seeds: The first seed, and how many.
         outcomes: How many had which.
         findings: By seed, what is wrong.
+        died: Seeds at which a confined child crashed or was ended: no finding, but worth a look.
         spent_s: Seconds of wall clock.
         cpu_s: Of processors.
         grown_mb: Memory that the process had more at the end than once it was warm.
@@ -48,17 +49,21 @@ class Fuzzed:
     seeds: tuple[int, int]
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     findings: dict[int, str] = field(default_factory=dict)
+    died: list[int] = field(default_factory=list)
     spent_s: float = 0.0
     cpu_s: float = 0.0
     grown_mb: int = 0
 
     @property
     def lines(self) -> list[str]:
-        """The findings, with how each is repeated."""
-        return [
+        """The findings, with how each is repeated, and where children died."""
+        lines = [
             f"{self.target} {seed}: {why}\n    python -m {__package__} {self.target} 1 {seed}"
             for seed, why in self.findings.items()
         ]
+        if self.died:
+            lines.append(f"{self.target}: a child died at {', '.join(map(str, self.died))}")
+        return lines
 
 
 @contextmanager
@@ -94,7 +99,9 @@ def fuzz(target: str, number: int, seed: int, folder: Path) -> Fuzzed:
                 if "wrong" in answer:
                     found.findings[n] = answer["wrong"]
                 else:
-                    found.outcomes[Outcome(answer["outcome"])] += 1
+                    outcome = Outcome(answer["outcome"])
+                    found.outcomes[outcome] += 1
+                    found.died += [n] * (outcome is Outcome.CHILD_DIED)
                 if n - seed == _WARM:
                     warm_mb = answer["mb"]
                 found.grown_mb = answer["mb"] - warm_mb
