@@ -17,7 +17,8 @@ from ..command_line import environment
 from ..served import DiedError, HungError, Served
 from .targets import TARGETS, Outcome
 
-_MODULE = f"{__package__}.worker"
+_PACKAGE = "vidsim.tests.helpers.fuzz"
+_MODULE = f"{_PACKAGE}.worker"
 """What a target's process runs."""
 
 _START_S = 300.0
@@ -58,7 +59,7 @@ class Fuzzed:
     def lines(self) -> list[str]:
         """The findings, with how each is repeated, and where children died."""
         lines = [
-            f"{self.target} {seed}: {why}\n    python -m {__package__} {self.target} 1 {seed}"
+            f"{self.target} {seed}: {why}\n    python -m {_PACKAGE} {self.target} 1 {seed}"
             for seed, why in self.findings.items()
         ]
         if self.died:
