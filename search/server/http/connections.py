@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 400
@@ -37,6 +38,18 @@ class Connection(H11Protocol):
         elif self._closing is not None:
             self._closing.cancel()
             self._closing = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; hang up where no answer with words can follow."""
+        cycle: Any = self.cycle
+        wordless = cycle is not None and cycle.scope["method"] == "HEAD"
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not wordless:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if cycle is not None:  # what the app still answers goes nowhere
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""

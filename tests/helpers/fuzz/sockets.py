@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from vidsim.search.server import run
 from vidsim.search.server.app import create_app
 from vidsim.search.server.http import connections, guard
 
+from ..answers import where_raised
 from ..colors import home_of_colors
 from .mutations import ODD_TEXTS, mutated, mutated_text
 from .targets import Feed, Outcome
@@ -64,6 +66,7 @@ def started(folder: Path) -> Iterator[Feed]:
         server = uvicorn.Server(run._server(guarded))
         logging.getLogger("vidsim").addHandler(told)
         logging.getLogger("uvicorn.error").addHandler(told)
+        logging.getLogger("asyncio").addHandler(told)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]}, daemon=True)
         with mock.patch.object(uvicorn.Server, "install_signal_handlers", create=True):
             thread.start()
@@ -102,7 +105,9 @@ class _Told(logging.Handler):
         self.errors: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.errors.append(record.getMessage())
+        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+        why = f": {where_raised(trace)}" if trace else ""
+        self.errors.append(f"{record.getMessage()}{why}")
 
 
 def _asked(chance: random.Random, place: tuple[str, int], data: bytes) -> int:
