@@ -16,6 +16,7 @@ ALLOWED = {
     "fastapi": ">=0.115",
     "filelock": ">=3.16",
     "google-crc32c": ">=1.5",
+    "h11": ">=0.14",
     "h5py": ">=3.11",
     "huggingface-hub": ">=0.30",
     "imagehash": ">=4.3",
