@@ -69,7 +69,8 @@ def test_a_library_is_measured_at_every_size_and_exact_search_is_exact(grown):
     assert grown.notes == []  # such as that Milvus lacks rows of the shards
     for step in grown.steps:
         assert step.fill_s > 0
-        assert 0 < step.p50_ms <= step.p95_ms < 1000 * step.open_s
+        assert 0 < step.p50_ms <= step.p95_ms
+        assert step.open_s > 0
         assert 50 < step.query_peak_mb < step.fill_peak_mb < 2000
         assert step.build_s is None
     assert 2 < large.shards_mb / small.shards_mb < 4
