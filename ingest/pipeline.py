@@ -125,7 +125,9 @@ def ingest(
             given_up, unheard = came.failed, came.unheard
             left = len(plan.todo) - stop.begun if stop.asked else 0
             conditions = tried_with(options)
-            failures = plan.failures | {
+            untried = {v.video_id for v in plan.todo} - came.tried
+            failures = plan.failures | {i: noted[i] for i in untried & noted.keys()}
+            failures |= {
                 f.video.video_id: Failure(f.video, f.reason, conditions)
                 for f in given_up
                 if f.lasting
@@ -207,11 +209,13 @@ class _Apart:
         failed: Those that gave no rows.
         unheard: Those written without their sound, over which a decoder died.
         changed: Those whose file changed while it was read.
+        tried: Ids of all that were decided.
     """
 
     failed: list[FailedVideo] = field(default_factory=list)
     unheard: list[FailedVideo] = field(default_factory=list)
     changed: list[Video] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
 
 
 def _embed(
@@ -246,6 +250,7 @@ def _embed(
         try:
             with closing(embed_all(videos, options, progress, meter=meter, stop=stop)) as results:
                 for done, result in enumerate(results, start=1):
+                    apart.tried.add(result.video.video_id)
                     if not is_as_described(result.video):
                         changed.append(result.video)
                         result = _of_another(result)

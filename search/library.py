@@ -660,11 +660,14 @@ class Library:
             progress: Receives the progress.
 
         Raises:
+            ValueError: `percent` is none, or comes with `deep` or `repair`.
             LibraryError: A library does not exist.
             StoreError: Milvus or a shard cannot be read or written, or another process holds it.
         """
         from ..ingest.sync.libraries import verify_all
 
+        if percent is not None and (deep or repair or not 0 < percent <= 100):
+            raise ValueError("percent is above 0 and at most 100, and goes without deep and repair")
         with self._writing() as place:
             return verify_all(
                 place,

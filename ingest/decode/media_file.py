@@ -76,7 +76,9 @@ class MediaFile(io.RawIOBase):
 def given(message: Message) -> Iterator[None]:
     """Read the file that a request brings for its ``path``, within the context."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + _MOST_CPU_S, hard))
+    wanted = int(time.process_time()) + _MOST_CPU_S
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
     path = os.path.abspath(message.fields["path"])
     _given[path] = message.file, int(message.fields.get("errno", 0))
     try:

@@ -29,9 +29,6 @@ from .worker import request_to_fields
 _EVENTS_A_WORKER = 4
 """Events queued per worker before decoding waits for the consumer."""
 
-_LOOK_S = 0.2
-"""Seconds after which who only joins looks again for something to join."""
-
 _FILES_A_CHILD = 256
 """Files after which a decoder is replaced, so that leaks in codecs do not add up."""
 
@@ -87,7 +84,6 @@ class _Pool:
         joining: int,
     ) -> None:
         self._requests = iter(requests)
-        self._exhausted = False
         self._requests_lock = threading.Lock()
         self._shares = Shares()
         self._limits = limits
@@ -138,20 +134,16 @@ class _Pool:
     def _next_file(self) -> Share | None:
         with self._requests_lock:
             task = next(self._requests, None)
-            self._exhausted = task is None
-            return None if task is None else self._shares.begin(*task)
+            if task is not None:
+                return self._shares.begin(*task)
+        self._shares.end()
+        return None
 
     def _next(self, joins: bool) -> Share | None:
         """Return the next file, or a part of one that another decoder has begun."""
         if not joins and (share := self._next_file()) is not None:
             return share
-        while (share := self._shares.wait_to_take(self._goes_on)) is None:
-            if self._exhausted or not self._goes_on(_LOOK_S):
-                return None
-        return share
-
-    def _goes_on(self, wait_s: float) -> bool:
-        return not self._stopping.wait(wait_s)
+        return self._shares.wait_to_take(lambda: not self._stopping.is_set())
 
     def _work(self, joins: bool) -> None:
         """Run one thread: decode until nothing is left, replacing the child as needed.

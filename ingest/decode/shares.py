@@ -17,10 +17,10 @@ from .segments import DecodeRequest
 
 LEAST = 12
 """Segments that must be left for two decoders (a choice): the second one reads all timestamps of
-the file first, and hears its sound from the beginning, some 8 s for an hour."""
+the file first, and hears its sound from the beginning, some 12 s for an hour."""
 
 _LOOK_S = 0.2
-"""Seconds between two looks for something to take."""
+"""Seconds between two looks whether to go on."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,9 @@ class Shares:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified of all that lets others take, or end
         self._files: list[_File] = []
+        self._ended = False
 
     def begin(self, number: int, request: DecodeRequest) -> Share:
         """Return a share that is all of a file."""
@@ -84,6 +85,12 @@ class Shares:
             self._files.append(file)
         return share
 
+    def end(self) -> None:
+        """Say that no other file will begin."""
+        with self._lock:
+            self._ended = True
+            self._lock.notify_all()
+
     def is_new(self, share: Share, event: Opened | SegmentMedia) -> bool:
         """Note what a decoder gave; return whether no other one gave it before."""
         with self._lock:
@@ -91,6 +98,7 @@ class Shares:
             if isinstance(event, Opened):
                 new = file.opened is None
                 file.opened = file.opened or event
+                self._lock.notify_all()
                 return new and file.failed is None
             index = event.segment.index
             share.at = max(share.at, index + 1)
@@ -101,6 +109,7 @@ class Shares:
     def ended(self, share: Share, result: Decoded | Failed) -> Finished | Failed | None:
         """Note what came of a share; return what came of the file once its last one has ended."""
         with self._lock:
+            self._lock.notify_all()
             file = share.file
             file.shares.remove(share)
             if isinstance(result, Decoded):
@@ -114,19 +123,20 @@ class Shares:
             self._files.remove(file)
         return file.failed or _finished(file)
 
-    def wait_to_take(self, goes_on: Callable[[float], bool]) -> Share | None:
-        """Return a part of another decoder's share; None once there is none under way.
+    def wait_to_take(self, goes_on: Callable[[], bool]) -> Share | None:
+        """Return a part of another decoder's share; None once there will be none.
 
         Args:
-            goes_on: Waits some seconds; returns whether to look again.
+            goes_on: Asked now and then whether to wait any longer.
         """
-        while True:
-            with self._lock:
-                taken = self._take()
-                if taken is not None or not any(_may_be_divided(file) for file in self._files):
-                    return taken
-            if not goes_on(_LOOK_S):
-                return None
+        with self._lock:
+            while (taken := self._take()) is None:
+                if self._ended and not any(_may_be_divided(file) for file in self._files):
+                    return None
+                if not goes_on():
+                    return None
+                self._lock.wait(_LOOK_S)
+            return taken
 
     def _take(self) -> Share | None:
         """Return the later half of the longest share, if it is long enough."""

@@ -28,8 +28,9 @@ from ..system.unreadable import unread
 
 _PIECE_BYTES = 1 << 20
 
-_LASTING = ("backbones", "server", SETTINGS_FILE, "fusion-weights.json")
-"""What nothing makes anew by itself: descriptions of networks, decisions and settings of people."""
+_DERIVED = ("background", "counts", "failed", "hashes-2", "indexes", "shards", "verified.json")
+"""What is made anew by itself: of `shards`, their lists; of `failed`, by trying again. All else is
+left to people: descriptions of networks, decisions, settings, moves, what is not vidsim's."""
 
 _NOT_READ = (".lock", ".partial", ".sock")
 
@@ -91,7 +92,7 @@ def read_every_file(home: Home, progress: Progress) -> tuple[list[FilesChecked],
     progress.start("files", sum(map(_size, paths)), "bytes")
     for path in paths:
         what, look = _kind(home.path, path)
-        remade = path.relative_to(home.path).parts[0] not in _LASTING and look is not _whole
+        remade = path.relative_to(home.path).parts[0] in _DERIVED and look is not _whole
         size = _size(path)
         read.look(what, path, look, remade)
         progress.advance("files", size)

@@ -166,7 +166,9 @@ def verify_all(
     report = _verify(place, home, libraries, sample, progress, repair, give_up, only)
     damage, mended = mend(wrong, repair)
     known = sum(len(home.shards.files(library)) for library in named)
-    noted = note_turn(home, only) if only and may_be_written(home.path) else ""
+    # What was found wrong has its turn again, until it is mended.
+    right = not (report.damage or damage or any(c.wrong for c in report.comparisons))
+    noted = note_turn(home, only) if only and right and may_be_written(home.path) else ""
     return report.model_copy(
         update={
             "damage": [*report.damage, *damage],

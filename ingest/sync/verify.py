@@ -152,7 +152,7 @@ def compare(
         for level, rows in held.items():
             of_known = sum(tallies[level].milvus for tallies in found.values())
             if only is not None:
-                _count(run, backbone, level, rows, catalogs, found)
+                _count(run, backbone, level, catalogs, found)
             elif rows > of_known:
                 scope = is_in("library", libraries) if libraries else ""
                 tallies = {library: found[library][level] for library in found}
@@ -286,7 +286,6 @@ def _count(
     run: _Run,
     backbone: Backbone,
     level: Level,
-    held: int,
     catalogs: Mapping[str, Mapping[str, CatalogEntry]],
     found: Mapping[str, Mapping[Level, _Tally]],
 ) -> None:
@@ -295,8 +294,6 @@ def _count(
         library: run.home.counts(Totals.of(catalog)).get(backbone.name, {}).get(level, 0)
         for library, catalog in catalogs.items()
     }
-    if held == sum(expected.values()) and catalogs.keys() == {*run.home.shards.libraries()}:
-        return
     for library, rows in expected.items():
         there = run.store.count(backbone, equals("library", library), level, strong=True)
         tally = found[library][level]

@@ -20,6 +20,7 @@ _READ_DIR = 1 << 3
 _OF_A_FILE = _WRITE_FILE | READ_FILE | 1 << 0 | 1 << 14
 """Rights that a rule for something else than a folder may name (linux/landlock.h)."""
 
+ALL = ~0
 READ = READ_FILE | _READ_DIR
 READ_AND_WRITE = READ | _WRITE_FILE
 
@@ -47,8 +48,8 @@ def allow_only(paths: Iterable[tuple[str, int]]) -> bool:
     must be off.
 
     Args:
-        paths: Files and folders with what may be done with them and all below: `READ` or
-            `READ_AND_WRITE`. One that is not there is passed over.
+        paths: Files and folders with what may be done with them and all below: `READ`,
+            `READ_AND_WRITE` or `ALL`. One that is not there is passed over.
 
     Returns:
         Whether the kernel does so.

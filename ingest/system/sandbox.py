@@ -10,7 +10,7 @@ import ctypes
 import resource
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 38, 39
 _PR_CAP_AMBIENT, _CLEAR_ALL = 47, 4
 _CAPABILITIES_3 = 0x20080522
 _MOST_CAPABILITIES = 64
-_DAC_READ_SEARCH = 2
+_DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
 
 _OPEN_FILES = 256
 """Of those that read files of strangers, which have some ten open at once."""
@@ -123,12 +123,17 @@ def enter(confinement: Confinement) -> None:
         _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     # Root reads what belongs to others by a capability. What opens files by their names keeps it.
-    _keep_capabilities(0 if confinement is Confinement.MEDIA else 1 << _DAC_READ_SEARCH)
+    # Containers give another one for that, with which Landlock still refuses to write.
+    _keep_capabilities(
+        () if confinement is Confinement.MEDIA else (_DAC_READ_SEARCH, _DAC_OVERRIDE)
+    )
     syscall_filter.refuse_calls(media)
     if confinement is Confinement.MEDIA:
         landlock.allow_only(_code())
     elif confinement is Confinement.READING:
         landlock.allow_only([("/", landlock.READ)])
+    else:  # all files, but no look into processes outside: the parent's memory and environment
+        landlock.allow_only([("/", landlock.ALL)])
 
 
 def _lower(kind: int, to: int) -> None:
@@ -137,8 +142,8 @@ def _lower(kind: int, to: int) -> None:
         resource.setrlimit(kind, (to, to))
 
 
-def _keep_capabilities(kept: int) -> None:
-    """Drop all capabilities of this thread but some that it has, also for what it may become."""
+def _keep_capabilities(one_of: Sequence[int]) -> None:
+    """Drop all capabilities of this thread but the first of some that it has, for good."""
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
     for number in range(_MOST_CAPABILITIES):
@@ -147,8 +152,9 @@ def _keep_capabilities(kept: int) -> None:
     had = ctypes.create_string_buffer(24)
     if libc.capget(header, had):
         return
-    effective, permitted, _, *_ = struct.unpack("@6I", had.raw)
-    left = struct.pack("@6I", effective & kept, permitted & kept, 0, 0, 0, 0)
+    effective, *_ = struct.unpack("@6I", had.raw)
+    kept = next((1 << number for number in one_of if effective & 1 << number), 0)
+    left = struct.pack("@6I", kept, kept, 0, 0, 0, 0)
     libc.capset(header, left)
 
 

@@ -12,7 +12,7 @@ class Stop:
     Attributes:
         asked: Whether that was asked for.
         may_finish: Whether files are under way, so that there is something to finish.
-        begun: Files that were begun.
+        begun: Files that were begun, of this folder.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,8 @@ class Stop:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """Say that files are under way within the block."""
-        self.may_finish = True
+        """Say that files are under way within the block, and count those that are begun anew."""
+        self.may_finish, self.begun = True, 0
         try:
             yield
         finally:

@@ -13,11 +13,12 @@ import pytest
 from vidsim.ingest import pipeline, plan
 from vidsim.ingest.sync import failed_files
 from vidsim.ingest.sync.libraries import remove_all
+from vidsim.ingest.system.stop import Stop
 from vidsim.schemas.modality import Modality
 from vidsim.schemas.results import IngestReport
 
 from ..helpers.command_line import Here, environment
-from ..helpers.ingests import in_step, ingest, write_files
+from ..helpers.ingests import in_step, ingest, pretend, write_files
 
 
 @pytest.fixture
@@ -91,6 +92,34 @@ def test_a_file_that_killed_a_decoder_in_two_ingests_is_left_alone(place, folder
     (folder / "deadly.mp4").write_text("mended")
     assert "deadly.mp4" not in failed(ingest(folder, place))
     assert "deadly" not in note(place).read_text()
+
+
+def test_what_a_stopped_ingest_did_not_reach_keeps_its_note(place, folder, networks, monkeypatch):
+    (folder / "deadly.mp4").write_text("deadly")
+    assert failed(ingest(folder, place))["deadly.mp4"] == (CRASHED, True)
+
+    def stopped(videos, options, progress, meter=None, stop=None):
+        stop.ask()
+        yield from ()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "embed_all", stopped)
+        assert ingest(folder, place, stop=Stop()).left == 1
+    assert failed(ingest(folder, place))["deadly.mp4"] == (AGAIN, True)
+
+
+def test_one_wish_to_stop_is_for_all_folders(place, folder, networks, monkeypatch):
+    asked = Stop()
+
+    def begins(videos, options, progress, meter=None, stop=None):
+        stop.begun += len(videos)
+        stop.ask()
+        yield from pretend(videos, options, progress)
+
+    monkeypatch.setattr(pipeline, "embed_all", begins)
+    other = write_files(folder.parent / "other", {"b.mp4": "b"})
+    reports = [ingest(of, place, stop=asked) for of in (folder, other)]
+    assert [(report.left, report.embedded) for report in reports] == [(0, 1), (0, 1)]
 
 
 def test_two_deaths_with_a_good_end_between_are_two_first_ones(place, folder, networks):

@@ -197,3 +197,14 @@ def test_all_that_it_offers_is_there():
     assert all(getattr(vidsim, name) for name in vidsim.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         vidsim.Nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "more", [{"percent": 5, "repair": True}, {"percent": 5, "deep": True}, {"percent": 0}]
+)
+def test_a_part_is_neither_mended_nor_all(tmp_path, more):
+    with (
+        Library.open(home=tmp_path / "home") as library,
+        pytest.raises(ValueError, match="percent"),
+    ):
+        library.verify(**more)

@@ -334,6 +334,15 @@ def test_processor_time_of_a_file_and_open_files_are_limited(make_clip: MakeClip
     events.close()
 
 
+def test_a_lower_limit_of_processor_time_stays(make_clip: MakeClip, tmp_path: Path) -> None:
+    """As `ulimit -t` sets it on machines that many share."""
+    code = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (900, 900))\n"
+    real = "from vidsim.ingest.decode.worker import main\n"
+    (tmp_path / "modules" / "hurried.py").write_text(code + real)
+    (*_, end) = run(clips(make_clip, "a"), 1, DecodeLimits(worker="hurried:main"))["a.mkv"]
+    assert end == Finished(1)
+
+
 @pytest.mark.acceptance
 def test_a_slow_file_that_makes_progress_is_waited_for(make_clip: MakeClip) -> None:
     limits = DecodeLimits(stall_s=2.5, worker="bad_decoder:main")  # it takes 3 s and its start

@@ -144,7 +144,8 @@ def test_what_is_not_long_or_must_be_decoded_whole_is_not_divided() -> None:
         under_way = Shares()
         share = under_way.begin(0, request)
         under_way.is_new(share, Opened(1.0, segments, True, True, divisible))
-        assert under_way.wait_to_take(lambda _: pytest.fail("nothing to wait for")) is None
+        under_way.end()
+        assert under_way.wait_to_take(lambda: pytest.fail("nothing to wait for")) is None
 
 
 def test_the_later_half_of_the_longest_is_taken() -> None:
@@ -152,7 +153,7 @@ def test_the_later_half_of_the_longest_is_taken() -> None:
     for number, segments in enumerate((50, 200, 100)):
         share = under_way.begin(number, DecodeRequest(f"clip{number}", FRAMES, True))
         under_way.is_new(share, Opened(1.0, segments, True, True, divisible=True))
-    parts = [under_way.wait_to_take(lambda _: False) for _ in range(3)]
+    parts = [under_way.wait_to_take(lambda: False) for _ in range(3)]
     found = [(p.file.number, p.request.first_segment, p.end) for p in parts if p is not None]
     assert found == [(1, 100, 150), (1, 50, 100), (1, 150, None)]
 
@@ -161,7 +162,7 @@ def test_who_has_nothing_to_do_waits_for_files_that_are_not_yet_known() -> None:
     under_way = Shares()
     share = under_way.begin(0, DecodeRequest("clip", FRAMES, True))
 
-    def wait(_: float) -> bool:
+    def wait() -> bool:
         return under_way.is_new(share, Opened(1.0, 100, True, True, divisible=True))
 
     part = under_way.wait_to_take(wait)
@@ -173,7 +174,7 @@ def test_what_was_lost_is_put_together() -> None:
     under_way = Shares()
     whole = under_way.begin(0, DecodeRequest("clip", FRAMES, True))
     assert under_way.is_new(whole, Opened(100.0, 100, True, True, divisible=True))
-    part = under_way.wait_to_take(lambda _: False)
+    part = under_way.wait_to_take(lambda: False)
     assert part is not None
     for share, index in ((whole, 0), (part, 50), (whole, 50)):
         new = under_way.is_new(share, SegmentMedia(Segment(index, index, index + 1)))

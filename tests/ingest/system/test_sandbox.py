@@ -220,6 +220,21 @@ def test_a_decoder_reads_the_file_that_it_is_given_and_no_other(tmp_path: Path) 
         assert ask_about(it, "read", secret) == "of somebody"
 
 
+@pytest.mark.parametrize("confinement", [c for c in Confinement if c is not Confinement.NONE])
+def test_the_parent_cannot_be_looked_into(confinement: Confinement) -> None:
+    with child(confinement) as it:
+        for name in ("environ", "mem", "maps"):
+            assert refused(ask_about(it, "read", Path(f"/proc/{os.getpid()}/{name}")), HIDDEN)
+
+
+def test_this_kernel_is_asked_right() -> None:
+    """Else whatever is not refused would pass for what the kernel lacks."""
+    modules = Path("/sys/kernel/security/lsm")
+    if modules.exists():
+        assert ("landlock" in modules.read_text().split(",")) == (available().landlock > 0)
+    assert Path("/proc/sys/kernel/seccomp").exists() == available().seccomp
+
+
 def test_what_is_no_plain_file_is_not_opened_for_a_child(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with child() as it:
