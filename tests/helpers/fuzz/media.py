@@ -16,8 +16,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vidsim.ingest.decode.pool import DecodeLimits, Failed, Finished, decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Failed, Finished, Opened, SegmentMedia
+from vidsim.ingest.decode.pool import DecodeLimits, decode_all
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.decode.viewer import Viewer
 from vidsim.ingest.discover.media_types import is_media, is_text
 from vidsim.ingest.discover.stills import still_format

@@ -18,8 +18,9 @@ from unittest import mock
 import numpy as np
 
 from vidsim.ingest.decode import pictures, pool, viewer
-from vidsim.ingest.decode.pool import Failed, decode_all
-from vidsim.ingest.decode.segments import DecodeRequest, Opened, SegmentMedia
+from vidsim.ingest.decode.events import Failed, Opened, SegmentMedia
+from vidsim.ingest.decode.pool import decode_all
+from vidsim.ingest.decode.segments import DecodeRequest
 from vidsim.ingest.exchange import h5_reader
 from vidsim.ingest.exchange.export import export
 from vidsim.ingest.exchange.export_capstone import export_capstone
